@@ -1,0 +1,394 @@
+/**
+ * The words of the store: what its tables and files hold, as plain types, and the contracts of
+ * its two halves (`Log`, `VideoStore`). The terms are the glossary's (ARCHITECTURE.md).
+ *
+ * Times: `…Ms` are milliseconds since the Unix epoch, `…Us` microseconds since the Unix epoch;
+ * durations carry the same endings. Everything fits a double exactly.
+ */
+
+// ---------------------------------------------------------------- streams and records
+
+/** What happens to new data when a stream's byte budget is used up. */
+export type WhenFull = 'refuse' | 'drop-oldest';
+
+export type StreamMode = 'on-demand' | 'provisioned';
+
+export interface StreamOptions {
+  /** `[a-zA-Z0-9_.-]{1,128}`. */
+  readonly name: string;
+  /** Shards to begin with, 1 to 10,000. They split the hash-key space evenly. */
+  readonly shardCount: number;
+  readonly mode: StreamMode;
+  /** Records older than this may be deleted; at least one hour. */
+  readonly retentionMs: number;
+  /** The stream's byte budget (stored bytes); null: no limit of its own. */
+  readonly maxBytes: number | null;
+  readonly whenFull: WhenFull;
+}
+
+export interface StreamDescription extends StreamOptions {
+  readonly id: number;
+  readonly createdMs: number;
+  readonly shards: readonly ShardDescription[];
+  /** Bytes of batches stored now, all shards. */
+  readonly storedBytes: number;
+}
+
+export interface ShardDescription {
+  /** Unique on the box. */
+  readonly id: number;
+  readonly stream: string;
+  /** Position within the stream: the number in `shardId-000000000012`. */
+  readonly index: number;
+  /** First and last hash key owned, both inclusive, 0 to 2^128 - 1. */
+  readonly firstHashKey: bigint;
+  readonly lastHashKey: bigint;
+  /** Indexes of the shards this one was made from. */
+  readonly parents: readonly number[];
+  readonly createdMs: number;
+  /** Set once the shard was split or merged: it takes no more records. */
+  readonly closedMs: number | null;
+  /** The lowest sequence number that can still be read. */
+  readonly trimSequence: number;
+  /** The sequence number that the next record will get. */
+  readonly nextSequence: number;
+}
+
+/** A record on its way in. */
+export interface RecordInput {
+  /** 1 to 256 characters. */
+  readonly partitionKey: string;
+  readonly data: Buffer;
+  /** Overrides the MD5 of the partition key, 0 to 2^128 - 1. */
+  readonly explicitHashKey?: bigint;
+}
+
+/** Where an acknowledged record is. */
+export interface RecordPlace {
+  readonly shardId: number;
+  readonly shardIndex: number;
+  /** Dense within its shard: 0, 1, 2 … Below 2^53. */
+  readonly sequence: number;
+}
+
+/** A record on its way out. */
+export interface LogRecord {
+  readonly sequence: number;
+  readonly partitionKey: string;
+  readonly data: Buffer;
+  /** When the gateway took it. */
+  readonly arrivalMs: number;
+}
+
+export interface ReadOptions {
+  readonly shardId: number;
+  /** The first sequence number wanted. Below the trim horizon: reading begins at the horizon. */
+  readonly fromSequence: number;
+  /** Stops after this many records. */
+  readonly maxRecords: number;
+  /** Stops once this many bytes of data are gathered; at least one record is returned. */
+  readonly maxBytes: number;
+}
+
+export interface ReadResult {
+  readonly records: readonly LogRecord[];
+  /** Where to read on. */
+  readonly nextSequence: number;
+  /** The shard is closed and this was its end: go on with its children. */
+  readonly endOfShard: boolean;
+  /** Records behind the newest one, after this read. */
+  readonly recordsBehind: number;
+  /** Arrival time of the newest record minus that of the last one returned; 0 when at the head. */
+  readonly millisBehind: number;
+  /** Records skipped: deleted by retention, or in a batch found to be corrupt. */
+  readonly skipped: { readonly trimmed: number; readonly corrupt: number };
+}
+
+/** The local sharded log: `storage/log`. */
+export interface Log {
+  readonly applications: Applications;
+
+  createStream(options: StreamOptions): Promise<StreamDescription>;
+  /** Creates the stream, or changes what may be changed (retention, budget, policy) if it is there. */
+  ensureStream(options: StreamOptions): Promise<StreamDescription>;
+  deleteStream(name: string): Promise<void>;
+  streams(): readonly StreamDescription[];
+  /** @throws StorageError `not-found` */
+  stream(name: string): StreamDescription;
+  /** @throws StorageError `not-found` */
+  shard(shardId: number): ShardDescription;
+
+  /**
+   * Appends records, in order, to the shards that own their keys. Resolves once all of them are in
+   * an fsynced commit; the places are in the order of `records`. All or none.
+   * @throws StorageError `not-found`, `invalid-argument`, `stream-full`, `disk-full`, `overloaded`,
+   *   `write-failed`, `closed`
+   */
+  append(stream: string, records: readonly RecordInput[]): Promise<readonly RecordPlace[]>;
+
+  /** @throws StorageError `not-found`, `closed` */
+  read(options: ReadOptions): Promise<ReadResult>;
+
+  /** The lowest sequence number whose arrival is at or after `timestampMs`; the head if none is. */
+  sequenceAt(shardId: number, timestampMs: number): Promise<number>;
+
+  /**
+   * Resolves when the shard holds a record at or after `fromSequence`, or is closed, or the
+   * signal aborts. Never rejects for the signal's sake.
+   */
+  waitForRecords(shardId: number, fromSequence: number, signal: AbortSignal): Promise<void>;
+
+  /** Bytes stored in a shard at or after a sequence number, and the oldest arrival among them. */
+  backlog(
+    shardId: number,
+    fromSequence: number,
+  ): Promise<{ records: number; bytes: number; oldestArrivalMs: number | null }>;
+}
+
+// ---------------------------------------------------------------- applications
+
+/** What an application reads: a shard of the log, or the media files of a camera. */
+export type SourceKey =
+  | { readonly kind: 'shard'; readonly id: number }
+  | { readonly kind: 'camera'; readonly id: number };
+
+export interface ApplicationOptions {
+  readonly name: string;
+  /** Pins what it has not read yet, within the source's byte budget. */
+  readonly required: boolean;
+}
+
+/** One worker's right to read one source for one application. Every renewal raises the counter. */
+export interface Lease {
+  readonly application: string;
+  readonly source: SourceKey;
+  readonly owner: string;
+  readonly counter: number;
+  /** Where to read from: the next sequence number, or the next media file. */
+  readonly checkpoint: number;
+}
+
+/**
+ * What one upload will contain, saved before it starts, so that after a crash exactly the same is
+ * sent again. One plan at most per application and source.
+ */
+export interface Plan {
+  /** First position contained. */
+  readonly from: number;
+  /** First position no longer contained. */
+  readonly to: number;
+  /** What the sink needs to repeat the upload exactly (key, options); JSON. */
+  readonly detail: unknown;
+  readonly createdMs: number;
+}
+
+/** Named readers with leases and checkpoints, all in the same database as the log. */
+export interface Applications {
+  ensure(options: ApplicationOptions): Promise<void>;
+  /** Forgets the application with its leases, checkpoints and plans. */
+  remove(name: string): Promise<void>;
+  list(): readonly (ApplicationOptions & { readonly leases: readonly Lease[] })[];
+
+  /**
+   * Takes the lease of a source for `owner` for `durationMs` of monotonic time. `initialCheckpoint`
+   * counts when the application has none for this source yet.
+   * @throws StorageError `lease-held` while another owner's lease has not expired
+   */
+  acquire(
+    application: string,
+    source: SourceKey,
+    owner: string,
+    durationMs: number,
+    initialCheckpoint: number,
+  ): Promise<Lease>;
+  /** @throws StorageError `lease-lost` */
+  renew(lease: Lease, durationMs: number): Promise<Lease>;
+  release(lease: Lease): Promise<void>;
+
+  /** Moves the checkpoint, fenced by the lease in the same transaction. @throws `lease-lost` */
+  checkpoint(lease: Lease, position: number): Promise<Lease>;
+  /** Saves the plan, fenced. @throws `lease-lost`, `already-exists` */
+  savePlan(lease: Lease, plan: Plan): Promise<void>;
+  plan(lease: Lease): Promise<Plan | null>;
+  /** Deletes the plan and moves the checkpoint to its end, in one transaction. @throws `lease-lost` */
+  completePlan(lease: Lease): Promise<Lease>;
+}
+
+// ---------------------------------------------------------------- video
+
+export interface CameraOptions {
+  /** `[a-zA-Z0-9_.-]{1,128}`. */
+  readonly name: string;
+  /** Fragments older than this may be deleted; null: only the other limits count. */
+  readonly retentionMs: number | null;
+  /** Media bytes kept for this camera; the oldest go first. null: no limit of its own. */
+  readonly maxBytes: number | null;
+  /** The data stream in which each fragment announces itself, or null. */
+  readonly events: string | null;
+}
+
+export interface CameraDescription extends CameraOptions {
+  readonly id: number;
+  readonly storedBytes: number;
+  readonly firstStartUs: number | null;
+  readonly lastEndUs: number | null;
+}
+
+/** One uninterrupted session of a camera's source. */
+export interface Run {
+  readonly id: number;
+  readonly camera: string;
+  readonly startUs: number;
+  /** null while it goes on. */
+  readonly endUs: number | null;
+  /** Why it ended: `ended`, `failed: …`, `gateway stopped`, `gateway crashed`. */
+  readonly endReason: string | null;
+}
+
+export interface TrackDescription {
+  readonly trackId: number;
+  readonly kind: 'video' | 'audio';
+  /** RFC 6381, e.g. `avc1.64001f`, `hvc1.1.6.L93.B0`, `mp4a.40.2`. */
+  readonly codec: string;
+  /** Ticks per second of decode times and durations. */
+  readonly timescale: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly sampleRate?: number;
+  readonly channels?: number;
+}
+
+/** A codec configuration: the `ftyp` and `moov` that come before a run's fragments. */
+export interface Init {
+  readonly id: number;
+  /** SHA-256 of `bytes`, hex. */
+  readonly hash: string;
+  readonly tracks: readonly TrackDescription[];
+  readonly bytes: Buffer;
+}
+
+/** A part of a fragment: one moof with its mdat, at most about 200 ms. */
+export interface Chunk {
+  /** Box bytes as stored; decode times are relative to the media file. */
+  readonly bytes: Buffer;
+  readonly durationUs: number;
+  /** Begins with a keyframe. */
+  readonly keyframe: boolean;
+}
+
+/** One row of the fragment index. */
+export interface Fragment {
+  /** Unique on the box, rising in the order of recording. */
+  readonly number: number;
+  readonly camera: string;
+  readonly runId: number;
+  readonly initId: number;
+  readonly mediaFileId: number;
+  /** On the camera's timeline, wall-clock time. No two fragments of a camera overlap. */
+  readonly startUs: number;
+  readonly durationUs: number;
+  /** The camera's own clock for the first frame, when it told one. */
+  readonly producerMs: number | null;
+  /** When its first byte arrived here. */
+  readonly serverMs: number;
+  /** Decode time of the first video frame relative to the media file, in the video track's ticks. */
+  readonly decodeTime: number;
+  readonly offset: number;
+  /** Bytes in the media file (sealed when encrypted). */
+  readonly storedBytes: number;
+  /** Bytes of its boxes. */
+  readonly plainBytes: number;
+  /** Sizes and durations of its chunks, in order: what low-latency HLS serves as parts. */
+  readonly chunks: readonly { readonly bytes: number; readonly durationUs: number }[];
+  /** Something of it was lost or arrived broken. */
+  readonly damaged: boolean;
+}
+
+/** About a minute of one run under one init: an MP4 file that plays on its own. */
+export interface MediaFile {
+  readonly id: number;
+  readonly camera: string;
+  readonly runId: number;
+  readonly initId: number;
+  /** Relative to the media folder. */
+  readonly path: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  readonly bytes: number;
+  /** No more fragments will be added. */
+  readonly closed: boolean;
+}
+
+export interface FragmentQuery {
+  readonly camera: string;
+  /** Fragments that overlap [fromUs, toUs). */
+  readonly fromUs: number;
+  readonly toUs: number;
+  readonly limit: number;
+}
+
+/** What viewers of a live camera are told, in order. */
+export type LiveEvent =
+  | { readonly type: 'run-started'; readonly run: Run }
+  | { readonly type: 'chunk'; readonly runId: number; readonly chunk: Chunk }
+  | { readonly type: 'fragment'; readonly fragment: Fragment }
+  | { readonly type: 'run-ended'; readonly run: Run };
+
+/** The time-indexed store of footage: `storage/video`. */
+export interface VideoStore {
+  ensureCamera(options: CameraOptions): Promise<CameraDescription>;
+  /** Deletes the camera with all its footage. */
+  deleteCamera(name: string): Promise<void>;
+  cameras(): Promise<readonly CameraDescription[]>;
+  /** @throws StorageError `not-found` */
+  camera(name: string): Promise<CameraDescription>;
+
+  /** Begins a run. One at a time per camera. @throws StorageError `already-exists` */
+  startRun(camera: string, startUs: number): Promise<RunRecording>;
+
+  runs(camera: string, fromUs: number, toUs: number): Promise<readonly Run[]>;
+  /** In order of start. */
+  fragments(query: FragmentQuery): Promise<readonly Fragment[]>;
+  /** The newest `count` fragments of a camera, oldest first. */
+  latestFragments(camera: string, count: number): Promise<readonly Fragment[]>;
+  /** @throws StorageError `not-found` */
+  fragment(number: number): Promise<Fragment>;
+  /** @throws StorageError `not-found` */
+  init(id: number): Promise<Init>;
+  /** The plain boxes of a fragment, as stored. @throws StorageError `not-found`, `corrupt` */
+  readFragment(fragment: Fragment): Promise<Buffer>;
+
+  /** Closed media files of a camera with an id of at least `fromId`, in order of id. */
+  closedMediaFiles(cameraId: number, fromId: number, limit: number): Promise<readonly MediaFile[]>;
+  mediaFileFragments(mediaFileId: number): Promise<readonly Fragment[]>;
+  /** The whole file, plain, playable on its own. */
+  readMediaFile(mediaFileId: number): AsyncIterable<Buffer>;
+
+  /** Resolves when a media file with an id of at least `fromId` is closed, or the signal aborts. */
+  waitForMediaFile(cameraId: number, fromId: number, signal: AbortSignal): Promise<void>;
+  /** Calls back for what happens on a camera from now on; returns how to stop. */
+  watch(camera: string, listener: (event: LiveEvent) => void): () => void;
+}
+
+/** The writing end of one run. Calls are made one after the other, each awaited. */
+export interface RunRecording {
+  readonly run: Run;
+  /** Sets the codec configuration; a changed one starts a new media file. */
+  setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init>;
+  /**
+   * Opens a fragment. The chunks that follow belong to it until `closeFragment`.
+   * @param start.decodeTimes first decode time per track id in the source's own ticks; the store
+   *   rewrites them relative to the media file.
+   */
+  openFragment(start: {
+    readonly startUs: number;
+    readonly producerMs: number | null;
+    readonly serverMs: number;
+  }): Promise<void>;
+  /** Appends a chunk as the source made it, with its absolute decode times. Not yet durable. */
+  appendChunk(chunk: Chunk): Promise<void>;
+  /** Fsyncs the bytes, then commits the row (and the announcement, in the same transaction). */
+  closeFragment(end: { readonly durationUs: number; readonly damaged: boolean }): Promise<Fragment>;
+  /** Closes what is open, and the run. */
+  end(reason: string): Promise<Run>;
+}
