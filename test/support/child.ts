@@ -1,0 +1,72 @@
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { TestContext } from 'node:test';
+
+/** A real program started by a test; what it prints is kept, and it ends with the test. */
+export class Child {
+  readonly process: ChildProcess;
+  readonly lines: string[] = [];
+  readonly #waiting = new Set<(line: string | null) => void>();
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+
+  constructor(command: string, args: readonly string[], options: SpawnOptions = {}) {
+    this.process = spawn(command, args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.process.stdin?.on('error', () => undefined);
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      if (stream === null) continue;
+      createInterface({ input: stream }).on('line', (line) => {
+        this.lines.push(line);
+        for (const waiter of [...this.#waiting]) waiter(line);
+      });
+    }
+    this.exited = once(this.process, 'close').then(([code, signal]) => {
+      for (const waiter of [...this.#waiting]) waiter(null);
+      return { code: code as number | null, signal: signal as NodeJS.Signals | null };
+    });
+    this.exited.catch(() => undefined);
+  }
+
+  /** The first line, past or to come, that matches. Rejects when the program ends without it. */
+  line(pattern: RegExp): Promise<RegExpExecArray> {
+    for (const line of this.lines) {
+      const match = pattern.exec(line);
+      if (match !== null) return Promise.resolve(match);
+    }
+    return new Promise((resolve, reject) => {
+      const waiter = (line: string | null): void => {
+        const match = line === null ? null : pattern.exec(line);
+        if (line !== null && match === null) return;
+        this.#waiting.delete(waiter);
+        if (match !== null) resolve(match);
+        else
+          reject(
+            new Error(
+              `ended without printing ${String(pattern)}:\n${this.lines.slice(-40).join('\n')}`,
+            ),
+          );
+      };
+      this.#waiting.add(waiter);
+    });
+  }
+
+  /** Sends the signal and waits for the end. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (this.process.exitCode === null && this.process.signalCode === null) {
+      this.process.kill(signal);
+    }
+    await this.exited;
+  }
+}
+
+/** Starts a program that is killed, if it still runs, when the test ends. */
+export function startChild(
+  context: TestContext,
+  command: string,
+  args: readonly string[],
+  options: SpawnOptions = {},
+): Child {
+  const child = new Child(command, args, options);
+  context.after(() => child.stop('SIGKILL').catch(() => undefined));
+  return child;
+}
