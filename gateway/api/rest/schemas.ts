@@ -1,0 +1,361 @@
+/**
+ * The answers of our own API (`/api/v1`), as zod schemas and the types inferred from them. The
+ * OpenAPI document, the handlers and the page are all held to these; nothing is decided here.
+ *
+ * Conventions:
+ * - A time is an ISO 8601 string in UTC (`2026-01-31T09:30:00.250Z`), with three digits of a
+ *   second, or six where the store knows microseconds. Its field ends in `Time`.
+ * - A duration is a number and its field ends in its unit (`durationMs`).
+ * - Hash keys are decimal strings, because they exceed a double; sequence numbers are integers.
+ * - `null` means "there is none"; no field is ever left out.
+ */
+import { z } from '@hono/zod-openapi';
+
+const time = z.iso.datetime({ offset: false }).openapi({ example: '2026-01-31T09:30:00.250Z' });
+const count = z.number().int().min(0);
+const bytes = count.describe('Bytes');
+
+// ---------------------------------------------------------------- errors
+
+/** Every error, of every route outside the AWS APIs, has this shape. */
+export const ErrorSchema = z
+  .object({
+    error: z.object({
+      code: z.string().describe('One of a closed list; what a program may act on'),
+      message: z.string().describe('A sentence for people'),
+      details: z
+        .array(z.object({ field: z.string(), message: z.string() }))
+        .describe('What is wrong with which part of the request; often empty'),
+    }),
+  })
+  .openapi('Error');
+
+// ---------------------------------------------------------------- status
+
+export const HealthStatusSchema = z
+  .enum(['ok', 'degraded', 'failing'])
+  .describe('degraded: it works, but something (often the uplink) does not');
+
+export const HealthSchema = z
+  .object({
+    status: HealthStatusSchema,
+    checks: z.array(
+      z.object({
+        name: z.string(),
+        status: HealthStatusSchema,
+        message: z.string().nullable().describe('What is wrong, and what to do about it'),
+      }),
+    ),
+  })
+  .openapi('Health');
+
+export const MqttStatusSchema = z
+  .object({
+    address: z.string().describe('host:port it listens on'),
+    connections: count,
+    receivedMessages: count.describe('Since the start'),
+    undecodableMessages: count.describe('Kept raw, since the start'),
+    unroutedMessages: count.describe('Matched no route, since the start'),
+    refusedConnections: count.describe('Wrong password, wrong version, too many; since the start'),
+  })
+  .openapi('MqttStatus');
+
+export const RtspStatusSchema = z
+  .object({
+    address: z.string().describe('host:port it listens on'),
+    publishers: count.describe('Cameras pushing now'),
+    readers: count.describe('Players attached now'),
+  })
+  .openapi('RtspStatus');
+
+export const StatusSchema = z
+  .object({
+    gatewayId: z.string(),
+    version: z.string(),
+    startTime: time,
+    time: time.describe("The gateway's clock, now"),
+    health: HealthSchema,
+    storage: z.object({
+      logBytes: bytes.describe('Records stored, all streams'),
+      videoBytes: bytes.describe('Footage stored, all cameras'),
+      freeBytes: bytes.nullable().describe('Left on the disk; null when it cannot be told'),
+    }),
+    mqtt: MqttStatusSchema.nullable(),
+    rtsp: RtspStatusSchema.nullable(),
+    counts: z.object({
+      streams: count,
+      cameras: count,
+      camerasRecording: count,
+      deliveries: count,
+      deliveriesFailing: count,
+    }),
+  })
+  .openapi('Status');
+
+// ---------------------------------------------------------------- streams
+
+export const RateSchema = z
+  .object({
+    windowMs: count.describe('What was averaged over'),
+    recordsPerSecond: z.number().min(0),
+    bytesPerSecond: z.number().min(0).describe('Stored bytes'),
+  })
+  .openapi('Rate');
+
+export const ShardSchema = z
+  .object({
+    index: count.describe("Position within the stream: AWS's shardId-000000000012 is 12"),
+    firstHashKey: z.string(),
+    lastHashKey: z.string(),
+    parents: z.array(count),
+    createdTime: time,
+    closedTime: time.nullable().describe('Set once the shard was split or merged'),
+    trimSequence: count.describe('The lowest sequence number that can still be read'),
+    nextSequence: count.describe('What the next record will get'),
+  })
+  .openapi('Shard');
+
+export const StreamSchema = z
+  .object({
+    name: z.string(),
+    mode: z.enum(['on-demand', 'provisioned']),
+    createdTime: time,
+    retentionMs: count,
+    maxBytes: bytes.nullable().describe('Byte budget; null: none of its own'),
+    whenFull: z.enum(['refuse', 'drop-oldest']),
+    storedBytes: bytes,
+    storedRecords: count,
+    openShards: count,
+    rate: RateSchema.nullable().describe('null for a stream of more than 64 open shards'),
+  })
+  .openapi('Stream');
+
+export const StreamsSchema = z.object({ streams: z.array(StreamSchema) }).openapi('Streams');
+export const ShardsSchema = z.object({ shards: z.array(ShardSchema) }).openapi('Shards');
+
+export const RecordSchema = z
+  .object({
+    sequence: count,
+    arrivalTime: time,
+    partitionKey: z.string(),
+    encoding: z.enum(['utf8', 'base64']).describe('base64 where the data is not valid UTF-8'),
+    data: z.string(),
+  })
+  .openapi('Record');
+
+export const RecordsSchema = z
+  .object({
+    records: z.array(RecordSchema),
+    nextSequence: count.describe('Where to read on'),
+    endOfShard: z.boolean().describe('The shard is closed and this was its end'),
+    behind: z.object({ records: count, ms: count }).describe('From here to the newest record'),
+    skipped: z.object({
+      trimmed: count.describe('Deleted by retention'),
+      corrupt: count.describe('In a batch found damaged'),
+    }),
+  })
+  .openapi('Records');
+
+export const KeysSchema = z
+  .object({
+    keys: z.array(
+      z.object({
+        key: z.string(),
+        records: count.describe('Of those scanned'),
+        lastTime: time,
+        fields: z
+          .array(z.string())
+          .describe('Dotted paths of numeric fields in its JSON; "" where the data is a number'),
+      }),
+    ),
+    scannedRecords: count,
+    totalRecords: count.describe('In the time asked for'),
+    complete: z.boolean().describe('false: only a sample of the time asked for was read'),
+  })
+  .openapi('Keys');
+
+/** For charts: bucket `i` covers `stepMs` from `startTime + i * stepMs`; null is an empty one. */
+export const SeriesSchema = z
+  .object({
+    startTime: time,
+    stepMs: z.number().positive(),
+    series: z.array(
+      z.object({
+        key: z.string(),
+        records: count.describe('Values found'),
+        min: z.array(z.number().nullable()),
+        max: z.array(z.number().nullable()),
+        avg: z.array(z.number().nullable()),
+      }),
+    ),
+    scannedRecords: count,
+    totalRecords: count.describe('In the time asked for'),
+    complete: z
+      .boolean()
+      .describe('false: more records than one call reads, so an even sample of them was taken'),
+  })
+  .openapi('Series');
+
+// ---------------------------------------------------------------- cameras
+
+export const CameraStateSchema = z
+  .enum(['disabled', 'starting', 'waiting', 'recording', 'backing-off', 'stopped'])
+  .describe('waiting: for the camera to push; backing-off: failed, and will be tried again');
+
+export const TrackSchema = z
+  .object({
+    kind: z.enum(['video', 'audio']),
+    codec: z.string().describe('RFC 6381, such as avc1.64001f'),
+    width: count.nullable(),
+    height: count.nullable(),
+    sampleRate: count.nullable(),
+    channels: count.nullable(),
+  })
+  .openapi('Track');
+
+export const FragmentSchema = z
+  .object({
+    number: count,
+    runId: count,
+    initId: count,
+    startTime: time,
+    durationMs: z.number().min(0),
+    producerTime: time.nullable().describe("By the camera's own clock, when it told one"),
+    serverTime: time.describe('When its first byte arrived here'),
+    bytes,
+    damaged: z.boolean(),
+    url: z.string().describe('Its media (fMP4, without init)'),
+    initUrl: z.string().describe('The init that goes before it'),
+  })
+  .openapi('Fragment');
+
+export const CameraSchema = z
+  .object({
+    name: z.string(),
+    state: CameraStateSchema,
+    stateTime: time.nullable().describe('Since when'),
+    source: z.string().nullable().describe('How it comes in, credentials masked'),
+    lastError: z.string().nullable(),
+    restarts: count,
+    nextAttemptTime: time.nullable(),
+    tracks: z.array(TrackSchema).describe('Of the newest fragment; empty before the first'),
+    lastFrameTime: time.nullable().describe('End of the newest fragment'),
+    bitsPerSecond: z.number().min(0).nullable().describe('Over the newest fragments'),
+    storedBytes: bytes,
+    firstTime: time.nullable().describe('Start of the oldest footage'),
+    lastTime: time.nullable().describe('End of the newest footage'),
+    retentionMs: count.nullable(),
+    maxBytes: bytes.nullable(),
+    events: z.string().nullable().describe('The stream in which its fragments announce themselves'),
+    liveUrl: z.string().describe('HLS; 404 until something is recorded'),
+  })
+  .openapi('Camera');
+
+export const CamerasSchema = z.object({ cameras: z.array(CameraSchema) }).openapi('Cameras');
+
+export const RunSchema = z
+  .object({
+    id: count,
+    startTime: time,
+    endTime: time.nullable().describe('null while it goes on'),
+    endReason: z.string().nullable(),
+  })
+  .openapi('Run');
+
+export const RunsSchema = z
+  .object({
+    runs: z.array(RunSchema),
+    complete: z.boolean().describe('false: only the newest of them are here'),
+  })
+  .openapi('Runs');
+
+export const FragmentsSchema = z
+  .object({
+    fragments: z.array(FragmentSchema),
+    nextCursor: z.string().nullable().describe('Pass as `cursor` for the next page; null: the end'),
+  })
+  .openapi('Fragments');
+
+export const TimelineSchema = z
+  .object({
+    startTime: time,
+    endTime: time,
+    spans: z
+      .array(z.object({ startTime: time, endTime: time }))
+      .describe('Footage, in order; neighbours closer than mergeGapMs are joined'),
+    gaps: z
+      .array(
+        z.object({
+          startTime: time,
+          endTime: time,
+          reason: z.string().nullable().describe('Why the run before it ended'),
+        }),
+      )
+      .describe('Between the spans'),
+    complete: z.boolean().describe('false: too many runs; the oldest are left out'),
+  })
+  .openapi('Timeline');
+
+// ---------------------------------------------------------------- deliveries
+
+export const DeliverySchema = z
+  .object({
+    name: z.string(),
+    from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
+    to: z.object({
+      kind: z.string().describe('folder, s3, kinesis'),
+      description: z.string().describe('Where to, without secrets'),
+    }),
+    required: z.boolean().describe('Pins what it has not sent yet'),
+    state: z
+      .enum(['starting', 'idle', 'sending', 'backing-off', 'stopped'])
+      .describe('idle: everything is sent; backing-off: failed, and will be tried again'),
+    nextAttemptTime: time.nullable(),
+    backlog: z.object({
+      bytes,
+      records: count.describe('Or media files, from a camera'),
+      ms: count.describe('Age of the oldest thing not yet sent'),
+    }),
+    rate: z.object({
+      recordsPerSecond: z.number().min(0),
+      bytesPerSecond: z.number().min(0),
+    }),
+    sentRecords: count.describe('Since the start'),
+    sentBytes: bytes.describe('Since the start'),
+    errors: count.describe('Since the start'),
+    lastError: z.object({ time, message: z.string() }).nullable(),
+    lastSuccessTime: time.nullable(),
+  })
+  .openapi('Delivery');
+
+export const DeliveriesSchema = z
+  .object({ deliveries: z.array(DeliverySchema) })
+  .openapi('Deliveries');
+
+// ---------------------------------------------------------------- types
+
+export type ApiError = z.infer<typeof ErrorSchema>;
+export type Health = z.infer<typeof HealthSchema>;
+export type MqttStatus = z.infer<typeof MqttStatusSchema>;
+export type RtspStatus = z.infer<typeof RtspStatusSchema>;
+export type Status = z.infer<typeof StatusSchema>;
+export type Rate = z.infer<typeof RateSchema>;
+export type Shard = z.infer<typeof ShardSchema>;
+export type Shards = z.infer<typeof ShardsSchema>;
+export type Stream = z.infer<typeof StreamSchema>;
+export type Streams = z.infer<typeof StreamsSchema>;
+export type StreamRecord = z.infer<typeof RecordSchema>;
+export type StreamRecords = z.infer<typeof RecordsSchema>;
+export type Keys = z.infer<typeof KeysSchema>;
+export type Series = z.infer<typeof SeriesSchema>;
+export type CameraState = z.infer<typeof CameraStateSchema>;
+export type Track = z.infer<typeof TrackSchema>;
+export type CameraFragment = z.infer<typeof FragmentSchema>;
+export type CameraFragments = z.infer<typeof FragmentsSchema>;
+export type Camera = z.infer<typeof CameraSchema>;
+export type Cameras = z.infer<typeof CamerasSchema>;
+export type CameraRun = z.infer<typeof RunSchema>;
+export type CameraRuns = z.infer<typeof RunsSchema>;
+export type Timeline = z.infer<typeof TimelineSchema>;
+export type Delivery = z.infer<typeof DeliverySchema>;
+export type Deliveries = z.infer<typeof DeliveriesSchema>;
