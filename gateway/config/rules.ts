@@ -1,0 +1,174 @@
+/**
+ * What the keys of headgate.yaml mean together: references between sections, listening beyond
+ * loopback, who may connect.
+ *
+ * The rules also run over a configuration that is wrong elsewhere, so that every problem is seen
+ * at once. Nothing about the shape of the value may therefore be taken for granted here.
+ */
+import type { z } from 'zod';
+
+/** What a rule's issue carries beside its message, for the loader's report. */
+export interface RuleParams {
+  readonly allowed?: string;
+  /** Names that may have been meant. */
+  readonly candidates?: readonly string[];
+}
+
+type Path = readonly (string | number)[];
+type Report = (path: Path, message: string, params?: RuleParams) => void;
+type Fields = Readonly<Record<string, unknown>>;
+
+export function checkRules(value: unknown, context: z.RefinementCtx): void {
+  const report: Report = (path, message, params = {}) => {
+    context.addIssue({ code: 'custom', path: [...path], message, params: { ...params } });
+  };
+  const config = fields(value);
+  checkListeners(config, report);
+  checkUsers(config, report);
+  checkReferences(config, report);
+  checkCredentials(config, report);
+}
+
+/** Whether an address is reachable from this machine only. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function checkListeners(config: Fields, report: Report): void {
+  const http = fields(config['http']);
+  if (
+    typeof http['host'] === 'string' &&
+    !isLoopback(http['host']) &&
+    http['allowPlaintext'] === false
+  ) {
+    report(
+      ['http', 'host'],
+      'is beyond loopback, where the login token would cross the network in the clear',
+      {
+        allowed: 'a loopback address, or http.allowPlaintext: true beside it',
+      },
+    );
+  }
+  const mqtt = fields(config['mqtt']);
+  if (mqtt['enabled'] === true && typeof mqtt['host'] === 'string' && !isLoopback(mqtt['host'])) {
+    if (list(mqtt['users']).length === 0) {
+      report(['mqtt', 'host'], 'is beyond loopback, and nobody has a password', {
+        allowed: 'a loopback address, or mqtt.users beside it',
+      });
+    }
+    if (mqtt['allowAnonymous'] === true) {
+      report(['mqtt', 'allowAnonymous'], 'is for loopback, and mqtt.host is beyond it', {
+        allowed: 'false',
+      });
+    }
+  }
+  checkPorts(config, report);
+}
+
+function checkPorts(config: Fields, report: Report): void {
+  const taken = new Map<number, string>();
+  for (const section of ['http', 'mqtt', 'rtsp']) {
+    const { port, enabled } = fields(config[section]);
+    if (typeof port !== 'number' || port === 0 || enabled === false) continue;
+    const other = taken.get(port);
+    if (other === undefined) taken.set(port, section);
+    else report([section, 'port'], `is taken by ${other}.port`);
+  }
+}
+
+function checkUsers(config: Fields, report: Report): void {
+  const mqtt = fields(config['mqtt']);
+  const hasUsers = list(mqtt['users']).length > 0;
+  if (
+    mqtt['enabled'] === true &&
+    list(mqtt['routes']).length > 0 &&
+    !hasUsers &&
+    mqtt['allowAnonymous'] === false
+  ) {
+    report(['mqtt', 'routes'], 'will never see a message, because nobody may connect', {
+      allowed: 'routes together with mqtt.users, or with mqtt.allowAnonymous: true on loopback',
+    });
+  }
+  for (const [section, key] of [
+    ['mqtt', 'users'],
+    ['rtsp', 'readers'],
+  ] as const) {
+    const seen = new Set<unknown>();
+    list(fields(config[section])[key]).forEach((user, index) => {
+      const { username } = fields(user);
+      if (seen.has(username)) report([section, key, index, 'username'], 'is there twice');
+      if (typeof username === 'string') seen.add(username);
+    });
+  }
+  if (fields(config['rtsp'])['enabled'] !== false) return;
+  for (const [name, camera] of Object.entries(fields(config['cameras']))) {
+    if ('push' in fields(fields(camera)['source'])) {
+      report(
+        ['cameras', name, 'source', 'push'],
+        'needs the RTSP server, and rtsp.enabled is false',
+      );
+    }
+  }
+}
+
+function checkReferences(config: Fields, report: Report): void {
+  const streams = Object.keys(fields(config['streams']));
+  const cameras = Object.keys(fields(config['cameras']));
+  const refer = (path: Path, name: unknown, kind: 'stream' | 'camera'): void => {
+    const declared = kind === 'stream' ? streams : cameras;
+    if (typeof name !== 'string' || declared.includes(name)) return;
+    report(path, `is not a ${kind} of this configuration`, {
+      allowed:
+        declared.length === 0
+          ? `the name of a ${kind} under ${kind}s, which has none`
+          : `one of ${shortList(declared)}`,
+      candidates: declared,
+    });
+  };
+
+  list(fields(config['mqtt'])['routes']).forEach((route, index) => {
+    refer(['mqtt', 'routes', index, 'stream'], fields(route)['stream'], 'stream');
+  });
+  for (const [name, camera] of Object.entries(fields(config['cameras']))) {
+    refer(['cameras', name, 'events'], fields(camera)['events'], 'stream');
+  }
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const from = fields(fields(delivery)['from']);
+    refer(['deliveries', name, 'from', 'stream'], from['stream'], 'stream');
+    refer(['deliveries', name, 'from', 'camera'], from['camera'], 'camera');
+    if ('camera' in from && 'kinesis' in fields(fields(delivery)['to'])) {
+      report(['deliveries', name, 'to', 'kinesis'], 'takes records, and footage is files', {
+        allowed: "folder or s3; or send the camera's events stream to kinesis",
+      });
+    }
+  }
+}
+
+function checkCredentials(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    for (const [kind, sink] of Object.entries(fields(fields(delivery)['to']))) {
+      const { accessKeyId, secretAccessKey } = fields(sink);
+      if (typeof accessKeyId === 'string' && secretAccessKey === null) {
+        report(['deliveries', name, 'to', kind, 'accessKeyId'], 'needs secretAccessKey beside it');
+      }
+      if (typeof secretAccessKey === 'string' && accessKeyId === null) {
+        report(['deliveries', name, 'to', kind, 'secretAccessKey'], 'needs accessKeyId beside it');
+      }
+    }
+  }
+}
+
+function shortList(names: readonly string[]): string {
+  const shown = names.slice(0, 10).join(', ');
+  return names.length > 10 ? `${shown} … (${names.length} in all)` : shown;
+}
+
+function fields(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Fields)
+    : {};
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

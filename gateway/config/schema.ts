@@ -1,0 +1,349 @@
+/**
+ * headgate.yaml, as one schema: every key with its description, default and limits, units last.
+ *
+ * The loader, the environment variables, the reference file, the printed configuration and the
+ * masking of secrets are all made from this tree; nothing about a key is said anywhere else. What
+ * keys mean together (references between sections, listening beyond loopback) is in rules.ts.
+ */
+import { z } from 'zod';
+import {
+  choice,
+  decimal,
+  flag,
+  host,
+  keyNotes,
+  line,
+  name,
+  oneOf,
+  path,
+  port,
+  secret,
+  size,
+  url,
+  username,
+  whole,
+} from './leaves.ts';
+import { checkRules } from './rules.ts';
+
+const GB = 1e9;
+const MiB = 2 ** 20;
+
+const user = z.strictObject({
+  username: username().describe('The name it logs in with.'),
+  password: secret().describe('Its password.'),
+});
+
+const http = z.strictObject({
+  host: host()
+    .default('127.0.0.1')
+    .describe('Address to listen on. Beyond loopback, http.allowPlaintext must be true.'),
+  port: port().default(8080).describe('Port of the page, the REST API, HLS and the metrics.'),
+  allowPlaintext: flag()
+    .default(false)
+    .describe(
+      'Allows an address beyond loopback. Without TLS the login token crosses the network in the clear: set it for a network you trust, or behind a proxy that speaks TLS.',
+    ),
+  hostNames: z
+    .array(host())
+    .max(100)
+    .register(keyNotes, { allowed: 'a list of host names', example: ['gateway.example.net'] })
+    .default([])
+    .describe(
+      'Names, beside its addresses, by which browsers may call this gateway. A request under any other name is refused, which stops DNS rebinding.',
+    ),
+});
+
+const route = z.strictObject({
+  topic: line(1024, 'an MQTT topic filter, with + and #').describe('Topic filter, with + and #.'),
+  stream: name().describe('The stream that the messages are appended to.'),
+  partitionKey: line(256, 'text with {topic}, {topic[1]}, {payload.device.id}')
+    .default('{topic}')
+    .describe(
+      'The key that keeps records in order and picks the shard: text with {topic}, {topic[1]} (a level, from 0) or {payload.device.id} (a field). One that finds nothing falls back to the topic.',
+    ),
+  decoder: choice(['json', 'cbor', 'text', 'binary'])
+    .default('json')
+    .describe(
+      'What the payloads are: json, cbor (stored as JSON), text (UTF-8) or binary. One that is something else is kept raw and counted.',
+    ),
+  envelope: flag()
+    .default(false)
+    .describe('Wraps each record: {"topic": …, "receivedAt": …, "payload": …}.'),
+});
+
+const mqtt = z.strictObject({
+  enabled: flag().default(true).describe('Whether devices can publish here.'),
+  host: host()
+    .default('127.0.0.1')
+    .describe('Address to listen on. Beyond loopback, users are required.'),
+  port: port().default(1883).describe('Port of the MQTT broker (3.1.1).'),
+  users: z
+    .array(user)
+    .max(10_000)
+    .register(keyNotes, {
+      allowed: 'a list of {username, password}',
+      example: [{ username: 'sensors', password: '${SENSORS_PASSWORD:-change-me}' }],
+    })
+    .default([])
+    .describe('Who may connect.'),
+  allowAnonymous: flag()
+    .default(false)
+    .describe('Lets anyone on this machine connect without a password; only on loopback.'),
+  maxPayloadBytes: size(1)
+    .default(1 * MiB)
+    .describe('A larger message ends its connection.'),
+  maxConnections: whole(1, 100_000).default(1000).describe('Further connections are refused.'),
+  routes: z
+    .array(route)
+    .max(10_000)
+    .register(keyNotes, {
+      allowed: 'a list of routes',
+      example: [{ topic: 'sensors/+/reading', stream: 'readings', partitionKey: '{topic[1]}' }],
+    })
+    .default([])
+    .describe('Which topics go to which stream.'),
+});
+
+const rtsp = z.strictObject({
+  enabled: flag().default(true).describe('Whether cameras can push here and players read.'),
+  host: host().default('127.0.0.1').describe('Address to listen on.'),
+  port: port()
+    .default(8554)
+    .describe('Port of the RTSP server. A camera pushes to, and players read, rtsp://…/<camera>.'),
+  readers: z
+    .array(user)
+    .max(1000)
+    .register(keyNotes, {
+      allowed: 'a list of {username, password}',
+      example: [{ username: 'viewer', password: '${VIEWER_PASSWORD:-change-me}' }],
+    })
+    .default([])
+    .describe('Who may watch the cameras with a player.'),
+  maxConnections: whole(1, 10_000).default(200).describe('Further connections are refused.'),
+  maxReaderBufferBytes: size(64 * 1024)
+    .default(8 * MiB)
+    .describe('A player that falls this far behind is dropped.'),
+});
+
+const log = z.strictObject({
+  lingerMs: decimal(0, 1000)
+    .default(0)
+    .describe(
+      'How long a group commit waits for more records. A few milliseconds spare slow flash memory; every acknowledgement takes as much longer.',
+    ),
+  maxQueuedBytes: size(MiB)
+    .default(64 * MiB)
+    .describe('Bytes that may wait for the disk; past it, senders are held back.'),
+});
+
+const logging = z.strictObject({
+  level: choice(['debug', 'info', 'warn', 'error'])
+    .default('info')
+    .describe('The least important lines that are written.'),
+  format: choice(['auto', 'text', 'json'])
+    .default('auto')
+    .describe('text for people, json for machines; auto is text on a terminal and json elsewhere.'),
+});
+
+const stream = z.strictObject({
+  shards: whole(1, 10_000).default(1).describe('Shards to begin with.'),
+  mode: choice(['on-demand', 'provisioned'])
+    .default('on-demand')
+    .describe(
+      'on-demand takes what the box can do; provisioned keeps to the limits of its shards.',
+    ),
+  retentionHours: decimal(1, 87_600)
+    .default(24)
+    .describe('Records are kept this long, unless a required delivery still needs them.'),
+  maxBytes: size(MiB)
+    .nullable()
+    .default(4 * GB)
+    .describe('Bytes that the stream may take up on disk; null: no limit of its own.'),
+  whenFull: choice(['refuse', 'drop-oldest'])
+    .default('refuse')
+    .describe('At maxBytes: refuse new records, or drop the oldest ones.'),
+});
+
+const camera = z.strictObject({
+  source: oneOf({
+    rtsp: url(['rtsp', 'rtsps']).describe('The gateway fetches the stream from this address.'),
+    push: user.describe(
+      'The camera sends its stream to rtsp://…/<camera>, with these credentials.',
+    ),
+  }).describe('Where the pictures come from: rtsp or push.'),
+  retentionHours: decimal(1, 87_600)
+    .nullable()
+    .default(168)
+    .describe('Footage is kept this long; null: until another limit is reached.'),
+  maxBytes: size(16 * MiB)
+    .nullable()
+    .default(null)
+    .describe('Bytes of footage kept, the oldest go first; null: no limit of its own.'),
+  events: name()
+    .nullable()
+    .default(null)
+    .describe('A stream in which every fragment announces itself; null: none.'),
+  stallSeconds: decimal(1, 3600)
+    .default(10)
+    .describe('A camera that sends nothing for this long is connected to again.'),
+});
+
+const video = z.strictObject({
+  minFreeBytes: size(0)
+    .default(2 * GB)
+    .describe('Disk space that stays free: below it, the oldest footage is deleted.'),
+});
+
+const awsCredentials = {
+  accessKeyId: line(256, 'an access key id')
+    .nullable()
+    .default(null)
+    .describe('null: found as every AWS program does (environment, profile, role).'),
+  secretAccessKey: secret().nullable().default(null).describe('Goes with accessKeyId.'),
+};
+
+const region = line(64, 'a region, like eu-central-1')
+  .nullable()
+  .default(null)
+  .describe('null: found as every AWS program does.');
+
+const endpoint = url(['http', 'https'])
+  .nullable()
+  .default(null)
+  .describe('Another service with the same protocol; null: AWS.');
+
+const delivery = z.strictObject({
+  from: oneOf({
+    stream: name().describe('A stream of this file.'),
+    camera: name().describe('A camera of this file; to folder or s3.'),
+  }).describe('What is sent: stream or camera.'),
+  to: oneOf({
+    folder: z
+      .strictObject({ path: path('a folder').describe('The folder; it is made when missing.') })
+      .describe('A folder on this machine, laid out as the bucket would be.'),
+    s3: z
+      .strictObject({
+        bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
+        prefix: z
+          .string()
+          .max(512)
+          .register(keyNotes, { allowed: 'at most 512 characters' })
+          .default('')
+          .describe('Begins every key; end it with / for a folder.'),
+        region,
+        endpoint,
+        ...awsCredentials,
+        forcePathStyle: flag()
+          .default(false)
+          .describe('Puts the bucket into the path instead of the host name.'),
+      })
+      .describe('A bucket of S3, or of a server that speaks its protocol.'),
+    kinesis: z
+      .strictObject({
+        stream: name().describe('The data stream; it has to be there.'),
+        region,
+        endpoint,
+        ...awsCredentials,
+      })
+      .describe('A Kinesis data stream.'),
+  }).describe('Where it goes: folder, s3 or kinesis.'),
+  record: choice(['data', 'envelope'])
+    .default('data')
+    .describe(
+      'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
+    ),
+  buffer: z
+    .strictObject({
+      maxBytes: size(1024)
+        .default(5 * MiB)
+        .describe('An object is sent when it has this many bytes,'),
+      maxSeconds: decimal(0.1, 900).default(60).describe('or when its oldest record is this old.'),
+    })
+    .prefault({})
+    .describe('How much is gathered into one object; data streams are sent to at once.'),
+  required: flag()
+    .default(true)
+    .describe('Keeps what has not been sent yet, as long as the byte limit of its source allows.'),
+  startAt: choice(['earliest', 'latest'])
+    .default('earliest')
+    .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
+});
+
+/** The whole file. Everything has a default: an empty file is a configuration. */
+export const configSchema = z
+  .strictObject({
+    dataDir: path('a folder').default('./data').describe('Where everything is stored.'),
+    mediaDir: path('a folder')
+      .register(keyNotes, { allowed: 'a folder', path: true, example: '/mnt/footage' })
+      .nullable()
+      .default(null)
+      .describe('Where footage is stored, for another disk; null: inside dataDir.'),
+    ffmpegPath: path('a program')
+      .register(keyNotes, { allowed: 'a program', path: true, example: '/usr/bin/ffmpeg' })
+      .nullable()
+      .default(null)
+      .describe('The ffmpeg to use, version 5 or newer; null: the one in PATH.'),
+    http: http.prefault({}).describe('The page, the REST API, HLS, metrics.'),
+    mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
+    rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
+    log: log.prefault({}).describe('The record log on disk.'),
+    logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
+    video: video.prefault({}).describe('The store of footage.'),
+    streams: z
+      .record(name(), stream)
+      .register(keyNotes, {
+        allowed: 'a map of streams by name',
+        example: { readings: {}, 'camera-events': { retentionHours: 168 } },
+      })
+      .prefault({})
+      .describe('Data streams, by name.'),
+    cameras: z
+      .record(name(), camera)
+      .register(keyNotes, {
+        allowed: 'a map of cameras by name',
+        example: {
+          front: {
+            source: { push: { username: 'front', password: '${FRONT_PASSWORD:-change-me}' } },
+            events: 'camera-events',
+          },
+          yard: {
+            source: { rtsp: 'rtsp://viewer:change-me@192.0.2.10/stream1' },
+            maxBytes: 50 * GB,
+          },
+        },
+      })
+      .prefault({})
+      .describe('Cameras, by name.'),
+    deliveries: z
+      .record(name(), delivery)
+      .register(keyNotes, {
+        allowed: 'a map of deliveries by name',
+        example: {
+          archive: {
+            from: { stream: 'readings' },
+            to: {
+              s3: {
+                bucket: 'telemetry',
+                prefix: 'site-1/',
+                region: 'eu-central-1',
+                endpoint: 'https://s3.example.net',
+                accessKeyId: 'AKIAEXAMPLE',
+                secretAccessKey: '${S3_SECRET:-change-me}',
+              },
+            },
+          },
+          footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
+          live: {
+            from: { stream: 'camera-events' },
+            to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },
+            startAt: 'latest',
+          },
+        },
+      })
+      .prefault({})
+      .describe('What is sent on, and where, by name.'),
+  })
+  .superRefine(checkRules, { when: () => true });
+
+/** A valid configuration, defaults filled in; sizes in bytes. */
+export type Config = z.output<typeof configSchema>;
