@@ -1,0 +1,5 @@
+import { logMigration } from './001-log.ts';
+import type { Migration } from './migration.ts';
+
+/** Every migration, in order of version without a gap. */
+export const migrations: readonly Migration[] = [logMigration];
