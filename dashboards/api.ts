@@ -1,0 +1,99 @@
+/** The calls that the page makes to the gateway that served it. */
+import type {
+  ApiError,
+  Cameras,
+  Deliveries,
+  Keys,
+  Series,
+  Status,
+  Streams,
+  Timeline,
+} from '../gateway/api/rest/schemas.ts';
+
+/** What the gateway answered when it did not answer what was asked for. */
+export class ApiFailure extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function call<T>(path: string, init?: RequestInit): Promise<T> {
+  const response = await fetch(path, { credentials: 'same-origin', ...init });
+  if (!response.ok) {
+    const body = (await response.json().catch(() => null)) as ApiError | null;
+    throw new ApiFailure(
+      response.status,
+      body?.error.message ?? `${response.status} ${response.statusText}`,
+    );
+  }
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+const isoTime = (timeMs: number): string => new Date(timeMs).toISOString();
+
+const named = (parameters: Record<string, string>): string =>
+  new URLSearchParams(parameters).toString();
+
+export const api = {
+  status: () => call<Status>('/api/v1/status'),
+  cameras: () => call<Cameras>('/api/v1/cameras'),
+  streams: () => call<Streams>('/api/v1/streams'),
+  deliveries: () => call<Deliveries>('/api/v1/deliveries'),
+
+  timeline: (camera: string, fromMs: number, toMs: number, mergeGapMs: number) =>
+    call<Timeline>(
+      `/api/v1/cameras/${encodeURIComponent(camera)}/timeline?` +
+        named({
+          from: isoTime(fromMs),
+          to: isoTime(toMs),
+          mergeGapMs: String(Math.round(mergeGapMs)),
+        }),
+    ),
+
+  keys: (stream: string, fromMs: number, toMs: number) =>
+    call<Keys>(
+      `/api/v1/streams/${encodeURIComponent(stream)}/keys?` +
+        named({ from: isoTime(fromMs), to: isoTime(toMs) }),
+    ),
+
+  series: (
+    stream: string,
+    query: {
+      readonly keys: readonly string[];
+      readonly field: string;
+      readonly fromMs: number;
+      readonly toMs: number;
+      readonly points: number;
+    },
+  ) =>
+    call<Series>(
+      `/api/v1/streams/${encodeURIComponent(stream)}/series?` +
+        [
+          ...query.keys.map((key) => named({ keys: key })),
+          named({
+            field: query.field,
+            from: isoTime(query.fromMs),
+            to: isoTime(query.toMs),
+            points: String(query.points),
+          }),
+        ].join('&'),
+    ),
+
+  login: (token: string) =>
+    call<unknown>('/api/v1/login', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ token }),
+    }),
+  logout: () => call<unknown>('/api/v1/logout', { method: 'POST' }),
+};
+
+/** The playlist of a camera as it happens. */
+export const liveUrl = (camera: string): string => `/hls/${encodeURIComponent(camera)}/live.m3u8`;
+
+/** The playlist of a piece of a camera's past. */
+export const rangeUrl = (camera: string, fromMs: number, toMs: number): string =>
+  `/hls/${encodeURIComponent(camera)}/range.m3u8?` +
+  named({ from: isoTime(fromMs), to: isoTime(toMs) });

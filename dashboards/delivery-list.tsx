@@ -1,0 +1,64 @@
+import type { Delivery } from '../gateway/api/rest/schemas.ts';
+import * as format from './format.ts';
+import { deliveries, gatewayNowMs } from './state.ts';
+
+/** Where the data goes, and what still waits to be sent. */
+export function DeliveryList() {
+  return (
+    <section class="panel" aria-label="Deliveries">
+      <h2>Deliveries</h2>
+      {deliveries.value.length === 0 ? (
+        <p class="empty">Nothing is sent on.</p>
+      ) : (
+        <div class="deliveries">
+          {deliveries.value.map((delivery) => (
+            <Row key={delivery.name} delivery={delivery} />
+          ))}
+        </div>
+      )}
+    </section>
+  );
+}
+
+function Row({ delivery }: { delivery: Delivery }) {
+  const { backlog, rate } = delivery;
+  const unit = delivery.from.kind === 'camera' ? 'files' : 'records';
+  return (
+    <article class="delivery">
+      <span class={`dot ${delivery.state}`} title={delivery.state} />
+      <div class="what">
+        <strong>{delivery.name}</strong>
+        <span class="detail">
+          {delivery.from.name} → {delivery.to.description}
+        </span>
+      </div>
+      <div class="backlog">
+        <strong>
+          {backlog.records === 0
+            ? 'nothing waiting'
+            : `${format.bytes(backlog.bytes)} · ${format.duration(backlog.ms)} behind`}
+        </strong>
+        <span class="detail">
+          {backlog.records > 0 && `${format.count(backlog.records)} ${unit} waiting · `}
+          {format.count(delivery.sentRecords)} {unit} sent
+          {rate.bytesPerSecond > 0 && ` · ${format.bytes(rate.bytesPerSecond)}/s`}
+        </span>
+      </div>
+      <div class="outcome">
+        {delivery.state === 'backing-off' && delivery.lastError !== null ? (
+          <span class="problem">
+            {delivery.lastError.message}
+            {delivery.nextAttemptTime !== null &&
+              ` · next attempt ${format.relative(Date.parse(delivery.nextAttemptTime), gatewayNowMs())}`}
+          </span>
+        ) : (
+          <span class="detail">
+            {delivery.lastSuccessTime === null
+              ? 'nothing sent yet'
+              : `last success ${format.relative(Date.parse(delivery.lastSuccessTime), gatewayNowMs())}`}
+          </span>
+        )}
+      </div>
+    </article>
+  );
+}

@@ -1,0 +1,150 @@
+import type Hls from 'hls.js/light';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { liveUrl, rangeUrl } from '../api.ts';
+import * as state from '../state.ts';
+
+/** How much of the past one playlist covers; the next one is fetched when it has been played. */
+const stretchMs = 20 * 60_000;
+
+/** The selected camera, as it happens or from the time cursor on. */
+export function Player() {
+  const video = useRef<HTMLVideoElement>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+  const [speed, setSpeed] = useState(1);
+  const camera = state.selectedCamera.value?.name ?? null;
+  const recorded = state.selectedCamera.value?.lastTime !== null;
+  const live = state.live.value;
+  const seeks = state.seeks.value;
+
+  useEffect(() => {
+    const element = video.current;
+    if (element === null || camera === null || !recorded) return undefined;
+    setProblem(null);
+    return play(element, camera, live ? null : state.cursorMs.peek(), setProblem);
+  }, [camera, recorded, live, seeks]);
+
+  useEffect(() => {
+    if (video.current !== null) video.current.playbackRate = live ? 1 : speed;
+  }, [speed, live, seeks]);
+
+  return (
+    <div class="player">
+      <video ref={video} muted playsInline autoPlay controls />
+      {(problem ?? (camera !== null && !recorded ? 'Nothing is recorded yet.' : null)) !== null && (
+        <p class="overlay" role="status">
+          {problem ?? 'Nothing is recorded yet.'}
+        </p>
+      )}
+      <div class="controls">
+        <button
+          type="button"
+          class={live ? 'on' : ''}
+          aria-pressed={live}
+          onClick={() => state.goLive()}
+        >
+          ● Live
+        </button>
+        <button type="button" onClick={() => state.seek(state.cursorMs.value - 30_000)}>
+          −30 s
+        </button>
+        <button type="button" onClick={() => state.seek(state.cursorMs.value - 5000)}>
+          −5 s
+        </button>
+        <button type="button" onClick={() => state.seek(state.cursorMs.value + 5000)}>
+          +5 s
+        </button>
+        <span class="spacer" />
+        {!live &&
+          [1, 2, 4].map((rate) => (
+            <button
+              type="button"
+              key={rate}
+              class={rate === speed ? 'on quiet' : 'quiet'}
+              aria-pressed={rate === speed}
+              onClick={() => setSpeed(rate)}
+            >
+              {rate}×
+            </button>
+          ))}
+      </div>
+    </div>
+  );
+}
+
+/**
+ * Plays a camera live (`fromMs` null) or from a time, moving the shared cursor along.
+ * Returns how to stop.
+ */
+function play(
+  element: HTMLVideoElement,
+  camera: string,
+  fromMs: number | null,
+  report: (problem: string | null) => void,
+): () => void {
+  let stopped = false;
+  let hls: Hls | null = null;
+  const toMs = fromMs === null ? null : fromMs + stretchMs;
+  const url = fromMs === null || toMs === null ? liveUrl(camera) : rangeUrl(camera, fromMs, toMs);
+
+  const showTime = (): void => {
+    const date = hls === null ? nativeTime(element) : hls.playingDate?.getTime();
+    if (date !== undefined && !element.paused) state.cursorMs.value = date;
+  };
+  const goOn = (): void => {
+    if (toMs !== null) state.seek(toMs);
+  };
+  element.addEventListener('timeupdate', showTime);
+  element.addEventListener('ended', goOn);
+
+  const start = async (): Promise<void> => {
+    const { default: HlsPlayer } = await import('hls.js/light');
+    if (stopped) return;
+    if (!HlsPlayer.isSupported()) {
+      element.src = url;
+      await element.play();
+      return;
+    }
+    const player = new HlsPlayer({ maxBufferLength: 30, backBufferLength: 60 });
+    hls = player;
+    let positioned = fromMs === null;
+    player.on(HlsPlayer.Events.LEVEL_LOADED, (_event, { details }) => {
+      const first = details.fragments[0]?.programDateTime;
+      if (positioned || fromMs === null || first == null) return;
+      positioned = true;
+      player.startLoad(Math.max(0, (fromMs - first) / 1000));
+      element.currentTime = Math.max(0, (fromMs - first) / 1000);
+    });
+    player.on(HlsPlayer.Events.FRAG_BUFFERED, () => report(null));
+    player.on(HlsPlayer.Events.ERROR, (_event, { fatal, type, details, response }) => {
+      if (!fatal) return;
+      if (response?.code === 404) report('Nothing was recorded at this time.');
+      else if (type === HlsPlayer.ErrorTypes.MEDIA_ERROR) {
+        report(`This browser cannot play it (${details}).`);
+        player.recoverMediaError();
+      } else report(`The picture cannot be fetched (${details}).`);
+    });
+    player.loadSource(url);
+    player.attachMedia(element);
+    // A browser that refuses to start by itself shows its own play button.
+    await element.play().catch(() => undefined);
+  };
+  start().catch((error: unknown) => {
+    report(error instanceof Error ? error.message : String(error));
+  });
+
+  return () => {
+    stopped = true;
+    element.removeEventListener('timeupdate', showTime);
+    element.removeEventListener('ended', goOn);
+    hls?.destroy();
+    if (hls === null) element.removeAttribute('src');
+  };
+}
+
+/** Safari plays HLS itself and tells the wall-clock time of its start. */
+function nativeTime(element: HTMLVideoElement): number | undefined {
+  const start = element.getStartDate?.().getTime();
+  return start === undefined || Number.isNaN(start)
+    ? undefined
+    : start + element.currentTime * 1000;
+}

@@ -1,0 +1,114 @@
+/**
+ * What the page knows, as signals, and the polling that keeps it fresh.
+ *
+ * One time cursor (`cursorMs`) and one piece of time (`view`) are shared by the player, the
+ * timelines and the chart; `live` says that both run along with the clock.
+ */
+import { computed, signal } from '@preact/signals';
+import type { Camera, Delivery, Status, Stream, Timeline } from '../gateway/api/rest/schemas.ts';
+import { api, ApiFailure } from './api.ts';
+import { follow, type View } from './timeline/view.ts';
+
+const pollMs = 2000;
+const halfHourMs = 1_800_000;
+
+export const loggedIn = signal(true);
+export const offline = signal<string | null>(null);
+
+export const status = signal<Status | null>(null);
+export const cameras = signal<readonly Camera[]>([]);
+export const streams = signal<readonly Stream[]>([]);
+export const deliveries = signal<readonly Delivery[]>([]);
+export const timelines = signal<ReadonlyMap<string, Timeline>>(new Map());
+
+/** Milliseconds that the gateway's clock is ahead of the browser's. */
+const clockOffsetMs = signal(0);
+export const gatewayNowMs = (): number => Date.now() + clockOffsetMs.value;
+
+export const live = signal(true);
+export const view = signal<View>(follow({ fromMs: 0, toMs: halfHourMs }, Date.now()));
+export const cursorMs = signal(Date.now());
+/** Raised by a click or a jump: the player goes to `cursorMs`. */
+export const seeks = signal(0);
+
+const wantedCamera = signal<string | null>(null);
+export const selectedCamera = computed(
+  () =>
+    cameras.value.find((camera) => camera.name === wantedCamera.value) ?? cameras.value[0] ?? null,
+);
+
+export function selectCamera(name: string): void {
+  wantedCamera.value = name;
+}
+
+/** Shows a camera, or all of them, as it was at a time. */
+export function seek(timeMs: number, camera?: string): void {
+  if (camera !== undefined) wantedCamera.value = camera;
+  live.value = timeMs >= gatewayNowMs() - 1000;
+  cursorMs.value = Math.min(timeMs, gatewayNowMs());
+  seeks.value += 1;
+  if (live.value) view.value = follow(view.value, gatewayNowMs());
+}
+
+export function goLive(): void {
+  seek(gatewayNowMs());
+}
+
+async function refresh(): Promise<void> {
+  const [newStatus, newCameras, newDeliveries, newStreams] = await Promise.all([
+    api.status(),
+    api.cameras(),
+    api.deliveries(),
+    api.streams(),
+  ]);
+  clockOffsetMs.value = Date.parse(newStatus.time) - Date.now();
+  status.value = newStatus;
+  cameras.value = newCameras.cameras;
+  deliveries.value = newDeliveries.deliveries;
+  streams.value = newStreams.streams;
+}
+
+/** Fetches what is recorded in the view, with a margin, so that a small move shows no hole. */
+export async function refreshTimelines(): Promise<void> {
+  const { fromMs, toMs } = view.value;
+  const width = toMs - fromMs;
+  const entries = await Promise.all(
+    cameras.value.map(async ({ name }) => {
+      const timeline = await api.timeline(name, fromMs - width / 2, toMs + width / 2, width / 2000);
+      return [name, timeline] as const;
+    }),
+  );
+  timelines.value = new Map(entries);
+}
+
+/** Runs a call and keeps what the page says about the link and the login true. */
+export async function attempt(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+    offline.value = null;
+  } catch (error) {
+    if (error instanceof ApiFailure && error.status === 401) loggedIn.value = false;
+    else offline.value = error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Polls while the page is visible and logged in. Returns how to stop. */
+export function startPolling(): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let stopped = false;
+  const round = async (): Promise<void> => {
+    if (!document.hidden && loggedIn.value) {
+      await attempt(async () => {
+        await refresh();
+        if (live.value) view.value = follow(view.value, gatewayNowMs());
+        await refreshTimelines();
+      });
+    }
+    if (!stopped) timer = setTimeout(() => void round(), pollMs);
+  };
+  void round();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
