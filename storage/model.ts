@@ -302,6 +302,11 @@ export interface Fragment {
   readonly chunks: readonly { readonly bytes: number; readonly durationUs: number }[];
   /** Something of it was lost or arrived broken. */
   readonly damaged: boolean;
+  /**
+   * A measure of motion that costs no decoding: the mean size in bytes of its coded video frames,
+   * keyframes left out. It means something beside the same camera's other fragments.
+   */
+  readonly activity: number;
 }
 
 /** About a minute of one run under one init: an MP4 file that plays on its own. */
@@ -376,19 +381,29 @@ export interface RunRecording {
   /** Sets the codec configuration; a changed one starts a new media file. */
   setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init>;
   /**
-   * Opens a fragment. The chunks that follow belong to it until `closeFragment`.
-   * @param start.decodeTimes first decode time per track id in the source's own ticks; the store
-   *   rewrites them relative to the media file.
+   * Opens a fragment at a first estimate of its start. The chunks that follow belong to it until
+   * `closeFragment`; the first of them begins with a keyframe.
    */
   openFragment(start: {
     readonly startUs: number;
     readonly producerMs: number | null;
     readonly serverMs: number;
   }): Promise<void>;
-  /** Appends a chunk as the source made it, with its absolute decode times. Not yet durable. */
+  /**
+   * Appends a chunk as the source made it, with the source's own decode times; the store makes
+   * them relative to the media file. Not yet durable.
+   */
   appendChunk(chunk: Chunk): Promise<void>;
-  /** Fsyncs the bytes, then commits the row (and the announcement, in the same transaction). */
-  closeFragment(end: { readonly durationUs: number; readonly damaged: boolean }): Promise<Fragment>;
+  /**
+   * Fsyncs the bytes, then commits the row (and the announcement, in the same transaction).
+   * @param end.startUs the start, when it is known better than at opening.
+   * @throws StorageError `invalid-argument` when it would overlap an earlier fragment
+   */
+  closeFragment(end: {
+    readonly startUs?: number;
+    readonly durationUs: number;
+    readonly damaged: boolean;
+  }): Promise<Fragment>;
   /** Closes what is open, and the run. */
   end(reason: string): Promise<Run>;
 }

@@ -1,5 +1,6 @@
 import { logMigration } from './001-log.ts';
+import { videoMigration } from './002-video.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
-export const migrations: readonly Migration[] = [logMigration];
+export const migrations: readonly Migration[] = [logMigration, videoMigration];
