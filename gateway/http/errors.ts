@@ -1,0 +1,105 @@
+/**
+ * What an HTTP client is told when something goes wrong: a closed list of codes, the status of
+ * each, and the one table that maps the store's errors onto them. The AWS APIs have their own
+ * shapes and do not come through here.
+ *
+ * What is not known to be the client's business ("internal") says nothing of its cause; the
+ * cause is logged where the answer is made (app.ts).
+ */
+import { StorageError, type StorageErrorCode } from '../../storage/errors.ts';
+import type { ApiError } from '../api/rest/schemas.ts';
+
+const statuses = {
+  'bad-request': 400,
+  unauthorized: 401,
+  'wrong-origin': 403,
+  'not-found': 404,
+  conflict: 409,
+  trimmed: 410,
+  'too-large': 413,
+  'wrong-host': 421,
+  'too-many-attempts': 429,
+  corrupt: 500,
+  internal: 500,
+  busy: 503,
+  unavailable: 503,
+  'disk-full': 507,
+} as const;
+
+export type HttpErrorCode = keyof typeof statuses;
+export type HttpErrorStatus = (typeof statuses)[HttpErrorCode];
+export type ErrorDetail = ApiError['error']['details'][number];
+
+const ofStorage: Readonly<Record<StorageErrorCode, HttpErrorCode>> = {
+  'invalid-argument': 'bad-request',
+  'not-found': 'not-found',
+  'already-exists': 'conflict',
+  trimmed: 'trimmed',
+  'shard-closed': 'conflict',
+  'lease-lost': 'conflict',
+  'lease-held': 'conflict',
+  'stream-full': 'disk-full',
+  'disk-full': 'disk-full',
+  overloaded: 'busy',
+  corrupt: 'corrupt',
+  'write-failed': 'unavailable',
+  closed: 'unavailable',
+  'version-too-new': 'unavailable',
+};
+
+export interface HttpErrorOptions {
+  readonly details?: readonly ErrorDetail[];
+  /** Seconds after which the client may try again. */
+  readonly retryAfterSeconds?: number;
+  readonly cause?: unknown;
+}
+
+/** An answer that is an error. Handlers throw it; app.ts turns it into the response. */
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
+  readonly code: HttpErrorCode;
+  readonly details: readonly ErrorDetail[];
+  readonly retryAfterSeconds: number | null;
+
+  constructor(code: HttpErrorCode, message: string, options: HttpErrorOptions = {}) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.details = options.details ?? [];
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+  }
+
+  get status(): HttpErrorStatus {
+    return statuses[this.code];
+  }
+
+  /** Whether it is ours to mend, and so belongs in the log. */
+  get ours(): boolean {
+    return this.code === 'internal' || this.code === 'corrupt' || this.code === 'unavailable';
+  }
+
+  body(): ApiError {
+    return { error: { code: this.code, message: this.message, details: [...this.details] } };
+  }
+}
+
+/** Any thrown value as an HttpError, the original kept as its cause. */
+export function toHttpError(thrown: unknown): HttpError {
+  if (thrown instanceof HttpError) return thrown;
+  if (thrown instanceof StorageError) {
+    return new HttpError(ofStorage[thrown.code], thrown.message, {
+      cause: thrown,
+      ...(thrown.retryable ? { retryAfterSeconds: 1 } : {}),
+    });
+  }
+  return new HttpError('internal', 'Something went wrong in the gateway; its log says what.', {
+    cause: thrown,
+  });
+}
+
+/** The error as a web response, for where there is no Hono context. */
+export function errorResponse(error: HttpError): Response {
+  const headers: Record<string, string> = { 'cache-control': 'no-store' };
+  if (error.retryAfterSeconds !== null) headers['retry-after'] = String(error.retryAfterSeconds);
+  if (error.code === 'unauthorized') headers['www-authenticate'] = 'Bearer realm="headgate"';
+  return Response.json(error.body(), { status: error.status, headers });
+}

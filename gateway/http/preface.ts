@@ -1,0 +1,18 @@
+/** Tells HTTP/2 from HTTP/1 by the first bytes of a connection. */
+
+export type Protocol = 'http1' | 'http2';
+
+/** The client's connection preface (RFC 9113 section 3.4). */
+const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
+
+/**
+ * The protocol of a connection that began with these bytes; null: more of them are needed.
+ *
+ * @example
+ * protocolOf(Buffer.from('PR')); // null: PROPFIND or PRI?
+ */
+export function protocolOf(bytes: Buffer): Protocol | null {
+  const length = Math.min(bytes.length, preface.length);
+  if (!bytes.subarray(0, length).equals(preface.subarray(0, length))) return 'http1';
+  return length === preface.length ? 'http2' : null;
+}
