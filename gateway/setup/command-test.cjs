@@ -1,0 +1,64 @@
+/*
+ * `npm test`: the set-up, then the tests under test/. What follows `--` narrows them down (files
+ * and folders) or goes to Node's test runner (options). mediasoup's worker is built beside the
+ * tests; the one test that needs it waits for it.
+ */
+'use strict';
+
+const { spawn } = require('node:child_process');
+const os = require('node:os');
+const path = require('node:path');
+const paths = require('./paths.cjs');
+const { prepare } = require('./prepare.cjs');
+const { unwatchSignals } = require('./run.cjs');
+const { listFiles } = require('./stamps.cjs');
+const { SetupError, createSteps, main } = require('./steps.cjs');
+
+/** No test takes this long; one that hangs must not hold the others up for ever. */
+const TEST_MS_MAX = 10 * 60_000;
+
+/** @param {readonly string[]} names files and folders, relative to the working folder */
+function testFiles(names) {
+  const places = names.length === 0 ? ['test'] : names.map((name) => relative(name));
+  const files = listFiles(paths.root, places).filter((file) => file.endsWith('.test.ts'));
+  if (files.length === 0) throw new SetupError(`There are no tests in ${places.join(', ')}.`);
+  return files;
+}
+
+/** @param {string} name */
+function relative(name) {
+  return path.relative(paths.root, path.resolve(name));
+}
+
+main(async () => {
+  const args = process.argv.slice(2);
+  const options = args.filter((arg) => arg.startsWith('-'));
+  const files = testFiles(args.filter((arg) => !arg.startsWith('-')));
+  const prepared = await prepare(createSteps(), { forTests: true });
+  unwatchSignals();
+  const env = { ...process.env, ...prepared.env };
+  if (env.HEADGATE_FFMPEG_PATH !== undefined) {
+    // For the tests' own use; as a variable of the gateway it would change what they configure.
+    env.FFMPEG_BIN = env.HEADGATE_FFMPEG_PATH;
+    delete env.HEADGATE_FFMPEG_PATH;
+  }
+  const workerBuild =
+    prepared.worker === 'to build'
+      ? spawn(process.execPath, [path.join(__dirname, 'build-worker.cjs')], { stdio: 'inherit' })
+      : undefined;
+  const runner = spawn(
+    process.execPath,
+    [
+      ...['--import', 'tsx', '--test', '--test-reporter=spec'],
+      `--test-concurrency=${String(Math.max(2, Math.floor(os.cpus().length / 2)))}`,
+      `--test-timeout=${String(TEST_MS_MAX)}`,
+      ...options,
+      ...files,
+    ],
+    { cwd: paths.root, env, stdio: 'inherit' },
+  );
+  runner.on('exit', (code) => {
+    workerBuild?.kill('SIGTERM');
+    process.exit(code ?? 1);
+  });
+});

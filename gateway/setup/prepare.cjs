@@ -1,0 +1,130 @@
+/*
+ * The set-up as a whole: from a clean clone to a project that runs, in an order in which each step
+ * needs only what is before it. Nothing is done that is done already.
+ */
+'use strict';
+
+const { installDependencies } = require('./dependencies.cjs');
+const { compile } = require('./compile.cjs');
+const { tryDownloads } = require('./downloads.cjs');
+const ffmpeg = require('./ffmpeg.cjs');
+const lock = require('./lock.cjs');
+const native = require('./native.cjs');
+const packages = require('./packages.cjs');
+const { preflight } = require('./preflight.cjs');
+const { SetupError } = require('./steps.cjs');
+const worker = require('./mediasoup-worker.cjs');
+
+/**
+ * @typedef {object} Prepared
+ * @property {NodeJS.ProcessEnv} env what the gateway is told of what was found
+ * @property {'ready' | 'to build' | 'impossible'} worker
+ *
+ * @typedef {object} PrepareOptions
+ * @property {boolean} [forTests] the test-only system packages too
+ * @property {boolean} [retryDownloads] also those that failed before
+ */
+
+async function look() {
+  const [nativeReady, ffmpegPath, ffmpegDownload, workerReady] = await Promise.all([
+    native.isReady(),
+    ffmpeg.findFfmpeg(process.env),
+    ffmpeg.wantsDownload(process.env),
+    worker.isReady(process.env),
+  ]);
+  return { nativeReady, ffmpegPath, ffmpegDownload, workerReady };
+}
+
+/**
+ * What is there, after the downloads of what is not.
+ * @param {import('./steps.cjs').Steps} steps
+ * @param {boolean} retry
+ */
+async function lookAndDownload(steps, retry) {
+  const seen = await look();
+  const wanted = [
+    ...(seen.nativeReady ? [] : [native.download()]),
+    ...(seen.ffmpegDownload ? [ffmpeg.download()] : []),
+    ...(seen.workerReady ? [] : [worker.download()]),
+  ];
+  return (await tryDownloads(steps, wanted, retry)) ? look() : seen;
+}
+
+/**
+ * @param {Awaited<ReturnType<typeof look>>} seen
+ * @param {boolean} forTests
+ * @returns {import('./preflight.cjs').Need[]}
+ */
+function needsOf(seen, forTests) {
+  return [
+    {
+      purpose: "to build sqlite3's native module",
+      without: undefined,
+      packages: seen.nativeReady ? [] : packages.nativePackages,
+    },
+    {
+      purpose: 'to record cameras (ffmpeg 5 or newer)',
+      without: undefined,
+      packages: seen.ffmpegPath !== undefined ? [] : packages.ffmpegPackages,
+    },
+    {
+      purpose: "to build mediasoup's worker for WebRTC",
+      without: 'WebRTC',
+      packages: seen.workerReady ? [] : packages.workerPackages,
+    },
+    {
+      purpose: 'for tests',
+      without: 'the tests that need them, which say so and are skipped',
+      packages: forTests ? packages.testPackages : [],
+    },
+  ];
+}
+
+/**
+ * @param {import('./steps.cjs').Steps} steps
+ * @param {PrepareOptions} options
+ * @returns {Promise<Prepared>}
+ */
+async function prepareLocked(steps, options) {
+  await installDependencies(steps);
+  const seen = await lookAndDownload(steps, options.retryDownloads ?? false);
+  const missing = await preflight(steps, needsOf(seen, options.forTests ?? false));
+  if (!seen.nativeReady) await native.build(steps);
+  const ffmpegPath = seen.ffmpegPath ?? (await ffmpeg.findFfmpeg(process.env));
+  if (ffmpegPath === undefined) {
+    throw new SetupError(
+      'The ffmpeg on this system is older than 5: install a newer one, or set FFMPEG_BIN to one.',
+    );
+  }
+  await compile(steps);
+  const workerMissing = missing.some((need) => need.without === 'WebRTC');
+  return {
+    env: {
+      ...ffmpeg.ffmpegEnvironment(ffmpegPath, process.env),
+      MEDIASOUP_WORKER_BIN: process.env.MEDIASOUP_WORKER_BIN || worker.workerPath,
+    },
+    worker: seen.workerReady ? 'ready' : workerMissing ? 'impossible' : 'to build',
+  };
+}
+
+/**
+ * Runs the set-up, alone in this project.
+ * @param {import('./steps.cjs').Steps} steps
+ * @param {PrepareOptions} [options]
+ * @returns {Promise<Prepared>}
+ * @throws {SetupError} when it can't go on, saying what the person can do
+ */
+async function prepare(steps, options = {}) {
+  const release = await lock.acquire('set-up', () =>
+    steps.note('Another set-up works in this folder: waiting for it …'),
+  );
+  try {
+    const prepared = await prepareLocked(steps, options);
+    steps.finish();
+    return prepared;
+  } finally {
+    release();
+  }
+}
+
+module.exports = { prepare };
