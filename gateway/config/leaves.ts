@@ -13,6 +13,10 @@ export interface KeyNotes {
   readonly secret?: boolean;
   /** A file or folder: a relative one is taken from the folder of the configuration file. */
   readonly path?: boolean;
+  /** A file that is a program: without a slash it is looked for in PATH. */
+  readonly program?: boolean;
+  /** A URL, perhaps with a password in it. */
+  readonly url?: boolean;
   /** Written as `10 GB` where it is shown. */
   readonly size?: boolean;
   /** Exactly one of the object's keys is given. */
@@ -150,7 +154,7 @@ export function line(maxLength: number, allowed: string) {
 
 /** A URL with one of these schemes. A password in it is masked wherever it is shown. */
 export function url(schemes: readonly string[]) {
-  const allowed = `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  const allowed = `a URL that begins with ${orList(schemes.map((scheme) => `${scheme}://`))}`;
   return z
     .string()
     .max(2048)
@@ -159,11 +163,17 @@ export function url(schemes: readonly string[]) {
       const { protocol, hostname } = new URL(text);
       return schemes.includes(protocol.slice(0, -1)) && hostname !== '';
     })
-    .register(keyNotes, { allowed });
+    .register(keyNotes, { allowed, url: true });
 }
 
 export function choice<const Values extends readonly [string, ...string[]]>(values: Values) {
-  return z.enum(values).register(keyNotes, { allowed: values.join(' or ') });
+  return z.enum(values).register(keyNotes, { allowed: orList(values) });
+}
+
+/** `a, b or c`. */
+function orList(words: readonly string[]): string {
+  const last = words.at(-1) ?? '';
+  return words.length < 2 ? last : `${words.slice(0, -1).join(', ')} or ${last}`;
 }
 
 type OneOf<Shape extends z.ZodRawShape> = {
@@ -173,7 +183,7 @@ type OneOf<Shape extends z.ZodRawShape> = {
 /** An object with exactly one of these keys: `{ folder: … } | { s3: … }`. */
 export function oneOf<Shape extends z.ZodRawShape>(shape: Shape): z.ZodType<OneOf<Shape>> {
   const keys = Object.keys(shape);
-  const allowed = `exactly one of ${keys.join(', ')}`;
+  const allowed = `exactly one of ${orList(keys)}`;
   const schema = z
     .strictObject(shape)
     .partial()

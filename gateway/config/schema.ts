@@ -279,7 +279,12 @@ export const configSchema = z
       .default(null)
       .describe('Where footage is stored, for another disk; null: inside dataDir.'),
     ffmpegPath: path('a program')
-      .register(keyNotes, { allowed: 'a program', path: true, example: '/usr/bin/ffmpeg' })
+      .register(keyNotes, {
+        allowed: 'a program',
+        path: true,
+        program: true,
+        example: '/usr/bin/ffmpeg',
+      })
       .nullable()
       .default(null)
       .describe('The ffmpeg to use, version 5 or newer; null: the one in PATH.'),

@@ -1,0 +1,115 @@
+/**
+ * From what the schema says about a value to problems that people can act on: with the line it is
+ * written in, what is there (masked), what is allowed, and what may have been meant.
+ */
+import type { z } from 'zod';
+import { masked } from '../observe/mask.ts';
+import type { RawMap, RawNode } from './document.ts';
+import { problem, type Origin, type Problem } from './problems.ts';
+import { maskLeaf } from './redact.ts';
+import type { RuleParams } from './rules.ts';
+import { suggest } from './suggest.ts';
+import {
+  configTree,
+  holdsSecret,
+  isLeaf,
+  nodeAt,
+  showPath,
+  type KeyNode,
+  type KeyPath,
+} from './tree.ts';
+
+const valueShownLength = 80;
+
+/** The node at a path, or the deepest one on the way to it. */
+export function locate(root: RawNode, path: KeyPath): { node: RawNode; exact: boolean } {
+  let node = root;
+  for (const part of path) {
+    const child: RawNode | undefined =
+      node.kind === 'map'
+        ? node.entries.get(String(part))
+        : node.kind === 'list'
+          ? node.items[Number(part)]
+          : undefined;
+    if (child === undefined) return { node, exact: false };
+    node = child;
+  }
+  return { node, exact: true };
+}
+
+/** Where a key itself is written. */
+function keyOrigin(root: RawNode, path: KeyPath, key: string): Origin {
+  const { node } = locate(root, path);
+  const origin = node.kind === 'map' ? node.keyOrigins.get(key) : undefined;
+  return origin ?? locate(root, [...path, key]).node.origin;
+}
+
+/** What the schema found, in words, with its place. */
+export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem[] {
+  const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)));
+  const { node: raw, exact } = locate(root, path);
+  const node = nodeAt(configTree, path);
+  const key = showPath(path);
+
+  if (issue.code === 'unrecognized_keys') {
+    const known = node?.kind === 'section' ? [...node.keys.keys()] : [];
+    return issue.keys.map((unknown) =>
+      problem(keyOrigin(root, path, unknown), showPath([...path, unknown]), 'is not a known key', {
+        allowed: known.join(', '),
+        suggestion: suggest(unknown, known),
+      }),
+    );
+  }
+  if (issue.code === 'invalid_key') {
+    const map = nodeAt(configTree, path.slice(0, -1));
+    const allowed = map?.kind === 'map' ? map.nameAllowed : null;
+    return [
+      problem(
+        keyOrigin(root, path.slice(0, -1), String(path.at(-1))),
+        key,
+        'is not allowed as a name',
+        { allowed },
+      ),
+    ];
+  }
+  if (!exact) return [problem(raw.origin, key, 'is missing', { allowed: node?.allowed ?? null })];
+
+  const value = showValue(raw, node);
+  const written = raw.kind === 'scalar' ? raw.text : '';
+  if (issue.code === 'custom') {
+    const { allowed, candidates } = (issue.params ?? {}) as RuleParams;
+    return [
+      problem(
+        raw.origin,
+        key,
+        issue.message === 'Invalid input' ? 'is not allowed' : issue.message,
+        {
+          value,
+          allowed: allowed ?? node?.allowed ?? null,
+          suggestion: candidates === undefined ? null : suggest(written, candidates),
+        },
+      ),
+    ];
+  }
+  if (issue.code === 'too_big' && node?.kind === 'list') {
+    const allowed = `at most ${issue.maximum}`;
+    return [problem(raw.origin, key, 'has too many entries', { allowed })];
+  }
+  const choices = node !== undefined && isLeaf(node) ? node.choices : [];
+  return [
+    problem(raw.origin, key, 'is not allowed', {
+      value,
+      allowed: node?.allowed ?? null,
+      suggestion: suggest(written, choices),
+    }),
+  ];
+}
+
+/** What is written at a key, as far as it may be shown. */
+function showValue(raw: RawNode, node: KeyNode | undefined): string | null {
+  if (raw.kind !== 'scalar' || node === undefined) return null;
+  if (holdsSecret(node)) return masked;
+  const shown = isLeaf(node) ? maskLeaf(node, raw.text) : raw.text;
+  const text = typeof raw.value === 'string' ? JSON.stringify(shown) : raw.text;
+  return text.length > valueShownLength ? `${text.slice(0, valueShownLength)}…` : text;
+}
