@@ -1,0 +1,72 @@
+/**
+ * What the workers of a delivery share: what they work with, and how an attempt at the sink is
+ * repeated until it succeeds.
+ */
+import type { Log, VideoStore } from '../../storage/model.ts';
+import type { Clock, Logger } from '../../storage/ports.ts';
+import type { BackOff } from './backoff.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
+import type { Progress } from './progress.ts';
+import { SinkError } from './sink.ts';
+import type { Slots } from './slots.ts';
+import { pause, within } from './timing.ts';
+
+/** What a worker of one source works with, whatever the sink. */
+export interface Worker {
+  /** Names it among the workers of its delivery. */
+  readonly name: string;
+  readonly log: Log;
+  readonly video: VideoStore;
+  readonly lease: LeaseKeeper;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly progress: Progress;
+  readonly backOff: BackOff;
+  readonly slots: Slots;
+  /** Aborted when the worker is to stop, and when its lease is lost. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The longest an attempt may take: a minute, and a second for every 8 KiB. A destination that
+ * keeps a connection alive without getting anywhere is given up like one that is silent.
+ */
+export function attemptLimitMs(sizeBytes: number): number {
+  return 60_000 + (sizeBytes / 8192) * 1000;
+}
+
+/**
+ * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the sink are counted, shown and waited out;
+ * anything else is thrown.
+ *
+ * @throws the signal's reason, once it aborts
+ */
+export async function untilDone<T>(
+  worker: Worker,
+  sizeBytes: number,
+  attempt: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    worker.signal.throwIfAborted();
+    try {
+      const result = await worker.slots.use(worker.signal, () =>
+        within(worker.clock, attemptLimitMs(sizeBytes), worker.signal, attempt),
+      );
+      worker.backOff.succeeded();
+      worker.progress.recovered(worker.name);
+      return result;
+    } catch (error) {
+      worker.signal.throwIfAborted();
+      if (!(error instanceof SinkError)) throw error;
+      const delayMs = worker.backOff.failed(error);
+      worker.progress.failed(worker.name, outOfTime(error), delayMs);
+      await pause(worker.clock, delayMs, worker.signal);
+    }
+  }
+}
+
+/** The error to show: an attempt called off while the worker goes on ran out of its time. */
+export function outOfTime(error: SinkError): SinkError {
+  if (error.code !== 'aborted') return error;
+  return new SinkError('timeout', 'the destination took too long', { cause: error });
+}

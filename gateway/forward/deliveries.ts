@@ -1,0 +1,88 @@
+/**
+ * All deliveries of a gateway. What goes out, and how, is in `delivery.ts`; this starts them,
+ * keeps the backlog metrics fresh, and stops them.
+ */
+import type { Log, VideoStore } from '../../storage/model.ts';
+import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import { Supervisor } from '../supervisor.ts';
+import { Delivery, type DeliveryStatus } from './delivery.ts';
+import { prefixOf, sinkFor } from './destinations.ts';
+import type { DeliveryOptions } from './options.ts';
+import { pause } from './timing.ts';
+
+const sampleMs = 10_000;
+
+export interface DeliveriesOptions {
+  /** Names are unique. */
+  readonly deliveries: readonly DeliveryOptions[];
+  readonly log: Log;
+  readonly video: VideoStore;
+  /** Of this box; the same at every start, as it is part of the names of objects. */
+  readonly gatewayId: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** 0 inclusive to 1 exclusive; `Math.random` in production. */
+  readonly random: () => number;
+}
+
+export interface Deliveries {
+  /** In the order they were given. */
+  status(): Promise<readonly DeliveryStatus[]>;
+  /**
+   * Stops all of them at once, in bounded time; what was on its way goes up again at the next
+   * start, under the same key. Twice is harmless.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts every delivery and returns at once; a destination that is not there holds up nothing.
+ *
+ * @example
+ * const deliveries = startDeliveries({
+ *   deliveries: [{ name: 'archive', from: { stream: 'readings' }, to: { folder: { path: '/mnt' } } }],
+ *   log: store.log, video: store.video, gatewayId, clock, logger, metrics, random: Math.random,
+ * });
+ */
+export function startDeliveries(options: DeliveriesOptions): Deliveries {
+  const { log, video, gatewayId, clock, logger, metrics, random } = options;
+  const supervisor = new Supervisor({ clock, logger, metrics, random });
+  const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
+  const ports = { log, video, gatewayId, owner, supervisor, clock, logger, metrics, random };
+  const deliveries = options.deliveries.map(
+    (delivery) => new Delivery(delivery, sinkFor(delivery.to), prefixOf(delivery.to), ports),
+  );
+  const stopSampling = new AbortController();
+  const sampling = sample(deliveries, clock, logger, stopSampling.signal);
+  let closing: Promise<void> | null = null;
+  return {
+    status: () => Promise.all(deliveries.map((delivery) => delivery.status())),
+    close: () => {
+      stopSampling.abort();
+      closing ??= Promise.all(deliveries.map((delivery) => delivery.close()))
+        .then(() => supervisor.close())
+        .then(() => sampling);
+      return closing;
+    },
+  };
+}
+
+/** Asking for the status sets the metrics that only asking can tell. */
+async function sample(
+  deliveries: readonly Delivery[],
+  clock: Clock,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    for (const delivery of deliveries) {
+      try {
+        await delivery.status();
+      } catch (error) {
+        logger.debug({ delivery: delivery.name, error }, 'a backlog could not be counted');
+      }
+    }
+    await pause(clock, sampleMs, signal);
+  }
+}

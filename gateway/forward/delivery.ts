@@ -1,0 +1,389 @@
+/**
+ * One delivery: an application that reads the shards of a stream, or the media files of a camera,
+ * and a worker for each of them under supervision.
+ *
+ * - One checkpoint and one worker per source: a shard that is stuck holds up no other.
+ * - A shard is begun only when its parents are sent to their ends, so order survives resharding.
+ * - `startAt` counts only while the delivery has no checkpoint anywhere; what comes to be later
+ *   (children of a reshard) is always read from its beginning.
+ */
+import type {
+  Lease,
+  Log,
+  ShardDescription,
+  SourceKey,
+  StreamDescription,
+  VideoStore,
+} from '../../storage/model.ts';
+import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
+import type { Worker } from './attempts.ts';
+import { BackOff } from './backoff.ts';
+import { cameraBacklog, shardsBacklog, type Backlog } from './backlog.ts';
+import type { KeyScope } from './keys.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { sendMediaFiles } from './media-objects.ts';
+import { bufferDefaults, type DeliveryOptions } from './options.ts';
+import { Progress, type DeliveryFailure } from './progress.ts';
+import { sendShardAsObjects } from './record-objects.ts';
+import { sendShardAsRecords } from './record-stream.ts';
+import type { ObjectSink, RecordSink } from './sink.ts';
+import { Slots } from './slots.ts';
+import { pause } from './timing.ts';
+
+/** New shards are looked for this often, besides whenever one ends. */
+const rescanMs = 5_000;
+/** Objects of one delivery that go up at once; each is held in memory, compressed. */
+const uploadsAtOnce = 4;
+
+export interface DeliveryPorts {
+  readonly log: Log;
+  readonly video: VideoStore;
+  /** Of this box, for the names of objects in buckets that many share. */
+  readonly gatewayId: string;
+  /** Of this process, for leases. */
+  readonly owner: string;
+  readonly supervisor: Supervisor;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly random: () => number;
+}
+
+export interface DeliveryStatus {
+  readonly name: string;
+  readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
+  readonly to: { readonly kind: string; readonly description: string };
+  readonly required: boolean;
+  /** `idle`: everything is sent; `backing-off`: something failed and will be tried again. */
+  readonly state: 'starting' | 'idle' | 'sending' | 'backing-off' | 'stopped';
+  /** When the next attempt begins, while backing off. */
+  readonly retryAtMs: number | null;
+  readonly backlog: Backlog;
+  readonly rate: { readonly recordsPerSecond: number; readonly bytesPerSecond: number };
+  /** Since the start; media files count as records. */
+  readonly sentRecords: number;
+  readonly sentBytes: number;
+  readonly sentObjects: number;
+  readonly failures: number;
+  /** Gone before they were sent: deleted by a limit, or found to be corrupt. */
+  readonly lostRecords: number;
+  readonly lastSuccessMs: number | null;
+  /** The latest failure of all, also when it works again since. */
+  readonly lastFailure: DeliveryFailure | null;
+}
+
+export class Delivery {
+  readonly name: string;
+  readonly application: string;
+  readonly #options: DeliveryOptions;
+  readonly #sink: ObjectSink | RecordSink;
+  readonly #ports: DeliveryPorts;
+  readonly #scope: KeyScope;
+  readonly #logger: Logger;
+  readonly #progress: Progress;
+  readonly #slots = new Slots(uploadsAtOnce);
+  readonly #workers = new Map<string, SupervisedTask>();
+  readonly #task: SupervisedTask;
+  #closing: Promise<void> | null = null;
+  /** Looks for shards that may be begun now, before the next scan is due. */
+  #wake: () => void = () => undefined;
+
+  /**
+   * Starts the delivery. The sink is its own: it is closed with it.
+   *
+   * @param prefix begins every object's key
+   * @throws Error for a camera and a sink that takes records: the configuration refuses it earlier
+   */
+  constructor(
+    options: DeliveryOptions,
+    sink: ObjectSink | RecordSink,
+    prefix: string,
+    ports: DeliveryPorts,
+  ) {
+    if ('camera' in options.from && !('put' in sink)) {
+      throw new Error(`delivery ${options.name}: footage goes to a folder or to S3`);
+    }
+    this.name = options.name;
+    this.application = `delivery.${options.name}`;
+    this.#options = options;
+    this.#sink = sink;
+    this.#ports = ports;
+    const { gatewayId, clock, metrics } = ports;
+    this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
+    this.#logger = ports.logger.child({ delivery: options.name });
+    this.#progress = new Progress({
+      delivery: options.name,
+      clock,
+      logger: this.#logger,
+      metrics,
+    });
+    this.#task = ports.supervisor.start({
+      name: `delivery/${options.name}`,
+      run: (context) => this.#run(context),
+    });
+  }
+
+  /** How it fares now. The backlog is counted afresh. */
+  async status(): Promise<DeliveryStatus> {
+    const progress = this.#progress;
+    const backlog = await this.#backlog();
+    progress.backlog(backlog);
+    const { from } = this.#options;
+    const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
+    const retries = [progress.retryAtMs, ...tasks.map((task) => task.retryAtMs)];
+    const retryAtMs = retries.reduce(earliest, null);
+    return {
+      name: this.name,
+      from:
+        'stream' in from
+          ? { kind: 'stream', name: from.stream }
+          : { kind: 'camera', name: from.camera },
+      to: { kind: this.#sink.kind, description: this.#sink.description },
+      required: this.#required,
+      state: this.#state(retryAtMs, backlog),
+      retryAtMs,
+      backlog,
+      rate: {
+        recordsPerSecond: progress.recordsPerSecond,
+        bytesPerSecond: progress.bytesPerSecond,
+      },
+      sentRecords: progress.sentRecords,
+      sentBytes: progress.sentBytes,
+      sentObjects: progress.sentObjects,
+      failures: progress.failures,
+      lostRecords: progress.lostRecords,
+      lastSuccessMs: progress.lastSuccessMs,
+      lastFailure: newest(
+        progress.lastFailure,
+        tasks.map(({ failure }) =>
+          failure === null
+            ? null
+            : {
+                code: failure.code ?? 'error',
+                message: failure.message,
+                atMs: failure.atMs,
+                retryable: true,
+              },
+        ),
+      ),
+    };
+  }
+
+  /**
+   * Stops at once: what is on its way is called off, and its plan stays for the next start. Takes
+   * no longer than the supervisor waits for a task. Twice is harmless.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#task.stop().then(() => this.#sink.close());
+    return this.#closing;
+  }
+
+  get #required(): boolean {
+    return this.#options.required ?? true;
+  }
+
+  #state(retryAtMs: number | null, backlog: Backlog): DeliveryStatus['state'] {
+    if (this.#closing !== null) return 'stopped';
+    if (retryAtMs !== null) return 'backing-off';
+    if (this.#task.status().state === 'starting') return 'starting';
+    return backlog.records > 0 ? 'sending' : 'idle';
+  }
+
+  async #backlog(): Promise<Backlog> {
+    const { log, video, clock } = this.#ports;
+    const { from } = this.#options;
+    const positions = new Map(this.#leases().map((lease) => [lease.source.id, lease.checkpoint]));
+    return 'stream' in from
+      ? shardsBacklog(log, from.stream, positions, clock)
+      : cameraBacklog(video, from.camera, positions, clock);
+  }
+
+  #leases(): readonly Lease[] {
+    const all = this.#ports.log.applications.list();
+    return all.find(({ name }) => name === this.application)?.leases ?? [];
+  }
+
+  async #run(context: TaskContext): Promise<void> {
+    const { applications } = this.#ports.log;
+    await applications.ensure({ name: this.application, required: this.#required });
+    const { from } = this.#options;
+    try {
+      if ('stream' in from) await this.#followStream(from.stream, context);
+      else await this.#followCamera(from.camera, context);
+    } finally {
+      await Promise.all([...this.#workers.values()].map((worker) => worker.stop()));
+    }
+  }
+
+  /** Keeps a worker on every shard that may be read. @throws StorageError `not-found` */
+  async #followStream(stream: string, context: TaskContext): Promise<void> {
+    const { log, clock } = this.#ports;
+    if (this.#options.startAt === 'latest') await this.#beginAtHead(log.stream(stream));
+    context.ready();
+    const begun = new Set<number>();
+    const finished = new Set<number>();
+    while (!context.signal.aborted) {
+      const description = log.stream(stream);
+      const wake = new AbortController();
+      this.#wake = () => {
+        wake.abort();
+      };
+      context.signal.addEventListener('abort', this.#wake, { once: true });
+      for (const shard of description.shards) {
+        const waitsFor = shard.parents.filter(
+          (parent) => !finished.has(parent) && description.shards.some((s) => s.index === parent),
+        );
+        if (begun.has(shard.index) || waitsFor.length > 0) continue;
+        begun.add(shard.index);
+        this.#startWorker(
+          `shard-${shard.index}`,
+          { kind: 'shard', id: shard.id },
+          shard.trimSequence,
+          {
+            work: (worker) => this.#sendShard(worker, shard, description.createdMs),
+            finished: () => finished.add(shard.index),
+          },
+        );
+      }
+      await pause(clock, rescanMs, wake.signal);
+      context.signal.removeEventListener('abort', this.#wake);
+    }
+  }
+
+  #sendShard(worker: Worker, shard: ShardDescription, streamCreatedMs: number): Promise<void> {
+    const sink = this.#sink;
+    if (!('put' in sink)) {
+      return sendShardAsRecords(worker, { sink, shardId: shard.id, random: this.#ports.random });
+    }
+    const { buffer, record } = this.#options;
+    return sendShardAsObjects(worker, {
+      sink,
+      shard,
+      streamCreatedMs,
+      scope: this.#scope,
+      format: record ?? 'data',
+      maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
+      maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
+    });
+  }
+
+  /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
+  async #followCamera(name: string, context: TaskContext): Promise<void> {
+    const sink = this.#sink;
+    if (!('put' in sink)) throw new Error('footage goes to a sink for objects');
+    const { video, clock } = this.#ports;
+    const camera = await video.camera(name);
+    const latest = this.#options.startAt === 'latest' && this.#leases().length === 0;
+    const start = latest ? await nextMediaFile(video, camera.id) : 0;
+    context.ready();
+    this.#startWorker('media', { kind: 'camera', id: camera.id }, start, {
+      work: (worker) => sendMediaFiles(worker, { sink, cameraId: camera.id, scope: this.#scope }),
+      finished: () => undefined,
+    });
+    while (!context.signal.aborted) {
+      await pause(clock, rescanMs, context.signal);
+      // A camera that was deleted takes its worker with it; one of that name may come again.
+      if ((await video.camera(name)).id !== camera.id) return;
+    }
+  }
+
+  /**
+   * Takes the present end of every shard as the checkpoint, unless the delivery has run before.
+   * The oldest shard comes last: while it has no checkpoint, this was not finished.
+   */
+  async #beginAtHead(stream: StreamDescription): Promise<void> {
+    const shards = stream.shards.toSorted((a, b) => b.index - a.index);
+    const oldest = shards.at(-1);
+    if (this.#leases().some((lease) => lease.source.id === oldest?.id)) return;
+    for (const shard of shards) {
+      const lease = await this.#acquire({ kind: 'shard', id: shard.id }, shard.nextSequence);
+      await lease.release();
+    }
+  }
+
+  #acquire(source: SourceKey, initialCheckpoint: number): Promise<LeaseKeeper> {
+    return LeaseKeeper.acquire({
+      applications: this.#ports.log.applications,
+      application: this.application,
+      source,
+      owner: this.#ports.owner,
+      initialCheckpoint,
+      clock: this.#ports.clock,
+      logger: this.#logger,
+    });
+  }
+
+  #startWorker(
+    name: string,
+    source: SourceKey,
+    initialCheckpoint: number,
+    job: { work: (worker: Worker) => Promise<void>; finished: () => void },
+  ): void {
+    const run = async (context: TaskContext): Promise<void> => {
+      const lease = await this.#acquire(source, initialCheckpoint);
+      const stop = new AbortController();
+      const onStop = (): void => {
+        stop.abort(lease.lost.aborted ? lease.lost.reason : context.signal.reason);
+      };
+      context.signal.addEventListener('abort', onStop, { once: true });
+      lease.lost.addEventListener('abort', onStop, { once: true });
+      if (context.signal.aborted) onStop();
+      try {
+        context.ready();
+        await job.work(this.#worker(name, lease, stop.signal));
+        job.finished();
+      } finally {
+        context.signal.removeEventListener('abort', onStop);
+        this.#progress.left(name);
+        await lease.release();
+      }
+    };
+    const task = this.#ports.supervisor.start(
+      { name: `delivery/${this.name}/${name}`, run },
+      { whenEnded: 'stop' },
+    );
+    this.#workers.set(name, task);
+    void task.stopped.then(() => {
+      this.#workers.delete(name);
+      this.#wake();
+    });
+  }
+
+  #worker(name: string, lease: LeaseKeeper, signal: AbortSignal): Worker {
+    const { log, video, clock, random } = this.#ports;
+    return {
+      name,
+      log,
+      video,
+      lease,
+      clock,
+      logger: this.#logger,
+      progress: this.#progress,
+      backOff: new BackOff(random),
+      slots: this.#slots,
+      signal,
+    };
+  }
+}
+
+async function nextMediaFile(video: VideoStore, cameraId: number): Promise<number> {
+  for (let next = 0; ;) {
+    const files = await video.closedMediaFiles(cameraId, next, 1000);
+    const last = files.at(-1);
+    if (last === undefined) return next;
+    next = last.id + 1;
+  }
+}
+
+function earliest(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
+}
+
+function newest(
+  first: DeliveryFailure | null,
+  others: readonly (DeliveryFailure | null)[],
+): DeliveryFailure | null {
+  return others.reduce((a, b) => (a === null || (b !== null && b.atMs > a.atMs) ? b : a), first);
+}

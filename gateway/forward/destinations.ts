@@ -1,0 +1,35 @@
+/** From what the configuration says about a destination to the sink that serves it. */
+import type { Destination, KinesisDestination, S3Destination } from './options.ts';
+import type { ObjectSink, RecordSink } from './sink.ts';
+import type { AwsOptions } from './sinks/aws.ts';
+import { folderSink } from './sinks/folder/folder-sink.ts';
+import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
+import { s3Sink } from './sinks/s3/s3-sink.ts';
+
+export function sinkFor(destination: Destination): ObjectSink | RecordSink {
+  if ('folder' in destination) return folderSink(destination.folder);
+  if ('kinesis' in destination) {
+    return kinesisSink({ ...awsOptions(destination.kinesis), stream: destination.kinesis.stream });
+  }
+  const { bucket, forcePathStyle } = destination.s3;
+  return s3Sink({
+    ...awsOptions(destination.s3),
+    bucket,
+    ...(typeof forcePathStyle === 'boolean' && { forcePathStyle }),
+  });
+}
+
+/** What every key at the destination begins with. */
+export function prefixOf(destination: Destination): string {
+  return 's3' in destination ? (destination.s3.prefix ?? '') : '';
+}
+
+function awsOptions(destination: S3Destination | KinesisDestination): AwsOptions {
+  const { region, endpoint, accessKeyId, secretAccessKey } = destination;
+  return {
+    ...(typeof region === 'string' && { region }),
+    ...(typeof endpoint === 'string' && { endpoint }),
+    ...(typeof accessKeyId === 'string' &&
+      typeof secretAccessKey === 'string' && { credentials: { accessKeyId, secretAccessKey } }),
+  };
+}

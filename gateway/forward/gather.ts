@@ -1,0 +1,93 @@
+/**
+ * Decides where the next object of a shard ends: at the buffer's size, at its age, or at the end of
+ * the shard. Nothing is kept: the records are counted here and read again when the object is made,
+ * from the plan, the same way as after a crash.
+ */
+import type { Log, LogRecord } from '../../storage/model.ts';
+import type { Clock } from '../../storage/ports.ts';
+import type { Progress } from './progress.ts';
+import { pause, within } from './timing.ts';
+
+const sliceRecords = 5_000;
+const sliceBytes = 1024 ** 2;
+
+export interface GatherOptions {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly shardId: number;
+  readonly from: number;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  /** What a record counts for against `maxBytes`. */
+  readonly measure: (record: LogRecord) => number;
+  readonly worker: string;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+export type Gathered =
+  | {
+      readonly kind: 'range';
+      /** First sequence number no longer contained. */
+      readonly to: number;
+      readonly oldestArrivalMs: number;
+    }
+  /** No record is left below `to`, and none will come: the shard is closed. */
+  | { readonly kind: 'end'; readonly to: number };
+
+/** @throws the signal's reason, once it aborts */
+export async function gather(options: GatherOptions): Promise<Gathered> {
+  const { log, clock, shardId, maxBytes, signal } = options;
+  let next = options.from;
+  let bytes = 0;
+  let oldestArrivalMs: number | null = null;
+  let dueMs = Infinity;
+  for (;;) {
+    signal.throwIfAborted();
+    const slice = await log.read({
+      shardId,
+      fromSequence: next,
+      maxRecords: sliceRecords,
+      maxBytes: sliceBytes,
+    });
+    options.progress.lost(options.worker, slice.skipped.trimmed, 'trimmed');
+    options.progress.lost(options.worker, slice.skipped.corrupt, 'corrupt');
+    for (const record of slice.records) {
+      const size = options.measure(record);
+      if (oldestArrivalMs !== null && bytes + size > maxBytes) {
+        return { kind: 'range', to: record.sequence, oldestArrivalMs };
+      }
+      bytes += size;
+      if (oldestArrivalMs === null) dueMs = dueTime(options, record.arrivalMs);
+      oldestArrivalMs = Math.min(oldestArrivalMs ?? Infinity, record.arrivalMs);
+    }
+    next = slice.nextSequence;
+    if (oldestArrivalMs !== null) {
+      const due = slice.recordsBehind === 0 && clock.monotonicMs() >= dueMs;
+      if (bytes >= maxBytes || slice.endOfShard || due) {
+        return { kind: 'range', to: next, oldestArrivalMs };
+      }
+    } else if (slice.endOfShard) {
+      return { kind: 'end', to: next };
+    }
+    if (slice.recordsBehind === 0) await moreOrDue(options, next, dueMs);
+  }
+}
+
+/** By the monotonic clock, so that a step of the wall clock afterwards changes nothing. */
+function dueTime(options: GatherOptions, arrivalMs: number): number {
+  const ageMs = options.clock.nowMs() - arrivalMs;
+  const leftMs = Math.min(options.maxAgeMs, Math.max(0, options.maxAgeMs - ageMs));
+  return options.clock.monotonicMs() + leftMs;
+}
+
+async function moreOrDue(options: GatherOptions, next: number, dueMs: number): Promise<void> {
+  const { log, clock, shardId, signal } = options;
+  const limitMs = dueMs === Infinity ? null : dueMs - clock.monotonicMs();
+  await within(clock, limitMs, signal, (inner) => log.waitForRecords(shardId, next, inner));
+  // Reading after every single append would cost more than the append; a moment gathers several.
+  const leftMs = dueMs - clock.monotonicMs();
+  if (leftMs > 0) {
+    await pause(clock, Math.min(options.maxAgeMs / 100, leftMs, 1000), signal);
+  }
+}

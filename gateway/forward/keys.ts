@@ -1,0 +1,86 @@
+/**
+ * The names of the objects that deliveries put. They follow Firehose's pattern, and are a function
+ * of what the object contains and nothing else: sent again after a crash it gets the same key, so
+ * it replaces itself instead of lying there twice.
+ */
+import { uuidV5 } from './uuid.ts';
+
+/** The namespace of every UUID below. Changing it would give every object another name. */
+const namespace = '5f0c1a0e-7d0b-4b57-9a4e-3c2f6f1d8e90';
+
+/** What the UUID in an object's name stands for: fixed while a delivery keeps its name. */
+export interface KeyScope {
+  /** Of this box, for buckets that many share. */
+  readonly gatewayId: string;
+  readonly delivery: string;
+  /** Put before everything else, as it is; end it with `/` to get a folder. */
+  readonly prefix: string;
+  /** Of the delivery's configuration, from 1. */
+  readonly version: number;
+}
+
+/**
+ * `<prefix>yyyy/MM/dd/HH/<stream>-<version>-yyyy-MM-dd-HH-mm-ss-<uuid>.ndjson.gz`; the time is the
+ * oldest record's arrival, UTC.
+ */
+export function recordObjectKey(
+  scope: KeyScope,
+  content: {
+    readonly stream: string;
+    /** Tells a stream from a later one of the same name. */
+    readonly streamCreatedMs: number;
+    readonly shardId: number;
+    readonly from: number;
+    readonly to: number;
+    readonly oldestArrivalMs: number;
+  },
+): string {
+  const uuid = uuidV5(
+    namespace,
+    JSON.stringify([
+      'records',
+      scope.gatewayId,
+      scope.delivery,
+      content.stream,
+      content.streamCreatedMs,
+      scope.version,
+      content.shardId,
+      content.from,
+      content.to,
+    ]),
+  );
+  const time = timeParts(content.oldestArrivalMs);
+  return `${scope.prefix}${time.folder}/${content.stream}-${scope.version}-${time.stamp}-${uuid}.ndjson.gz`;
+}
+
+/**
+ * `<prefix><camera>/yyyy/MM/dd/HH/<camera>-yyyy-MM-dd-HH-mm-ss-<uuid>.mp4` and, beside it, the
+ * same with `.json`; the time is the start of the footage, UTC.
+ */
+export function mediaObjectKeys(
+  scope: KeyScope,
+  content: { readonly camera: string; readonly mediaFileId: number; readonly startUs: number },
+): { readonly media: string; readonly index: string } {
+  const uuid = uuidV5(
+    namespace,
+    JSON.stringify([
+      'media',
+      scope.gatewayId,
+      scope.delivery,
+      content.camera,
+      content.mediaFileId,
+      content.startUs,
+    ]),
+  );
+  const time = timeParts(Math.floor(content.startUs / 1000));
+  const base = `${scope.prefix}${content.camera}/${time.folder}/${content.camera}-${time.stamp}-${uuid}`;
+  return { media: `${base}.mp4`, index: `${base}.json` };
+}
+
+function timeParts(timeMs: number): { folder: string; stamp: string } {
+  const iso = new Date(timeMs).toISOString();
+  return {
+    folder: iso.slice(0, 13).replaceAll('-', '/').replace('T', '/'),
+    stamp: iso.slice(0, 19).replace(/[T:]/g, '-'),
+  };
+}

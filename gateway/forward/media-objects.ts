@@ -1,0 +1,131 @@
+/**
+ * Sends a camera's closed media files to an object sink, each with a small index beside it.
+ *
+ * The index goes up after the media it describes: whoever finds an index finds the footage. Both
+ * have keys that follow from the media file alone, and the plan is saved first, so whatever was
+ * interrupted is repeated in place.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { StorageError } from '../../storage/errors.ts';
+import type { MediaFile, Plan } from '../../storage/model.ts';
+import { untilDone, type Worker } from './attempts.ts';
+import { mediaObjectKeys, type KeyScope } from './keys.ts';
+import { mediaIndex } from './media-index.ts';
+import type { ObjectSink, ObjectUpload } from './sink.ts';
+
+const planDetail = z.object({
+  kind: z.literal('media'),
+  mediaKey: z.string(),
+  indexKey: z.string(),
+});
+
+type PlanDetail = z.infer<typeof planDetail>;
+
+export interface MediaObjectsOptions {
+  readonly sink: ObjectSink;
+  readonly cameraId: number;
+  readonly scope: KeyScope;
+}
+
+/**
+ * Runs until it is stopped.
+ * @throws the signal's reason, once it aborts; StorageError
+ */
+export async function sendMediaFiles(worker: Worker, options: MediaObjectsOptions): Promise<void> {
+  for (;;) {
+    worker.signal.throwIfAborted();
+    const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
+    if (plan === null) {
+      const from = worker.lease.checkpoint;
+      await worker.video.waitForMediaFile(options.cameraId, from, worker.signal);
+      continue;
+    }
+    await carryOut(worker, options, plan);
+    await worker.lease.completePlan();
+  }
+}
+
+async function nextPlan(worker: Worker, options: MediaObjectsOptions): Promise<Plan | null> {
+  const from = worker.lease.checkpoint;
+  const [file] = await worker.video.closedMediaFiles(options.cameraId, from, 1);
+  if (file === undefined) return null;
+  const keys = mediaObjectKeys(options.scope, {
+    camera: file.camera,
+    mediaFileId: file.id,
+    startUs: file.startUs,
+  });
+  const detail: PlanDetail = { kind: 'media', mediaKey: keys.media, indexKey: keys.index };
+  // A plan covers one file: the ids before it are other cameras', or of files deleted since.
+  const plan: Plan = { from: file.id, to: file.id + 1, detail, createdMs: worker.clock.nowMs() };
+  await worker.lease.savePlan(plan);
+  return plan;
+}
+
+async function carryOut(worker: Worker, options: MediaObjectsOptions, plan: Plan): Promise<void> {
+  const detail = planDetail.parse(plan.detail);
+  const uploads = await readUploads(worker, options, plan.from, detail);
+  if (uploads === null) return;
+  for (const upload of uploads) {
+    await untilDone(worker, upload.sizeBytes, (signal) => options.sink.put(upload, signal));
+  }
+  const bytes = uploads.reduce((sum, upload) => sum + upload.sizeBytes, 0);
+  worker.progress.sent({ records: 1, bytes, objects: uploads.length });
+}
+
+/** The media and its index, in the order they go up; null when the footage is gone or broken. */
+async function readUploads(
+  worker: Worker,
+  options: MediaObjectsOptions,
+  mediaFileId: number,
+  detail: PlanDetail,
+): Promise<readonly ObjectUpload[] | null> {
+  try {
+    const [file] = await worker.video.closedMediaFiles(options.cameraId, mediaFileId, 1);
+    if (file?.id !== mediaFileId) throw new StorageError('not-found', 'the media file is gone');
+    const media = await mediaUpload(worker, file, detail.mediaKey);
+    const content = mediaIndex({
+      file,
+      init: await worker.video.init(file.initId),
+      fragments: await worker.video.mediaFileFragments(file.id),
+      object: detail.mediaKey.slice(detail.mediaKey.lastIndexOf('/') + 1),
+      sizeBytes: media.sizeBytes,
+      sha256: media.sha256,
+    });
+    const index: ObjectUpload = {
+      key: detail.indexKey,
+      contentType: 'application/json',
+      sizeBytes: content.length,
+      sha256: createHash('sha256').update(content).digest('hex'),
+      // An async generator, because that is what an upload's content is.
+      // eslint-disable-next-line @typescript-eslint/require-await
+      read: async function* () {
+        yield content;
+      },
+    };
+    return [media, index];
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    if (error.code !== 'not-found' && error.code !== 'corrupt') throw error;
+    worker.progress.lost(worker.name, 1, error.code === 'corrupt' ? 'corrupt' : 'deleted');
+    return null;
+  }
+}
+
+/** Reads the file once beforehand: its length and digest are part of the request that sends it. */
+async function mediaUpload(worker: Worker, file: MediaFile, key: string): Promise<ObjectUpload> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const piece of worker.video.readMediaFile(file.id)) {
+    worker.signal.throwIfAborted();
+    hash.update(piece);
+    sizeBytes += piece.length;
+  }
+  return {
+    key,
+    contentType: 'video/mp4',
+    sizeBytes,
+    sha256: hash.digest('hex'),
+    read: () => worker.video.readMediaFile(file.id),
+  };
+}

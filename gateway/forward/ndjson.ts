@@ -1,0 +1,61 @@
+/**
+ * Records as lines of newline-delimited JSON. Every record becomes exactly one line.
+ *
+ * `data` (what users of Firehose expect): data that is JSON stands on the line as it came, byte for
+ * byte; its line breaks, which JSON allows only between tokens, become spaces. Nothing is parsed
+ * and printed again, so numbers keep their digits and objects their order. Other data becomes
+ * `{"data":"<base64>"}`.
+ *
+ * `envelope`: `{"shard","sequence","partitionKey","arrival","data"}`, `data` being the JSON as
+ * above; for other data `"dataBase64":"<base64>"` in its place.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { LogRecord } from '../../storage/model.ts';
+
+export type RecordFormat = 'data' | 'envelope';
+
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+const space = 0x20;
+
+/** The record's line, its line feed included, in pieces to be written one after the other. */
+export function recordLine(record: LogRecord, format: RecordFormat, shardIndex: number): Buffer[] {
+  const json = asJsonOnOneLine(record.data);
+  if (format === 'data') {
+    if (json !== null) return [json, Buffer.of(lineFeed)];
+    return [Buffer.from(`{"data":"${record.data.toString('base64')}"}\n`)];
+  }
+  const head = JSON.stringify({
+    shard: `shardId-${String(shardIndex).padStart(12, '0')}`,
+    sequence: record.sequence,
+    partitionKey: record.partitionKey,
+    arrival: new Date(record.arrivalMs).toISOString(),
+  }).slice(0, -1);
+  if (json !== null) return [Buffer.from(`${head},"data":`), json, Buffer.from('}\n')];
+  return [Buffer.from(`${head},"dataBase64":"${record.data.toString('base64')}"}\n`)];
+}
+
+/** About how long the record's line will be, without looking into its data. */
+export function lineBytesEstimate(record: LogRecord, format: RecordFormat): number {
+  const envelope = format === 'envelope' ? 110 + record.partitionKey.length : 0;
+  return record.data.length + envelope + 1;
+}
+
+function asJsonOnOneLine(data: Buffer): Buffer | null {
+  if (!isUtf8(data)) return null;
+  try {
+    JSON.parse(data.toString('utf8'));
+  } catch {
+    // Not JSON, or nested deeper than the parser goes: either way it is kept as it is.
+    return null;
+  }
+  if (!data.includes(lineFeed) && !data.includes(carriageReturn)) return data;
+  const line = Buffer.from(data);
+  for (let index = 0; index < line.length; index += 1) {
+    const byte = line[index];
+    if (byte === lineFeed || byte === carriageReturn) line[index] = space;
+  }
+  let end = line.length;
+  while (end > 0 && line[end - 1] === space) end -= 1;
+  return line.subarray(0, end);
+}

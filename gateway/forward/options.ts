@@ -1,0 +1,58 @@
+/**
+ * What a delivery is told: where from, where to, how much at a time. The shapes fit the
+ * configuration's `deliveries` entries; what is null there has the SDK's or the sink's default.
+ */
+import type { RecordFormat } from './ndjson.ts';
+
+/** null or left out: found by the SDK's own chain. */
+interface AwsDestination {
+  readonly region?: string | null;
+  readonly endpoint?: string | null;
+  readonly accessKeyId?: string | null;
+  readonly secretAccessKey?: string | null;
+}
+
+export interface FolderDestination {
+  readonly path: string;
+}
+
+export interface S3Destination extends AwsDestination {
+  readonly bucket: string;
+  /** Begins every key. Default none. */
+  readonly prefix?: string;
+  /** Default: the bucket goes into the path when there is an endpoint. */
+  readonly forcePathStyle?: boolean | null;
+}
+
+export interface KinesisDestination extends AwsDestination {
+  readonly stream: string;
+}
+
+export type Destination =
+  | { readonly folder: FolderDestination }
+  | { readonly s3: S3Destination }
+  | { readonly kinesis: KinesisDestination };
+
+export interface DeliveryOptions {
+  /** Names its application too, so a delivery that keeps its name goes on where it was. */
+  readonly name: string;
+  readonly from: { readonly stream: string } | { readonly camera: string };
+  readonly to: Destination;
+  /** What a record is on arrival, in objects. Default `data`. */
+  readonly record?: RecordFormat;
+  /** When an object of records is closed: at whichever comes first. */
+  readonly buffer?: {
+    /** Before compression. Default 5 MiB. */
+    readonly maxBytes?: number;
+    /** Age of the oldest record. Default 60. */
+    readonly maxSeconds?: number;
+  };
+  /** Pins what it has not sent, within its source's byte budget. Default true. */
+  readonly required?: boolean;
+  /** Where it begins while it has no checkpoint. Default `earliest`. */
+  readonly startAt?: 'earliest' | 'latest';
+  /** Part of the names of its objects. Default 1. */
+  readonly version?: number;
+}
+
+export const bufferDefaults = { maxBytes: 5 * 1024 ** 2, maxSeconds: 60 } as const;

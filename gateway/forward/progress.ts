@@ -1,0 +1,177 @@
+/**
+ * What one delivery has done and how it fares: counts, rates, the last error, who waits until
+ * when. Its workers report here; status and metrics are read from here. An error is logged once
+ * when it appears and then summed up once a minute; the recovery is logged too.
+ *
+ * How far behind the delivery is (its backlog) is asked of the log, in `delivery.ts`.
+ */
+import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import { Rate } from './rate.ts';
+import type { SinkError } from './sink.ts';
+
+const summaryMs = 60_000;
+
+export interface DeliveryFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly atMs: number;
+  /** Time alone may mend it. */
+  readonly retryable: boolean;
+}
+
+interface Waiting {
+  readonly retryAtMs: number;
+}
+
+export class Progress {
+  sentRecords = 0;
+  sentBytes = 0;
+  sentObjects = 0;
+  failures = 0;
+  lostRecords = 0;
+  lastSuccessMs: number | null = null;
+  lastFailure: DeliveryFailure | null = null;
+  readonly #delivery: string;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #recordRate: Rate;
+  readonly #byteRate: Rate;
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #metrics: ReturnType<typeof deliveryMetrics>;
+  #failing: { key: string; loggedAtMs: number; unlogged: number } | null = null;
+
+  constructor(options: {
+    readonly delivery: string;
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly metrics: Metrics;
+  }) {
+    this.#delivery = options.delivery;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#recordRate = new Rate(options.clock);
+    this.#byteRate = new Rate(options.clock);
+    this.#metrics = deliveryMetrics(options.metrics);
+  }
+
+  get recordsPerSecond(): number {
+    return this.#recordRate.perSecond();
+  }
+
+  get bytesPerSecond(): number {
+    return this.#byteRate.perSecond();
+  }
+
+  /** When the next attempt of a waiting worker begins; null when none waits. */
+  get retryAtMs(): number | null {
+    if (this.#waiting.size === 0) return null;
+    return Math.min(...[...this.#waiting.values()].map((waiting) => waiting.retryAtMs));
+  }
+
+  /** Something arrived at the destination and was acknowledged. */
+  sent(amount: { records: number; bytes: number; objects: number }): void {
+    const labels = { delivery: this.#delivery };
+    this.sentRecords += amount.records;
+    this.sentBytes += amount.bytes;
+    this.sentObjects += amount.objects;
+    this.#recordRate.add(amount.records);
+    this.#byteRate.add(amount.bytes);
+    this.#metrics.records.add(amount.records, labels);
+    this.#metrics.bytes.add(amount.bytes, labels);
+    this.#metrics.objects.add(amount.objects, labels);
+    this.lastSuccessMs = this.#clock.nowMs();
+    this.#metrics.lastSuccess.set(this.lastSuccessMs / 1000, labels);
+  }
+
+  /** The worker has nothing left that failed. */
+  recovered(worker: string): void {
+    this.#waiting.delete(worker);
+    if (this.#failing !== null && this.#waiting.size === 0) {
+      this.#failing = null;
+      this.#logger.info({ failures: this.failures }, 'a delivery works again');
+    }
+  }
+
+  /** An attempt failed; the next one begins in `delayMs`. */
+  failed(worker: string, error: SinkError, delayMs: number): void {
+    const atMs = this.#clock.nowMs();
+    this.failures += 1;
+    this.#metrics.failures.add(1, { delivery: this.#delivery, code: error.code });
+    this.#waiting.set(worker, { retryAtMs: atMs + delayMs });
+    this.lastFailure = {
+      code: error.code,
+      message: error.message,
+      atMs,
+      retryable: error.retryable,
+    };
+    this.#log(worker, error, delayMs);
+  }
+
+  /** The worker is gone, and with it its wait. */
+  left(worker: string): void {
+    this.#waiting.delete(worker);
+  }
+
+  /** What could not be sent because it is no longer there. */
+  lost(worker: string, records: number, why: 'trimmed' | 'corrupt' | 'deleted'): void {
+    if (records <= 0) return;
+    this.lostRecords += records;
+    this.#metrics.lost.add(records, { delivery: this.#delivery, why });
+    this.#logger.error(
+      { worker, records, why },
+      'a delivery lost what was gone before it was sent',
+    );
+  }
+
+  backlog(backlog: { records: number; bytes: number; seconds: number }): void {
+    const labels = { delivery: this.#delivery };
+    this.#metrics.backlogRecords.set(backlog.records, labels);
+    this.#metrics.backlogBytes.set(backlog.bytes, labels);
+    this.#metrics.backlogSeconds.set(backlog.seconds, labels);
+  }
+
+  #log(worker: string, error: SinkError, delayMs: number): void {
+    const nowMs = this.#clock.monotonicMs();
+    const same = this.#failing?.key === error.code;
+    if (this.#failing !== null && same && nowMs - this.#failing.loggedAtMs < summaryMs) {
+      this.#failing.unlogged += 1;
+      return;
+    }
+    const unlogged = same ? (this.#failing?.unlogged ?? 0) : 0;
+    this.#failing = { key: error.code, loggedAtMs: nowMs, unlogged: 0 };
+    const { code, message: reason, retryable } = error;
+    this.#logger.warn({ worker, code, reason, retryable, delayMs, unlogged }, 'a delivery fails');
+  }
+}
+
+function deliveryMetrics(metrics: Metrics) {
+  return {
+    records: metrics.counter(
+      'headgate_delivery_sent_records_total',
+      'Records, or media files, that arrived at the destination.',
+    ),
+    bytes: metrics.counter(
+      'headgate_delivery_sent_bytes_total',
+      'Bytes that arrived, before compression.',
+    ),
+    objects: metrics.counter('headgate_delivery_sent_objects_total', 'Objects that arrived.'),
+    failures: metrics.counter('headgate_delivery_failures_total', 'Attempts that failed, by code.'),
+    lost: metrics.counter(
+      'headgate_delivery_lost_records_total',
+      'Records, or media files, gone before they were sent.',
+    ),
+    lastSuccess: metrics.gauge(
+      'headgate_delivery_last_success_timestamp_seconds',
+      'When something last arrived.',
+    ),
+    backlogRecords: metrics.gauge(
+      'headgate_delivery_backlog_records',
+      'Records, or media files, not sent yet.',
+    ),
+    backlogBytes: metrics.gauge('headgate_delivery_backlog_bytes', 'Stored bytes not sent yet.'),
+    backlogSeconds: metrics.gauge(
+      'headgate_delivery_backlog_seconds',
+      'Age of the oldest thing not sent yet.',
+    ),
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * Sends one shard to an object sink, every record in exactly one object.
+ *
+ * Plan, then put: the range and the key of the next object are saved before it goes up, and the
+ * checkpoint moves only afterwards, in the transaction that deletes the plan. Whatever happens in
+ * between, the same range goes up again under the same key. Size and age alone would cut
+ * elsewhere the second time, and leave the first object lying there as well.
+ */
+import { z } from 'zod';
+import type { Plan, ShardDescription } from '../../storage/model.ts';
+import { untilDone, type Worker } from './attempts.ts';
+import { gather } from './gather.ts';
+import { recordObjectKey, type KeyScope } from './keys.ts';
+import { lineBytesEstimate, type RecordFormat } from './ndjson.ts';
+import { packRange } from './pack.ts';
+import type { ObjectSink } from './sink.ts';
+
+const planDetail = z.object({
+  kind: z.literal('records'),
+  key: z.string(),
+  format: z.enum(['data', 'envelope']),
+});
+
+type PlanDetail = z.infer<typeof planDetail>;
+
+export interface RecordObjectsOptions {
+  readonly sink: ObjectSink;
+  readonly shard: ShardDescription;
+  readonly streamCreatedMs: number;
+  readonly scope: KeyScope;
+  readonly format: RecordFormat;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+}
+
+/**
+ * Runs until the shard is closed and all of it is sent.
+ * @throws the signal's reason, once it aborts; StorageError
+ */
+export async function sendShardAsObjects(
+  worker: Worker,
+  options: RecordObjectsOptions,
+): Promise<void> {
+  for (;;) {
+    const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
+    if (plan === null) return;
+    await carryOut(worker, options, plan);
+    await worker.lease.completePlan();
+  }
+}
+
+async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<Plan | null> {
+  const from = worker.lease.checkpoint;
+  const gathered = await gather({
+    log: worker.log,
+    clock: worker.clock,
+    shardId: options.shard.id,
+    from,
+    maxBytes: options.maxBytes,
+    maxAgeMs: options.maxAgeMs,
+    measure: (record) => lineBytesEstimate(record, options.format),
+    worker: worker.name,
+    progress: worker.progress,
+    signal: worker.signal,
+  });
+  if (gathered.kind === 'end') {
+    if (gathered.to > from) await worker.lease.advance(gathered.to);
+    return null;
+  }
+  const key = recordObjectKey(options.scope, {
+    stream: options.shard.stream,
+    streamCreatedMs: options.streamCreatedMs,
+    shardId: options.shard.id,
+    from,
+    to: gathered.to,
+    oldestArrivalMs: gathered.oldestArrivalMs,
+  });
+  const detail: PlanDetail = { kind: 'records', key, format: options.format };
+  const plan: Plan = { from, to: gathered.to, detail, createdMs: worker.clock.nowMs() };
+  await worker.lease.savePlan(plan);
+  return plan;
+}
+
+async function carryOut(worker: Worker, options: RecordObjectsOptions, plan: Plan): Promise<void> {
+  const detail = planDetail.parse(plan.detail);
+  const range = {
+    shardId: options.shard.id,
+    shardIndex: options.shard.index,
+    from: plan.from,
+    to: plan.to,
+    format: detail.format,
+    key: detail.key,
+  };
+  // Made anew for each attempt: while the sink is down for hours, nothing lies in memory.
+  const sent = await untilDone(worker, options.maxBytes, async (signal) => {
+    const packed = await packRange(worker.log, range, signal);
+    if (packed.upload !== null) await options.sink.put(packed.upload, signal);
+    return packed;
+  });
+  worker.progress.sent({
+    records: sent.records,
+    bytes: sent.plainBytes,
+    objects: sent.upload === null ? 0 : 1,
+  });
+}

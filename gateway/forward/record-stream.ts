@@ -1,0 +1,161 @@
+/**
+ * Sends one shard to a record sink: every record at least once, in order within its partition key.
+ *
+ * The checkpoint is the lowest record that was not taken; it moves after every call that moves it.
+ * So a crash sends again what was taken beyond it, and nothing is skipped.
+ */
+import { outOfTime, attemptLimitMs, type Worker } from './attempts.ts';
+import { KeyQueues, type Batch, type QueuedRecord } from './key-queues.ts';
+import { recordBytes, SinkError, type RecordSink } from './sink.ts';
+import { pause, within } from './timing.ts';
+
+const sliceRecords = 2_000;
+const sliceBytes = 1024 ** 2;
+
+export interface RecordStreamOptions {
+  readonly sink: RecordSink;
+  readonly shardId: number;
+  readonly random: () => number;
+}
+
+/**
+ * Runs until the shard is closed and all of it is sent.
+ * @throws the signal's reason, once it aborts; StorageError
+ */
+export async function sendShardAsRecords(
+  worker: Worker,
+  options: RecordStreamOptions,
+): Promise<void> {
+  const { clock, lease, log, signal } = worker;
+  const queues = new KeyQueues(options.sink.limits, options.random);
+  let next = lease.checkpoint;
+  let ended = false;
+  for (;;) {
+    signal.throwIfAborted();
+    if (!ended) ({ next, ended } = await refill(worker, options, queues, next));
+    const done = queues.lowest() ?? next;
+    if (done > lease.checkpoint) await lease.advance(done);
+    if (queues.empty) {
+      if (ended) return;
+      await log.waitForRecords(options.shardId, next, signal);
+      continue;
+    }
+    const batch = queues.nextBatch(clock.monotonicMs());
+    if (batch.records.length > 0) await sendBatch(worker, options.sink, queues, batch);
+    else await heldBack(worker, options, queues, ended ? null : next);
+  }
+}
+
+/** Reads as much as the queues have room for, one slice at most. */
+async function refill(
+  worker: Worker,
+  options: RecordStreamOptions,
+  queues: KeyQueues,
+  next: number,
+): Promise<{ next: number; ended: boolean }> {
+  const room = queues.room;
+  if (room.records === 0 || room.bytes === 0) return { next, ended: false };
+  const slice = await worker.log.read({
+    shardId: options.shardId,
+    fromSequence: next,
+    maxRecords: Math.min(sliceRecords, room.records),
+    maxBytes: Math.min(sliceBytes, room.bytes),
+  });
+  worker.progress.lost(worker.name, slice.skipped.trimmed, 'trimmed');
+  worker.progress.lost(worker.name, slice.skipped.corrupt, 'corrupt');
+  for (const { sequence, partitionKey, data } of slice.records) {
+    queues.add({ sequence, partitionKey, data });
+  }
+  return { next: slice.nextSequence, ended: slice.endOfShard };
+}
+
+async function sendBatch(
+  worker: Worker,
+  sink: RecordSink,
+  queues: KeyQueues,
+  batch: Batch,
+): Promise<void> {
+  const fit: QueuedRecord[] = [];
+  const nowMs = worker.clock.monotonicMs();
+  for (const record of batch.records) {
+    if (recordBytes(record) <= sink.limits.recordBytes) {
+      fit.push(record);
+      continue;
+    }
+    const error = new SinkError(
+      'too-large',
+      `record ${record.sequence} is larger than the destination takes: ${recordBytes(record)} bytes`,
+    );
+    worker.progress.failed(worker.name, error, queues.left(record, error, nowMs));
+  }
+  if (fit.length === 0) return;
+  const outcomes = await attempt(worker, sink, fit);
+  if (outcomes === null) return;
+  settle(worker, queues, fit, outcomes);
+}
+
+/** One call; null when it failed as a whole, after the wait that follows. */
+async function attempt(
+  worker: Worker,
+  sink: RecordSink,
+  records: Batch['records'],
+): Promise<readonly (SinkError | null)[] | null> {
+  const limitMs = attemptLimitMs(records.reduce((sum, record) => sum + recordBytes(record), 0));
+  try {
+    const outcomes = await within(worker.clock, limitMs, worker.signal, (signal) =>
+      sink.send(records, signal),
+    );
+    worker.backOff.succeeded();
+    return outcomes;
+  } catch (error) {
+    worker.signal.throwIfAborted();
+    if (!(error instanceof SinkError)) throw error;
+    const delayMs = worker.backOff.failed(error);
+    worker.progress.failed(worker.name, outOfTime(error), delayMs);
+    await pause(worker.clock, delayMs, worker.signal);
+    return null;
+  }
+}
+
+function settle(
+  worker: Worker,
+  queues: KeyQueues,
+  records: Batch['records'],
+  outcomes: readonly (SinkError | null)[],
+): void {
+  const nowMs = worker.clock.monotonicMs();
+  const amount = { records: 0, bytes: 0, objects: 0 };
+  let worst: { error: SinkError; delayMs: number } | null = null;
+  for (const [index, record] of records.entries()) {
+    const error = outcomes[index] ?? null;
+    if (error === null) {
+      queues.taken(record);
+      amount.records += 1;
+      amount.bytes += record.data.length;
+      continue;
+    }
+    const delayMs = queues.left(record, error, nowMs);
+    if (worst === null || delayMs > worst.delayMs) worst = { error, delayMs };
+  }
+  if (amount.records > 0) worker.progress.sent(amount);
+  if (worst !== null) worker.progress.failed(worker.name, worst.error, worst.delayMs);
+  else if (!queues.failing) worker.progress.recovered(worker.name);
+}
+
+/** Every key that is left waits for its back-off; new records of other keys need not. */
+async function heldBack(
+  worker: Worker,
+  options: RecordStreamOptions,
+  queues: KeyQueues,
+  next: number | null,
+): Promise<void> {
+  const delayMs = queues.nextAttemptMs() - worker.clock.monotonicMs();
+  const { records, bytes } = queues.room;
+  if (next === null || records === 0 || bytes === 0) {
+    await pause(worker.clock, delayMs, worker.signal);
+    return;
+  }
+  await within(worker.clock, delayMs, worker.signal, (signal) =>
+    worker.log.waitForRecords(options.shardId, next, signal),
+  );
+}

@@ -1,0 +1,112 @@
+/**
+ * What a way out must be able to do, and how it says that it could not.
+ *
+ * Two kinds: an object sink keeps whole objects under keys (S3, a folder), a record sink takes
+ * single records (Kinesis). A sink makes one attempt per call and reports; when to try again, in
+ * which order, and what counts as done is decided by the workers (`record-objects.ts`,
+ * `record-stream.ts`, `media-objects.ts`). A sink keeps no queue of its own: the log is the buffer.
+ */
+
+const codes = {
+  /** No connection, or it broke. */
+  unreachable: { retryable: true, throttled: false },
+  /** The destination took longer than its time-out. */
+  timeout: { retryable: true, throttled: false },
+  /** The destination asks for less. */
+  throttled: { retryable: true, throttled: true },
+  /** The destination failed on its side. */
+  unavailable: { retryable: true, throttled: false },
+  /** No room left at the destination. */
+  full: { retryable: true, throttled: false },
+  /** Credentials missing, wrong or without the right; a read-only place. */
+  denied: { retryable: false, throttled: false },
+  /** No such bucket, stream or region. */
+  missing: { retryable: false, throttled: false },
+  /** More than the destination ever takes in one piece. */
+  'too-large': { retryable: false, throttled: false },
+  /** Refused as it stands for any other reason. */
+  rejected: { retryable: false, throttled: false },
+  /** The attempt was called off from our side. */
+  aborted: { retryable: true, throttled: false },
+} as const;
+
+export type SinkErrorCode = keyof typeof codes;
+
+/** A failed attempt. Whether time alone can mend it is decided in the table above. */
+export class SinkError extends Error {
+  override readonly name = 'SinkError';
+  readonly code: SinkErrorCode;
+
+  constructor(code: SinkErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+
+  /** Whether the same attempt may succeed later without anybody changing anything. */
+  get retryable(): boolean {
+    return codes[this.code].retryable;
+  }
+
+  get throttled(): boolean {
+    return codes[this.code].throttled;
+  }
+}
+
+/** One object to be kept. */
+export interface ObjectUpload {
+  /** `/` between its parts; see `keys.ts`. */
+  readonly key: string;
+  readonly contentType: string;
+  readonly sizeBytes: number;
+  /** SHA-256 of the content, hexadecimal. */
+  readonly sha256: string;
+  /** The content from its beginning, exactly `sizeBytes` long; may be called once per attempt. */
+  read(): AsyncIterable<Buffer>;
+}
+
+/** Keeps whole objects under keys. */
+export interface ObjectSink {
+  readonly kind: 's3' | 'folder';
+  /** Where it is, for people; without secrets. */
+  readonly description: string;
+  /**
+   * Makes one attempt to keep the object. Afterwards it is there whole and durable, or not at all;
+   * doing it twice leaves one object.
+   * @throws SinkError; whatever `upload.read()` throws
+   */
+  put(upload: ObjectUpload, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface OutgoingRecord {
+  readonly partitionKey: string;
+  readonly data: Buffer;
+}
+
+/** Takes single records. */
+export interface RecordSink {
+  readonly kind: 'kinesis';
+  /** Where it is, for people; without secrets. */
+  readonly description: string;
+  /** What one call may carry; `bytes` counts data and partition keys. */
+  readonly limits: {
+    readonly records: number;
+    readonly bytes: number;
+    readonly recordBytes: number;
+  };
+  /**
+   * Makes one attempt to hand over the records.
+   * @returns for each record, in order, null when it was taken, or why it was not
+   * @throws SinkError when nothing is known to have been taken
+   */
+  send(
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+  ): Promise<readonly (SinkError | null)[]>;
+  close(): Promise<void>;
+}
+
+/** What a record counts for against the limits of a record sink. */
+export function recordBytes(record: OutgoingRecord): number {
+  return record.data.length + Buffer.byteLength(record.partitionKey);
+}

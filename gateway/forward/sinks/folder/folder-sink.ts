@@ -1,0 +1,119 @@
+/**
+ * Objects as files below a folder: the layout a bucket would have, on a local or mounted disk.
+ *
+ * A file appears under its name only when it is whole: it is written beside it, fsynced, renamed,
+ * and the folder fsynced. What a crash leaves behind is `.<name>.part`, which the next attempt at
+ * the same key overwrites. A full disk, a read-only one and a missing right are told apart.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { SinkError, type ObjectSink, type ObjectUpload, type SinkErrorCode } from '../../sink.ts';
+
+export interface FolderSinkOptions {
+  /** Made, with its parents, when it is not there. */
+  readonly path: string;
+}
+
+export function folderSink(options: FolderSinkOptions): ObjectSink {
+  const root = resolve(options.path);
+  return {
+    kind: 'folder',
+    description: root,
+    put: async (upload, signal) => {
+      const file = placeOf(root, upload.key);
+      try {
+        await makeFolder(dirname(file));
+        await writeWhole(file, upload, signal);
+      } catch (error) {
+        throw asSinkError(error, upload.key);
+      }
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+/** Keys come from configuration and names; none of them may lead out of the root. */
+function placeOf(root: string, key: string): string {
+  const parts = key.split('/');
+  const bad = parts.some((part) => part === '..' || part === '.' || part.includes('\0'));
+  const file = join(root, ...parts);
+  if (bad || !file.startsWith(root === sep ? root : root + sep) || key.endsWith('/')) {
+    throw new SinkError('rejected', `the key is not a place below the folder: ${key}`);
+  }
+  return file;
+}
+
+async function writeWhole(file: string, upload: ObjectUpload, signal: AbortSignal): Promise<void> {
+  const part = join(dirname(file), `.${basename(file)}.part`);
+  try {
+    const handle = await open(part, 'w');
+    try {
+      await fill(handle, upload, signal);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(part, file);
+  } catch (error) {
+    // Frees the space of a disk that ran full; an error here would hide the real one.
+    await rm(part, { force: true }).catch(() => undefined);
+    throw error;
+  }
+  await syncFolder(dirname(file));
+}
+
+async function fill(handle: FileHandle, upload: ObjectUpload, signal: AbortSignal): Promise<void> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const piece of upload.read()) {
+    if (signal.aborted) throw new SinkError('aborted', 'called off');
+    sizeBytes += piece.length;
+    hash.update(piece);
+    for (let at = 0; at < piece.length;) {
+      at += (await handle.write(piece, at)).bytesWritten;
+    }
+  }
+  if (sizeBytes !== upload.sizeBytes || hash.digest('hex') !== upload.sha256) {
+    throw new SinkError('unavailable', `the content changed while it was read: ${upload.key}`);
+  }
+}
+
+/** Makes the folder and its missing parents, durably. */
+async function makeFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let made = folder; ; made = dirname(made)) {
+    await syncFolder(dirname(made));
+    if (made === first) return;
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const byErrno: Readonly<Record<string, SinkErrorCode>> = {
+  ENOSPC: 'full',
+  EDQUOT: 'full',
+  EROFS: 'denied',
+  EACCES: 'denied',
+  EPERM: 'denied',
+  EFBIG: 'too-large',
+  ENAMETOOLONG: 'rejected',
+  ENOTDIR: 'rejected',
+  EISDIR: 'rejected',
+  EEXIST: 'rejected',
+};
+
+/** Errors of the file system become the sink's own; errors of the content pass as they are. */
+function asSinkError(error: unknown, key: string): unknown {
+  if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error;
+  const code = byErrno[String(error.code)] ?? 'unavailable';
+  return new SinkError(code, `could not keep ${key}: ${error.message}`, { cause: error });
+}
