@@ -4,6 +4,7 @@
  * Which keys there are is said in schema.ts, what they mean together in rules.ts.
  */
 import { z } from 'zod';
+import { compileKeyTemplate } from '../../ingest/mqtt/partition-key.ts';
 
 /** What is known about a key beside its shape. */
 export interface KeyNotes {
@@ -150,6 +151,35 @@ export function line(maxLength: number, allowed: string) {
     .max(maxLength)
     .regex(/^\P{Cc}*$/u)
     .register(keyNotes, { allowed });
+}
+
+/** An MQTT topic filter: + is a whole level, # is the last one (MQTT 3.1.1, 4.7.1). */
+export function topicFilter() {
+  return z
+    .string()
+    .max(1024)
+    .regex(/^([^+#\0/]*|\+)(\/([^+#\0/]*|\+))*(\/#)?$|^#$/)
+    .min(1)
+    .register(keyNotes, {
+      allowed: 'a topic filter; + stands for a whole level, # for the last ones',
+    });
+}
+
+/** A template of a partition key, as the routes compile it. */
+export function partitionKey() {
+  return z
+    .string()
+    .max(256)
+    .superRefine((template, context) => {
+      try {
+        compileKeyTemplate(template);
+      } catch {
+        context.addIssue({ code: 'custom', message: 'is not a template' });
+      }
+    })
+    .register(keyNotes, {
+      allowed: 'text with {topic}, {topic[1]}, {clientId} or {payload.field}; {{ and }} for braces',
+    });
 }
 
 /** A URL with one of these schemes. A password in it is masked wherever it is shown. */

@@ -15,10 +15,12 @@ import {
   line,
   name,
   oneOf,
+  partitionKey,
   path,
   port,
   secret,
   size,
+  topicFilter,
   url,
   username,
   whole,
@@ -43,7 +45,7 @@ const http = z.strictObject({
     .describe(
       'Allows an address beyond loopback. Without TLS the login token crosses the network in the clear: set it for a network you trust, or behind a proxy that speaks TLS.',
     ),
-  hostNames: z
+  hostnames: z
     .array(host())
     .max(100)
     .register(keyNotes, { allowed: 'a list of host names', example: ['gateway.example.net'] })
@@ -54,12 +56,12 @@ const http = z.strictObject({
 });
 
 const route = z.strictObject({
-  topic: line(1024, 'an MQTT topic filter, with + and #').describe('Topic filter, with + and #.'),
+  topic: topicFilter().describe('Topic filter, with + for one level and # for the rest.'),
   stream: name().describe('The stream that the messages are appended to.'),
-  partitionKey: line(256, 'text with {topic}, {topic[1]}, {payload.device.id}')
+  partitionKey: partitionKey()
     .default('{topic}')
     .describe(
-      'The key that keeps records in order and picks the shard: text with {topic}, {topic[1]} (a level, from 0) or {payload.device.id} (a field). One that finds nothing falls back to the topic.',
+      'The key that keeps records in order and picks the shard: text with {topic}, {topic[1]} (a level, from 0), {clientId} or {payload.device.id} (a field). One that finds nothing falls back to the topic.',
     ),
   decoder: choice(['json', 'cbor', 'text', 'binary'])
     .default('json')
@@ -89,9 +91,7 @@ const mqtt = z.strictObject({
   allowAnonymous: flag()
     .default(false)
     .describe('Lets anyone on this machine connect without a password; only on loopback.'),
-  maxPayloadBytes: size(1)
-    .default(1 * MiB)
-    .describe('A larger message ends its connection.'),
+  maxPayloadBytes: size(1).default(MiB).describe('A larger message ends its connection.'),
   maxConnections: whole(1, 100_000).default(1000).describe('Further connections are refused.'),
   routes: z
     .array(route)
@@ -119,7 +119,7 @@ const rtsp = z.strictObject({
     })
     .default([])
     .describe('Who may watch the cameras with a player.'),
-  maxConnections: whole(1, 10_000).default(200).describe('Further connections are refused.'),
+  maxConnections: whole(1, 10_000).default(512).describe('Further connections are refused.'),
   maxReaderBufferBytes: size(64 * 1024)
     .default(8 * MiB)
     .describe('A player that falls this far behind is dropped.'),
@@ -234,8 +234,11 @@ const delivery = z.strictObject({
         endpoint,
         ...awsCredentials,
         forcePathStyle: flag()
-          .default(false)
-          .describe('Puts the bucket into the path instead of the host name.'),
+          .nullable()
+          .default(null)
+          .describe(
+            'Puts the bucket into the path instead of the host name; null: with an endpoint of its own.',
+          ),
       })
       .describe('A bucket of S3, or of a server that speaks its protocol.'),
     kinesis: z
