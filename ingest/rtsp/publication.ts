@@ -1,0 +1,230 @@
+/**
+ * One camera's session as it passes through the relay: from its ANNOUNCE until it leaves.
+ *
+ * Invariants:
+ * - What comes before the recorder plays is held, so that a run misses nothing; held is at most
+ *   `heldBytesMax` and `heldMsMax` (footage that old would be given the wrong time). Past either
+ *   the held packets are let go, counted, and the recorder joins in mid-stream.
+ * - A reader never holds up the publisher or another reader: each has its own queue, and is
+ *   dropped when that is too long (connection.ts).
+ * - One recorder at a time, known by a ticket that works once.
+ *
+ * Packets are not looked into: sender reports pass like everything else.
+ */
+import type { Clock } from '../../storage/ports.ts';
+import type { RtspUser } from './authentication.ts';
+import { describeToReaders, type SessionDescription } from './sdp.ts';
+
+/** Why a session ended. */
+export type PublicationEnd =
+  /** The camera said goodbye, or closed its connection. */
+  | 'left'
+  /** Nothing came from it for too long. */
+  | 'timed-out'
+  /** It sent what is not RTSP. */
+  | 'malformed'
+  /** The gateway asked it to begin anew. */
+  | 'dismissed'
+  | 'server-closed';
+
+/** Whoever plays a publication; implemented by its connection. */
+export interface Reader {
+  readonly isRecorder: boolean;
+  /** Queues a frame (with its four header bytes) for the channel that it gave this track. */
+  send(track: number, isRtcp: boolean, frame: Buffer): void;
+  /** Between these, frames are gathered into one write. */
+  cork(): void;
+  uncork(): void;
+  /** The publication is over: what is queued is still delivered. */
+  publicationEnded(): void;
+}
+
+/** The connection that the packets come from. */
+export interface Publisher {
+  readonly remote: string;
+  /** A receiver report of the recorder, to be passed to the camera. */
+  report(track: number, frame: Buffer): void;
+  /** Ends the connection. */
+  dismiss(): void;
+}
+
+export interface PublicationLimits {
+  readonly heldBytesMax: number;
+  readonly heldMsMax: number;
+}
+
+interface Held {
+  readonly track: number;
+  readonly isRtcp: boolean;
+  readonly frame: Buffer;
+}
+
+/** What a held or queued packet costs beside its bytes, so that tiny ones are limited too. */
+export const packetOverheadBytes = 128;
+
+export class Publication {
+  readonly camera: string;
+  readonly session: SessionDescription;
+  readonly publisher: Publisher;
+  readonly sinceMs: number;
+  readonly #limits: PublicationLimits;
+  readonly #clock: Clock;
+  readonly #readers = new Set<Reader>();
+  readonly #setUp = new Set<number>();
+  readonly #closeListeners: ((end: PublicationEnd) => void)[] = [];
+  #held: Held[] | null = [];
+  #heldBytes = 0;
+  #heldSinceMs: number | null = null;
+  #lost = 0;
+  #isRecording = false;
+  #end: PublicationEnd | null = null;
+  #ticket: RtspUser | null = null;
+  #recorderDropped = false;
+
+  constructor(
+    camera: string,
+    session: SessionDescription,
+    publisher: Publisher,
+    clock: Clock,
+    limits: PublicationLimits,
+  ) {
+    this.camera = camera;
+    this.session = session;
+    this.publisher = publisher;
+    this.sinceMs = clock.nowMs();
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  /** Calls back once when the session is over, in the same step. */
+  onClosed(listener: (end: PublicationEnd) => void): void {
+    this.#closeListeners.push(listener);
+  }
+
+  /** Why the session is over; null while it goes on. */
+  get end(): PublicationEnd | null {
+    return this.#end;
+  }
+
+  /** Whether the camera has begun to send (RECORD): only then can it be read. */
+  get isRecording(): boolean {
+    return this.#isRecording;
+  }
+
+  get readerCount(): number {
+    return this.#readers.size;
+  }
+
+  /** Packets that were held and then let go, because no recorder came in time. */
+  get lostPackets(): number {
+    return this.#lost;
+  }
+
+  /** Whether the last recorder was dropped because it did not keep up. */
+  get recorderDropped(): boolean {
+    return this.#recorderDropped;
+  }
+
+  /** Credentials with which one connection, once, may read as the recorder. */
+  issueTicket(ticket: RtspUser): void {
+    this.#ticket = ticket;
+    this.#recorderDropped = false;
+  }
+
+  get ticket(): RtspUser | null {
+    return this.#ticket;
+  }
+
+  /** Uses the ticket up. */
+  takeTicket(): void {
+    this.#ticket = null;
+  }
+
+  trackSetUp(track: number): void {
+    this.#setUp.add(track);
+  }
+
+  get tracksSetUp(): ReadonlySet<number> {
+    return this.#setUp;
+  }
+
+  record(): void {
+    this.#isRecording = true;
+  }
+
+  /** The session description for readers: the tracks that the camera set up. */
+  describe(): string {
+    return describeToReaders(this.session, (track) => this.#setUp.has(track));
+  }
+
+  /** Passes on a packet of the camera. */
+  forward(track: number, isRtcp: boolean, frame: Buffer): void {
+    if (this.#held !== null) this.#hold({ track, isRtcp, frame });
+    for (const reader of this.#readers) reader.send(track, isRtcp, frame);
+  }
+
+  /** Passes on whatever `body` forwards in as few writes as possible. */
+  gather(body: () => void): void {
+    // A reader may leave meanwhile; uncorking what is closed is harmless.
+    const readers = [...this.#readers];
+    for (const reader of readers) reader.cork();
+    try {
+      body();
+    } finally {
+      for (const reader of readers) reader.uncork();
+    }
+  }
+
+  /** From here on `reader` gets every packet; the recorder first what was held for it. */
+  play(reader: Reader): void {
+    if (this.#end !== null) {
+      reader.publicationEnded();
+      return;
+    }
+    if (reader.isRecorder && this.#held !== null) {
+      const held = this.#held;
+      this.#stopHolding();
+      reader.cork();
+      for (const { track, isRtcp, frame } of held) reader.send(track, isRtcp, frame);
+      reader.uncork();
+    }
+    this.#readers.add(reader);
+  }
+
+  leave(reader: Reader, wasDropped: boolean): void {
+    this.#readers.delete(reader);
+    if (reader.isRecorder && wasDropped) this.#recorderDropped = true;
+  }
+
+  /** Ends the session for its readers. Twice is harmless: the first reason stays. */
+  close(end: PublicationEnd): void {
+    if (this.#end !== null) return;
+    this.#end = end;
+    this.#ticket = null;
+    this.#lost += this.#held?.length ?? 0;
+    for (const reader of this.#readers) reader.publicationEnded();
+    this.#readers.clear();
+    this.#stopHolding();
+    for (const listener of this.#closeListeners) listener(end);
+  }
+
+  #hold(packet: Held): void {
+    if (this.#held === null) return;
+    const nowMs = this.#clock.monotonicMs();
+    this.#heldSinceMs ??= nowMs;
+    this.#heldBytes += packet.frame.length + packetOverheadBytes;
+    const { heldBytesMax, heldMsMax } = this.#limits;
+    if (this.#heldBytes > heldBytesMax || nowMs - this.#heldSinceMs > heldMsMax) {
+      this.#lost += this.#held.length + 1;
+      this.#stopHolding();
+      return;
+    }
+    // Copied: a piece of a read buffer would keep the whole of it alive.
+    this.#held.push({ ...packet, frame: Buffer.from(packet.frame) });
+  }
+
+  #stopHolding(): void {
+    this.#held = null;
+    this.#heldBytes = 0;
+  }
+}
