@@ -1,0 +1,375 @@
+/**
+ * What the broker remembers between packets: retained messages, the sessions of clients that asked to
+ * be remembered (their subscriptions and the messages queued for them), wills, and the QoS 2 messages
+ * whose handshake is open. The interface is aedes'; unlike its own memory store, everything here has a
+ * limit, and past it the newest goes without.
+ *
+ * All of it is memory and ends with the process. What devices publish does not live here: that is the
+ * log's, and a QoS 2 message counts as taken only once `store` has put it there.
+ */
+import { Readable } from 'node:stream';
+import type { Counter, Metrics } from '../../storage/ports.ts';
+import type { MqttLimits } from './limits.ts';
+import { TopicTree } from './topics.ts';
+
+/** aedes' packet, as far as it is kept here. */
+export interface StoredPacket {
+  readonly cmd: string;
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly qos: number;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  readonly brokerId?: string;
+  readonly brokerCounter?: number;
+  readonly clientId?: string;
+  messageId: number | undefined;
+}
+
+/** aedes' client, as far as it is needed here. */
+export interface SessionClient {
+  readonly id: string;
+  readonly clean: boolean;
+  readonly closed: boolean;
+}
+
+interface Subscription {
+  readonly topic: string;
+  readonly qos: number;
+}
+
+interface StoredSubscription extends Subscription {
+  readonly clientId: string;
+}
+
+interface Session {
+  readonly subscriptions: Map<string, StoredSubscription>;
+  queue: StoredPacket[];
+  /** QoS 2 message ids awaiting PUBREL, and the append of each. */
+  readonly handshakes: Map<number, Promise<void>>;
+}
+
+interface Will {
+  brokerId?: string;
+  clientId?: string;
+}
+
+export type StoreHandler<Client> = (client: Client, packet: StoredPacket) => Promise<void>;
+
+export class SessionStore<Client extends SessionClient> {
+  readonly #limits: MqttLimits;
+  readonly #store: StoreHandler<Client>;
+  readonly #isConnected: (clientId: string) => boolean;
+  readonly #dropped: Counter;
+  readonly #retained = new Map<string, StoredPacket>();
+  #retainedBytes = 0;
+  /** In order of their last connection: the first is away for longest. */
+  readonly #sessions = new Map<string, Session>();
+  readonly #tree = new TopicTree<StoredSubscription>();
+  #queuedBytes = 0;
+  readonly #wills = new Map<string, Will>();
+  #brokerId = '';
+
+  constructor(options: {
+    readonly limits: MqttLimits;
+    readonly metrics: Metrics;
+    /** Puts a QoS 2 message into the log; resolves once it is on disk. */
+    readonly store: StoreHandler<Client>;
+    readonly isConnected: (clientId: string) => boolean;
+  }) {
+    this.#limits = options.limits;
+    this.#store = options.store;
+    this.#isConnected = options.isConnected;
+    this.#dropped = options.metrics.counter(
+      'headgate_mqtt_undelivered_total',
+      'Messages not retained, not queued or not sent to a subscriber, by reason',
+    );
+  }
+
+  async setup(broker: { readonly id: string }): Promise<void> {
+    this.#brokerId = broker.id;
+    await Promise.resolve();
+  }
+
+  // -------------------------------------------------------------- retained messages
+
+  storeRetained(packet: StoredPacket): Promise<void> {
+    const before = this.#retained.get(packet.topic);
+    if (before !== undefined) {
+      this.#retained.delete(packet.topic);
+      this.#retainedBytes -= retainedSize(before);
+    }
+    if (packet.payload.length === 0) return Promise.resolve();
+    const bytes = retainedSize(packet);
+    if (
+      this.#retained.size >= this.#limits.retainedMessages ||
+      this.#retainedBytes + bytes > this.#limits.retainedBytes
+    ) {
+      this.#dropped.add(1, { reason: 'retained-full' });
+      return Promise.resolve();
+    }
+    this.#retained.set(packet.topic, copyPacket(packet));
+    this.#retainedBytes += bytes;
+    return Promise.resolve();
+  }
+
+  createRetainedStreamCombi(filters: readonly string[]): Readable {
+    return Readable.from(this.#retainedMatches(filters));
+  }
+
+  *#retainedMatches(filters: readonly string[]): Generator<StoredPacket> {
+    for (const filter of filters) {
+      const tree = new TopicTree<true>();
+      tree.add(filter, true);
+      for (const packet of [...this.#retained.values()]) {
+        if (tree.match(packet.topic).length > 0) yield packet;
+      }
+    }
+  }
+
+  // -------------------------------------------------------------- sessions and subscriptions
+
+  addSubscriptions(client: Client, subscriptions: readonly Subscription[]): Promise<void> {
+    const session = this.#session(client.id);
+    for (const { topic, qos } of subscriptions) {
+      const before = session.subscriptions.get(topic);
+      if (
+        before === undefined &&
+        session.subscriptions.size >= this.#limits.subscriptionsPerClient
+      ) {
+        continue;
+      }
+      if (before !== undefined) this.#tree.remove(topic, before);
+      const subscription = { clientId: client.id, topic, qos };
+      session.subscriptions.set(topic, subscription);
+      if (qos > 0) this.#tree.add(topic, subscription);
+    }
+    return Promise.resolve();
+  }
+
+  removeSubscriptions(client: Client, topics: readonly string[]): Promise<void> {
+    const session = this.#sessions.get(client.id);
+    for (const topic of topics) {
+      const subscription = session?.subscriptions.get(topic);
+      if (subscription === undefined) continue;
+      this.#tree.remove(topic, subscription);
+      session?.subscriptions.delete(topic);
+    }
+    return Promise.resolve();
+  }
+
+  /** Called when a client comes back to its session. */
+  subscriptionsByClient(client: Client): Promise<readonly Subscription[]> {
+    const session = this.#sessions.get(client.id);
+    if (session === undefined) return Promise.resolve([]);
+    this.#sessions.delete(client.id);
+    this.#sessions.set(client.id, session);
+    return Promise.resolve(
+      [...session.subscriptions.values()].map(({ topic, qos }) => ({ topic, qos })),
+    );
+  }
+
+  /** Called when a client asks for a clean session: nothing of an earlier one is left (3.1.2.4). */
+  cleanSubscriptions(client: Client): Promise<void> {
+    this.#forget(client.id);
+    return Promise.resolve();
+  }
+
+  subscriptionsByTopic(topic: string): Promise<readonly StoredSubscription[]> {
+    const byClient = new Map<string, StoredSubscription>();
+    for (const subscription of this.#tree.match(topic)) {
+      const other = byClient.get(subscription.clientId);
+      if (other === undefined || other.qos < subscription.qos) {
+        byClient.set(subscription.clientId, subscription);
+      }
+    }
+    return Promise.resolve([...byClient.values()]);
+  }
+
+  // -------------------------------------------------------------- messages to kept sessions
+
+  outgoingEnqueue(
+    subscription: { readonly clientId: string },
+    packet: StoredPacket,
+  ): Promise<void> {
+    return this.outgoingEnqueueCombi([subscription], packet);
+  }
+
+  outgoingEnqueueCombi(
+    subscriptions: readonly { readonly clientId: string }[],
+    packet: StoredPacket,
+  ): Promise<void> {
+    for (const { clientId } of subscriptions) {
+      const session = this.#session(clientId);
+      const bytes = queuedSize(packet);
+      if (
+        session.queue.length >= this.#limits.queuedMessagesPerSession ||
+        this.#queuedBytes + bytes > this.#limits.queuedBytes
+      ) {
+        this.#dropped.add(1, { reason: 'queue-full' });
+        continue;
+      }
+      session.queue.push(copyPacket(packet));
+      this.#queuedBytes += bytes;
+    }
+    return Promise.resolve();
+  }
+
+  /**
+   * Gives a queued message its message id, or replaces it by its PUBREL. A subscriber whose queue was
+   * full has none: aedes then disconnects it, and it gets what is queued when it is back.
+   */
+  outgoingUpdate(client: Client, packet: StoredPacket): Promise<void> {
+    const queue = this.#sessions.get(client.id)?.queue ?? [];
+    const index = queue.findIndex((queued) =>
+      packet.brokerId !== undefined && queued.brokerId === packet.brokerId
+        ? queued.brokerCounter === packet.brokerCounter
+        : queued.messageId === packet.messageId,
+    );
+    const queued = queue[index];
+    if (queued === undefined) return Promise.reject(new Error('no such packet'));
+    if (packet.brokerId !== undefined && queued.brokerId === packet.brokerId) {
+      queued.messageId = packet.messageId;
+    } else {
+      queue[index] = packet;
+      this.#queuedBytes += queuedSize(packet) - queuedSize(queued);
+    }
+    return Promise.resolve();
+  }
+
+  outgoingClearMessageId(client: Client, packet: StoredPacket): Promise<StoredPacket | undefined> {
+    const queue = this.#sessions.get(client.id)?.queue ?? [];
+    const index = queue.findIndex((queued) => queued.messageId === packet.messageId);
+    if (index === -1) return Promise.resolve(undefined);
+    const [cleared] = queue.splice(index, 1);
+    if (cleared !== undefined) this.#queuedBytes -= queuedSize(cleared);
+    return Promise.resolve(cleared);
+  }
+
+  outgoingStream(client: Client): Readable {
+    return Readable.from([...(this.#sessions.get(client.id)?.queue ?? [])]);
+  }
+
+  // -------------------------------------------------------------- QoS 2 from clients
+
+  /**
+   * Resolves when this message id is taken already and awaits its PUBREL: then it is a repetition.
+   * One that is still on its way into the log is waited for, so it is never stored twice.
+   */
+  async incomingGetPacket(
+    client: Client,
+    packet: { readonly messageId: number },
+  ): Promise<{ readonly messageId: number }> {
+    const stored = this.#sessions.get(client.id)?.handshakes.get(packet.messageId);
+    if (stored === undefined) throw new Error('no such packet');
+    await stored;
+    return { messageId: packet.messageId };
+  }
+
+  async incomingStorePacket(
+    client: Client,
+    packet: StoredPacket & { readonly messageId: number },
+  ): Promise<void> {
+    const { handshakes } = this.#session(client.id);
+    const storing = this.#store(client, packet);
+    handshakes.set(packet.messageId, storing);
+    try {
+      await storing;
+    } catch (error) {
+      if (handshakes.get(packet.messageId) === storing) handshakes.delete(packet.messageId);
+      throw error;
+    } finally {
+      if (client.clean && client.closed) this.#forgetUnlessTakenOver(client.id);
+    }
+  }
+
+  incomingDelPacket(client: Client, packet: { readonly messageId: number }): Promise<void> {
+    const known = this.#sessions.get(client.id)?.handshakes.delete(packet.messageId) ?? false;
+    return known ? Promise.resolve() : Promise.reject(new Error('no such packet'));
+  }
+
+  cleanIncoming(client: Client): Promise<void> {
+    if (client.closed) this.#forgetUnlessTakenOver(client.id);
+    else this.#sessions.get(client.id)?.handshakes.clear();
+    return Promise.resolve();
+  }
+
+  // -------------------------------------------------------------- wills
+
+  putWill(client: Client, will: Will): Promise<void> {
+    will.brokerId = this.#brokerId;
+    will.clientId = client.id;
+    this.#wills.set(client.id, will);
+    return Promise.resolve();
+  }
+
+  delWill(client: { readonly id: string }): Promise<Will | undefined> {
+    const will = this.#wills.get(client.id);
+    this.#wills.delete(client.id);
+    return Promise.resolve(will);
+  }
+
+  /** The wills left by other brokers of a cluster: there are none. */
+  streamWill(): Readable {
+    return Readable.from([]);
+  }
+
+  // -------------------------------------------------------------- inside
+
+  #session(clientId: string): Session {
+    const known = this.#sessions.get(clientId);
+    if (known !== undefined) return known;
+    if (this.#sessions.size >= this.#limits.sessions) {
+      for (const oldest of this.#sessions.keys()) {
+        if (this.#isConnected(oldest)) continue;
+        this.#forget(oldest);
+        this.#dropped.add(1, { reason: 'session-forgotten' });
+        break;
+      }
+    }
+    const session: Session = { subscriptions: new Map(), queue: [], handshakes: new Map() };
+    this.#sessions.set(clientId, session);
+    return session;
+  }
+
+  #forgetUnlessTakenOver(clientId: string): void {
+    if (!this.#isConnected(clientId)) this.#forget(clientId);
+  }
+
+  #forget(clientId: string): void {
+    const session = this.#sessions.get(clientId);
+    if (session === undefined) return;
+    for (const subscription of session.subscriptions.values()) {
+      this.#tree.remove(subscription.topic, subscription);
+    }
+    for (const packet of session.queue) this.#queuedBytes -= queuedSize(packet);
+    this.#sessions.delete(clientId);
+  }
+}
+
+/** A copy that does not keep the socket's whole read buffer alive. */
+function copyPacket(packet: StoredPacket): StoredPacket {
+  return {
+    cmd: packet.cmd,
+    topic: packet.topic,
+    payload: Buffer.from(packet.payload),
+    qos: packet.qos,
+    retain: packet.retain,
+    dup: packet.dup,
+    ...(packet.brokerId === undefined ? {} : { brokerId: packet.brokerId }),
+    ...(packet.brokerCounter === undefined ? {} : { brokerCounter: packet.brokerCounter }),
+    ...(packet.clientId === undefined ? {} : { clientId: packet.clientId }),
+    messageId: undefined,
+  };
+}
+
+const PACKET_OVERHEAD_BYTES = 200;
+
+function retainedSize(packet: StoredPacket): number {
+  return packet.payload.length + packet.topic.length + PACKET_OVERHEAD_BYTES;
+}
+
+/** A PUBREL in the queue has neither topic nor payload. */
+function queuedSize(packet: Partial<Pick<StoredPacket, 'payload' | 'topic'>>): number {
+  return (packet.payload?.length ?? 0) + (packet.topic?.length ?? 0) + PACKET_OVERHEAD_BYTES;
+}
