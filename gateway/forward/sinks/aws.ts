@@ -23,10 +23,19 @@ export interface AwsOptions {
   readonly idleTimeoutMs?: number;
 }
 
+/** What the SDK has to say is said by the error as well, which our own log shows. */
+const silent = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
 /** The part of a client's configuration that is the same for every service. */
 export function awsClientConfig(options: AwsOptions): {
   requestHandler: NodeHttpHandler;
   maxAttempts: number;
+  logger: typeof silent;
   region?: string;
   endpoint?: string;
   credentials?: { accessKeyId: string; secretAccessKey: string };
@@ -37,6 +46,7 @@ export function awsClientConfig(options: AwsOptions): {
       socketTimeout: options.idleTimeoutMs ?? 30_000,
     }),
     maxAttempts: 1,
+    logger: silent,
     // A server of one's own knows no regions, but the signature needs one.
     ...(options.region !== undefined
       ? { region: options.region }

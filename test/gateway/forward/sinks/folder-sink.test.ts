@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdtemp, readdir, rmdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { folderSink } from '../../../../gateway/forward/sinks/folder/folder-sink.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+import { uploadOf } from '../support/uploads.ts';
+
+const never = new AbortController().signal;
+
+/** A small file system of its own, or null where we may not mount one. */
+async function smallDisk(context: TestContext): Promise<string | null> {
+  const folder = await mkdtemp(join(tmpdir(), 'headgate-test-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', folder], { stdio: 'ignore' });
+  } catch {
+    await rmdir(folder);
+    return null;
+  }
+  context.after(async () => {
+    execFileSync('umount', [folder]);
+    await rmdir(folder);
+  });
+  return folder;
+}
+
+test('a full disk is told, leaves nothing behind, and is no obstacle once there is room', async (context) => {
+  const disk = await smallDisk(context);
+  if (disk === null) {
+    context.skip('mounting a small file system needs root');
+    return;
+  }
+  const sink = folderSink({ path: disk });
+  await assert.rejects(sink.put(uploadOf('a/big', Buffer.alloc(2 * 1024 ** 2, 1)), never), {
+    code: 'full',
+    retryable: true,
+  });
+  assert.deepEqual(await readdir(join(disk, 'a')), []);
+  await sink.put(uploadOf('a/big', Buffer.alloc(500_000, 1)), never);
+  assert.deepEqual(await readdir(join(disk, 'a')), ['big']);
+});
+
+test('a read-only place is told', async (context) => {
+  const disk = await smallDisk(context);
+  if (disk === null) {
+    const folder = await temporaryFolder(context);
+    await chmod(folder, 0o500);
+    const error = { code: 'denied', retryable: false };
+    await assert.rejects(
+      folderSink({ path: folder }).put(uploadOf('k', Buffer.of(1)), never),
+      error,
+    );
+    return;
+  }
+  execFileSync('mount', ['-o', 'remount,ro', disk]);
+  await assert.rejects(folderSink({ path: disk }).put(uploadOf('k', Buffer.of(1)), never), {
+    code: 'denied',
+    retryable: false,
+  });
+});
+
+test('a file where a folder should be is told', async (context) => {
+  const folder = await temporaryFolder(context);
+  await writeFile(join(folder, 'a'), '');
+  await assert.rejects(folderSink({ path: folder }).put(uploadOf('a/k', Buffer.of(1)), never), {
+    code: 'rejected',
+  });
+});
+
+test('no key leads out of the folder', async (context) => {
+  const folder = join(await temporaryFolder(context), 'root');
+  const sink = folderSink({ path: folder });
+  for (const key of ['../k', 'a/../../k', 'a/./k', 'a/', '', 'k\0']) {
+    await assert.rejects(sink.put(uploadOf(key, Buffer.of(1)), never), { code: 'rejected' }, key);
+  }
+  assert.deepEqual(await readdir(join(folder, '..')), []);
+});
+
+test('what a crash left half written is replaced', async (context) => {
+  const folder = await temporaryFolder(context);
+  await writeFile(join(folder, '.k.part'), 'half of somethi');
+  await folderSink({ path: folder }).put(uploadOf('k', Buffer.from('whole')), never);
+  assert.deepEqual(await readdir(folder), ['k']);
+});
