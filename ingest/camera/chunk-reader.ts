@@ -1,0 +1,138 @@
+/**
+ * Reads fragmented MP4 off a byte stream as what it means: first an init (`ftyp`, `moov`), then
+ * chunks (`moof` + `mdat`, with the `prft` that came before them).
+ *
+ * Boxes that carry nothing for a recording (free, sidx, styp, mfra …) are passed over. HEVC is
+ * handed on as `hvc1`, whichever way it was tagged: Apple's players refuse `hev1`.
+ */
+import {
+  type InitSegment,
+  Mp4Error,
+  type MovieFragment,
+  readInit,
+  readMovieFragments,
+  type SampleDefaults,
+  sampleDefaults,
+  type TrackFragment,
+} from '../../storage/video/boxes.ts';
+import { BoxReader, type StreamBox } from './box-reader.ts';
+import { tagHevc } from './parameter-sets.ts';
+
+/** The wall-clock time of one instant of the media (`prft`, ISO/IEC 14496-12, 8.16.5). */
+export interface ProducerTime {
+  readonly trackId: number;
+  /** Presentation time in the track's ticks. */
+  readonly mediaTicks: number;
+  readonly wallUs: number;
+}
+
+export interface MediaChunk {
+  /** moof and mdat. */
+  readonly bytes: Buffer;
+  readonly movie: MovieFragment;
+  /** The part of the video track; null in a chunk that has audio alone. */
+  readonly video: TrackFragment | null;
+  /** Begins with a keyframe of the video track. */
+  readonly keyframe: boolean;
+  readonly producerTime: ProducerTime | null;
+}
+
+export type StreamPart =
+  | { readonly type: 'init'; readonly bytes: Buffer; readonly init: InitSegment }
+  | { readonly type: 'chunk'; readonly chunk: MediaChunk };
+
+/** Seconds from 1900 (NTP, RFC 5905) to 1970. */
+const ntpToUnixSeconds = 2_208_988_800;
+
+export class ChunkReader {
+  readonly #boxes = new BoxReader();
+  #fileType: Buffer | null = null;
+  #defaults: ReadonlyMap<number, SampleDefaults> | null = null;
+  #videoTrackId: number | null = null;
+  #producerTime: ProducerTime | null = null;
+  #moof: Buffer | null = null;
+
+  /** Bytes held that are not yet a whole box. */
+  get pendingBytes(): number {
+    return this.#boxes.pendingBytes;
+  }
+
+  /** @throws Mp4Error; the stream can't be read on after it */
+  *push(piece: Buffer): Generator<StreamPart, void> {
+    for (const box of this.#boxes.push(piece)) {
+      const part = this.#take(box);
+      if (part !== null) yield part;
+    }
+  }
+
+  #take({ type, bytes }: StreamBox): StreamPart | null {
+    if (this.#moof !== null && type !== 'mdat') {
+      throw new Mp4Error('malformed', 'moof without mdat');
+    }
+    switch (type) {
+      case 'ftyp':
+        this.#fileType = bytes;
+        return null;
+      case 'moov':
+        return this.#takeMovie(bytes);
+      case 'prft':
+        this.#producerTime = readProducerTime(bytes);
+        return null;
+      case 'moof':
+        this.#moof = bytes;
+        return null;
+      case 'mdat':
+        return this.#takeMedia(bytes);
+      default:
+        return null;
+    }
+  }
+
+  #takeMovie(movie: Buffer): StreamPart {
+    if (this.#fileType === null) throw new Mp4Error('malformed', 'moov before ftyp');
+    if (this.#defaults !== null) throw new Mp4Error('malformed', 'a second moov');
+    const bytes = tagHevc(Buffer.concat([this.#fileType, movie]));
+    const init = readInit(bytes);
+    this.#defaults = sampleDefaults(init);
+    this.#videoTrackId = init.tracks.find((track) => track.kind === 'video')?.trackId ?? null;
+    return { type: 'init', bytes, init };
+  }
+
+  #takeMedia(mdat: Buffer): StreamPart {
+    if (this.#moof === null) throw new Mp4Error('malformed', 'mdat without moof');
+    if (this.#defaults === null) throw new Mp4Error('malformed', 'media before moov');
+    const bytes = Buffer.concat([this.#moof, mdat]);
+    const [movie] = readMovieFragments(bytes, this.#defaults);
+    if (movie === undefined) throw new Mp4Error('malformed', 'an empty fragment');
+    const known = this.#defaults;
+    if (movie.tracks.some((track) => !known.has(track.trackId))) {
+      throw new Mp4Error('malformed', 'a fragment of a track that the moov does not have');
+    }
+    const video =
+      movie.tracks.find(
+        (track) => track.trackId === this.#videoTrackId && track.samples.length > 0,
+      ) ?? null;
+    const chunk: MediaChunk = {
+      bytes,
+      movie,
+      video,
+      keyframe: video?.samples[0]?.keyframe === true,
+      producerTime: this.#producerTime,
+    };
+    this.#moof = null;
+    this.#producerTime = null;
+    return { type: 'chunk', chunk };
+  }
+}
+
+function readProducerTime(bytes: Buffer): ProducerTime {
+  const version = bytes[8];
+  if (bytes.length < (version === 0 ? 28 : 32)) throw new Mp4Error('truncated', 'a short prft');
+  const seconds = bytes.readUInt32BE(16);
+  const fraction = bytes.readUInt32BE(20) / 2 ** 32;
+  return {
+    trackId: bytes.readUInt32BE(12),
+    mediaTicks: version === 0 ? bytes.readUInt32BE(24) : Number(bytes.readBigUInt64BE(24)),
+    wallUs: Math.round((seconds - ntpToUnixSeconds + fraction) * 1e6),
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * Puts a run's media time on the wall clock: where each fragment starts, and how long it lasts.
+ *
+ * Rules
+ * - Every chunk tells an offset between wall clock and media clock twice: by the time its producer
+ *   gave (prft, from the camera's RTCP sender reports) and by its arrival here. ffmpeg fills in its
+ *   own clock where the camera sends no reports, and nothing tells the two apart; so the producer's
+ *   time counts while it is within 5 s of the arrival, else the arrival does.
+ * - Delays on the way only ever make an offset larger: the smallest of the last 30 s of media is
+ *   the one believed.
+ * - The first fragment starts where its own chunks, all of them, say; never before the end of the
+ *   camera's earlier footage.
+ * - After that fragments follow each other without a gap. The media clock is slewed towards the
+ *   wall clock by at most 500 ppm of each fragment's duration, and never reset: a recording is not
+ *   cut up because clocks drift.
+ * - With B-frames the first decode times of a run can be wrong by some 0.3 s. A fragment is aimed
+ *   at the presentation time of its keyframe, which is right, and the slewing evens it out.
+ *
+ * All times are microseconds; media times count from an arbitrary zero. A step of the wall clock
+ * is not followed here: the recorder ends the run.
+ */
+
+/** What one chunk says about the two clocks. */
+export interface ClockReading {
+  /** When the chunk was here, whole. */
+  readonly arrivalUs: number;
+  /** Media time at which its last frame ends. */
+  readonly mediaEndUs: number;
+  readonly producer: { readonly mediaUs: number; readonly wallUs: number } | null;
+}
+
+export interface MediaInstant {
+  readonly decodeUs: number;
+  /** Of the keyframe that is decoded then. */
+  readonly presentationUs: number;
+}
+
+export const producerDisagreementUsMax = 5_000_000;
+export const slewPpmMax = 500;
+const windowUs = 30_000_000;
+/** Readings kept: 30 s at five chunks a second are 150, and only rising ones are kept. */
+const readingsMax = 512;
+
+interface Offset {
+  readonly mediaUs: number;
+  readonly offsetUs: number;
+}
+
+export class Timeline {
+  readonly #notBeforeUs: number;
+  /** Rising offsets of the window, so that the first is the smallest. */
+  #offsets: Offset[] = [];
+  #begin: MediaInstant | null = null;
+  #startUs: number | null = null;
+  #first = true;
+
+  /** @param notBeforeUs the end of the camera's earlier footage, or null when there is none. */
+  constructor(notBeforeUs: number | null) {
+    this.#notBeforeUs = notBeforeUs ?? Number.MIN_SAFE_INTEGER;
+  }
+
+  /** Takes in one chunk. The first chunk of a fragment is observed before `begin`. */
+  observe(reading: ClockReading): void {
+    const arrivalOffsetUs = reading.arrivalUs - reading.mediaEndUs;
+    const { producer } = reading;
+    const producerOffsetUs = producer === null ? null : producer.wallUs - producer.mediaUs;
+    const offsetUs =
+      producerOffsetUs !== null &&
+      Math.abs(producerOffsetUs - arrivalOffsetUs) <= producerDisagreementUsMax
+        ? producerOffsetUs
+        : arrivalOffsetUs;
+    while ((this.#offsets.at(-1)?.offsetUs ?? -Infinity) >= offsetUs) this.#offsets.pop();
+    this.#offsets.push({ mediaUs: reading.mediaEndUs, offsetUs });
+    const horizonUs = reading.mediaEndUs - windowUs;
+    while (this.#offsets.length > readingsMax || (this.#offsets[0]?.mediaUs ?? 0) < horizonUs) {
+      this.#offsets.shift();
+    }
+  }
+
+  /**
+   * A fragment begins. Answers its start on the wall clock: final, except for the run's first one,
+   * where it is an estimate until `finish`.
+   */
+  begin(instant: MediaInstant): number {
+    this.#begin = instant;
+    this.#startUs ??= this.#wallOf(instant.presentationUs);
+    return this.#startUs;
+  }
+
+  /**
+   * The fragment ends where the next one begins, or, at the end of the run, with its last frame
+   * (`presentationUs` null).
+   */
+  finish(end: { readonly decodeUs: number; readonly presentationUs: number | null }): {
+    startUs: number;
+    durationUs: number;
+  } {
+    const begin = this.#begin;
+    if (begin === null || this.#startUs === null) throw new Error('no fragment was begun');
+    if (this.#first) this.#startUs = this.#wallOf(begin.presentationUs);
+    this.#first = false;
+    const startUs = this.#startUs;
+    const mediaUs = Math.max(1, Math.round(end.decodeUs - begin.decodeUs));
+    const slewUsMax = Math.floor((mediaUs * slewPpmMax) / 1e6);
+    const errorUs =
+      end.presentationUs === null ? 0 : this.#wallOf(end.presentationUs) - (startUs + mediaUs);
+    const durationUs = mediaUs + Math.max(-slewUsMax, Math.min(slewUsMax, errorUs));
+    this.#startUs = startUs + durationUs;
+    this.#begin = null;
+    return { startUs, durationUs };
+  }
+
+  /** How far the timeline is behind the wall clock, in microseconds, at a media time. */
+  errorUs(presentationUs: number): number {
+    return this.#startUs === null ? 0 : this.#wallOf(presentationUs) - this.#startUs;
+  }
+
+  #wallOf(presentationUs: number): number {
+    const [smallest] = this.#offsets;
+    if (smallest === undefined) throw new Error('nothing was observed');
+    return Math.max(this.#notBeforeUs, Math.round(smallest.offsetUs + presentationUs));
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Reads fragments and whole media files, checking what comes off the disk.
+ *
+ * A file that is being read is left alone by retention until the reader is done; one that is
+ * unlinked all the same (its camera was deleted) stays readable to the reader that has it open.
+ */
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { StorageError } from '../errors.ts';
+import type { Fragment } from '../model.ts';
+import type { VideoContext } from './context.ts';
+import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
+
+/** The plain boxes of a fragment. @throws StorageError `not-found`, `corrupt` */
+export async function readFragment(context: VideoContext, fragment: Fragment): Promise<Buffer> {
+  return withFile(context, fragment.mediaFileId, async (handle) => {
+    const stored = await readStored(handle, fragment);
+    const problem = damageOf(stored, fragment);
+    if (problem === null) return stored.subarray(fragmentHeaderBytes);
+    reportDamage(context, fragment, problem);
+    throw new StorageError('corrupt', `fragment ${fragment.number}: ${problem}`);
+  });
+}
+
+/**
+ * A media file from its first byte to the end of the last of `fragments`, in the order of the file
+ * and with every offset as the index has it. A fragment that is corrupt on disk comes as a `free`
+ * box of the same size: players pass it over, and one bad sector costs two seconds, not the file.
+ * @throws StorageError `not-found`
+ */
+export async function* readMediaFile(
+  context: VideoContext,
+  mediaFileId: number,
+  fragments: readonly Fragment[],
+): AsyncGenerator<Buffer, void> {
+  const { handle, release } = await openFile(context, mediaFileId);
+  try {
+    const initBytes = fragments[0]?.offset ?? 0;
+    yield await readRange(handle, 0, initBytes);
+    for (const fragment of fragments) {
+      const stored = await readStored(handle, fragment);
+      const problem = damageOf(stored, fragment);
+      if (problem !== null) reportDamage(context, fragment, problem);
+      yield problem === null ? stored : freeBox(fragment.storedBytes);
+    }
+  } finally {
+    await release();
+  }
+}
+
+/** What is wrong with the stored bytes of a fragment; null when nothing is. */
+export function damageOf(stored: Buffer, fragment: Fragment): string | null {
+  if (stored.length < fragment.storedBytes) return 'its media file is too short';
+  const header = decodeFragmentHeader(stored.subarray(0, fragmentHeaderBytes));
+  if (header === null) return 'its header is damaged';
+  if (!header.sealed || header.number !== fragment.number) return 'another header is in its place';
+  const plain = stored.subarray(fragmentHeaderBytes);
+  if (header.plainBytes !== plain.length) return 'its size differs from the index';
+  return crc32(plain) === header.crc ? null : 'its checksum is wrong';
+}
+
+/** The bytes of a fragment with its header; fewer where the file ends before. */
+export function readStored(handle: FileHandle, fragment: Fragment): Promise<Buffer> {
+  return readRange(handle, fragment.offset, fragment.storedBytes);
+}
+
+async function withFile<T>(
+  context: VideoContext,
+  mediaFileId: number,
+  work: (handle: FileHandle) => Promise<T>,
+): Promise<T> {
+  const { handle, release } = await openFile(context, mediaFileId);
+  try {
+    return await work(handle);
+  } finally {
+    await release();
+  }
+}
+
+async function openFile(
+  context: VideoContext,
+  mediaFileId: number,
+): Promise<{ handle: FileHandle; release: () => Promise<void> }> {
+  const { reading } = context;
+  reading.set(mediaFileId, (reading.get(mediaFileId) ?? 0) + 1);
+  const leave = (): void => {
+    const readers = (reading.get(mediaFileId) ?? 1) - 1;
+    if (readers === 0) reading.delete(mediaFileId);
+    else reading.set(mediaFileId, readers);
+  };
+  try {
+    const row = await context.reader.get<{ path: string }>(
+      'SELECT path FROM media_file WHERE id = ?',
+      mediaFileId,
+    );
+    if (row === undefined) throw new StorageError('not-found', `no media file ${mediaFileId}`);
+    const handle = await openExisting(join(context.folder, row.path));
+    const release = async (): Promise<void> => {
+      leave();
+      await handle.close();
+    };
+    return { handle, release };
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+async function openExisting(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    throw new StorageError('corrupt', `the media file ${path} can't be opened`, { cause: error });
+  }
+}
+
+async function readRange(handle: FileHandle, from: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await handle.read(bytes, done, length - done, from + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return bytes.subarray(0, done);
+}
+
+function freeBox(sizeBytes: number): Buffer {
+  const box = Buffer.alloc(sizeBytes);
+  box.writeUInt32BE(sizeBytes, 0);
+  box.write('free', 4, 'latin1');
+  return box;
+}
+
+function reportDamage(context: VideoContext, fragment: Fragment, problem: string): void {
+  context.metrics.corrupt.add(1, { camera: fragment.camera });
+  context.logger.error(
+    { camera: fragment.camera, fragment: fragment.number, problem },
+    'A stored fragment is corrupt.',
+  );
+}

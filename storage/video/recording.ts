@@ -1,0 +1,421 @@
+/**
+ * The writing end of one run: chunks in, fragments and media files out.
+ *
+ * Order on disk, which crash recovery relies on: the media file's row is committed before the file
+ * is created (so no file is ever without a row); a fragment's bytes are written, its header sealed
+ * and the file fsynced before its row is committed. `closeFragment` resolves after that commit.
+ *
+ * A media file holds one run under one init. It is closed at the first fragment after its camera's
+ * minute mark; the marks of different cameras are spread over the minute, so that they do not all
+ * open files at once. What a crash leaves is dealt with in `recovery.ts`.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { StorageError } from '../errors.ts';
+import type { Chunk, Fragment, Init, Run, RunRecording, TrackDescription } from '../model.ts';
+import type { Transaction } from '../writer.ts';
+import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
+import { announcement, type CameraState, emit, type VideoContext } from './context.ts';
+import { type FileOrigin, FragmentBuilder, placeChunk } from './fragment-builder.ts';
+import { MediaWriter } from './media-writer.ts';
+import { recover } from './recovery.ts';
+import {
+  fragmentNumber,
+  fragmentsPerFileMax,
+  fragmentValues,
+  type InitRow,
+  insertFragmentSql,
+} from './rows.ts';
+
+interface OpenFile {
+  readonly id: number;
+  readonly path: string;
+  readonly writer: MediaWriter;
+  readonly initId: number;
+  startUs: number;
+  origin: FileOrigin | null;
+  /** Fragments committed. */
+  fragments: number;
+  /** Bytes up to the end of the last committed fragment. */
+  committedBytes: number;
+}
+
+interface FragmentEnd {
+  readonly startUs: number;
+  readonly durationUs: number;
+  readonly damaged: boolean;
+}
+
+/** Refusals of the events stream for whose sake no footage is given up. */
+const announcementRefusals = new Set(['stream-full', 'not-found', 'invalid-argument']);
+
+export class Recording implements RunRecording {
+  readonly #context: VideoContext;
+  readonly #camera: CameraState;
+  #run: Run;
+  #init: { readonly row: Init; readonly segment: InitSegment } | null = null;
+  #file: OpenFile | null = null;
+  #fragment: FragmentBuilder | null = null;
+  #lastEndUs: number | null = null;
+  #ended: Promise<Run> | null = null;
+
+  private constructor(context: VideoContext, camera: CameraState, run: Run) {
+    this.#context = context;
+    this.#camera = camera;
+    this.#run = run;
+  }
+
+  /** @throws StorageError `already-exists` while another run of the camera goes on */
+  static async start(
+    context: VideoContext,
+    camera: CameraState,
+    startUs: number,
+  ): Promise<Recording> {
+    if (camera.endRun !== null) {
+      throw new StorageError('already-exists', `${camera.options.name} is being recorded already`);
+    }
+    let recording: Recording | null = null;
+    // Taken before the first await, so that of two starts at once one is refused.
+    camera.endRun = async (reason) => recording?.end(reason);
+    try {
+      if (camera.unclosed) await recover(context, camera);
+      const { lastId } = await context.writer.transact((tx) =>
+        tx.run('INSERT INTO run (camera_id, start_us) VALUES (?, ?)', camera.id, startUs),
+      );
+      const run = { id: lastId, camera: camera.options.name, startUs };
+      recording = new Recording(context, camera, { ...run, endUs: null, endReason: null });
+    } catch (error) {
+      camera.endRun = null;
+      throw error;
+    }
+    emit(context, camera, { type: 'run-started', run: recording.run });
+    return recording;
+  }
+
+  get run(): Run {
+    return this.#run;
+  }
+
+  async setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init> {
+    this.#assertGoingOn();
+    assert(this.#fragment === null, 'an init is set between fragments');
+    const segment = parseInit(bytes);
+    const hash = createHash('sha256').update(bytes).digest('hex');
+    const id = await this.#context.writer.transact(
+      async (tx) => {
+        const known = await tx.get<Pick<InitRow, 'id'>>('SELECT id FROM init WHERE hash = ?', hash);
+        if (known !== undefined) return known.id;
+        const text = JSON.stringify(tracks);
+        const added = await tx.run(
+          'INSERT INTO init (hash, tracks, bytes) VALUES (?, ?, ?)',
+          ...[hash, text, bytes],
+        );
+        return added.lastId;
+      },
+      { bytes: bytes.length },
+    );
+    const row: Init = { id, hash, tracks, bytes };
+    this.#init = { row, segment };
+    return row;
+  }
+
+  async openFragment(start: {
+    readonly startUs: number;
+    readonly producerMs: number | null;
+    readonly serverMs: number;
+  }): Promise<void> {
+    this.#assertGoingOn();
+    this.#checkTimes({ ...start, durationUs: 1 });
+    assert(this.#fragment === null, 'one fragment at a time');
+    assert(this.#init !== null, 'an init comes before the first fragment');
+    const file = await this.#fileFor(start.startUs, this.#init.row);
+    this.#fragment = new FragmentBuilder(
+      {
+        number: fragmentNumber(file.id, file.fragments),
+        camera: this.#camera.options.name,
+        runId: this.#run.id,
+        initId: file.initId,
+        mediaFileId: file.id,
+        offset: file.writer.bytes,
+        ...start,
+      },
+      this.#init.segment,
+    );
+  }
+
+  async appendChunk({ bytes, keyframe }: Chunk): Promise<void> {
+    this.#assertGoingOn();
+    const { file, fragment } = this.#open();
+    assert(this.#init !== null, 'an init comes before the first chunk');
+    const { chunk, origin } = placeChunk(this.#init.segment, bytes, file.origin);
+    if (fragment.chunkCount === 0) await file.writer.append(fragment.openHeader(), chunk.bytes);
+    else await file.writer.append(chunk.bytes);
+    file.origin = origin;
+    fragment.add(chunk);
+    this.#camera.openBytes = file.writer.bytes;
+    emit(this.#context, this.#camera, {
+      type: 'chunk',
+      runId: this.#run.id,
+      chunk: { bytes: chunk.bytes, durationUs: chunk.durationUs, keyframe },
+    });
+  }
+
+  async closeFragment(end: {
+    readonly startUs?: number;
+    readonly durationUs: number;
+    readonly damaged: boolean;
+  }): Promise<Fragment> {
+    this.#assertGoingOn();
+    return this.#close(end);
+  }
+
+  end(reason: string): Promise<Run> {
+    this.#ended ??= this.#end(reason);
+    return this.#ended;
+  }
+
+  async #close(end: {
+    readonly startUs?: number;
+    readonly durationUs: number;
+    readonly damaged: boolean;
+  }): Promise<Fragment> {
+    if (this.#context.failure !== null) throw this.#context.failure;
+    const { file, fragment } = this.#open();
+    assert(fragment.chunkCount > 0, 'a fragment has a chunk at least');
+    const final = { ...end, startUs: end.startUs ?? fragment.identity.startUs };
+    this.#checkTimes(final);
+    await this.#seal(file, fragment, final);
+    const built = fragment.build(final);
+    await this.#commit(file, built);
+    this.#fragment = null;
+    file.fragments += 1;
+    file.startUs = file.fragments === 1 ? built.startUs : file.startUs;
+    file.committedBytes = file.writer.bytes;
+    this.#lastEndUs = built.startUs + built.durationUs;
+    this.#camera.firstStartUs ??= built.startUs;
+    this.#camera.lastEndUs = this.#lastEndUs;
+    const labels = { camera: built.camera };
+    this.#context.metrics.fragments.add(1, labels);
+    this.#context.metrics.bytes.add(built.storedBytes, labels);
+    emit(this.#context, this.#camera, { type: 'fragment', fragment: built });
+    return built;
+  }
+
+  async #end(reason: string): Promise<Run> {
+    try {
+      await this.#closeLeftover();
+      const endUs = this.#lastEndUs ?? this.#run.startUs;
+      const file = this.#file;
+      await this.#context.writer.transact(async (tx) => {
+        if (file !== null) await closeFileRow(tx, file, endUs);
+        // A run of which nothing was kept leaves no trace: a flapping camera would fill the table.
+        if (this.#lastEndUs === null) await tx.run('DELETE FROM run WHERE id = ?', this.#run.id);
+        else {
+          await tx.run(
+            'UPDATE run SET end_us = ?, end_reason = ? WHERE id = ?',
+            ...[endUs, reason, this.#run.id],
+          );
+        }
+      });
+      this.#run = { ...this.#run, endUs, endReason: reason };
+      await this.#fileClosed();
+      return this.#run;
+    } catch (error) {
+      this.#camera.unclosed = true;
+      throw error;
+    } finally {
+      await this.#file?.writer.close();
+      this.#file = null;
+      this.#camera.openBytes = 0;
+      this.#camera.endRun = null;
+      emit(this.#context, this.#camera, { type: 'run-ended', run: this.#run });
+    }
+  }
+
+  /** Commits the fragment that is open, or takes it back when that fails. */
+  async #closeLeftover(): Promise<void> {
+    const fragment = this.#fragment;
+    if (fragment === null) return;
+    if (fragment.chunkCount > 0) {
+      try {
+        await this.#close({ durationUs: Math.max(1, fragment.mediaUs), damaged: false });
+        return;
+      } catch (error) {
+        this.#context.logger.error(
+          { error, camera: this.#camera.options.name },
+          'The last fragment of a run could not be stored.',
+        );
+      }
+    }
+    this.#fragment = null;
+    if (this.#context.failure === null && this.#file !== null) {
+      await this.#file.writer.truncate(this.#file.committedBytes).catch(() => undefined);
+    }
+  }
+
+  async #fileFor(startUs: number, init: Init): Promise<OpenFile> {
+    const current = this.#file;
+    if (current !== null && !this.#isDue(current, startUs, init)) return current;
+    const id = this.#context.nextMediaFileId;
+    this.#context.nextMediaFileId += 1;
+    const path = mediaPath(this.#camera, id, startUs);
+    await this.#context.writer.transact(async (tx) => {
+      if (current !== null) await closeFileRow(tx, current, this.#lastEndUs ?? current.startUs);
+      await tx.run(
+        `INSERT INTO media_file (id, camera_id, run_id, init_id, start_us, path)
+         VALUES (?, ?, ?, ?, ?, ?)`,
+        ...[id, this.#camera.id, this.#run.id, init.id, startUs, path],
+      );
+    });
+    await this.#fileClosed();
+    const writer = await this.#createFile(id, path, init);
+    this.#file = {
+      ...{ id, path, writer, startUs, initId: init.id, origin: null, fragments: 0 },
+      committedBytes: writer.bytes,
+    };
+    this.#camera.openBytes = writer.bytes;
+    return this.#file;
+  }
+
+  async #createFile(id: number, path: string, init: Init): Promise<MediaWriter> {
+    try {
+      const writer = await MediaWriter.create(this.#context.folder, path);
+      await writer.append(init.bytes);
+      return writer;
+    } catch (error) {
+      await unlink(join(this.#context.folder, path)).catch(() => undefined);
+      await this.#context.writer
+        .transact((tx) => tx.run('DELETE FROM media_file WHERE id = ?', id))
+        .catch((failure: unknown) => {
+          this.#context.logger.warn({ error: failure, path }, 'A row without a file was left.');
+        });
+      throw error;
+    }
+  }
+
+  #isDue(file: OpenFile, startUs: number, init: Init): boolean {
+    if (file.initId !== init.id || file.fragments >= fragmentsPerFileMax) return true;
+    const { mediaFileUs } = this.#context;
+    // The golden ratio spreads any number of cameras evenly.
+    const phaseUs = ((this.#camera.id * 0.618033988749895) % 1) * mediaFileUs;
+    const minute = (timeUs: number): number => Math.floor((timeUs - phaseUs) / mediaFileUs);
+    return minute(startUs) > minute(file.startUs) && startUs - file.startUs >= mediaFileUs / 2;
+  }
+
+  /** After the commit that closed the current file's row. */
+  async #fileClosed(): Promise<void> {
+    const file = this.#file;
+    if (file === null) return;
+    this.#file = null;
+    this.#camera.openBytes = 0;
+    await file.writer.close();
+    if (file.fragments === 0) {
+      await unlink(join(this.#context.folder, file.path)).catch(() => undefined);
+      return;
+    }
+    this.#camera.closedBytes += file.committedBytes;
+    this.#camera.lastClosedFileId = file.id;
+    for (const listener of [...this.#camera.fileListeners]) listener();
+  }
+
+  #checkTimes({ startUs, durationUs }: { startUs: number; durationUs: number }): void {
+    if (!Number.isSafeInteger(startUs) || !Number.isSafeInteger(durationUs) || durationUs < 1) {
+      throw new StorageError('invalid-argument', `a fragment at ${startUs} lasting ${durationUs}`);
+    }
+    const { lastEndUs } = this.#camera;
+    if (lastEndUs !== null && startUs < lastEndUs) {
+      throw new StorageError(
+        'invalid-argument',
+        `a fragment at ${startUs} would overlap the one that ends at ${lastEndUs}`,
+      );
+    }
+  }
+
+  async #seal(file: OpenFile, fragment: FragmentBuilder, end: FragmentEnd): Promise<void> {
+    await file.writer.overwrite(fragment.sealedHeader(end), fragment.identity.offset);
+    try {
+      await file.writer.sync();
+    } catch (error) {
+      // After a failed fsync nobody knows what the disk holds.
+      this.#context.failure ??= new StorageError('write-failed', 'an fsync failed', {
+        cause: error,
+      });
+      throw error;
+    }
+  }
+
+  async #commit(file: OpenFile, fragment: Fragment): Promise<void> {
+    const { writer, logger, metrics } = this.#context;
+    const { events } = this.#camera.options;
+    try {
+      await writer.transact((tx) => insertFragment(tx, file, fragment, events));
+    } catch (error) {
+      const refused = error instanceof StorageError && announcementRefusals.has(error.code);
+      if (!refused || events === null) throw error;
+      metrics.lostAnnouncements.add(1, { camera: fragment.camera });
+      logger.warn({ error, camera: fragment.camera, events }, 'A fragment was not announced.');
+      await writer.transact((tx) => insertFragment(tx, file, fragment, null));
+    }
+  }
+
+  #open(): { file: OpenFile; fragment: FragmentBuilder } {
+    assert(this.#file !== null && this.#fragment !== null, 'no fragment is open');
+    return { file: this.#file, fragment: this.#fragment };
+  }
+
+  /** @throws StorageError `closed`, `write-failed` */
+  #assertGoingOn(): void {
+    if (this.#ended !== null) throw new StorageError('closed', 'the run has ended');
+    if (this.#context.failure !== null) throw this.#context.failure;
+  }
+}
+
+async function insertFragment(
+  tx: Transaction,
+  file: OpenFile,
+  fragment: Fragment,
+  events: string | null,
+): Promise<void> {
+  const fileStartUs = file.fragments === 0 ? fragment.startUs : file.startUs;
+  if (fileStartUs !== file.startUs) {
+    await tx.run('UPDATE media_file SET start_us = ? WHERE id = ?', fileStartUs, file.id);
+  }
+  await tx.run(insertFragmentSql, ...fragmentValues(fragment, fileStartUs));
+  if (events === null) return;
+  const data = announcement(fragment, file.path);
+  await tx.append(events, [{ partitionKey: fragment.camera, data }]);
+}
+
+async function closeFileRow(tx: Transaction, file: OpenFile, endUs: number): Promise<void> {
+  if (file.fragments === 0) {
+    await tx.run('DELETE FROM media_file WHERE id = ?', file.id);
+    return;
+  }
+  await tx.run(
+    'UPDATE media_file SET end_us = ?, bytes = ? WHERE id = ?',
+    ...[endUs, file.committedBytes, file.id],
+  );
+}
+
+/**
+ * `<camera>.<id>/<day>/<time>.<file>.mp4`. The ids keep apart what has had the same name, and make
+ * a harmless folder of a camera called `..`.
+ */
+function mediaPath(camera: CameraState, fileId: number, startUs: number): string {
+  const [day = '', time = ''] = new Date(startUs / 1000).toISOString().split('T');
+  const clock = time.slice(0, 8).replaceAll(':', '-');
+  return `${camera.options.name}.${camera.id}/${day}/${clock}.${fileId}.mp4`;
+}
+
+function parseInit(bytes: Buffer): InitSegment {
+  try {
+    const segment = readInit(bytes);
+    if (segment.tracks.some(({ kind }) => kind === 'video')) return segment;
+  } catch (error) {
+    if (!(error instanceof Mp4Error)) throw error;
+    throw new StorageError('invalid-argument', `not an init: ${error.message}`, { cause: error });
+  }
+  throw new StorageError('invalid-argument', 'an init without a video track');
+}

@@ -1,0 +1,320 @@
+/**
+ * Deletes footage: by age, by each camera's budget in bytes, and to keep the disk's free space
+ * above its floor. Whole media files go, oldest first.
+ *
+ * Rules
+ * - A file that a required application has not read, or that a saved plan contains, is not deleted
+ *   by age. Past the camera's budget or below the floor it goes after all (a camera can't be made
+ *   to wait); that is counted and logged.
+ * - The file that is being written and files that are being read stay.
+ * - Order on disk: the rows go and the path is noted as garbage in one commit; then the file is
+ *   unlinked; then the note goes. So no row is ever without a file, and no file is forgotten.
+ */
+import { rmdir, statfs, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock, Logger } from '../ports.ts';
+import type { Transaction } from '../writer.ts';
+import type { CameraState, VideoContext } from './context.ts';
+import { numbersOf } from './rows.ts';
+
+export interface RetentionOptions {
+  /** Space to keep free on the disk of the media folder; 0: none. */
+  readonly minFreeBytes: number;
+  /** Free bytes on that disk. */
+  readonly freeBytes?: () => Promise<number>;
+}
+
+export interface RetentionPass {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+interface ClosedFile {
+  readonly id: number;
+  readonly path: string;
+  readonly bytes: number;
+  readonly end_us: number;
+}
+
+/** Files deleted in one transaction: it must not hold up the commits of others for long. */
+const step = 16;
+
+/** What to do with files that a required application still waits for. */
+type Required = 'spare' | 'drop';
+
+/** @param freedBytes of the files before it that are about to go. */
+type IsDue = (file: ClosedFile, freedBytes: number) => boolean;
+
+/** One pass over all cameras. */
+export async function retain(
+  context: VideoContext,
+  options: RetentionOptions,
+  believeAge: boolean,
+): Promise<RetentionPass> {
+  let files = 0;
+  let bytes = 0;
+  const count = (pass: RetentionPass): void => {
+    files += pass.files;
+    bytes += pass.bytes;
+  };
+  await collectGarbage(context);
+  for (const camera of context.cameras.values()) {
+    if (believeAge) count(await retainByAge(context, camera));
+    count(await retainByBudget(context, camera));
+  }
+  count(await keepFree(context, options));
+  return { files, bytes };
+}
+
+async function retainByAge(context: VideoContext, camera: CameraState): Promise<RetentionPass> {
+  const { retentionMs } = camera.options;
+  if (retentionMs === null) return { files: 0, bytes: 0 };
+  const horizonUs = (context.clock.nowMs() - retentionMs) * 1000;
+  return deleteWhile(context, camera, 'spare', (file) => file.end_us <= horizonUs);
+}
+
+async function retainByBudget(context: VideoContext, camera: CameraState): Promise<RetentionPass> {
+  const { maxBytes } = camera.options;
+  if (maxBytes === null) return { files: 0, bytes: 0 };
+  return deleteWhile(
+    context,
+    camera,
+    'drop',
+    (_, freedBytes) => camera.closedBytes + camera.openBytes - freedBytes > maxBytes,
+  );
+}
+
+/** Below the floor the oldest footage of all cameras goes; what nobody waits for goes first. */
+async function keepFree(
+  context: VideoContext,
+  { minFreeBytes, freeBytes = () => freeBytesOf(context.folder) }: RetentionOptions,
+): Promise<RetentionPass> {
+  let files = 0;
+  let bytes = 0;
+  if (minFreeBytes === 0) return { files, bytes };
+  for (const required of ['spare', 'drop'] as const) {
+    const exhausted = new Set<CameraState>();
+    while ((await freeBytes()) < minFreeBytes) {
+      const camera = oldestCamera(context, exhausted);
+      if (camera === null) break;
+      const deleted = await deleteStep(context, camera, required, (_, freed) => freed === 0);
+      if (deleted.length === 0) exhausted.add(camera);
+      await collectGarbage(context);
+      files += deleted.length;
+      bytes += sizeOf(deleted);
+    }
+  }
+  return { files, bytes };
+}
+
+function oldestCamera(
+  context: VideoContext,
+  exhausted: ReadonlySet<CameraState>,
+): CameraState | null {
+  let oldest: CameraState | null = null;
+  for (const camera of context.cameras.values()) {
+    if (exhausted.has(camera) || camera.firstStartUs === null) continue;
+    if (camera.firstStartUs < (oldest?.firstStartUs ?? Infinity)) oldest = camera;
+  }
+  return oldest;
+}
+
+/** Deletes a camera's closed files, oldest first, as long as they are due. */
+async function deleteWhile(
+  context: VideoContext,
+  camera: CameraState,
+  required: Required,
+  isDue: IsDue,
+): Promise<RetentionPass> {
+  let files = 0;
+  let bytes = 0;
+  for (;;) {
+    const deleted = await deleteStep(context, camera, required, isDue);
+    if (deleted.length === 0) return { files, bytes };
+    files += deleted.length;
+    bytes += sizeOf(deleted);
+    await collectGarbage(context);
+  }
+}
+
+async function deleteStep(
+  context: VideoContext,
+  camera: CameraState,
+  required: Required,
+  isDue: IsDue,
+): Promise<readonly ClosedFile[]> {
+  const due = await dueFiles(context, camera, isDue);
+  if (due.length === 0) return [];
+  return context.writer.transact(async (tx) => {
+    const pinned = await firstPinned(tx, camera.id);
+    const files = due.filter(
+      (file) => !context.reading.has(file.id) && (file.id < pinned || required === 'drop'),
+    );
+    for (const file of files) await deleteRows(tx, file);
+    const firstStartUs = await firstStart(tx, camera.id);
+    await deleteOldRuns(tx, camera.id, firstStartUs);
+    tx.onCommit(() => {
+      camera.closedBytes -= sizeOf(files);
+      camera.firstStartUs = firstStartUs;
+      for (const file of files) reportDeletion(context, camera, file, file.id >= pinned);
+    });
+    return files;
+  });
+}
+
+/** The next closed files that are due and not being read, oldest first, at most a step of them. */
+async function dueFiles(
+  context: VideoContext,
+  camera: CameraState,
+  isDue: IsDue,
+): Promise<readonly ClosedFile[]> {
+  const oldest = await context.reader.all<ClosedFile>(
+    `SELECT id, path, bytes, end_us FROM media_file
+     WHERE camera_id = ? AND end_us IS NOT NULL ORDER BY id LIMIT ?`,
+    ...[camera.id, step],
+  );
+  const due: ClosedFile[] = [];
+  let freedBytes = 0;
+  for (const file of oldest) {
+    if (context.reading.has(file.id)) continue;
+    if (!isDue(file, freedBytes)) break;
+    due.push(file);
+    freedBytes += file.bytes;
+  }
+  return due;
+}
+
+/** The first media file of a camera that a required application or any saved plan still needs. */
+async function firstPinned(tx: Transaction, cameraId: number): Promise<number> {
+  const row = await tx.get<{ id: number | null }>(
+    `SELECT min(id) AS id FROM (
+       SELECT l.checkpoint AS id FROM lease l JOIN application a ON a.id = l.application_id
+       WHERE a.required = 1 AND l.source_kind = 'camera' AND l.source_id = ?1
+       UNION ALL
+       SELECT p.from_position FROM plan p
+       WHERE p.source_kind = 'camera' AND p.source_id = ?1)`,
+    cameraId,
+  );
+  return row?.id ?? Infinity;
+}
+
+/** Deletes a file's rows and notes its path as garbage. */
+export async function deleteRows(
+  tx: Transaction,
+  file: { readonly id: number; readonly path: string },
+): Promise<void> {
+  await tx.run('INSERT INTO media_garbage (id, path) VALUES (?, ?)', file.id, file.path);
+  await tx.run('DELETE FROM fragment WHERE number BETWEEN ? AND ?', ...numbersOf(file.id));
+  await tx.run('DELETE FROM media_file WHERE id = ?', file.id);
+}
+
+async function firstStart(tx: Transaction, cameraId: number): Promise<number | null> {
+  const row = await tx.get<{ start_us: number | null }>(
+    'SELECT min(start_us) AS start_us FROM media_file WHERE camera_id = ?',
+    cameraId,
+  );
+  return row?.start_us ?? null;
+}
+
+/** Runs that ended before the oldest footage have none left. */
+async function deleteOldRuns(
+  tx: Transaction,
+  cameraId: number,
+  firstStartUs: number | null,
+): Promise<void> {
+  await tx.run(
+    'DELETE FROM run WHERE camera_id = ? AND end_us IS NOT NULL AND start_us < ? AND end_us <= ?',
+    ...[cameraId, firstStartUs ?? Number.MAX_SAFE_INTEGER],
+    firstStartUs ?? Number.MAX_SAFE_INTEGER,
+  );
+}
+
+/** Unlinks what was noted as garbage, also what a crash left noted. */
+export async function collectGarbage(context: VideoContext): Promise<void> {
+  for (;;) {
+    const garbage = await context.reader.all<{ id: number; path: string }>(
+      'SELECT id, path FROM media_garbage ORDER BY id LIMIT ?',
+      step,
+    );
+    if (garbage.length === 0) return;
+    for (const { path } of garbage) await unlinkMedia(context.folder, path);
+    await context.writer.transact(async (tx) => {
+      for (const { id } of garbage) await tx.run('DELETE FROM media_garbage WHERE id = ?', id);
+    });
+  }
+}
+
+async function unlinkMedia(folder: string, path: string): Promise<void> {
+  try {
+    await unlink(join(folder, path));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+  // The day's folder goes with its last file; while it has others this fails, as it should.
+  await rmdir(dirname(join(folder, path))).catch(() => undefined);
+}
+
+async function freeBytesOf(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}
+
+function sizeOf(files: readonly ClosedFile[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function reportDeletion(
+  context: VideoContext,
+  camera: CameraState,
+  file: ClosedFile,
+  required: boolean,
+): void {
+  const labels = { camera: camera.options.name };
+  context.metrics.deletedBytes.add(file.bytes, labels);
+  if (!required) return;
+  context.metrics.droppedRequiredBytes.add(file.bytes, labels);
+  context.logger.warn(
+    { ...labels, path: file.path, bytes: file.bytes },
+    'Footage was deleted before a required delivery had read it.',
+  );
+}
+
+/** A forward step of the wall clock after which age is not believed. */
+const suspectStepMs = 3_600_000;
+/** How long the clock must run on without another step to be believed again. */
+const confirmationMs = 24 * 3_600_000;
+
+/**
+ * Says whether the wall clock may be believed when it calls footage old.
+ *
+ * A clock that is set forward by more than an hour (the first NTP sync of a box without a battery,
+ * a wrong date typed in) would expire everything at once. Age then counts again once the new time
+ * has held for a day; the other limits act all the same.
+ */
+export class AgeGuard {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #differenceMs: number;
+  #suspectUntilMs = 0;
+
+  constructor(clock: Clock, logger: Logger) {
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#differenceMs = clock.nowMs() - clock.monotonicMs();
+  }
+
+  believes(): boolean {
+    const monotonicMs = this.#clock.monotonicMs();
+    const differenceMs = this.#clock.nowMs() - monotonicMs;
+    const stepMs = differenceMs - this.#differenceMs;
+    this.#differenceMs = differenceMs;
+    if (stepMs > suspectStepMs) {
+      this.#suspectUntilMs = monotonicMs + confirmationMs;
+      this.#logger.warn(
+        { stepSeconds: Math.round(stepMs / 1000) },
+        'The clock was set forward: no footage is deleted by age until it has held for a day.',
+      );
+    }
+    return monotonicMs >= this.#suspectUntilMs;
+  }
+}

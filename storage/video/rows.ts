@@ -1,0 +1,169 @@
+/**
+ * The rows of the video index and the types they fill.
+ *
+ * The tables are in `schema/002-video.ts`. A fragment's number holds its media file:
+ * `number = mediaFileId * 4096 + position`.
+ */
+import { StorageError } from '../errors.ts';
+import type { Fragment, Init, MediaFile, Run, TrackDescription } from '../model.ts';
+import { decodeChunkTable, encodeChunkTable } from './chunk-table.ts';
+
+const positionsPerFile = 4096;
+export const fragmentsPerFileMax = positionsPerFile - 1;
+
+export function fragmentNumber(mediaFileId: number, position: number): number {
+  return mediaFileId * positionsPerFile + position;
+}
+
+export function mediaFileOf(number: number): number {
+  return Math.floor(number / positionsPerFile);
+}
+
+/** First and last number that fragments of a media file may have. */
+export function numbersOf(mediaFileId: number): readonly [number, number] {
+  return [fragmentNumber(mediaFileId, 0), fragmentNumber(mediaFileId, fragmentsPerFileMax)];
+}
+
+/** A fragment joined with its media file and camera. */
+export interface FragmentRow {
+  readonly number: number;
+  readonly camera: string;
+  readonly run_id: number;
+  readonly init_id: number;
+  readonly file_start_us: number;
+  readonly start_offset_us: number;
+  readonly duration_us: number;
+  readonly producer_offset_ms: number | null;
+  readonly server_offset_ms: number;
+  readonly decode_time: number;
+  readonly file_offset: number;
+  readonly stored_bytes: number;
+  readonly plain_bytes: number;
+  readonly damaged: number;
+  readonly activity: number;
+  readonly chunks: Buffer;
+}
+
+/** The columns of `FragmentRow`, of tables named `f`, `m` and `c`. */
+export const fragmentColumns = `
+  f.number, c.name AS camera, m.run_id, m.init_id, m.start_us AS file_start_us,
+  f.start_offset_us, f.duration_us, f.producer_offset_ms, f.server_offset_ms, f.decode_time,
+  f.file_offset, f.stored_bytes, f.plain_bytes, f.damaged, f.activity, f.chunks`;
+
+/** @throws StorageError `corrupt` */
+export function fragmentFrom(row: FragmentRow): Fragment {
+  const startUs = row.file_start_us + row.start_offset_us;
+  const startMs = Math.floor(startUs / 1000);
+  return {
+    number: row.number,
+    camera: row.camera,
+    runId: row.run_id,
+    initId: row.init_id,
+    mediaFileId: mediaFileOf(row.number),
+    startUs,
+    durationUs: row.duration_us,
+    producerMs: row.producer_offset_ms === null ? null : startMs + row.producer_offset_ms,
+    serverMs: startMs + row.server_offset_ms,
+    decodeTime: row.decode_time,
+    offset: row.file_offset,
+    storedBytes: row.stored_bytes,
+    plainBytes: row.plain_bytes,
+    chunks: decodeChunkTable(row.chunks),
+    damaged: row.damaged === 1,
+    activity: row.activity,
+  };
+}
+
+export const insertFragmentSql = `
+  INSERT INTO fragment (number, start_offset_us, duration_us, producer_offset_ms, server_offset_ms,
+    decode_time, file_offset, stored_bytes, plain_bytes, damaged, activity, chunks)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/** What `insertFragmentSql` binds. */
+export function fragmentValues(
+  fragment: Fragment,
+  fileStartUs: number,
+): (number | Buffer | null)[] {
+  const startMs = Math.floor(fragment.startUs / 1000);
+  return [
+    fragment.number,
+    fragment.startUs - fileStartUs,
+    fragment.durationUs,
+    fragment.producerMs === null ? null : fragment.producerMs - startMs,
+    fragment.serverMs - startMs,
+    fragment.decodeTime,
+    fragment.offset,
+    fragment.storedBytes,
+    fragment.plainBytes,
+    fragment.damaged ? 1 : 0,
+    fragment.activity,
+    encodeChunkTable(fragment.chunks),
+  ];
+}
+
+export interface RunRow {
+  readonly id: number;
+  readonly camera: string;
+  readonly start_us: number;
+  readonly end_us: number | null;
+  readonly end_reason: string | null;
+}
+
+export function runFrom(row: RunRow): Run {
+  return {
+    id: row.id,
+    camera: row.camera,
+    startUs: row.start_us,
+    endUs: row.end_us,
+    endReason: row.end_reason,
+  };
+}
+
+export interface MediaFileRow {
+  readonly id: number;
+  readonly camera: string;
+  readonly run_id: number;
+  readonly init_id: number;
+  readonly path: string;
+  readonly start_us: number;
+  /** NULL while the file is written. */
+  readonly end_us: number | null;
+  readonly bytes: number | null;
+}
+
+/** A closed file. An open one is known to its recording. */
+export function mediaFileFrom(row: MediaFileRow): MediaFile {
+  return {
+    id: row.id,
+    camera: row.camera,
+    runId: row.run_id,
+    initId: row.init_id,
+    path: row.path,
+    startUs: row.start_us,
+    endUs: row.end_us ?? row.start_us,
+    bytes: row.bytes ?? 0,
+    closed: row.end_us !== null,
+  };
+}
+
+export interface InitRow {
+  readonly id: number;
+  readonly hash: string;
+  readonly tracks: string;
+  readonly bytes: Buffer;
+}
+
+export function initFrom(row: InitRow): Init {
+  return {
+    id: row.id,
+    hash: row.hash,
+    tracks: parseTracks(row.tracks),
+    bytes: row.bytes,
+  };
+}
+
+function parseTracks(text: string): readonly TrackDescription[] {
+  const tracks: unknown = JSON.parse(text);
+  if (!Array.isArray(tracks)) throw new StorageError('corrupt', 'an init without tracks');
+  return tracks as TrackDescription[];
+}

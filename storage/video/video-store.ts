@@ -1,0 +1,452 @@
+/**
+ * The time-indexed store of footage: `VideoStore` over the index in SQLite and media files beside
+ * it. What is in the files: `fragment-header.ts`. How they are written: `recording.ts`. How they
+ * are read: `media-reader.ts`. How they go: `retention.ts`.
+ *
+ * Queries by time go through the media files of a camera, which follow each other without overlap,
+ * to the few dozen fragments of each: `schema/002-video.ts`.
+ */
+import { mkdir } from 'node:fs/promises';
+import { StorageError } from '../errors.ts';
+import type {
+  CameraDescription,
+  CameraOptions,
+  Fragment,
+  FragmentQuery,
+  Init,
+  LiveEvent,
+  MediaFile,
+  Run,
+  RunRecording,
+  VideoStore,
+} from '../model.ts';
+import type { CancelTimer, Clock, Logger, Metrics } from '../ports.ts';
+import type { Writer } from '../writer.ts';
+import {
+  type CameraState,
+  cameraState,
+  type Reader,
+  type VideoContext,
+  videoMetrics,
+} from './context.ts';
+import { readFragment, readMediaFile } from './media-reader.ts';
+import { diskErrors } from './media-writer.ts';
+import { Recording } from './recording.ts';
+import { recover } from './recovery.ts';
+import { AgeGuard, collectGarbage, deleteRows, retain, type RetentionPass } from './retention.ts';
+import {
+  fragmentColumns,
+  fragmentFrom,
+  type FragmentRow,
+  initFrom,
+  type InitRow,
+  mediaFileFrom,
+  type MediaFileRow,
+  numbersOf,
+  runFrom,
+  type RunRow,
+} from './rows.ts';
+
+export interface VideoStoreOptions {
+  /** Where the media files are; made when it is not there. */
+  readonly folder: string;
+  readonly writer: Writer;
+  readonly reader: Reader;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Space to keep free on the disk of the media folder; 512 MiB when left out. */
+  readonly minFreeBytes?: number;
+  /** Free bytes on that disk; what the file system says when left out. */
+  readonly freeBytes?: () => Promise<number>;
+  /** About how long a media file is; 60 s when left out. */
+  readonly mediaFileMs?: number;
+  /** How often retention runs by itself; 30 s when left out. */
+  readonly retentionIntervalMs?: number;
+}
+
+const defaultMinFreeBytes = 512 * 1024 * 1024;
+
+/** `fragment` joined with its file and camera, files first: they are found by the index. */
+const fromFragments = `
+  FROM media_file m
+  CROSS JOIN fragment f ON f.number BETWEEN m.id * 4096 AND m.id * 4096 + 4095
+  CROSS JOIN camera c ON c.id = m.camera_id`;
+
+/** Fragments of camera ?1 that overlap [?2, ?3), at most ?4. Exported for its test. */
+export const fragmentsByTimeSql = `
+  SELECT ${fragmentColumns} ${fromFragments}
+  WHERE m.camera_id = ?1 AND m.start_us < ?3
+    AND m.start_us >= coalesce(
+      (SELECT max(start_us) FROM media_file WHERE camera_id = ?1 AND start_us <= ?2), ?2)
+    AND m.start_us + f.start_offset_us < ?3
+    AND m.start_us + f.start_offset_us + f.duration_us > ?2
+  ORDER BY m.start_us, f.number LIMIT ?4`;
+
+/** The newest ?2 fragments of camera ?1: no file is without one, but for the newest. */
+export const latestFragmentsSql = `
+  SELECT ${fragmentColumns}
+  FROM (SELECT * FROM media_file WHERE camera_id = ?1 ORDER BY id DESC LIMIT ?2 + 1) m
+  CROSS JOIN fragment f ON f.number BETWEEN m.id * 4096 AND m.id * 4096 + 4095
+  CROSS JOIN camera c ON c.id = m.camera_id
+  ORDER BY f.number DESC LIMIT ?2`;
+
+const mediaFileColumns = `
+  m.id, c.name AS camera, m.run_id, m.init_id, m.path, m.start_us, m.end_us, m.bytes`;
+
+/**
+ * Opens the store and puts in order what a crash left. Cameras' folders are not walked.
+ * @throws StorageError `write-failed`, `disk-full`
+ */
+export async function openVideoStore(options: VideoStoreOptions): Promise<VideoDiskStore> {
+  await diskErrors('create the media folder', () => mkdir(options.folder, { recursive: true }));
+  const { reader } = options;
+  const newest = await reader.get<{ seq: number }>(
+    "SELECT seq FROM sqlite_sequence WHERE name = 'media_file'",
+  );
+  const context: VideoContext = {
+    folder: options.folder,
+    writer: options.writer,
+    reader,
+    clock: options.clock,
+    logger: options.logger,
+    metrics: videoMetrics(options.metrics),
+    mediaFileUs: (options.mediaFileMs ?? 60_000) * 1000,
+    cameras: await loadCameras(reader),
+    reading: new Map(),
+    failure: null,
+    nextMediaFileId: (newest?.seq ?? 0) + 1,
+  };
+  for (const camera of context.cameras.values()) {
+    if (camera.unclosed) await recover(context, camera);
+  }
+  await collectGarbage(context);
+  return new VideoDiskStore(context, options);
+}
+
+export class VideoDiskStore implements VideoStore {
+  readonly #context: VideoContext;
+  readonly #options: VideoStoreOptions;
+  readonly #ageGuard: AgeGuard;
+  #cancelRetention: CancelTimer = () => undefined;
+  #retaining: Promise<RetentionPass> | null = null;
+  #closed: Promise<void> | null = null;
+
+  /** Made by `openVideoStore`. */
+  constructor(context: VideoContext, options: VideoStoreOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#ageGuard = new AgeGuard(context.clock, context.logger);
+    this.#scheduleRetention();
+  }
+
+  async ensureCamera(options: CameraOptions): Promise<CameraDescription> {
+    checkCamera(options);
+    const { name, retentionMs, maxBytes, events } = options;
+    const known = this.#context.cameras.get(name);
+    await this.#context.writer.transact(async (tx) => {
+      await tx.run(
+        `INSERT INTO camera (name, retention_ms, max_bytes, events) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO UPDATE SET retention_ms = ?2, max_bytes = ?3, events = ?4`,
+        ...[name, retentionMs, maxBytes, events],
+      );
+      const row = await tx.get<{ id: number }>('SELECT id FROM camera WHERE name = ?', name);
+      if (row === undefined) throw new StorageError('corrupt', `camera ${name} was not stored`);
+      tx.onCommit(() => {
+        if (known === undefined) this.#context.cameras.set(name, emptyState(row.id, options));
+        else known.options = options;
+      });
+    });
+    return this.camera(name);
+  }
+
+  async deleteCamera(name: string): Promise<void> {
+    const camera = cameraState(this.#context, name);
+    await camera.endRun?.('camera deleted');
+    this.#context.cameras.delete(name);
+    const files = await this.#context.reader.all<{ id: number; path: string }>(
+      'SELECT id, path FROM media_file WHERE camera_id = ? ORDER BY id',
+      camera.id,
+    );
+    const step = 64;
+    for (let from = 0; from < files.length; from += step) {
+      await this.#context.writer.transact(async (tx) => {
+        for (const file of files.slice(from, from + step)) await deleteRows(tx, file);
+      });
+    }
+    await this.#context.writer.transact(async (tx) => {
+      await tx.run('DELETE FROM run WHERE camera_id = ?', camera.id);
+      await tx.run('DELETE FROM camera WHERE id = ?', camera.id);
+    });
+    for (const listener of [...camera.fileListeners]) listener();
+    await collectGarbage(this.#context);
+  }
+
+  cameras(): Promise<readonly CameraDescription[]> {
+    return Promise.resolve([...this.#context.cameras.values()].map(describe));
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- a throw becomes a rejection
+  async camera(name: string): Promise<CameraDescription> {
+    return describe(cameraState(this.#context, name));
+  }
+
+  async startRun(camera: string, startUs: number): Promise<RunRecording> {
+    if (this.#closed !== null) throw new StorageError('closed', 'the video store is closed');
+    return Recording.start(this.#context, cameraState(this.#context, camera), startUs);
+  }
+
+  async runs(camera: string, fromUs: number, toUs: number): Promise<readonly Run[]> {
+    const { id } = cameraState(this.#context, camera);
+    const rows = await this.#context.reader.all<RunRow>(
+      `SELECT id, ?2 AS camera, start_us, end_us, end_reason FROM run
+       WHERE camera_id = ?1 AND start_us < ?4 AND (end_us IS NULL OR end_us > ?3)
+         AND start_us >= coalesce(
+           (SELECT max(start_us) FROM run WHERE camera_id = ?1 AND start_us <= ?3), ?3)
+       ORDER BY start_us`,
+      ...[id, camera, fromUs, toUs],
+    );
+    return rows.map(runFrom);
+  }
+
+  async fragments(query: FragmentQuery): Promise<readonly Fragment[]> {
+    const { id } = cameraState(this.#context, query.camera);
+    const rows = await this.#context.reader.all<FragmentRow>(
+      fragmentsByTimeSql,
+      ...[id, query.fromUs, query.toUs, query.limit],
+    );
+    return rows.map(fragmentFrom);
+  }
+
+  async latestFragments(camera: string, count: number): Promise<readonly Fragment[]> {
+    const { id } = cameraState(this.#context, camera);
+    const rows = await this.#context.reader.all<FragmentRow>(latestFragmentsSql, id, count);
+    return rows.map(fragmentFrom).reverse();
+  }
+
+  async fragment(number: number): Promise<Fragment> {
+    const row = await this.#context.reader.get<FragmentRow>(
+      `SELECT ${fragmentColumns} FROM fragment f
+       CROSS JOIN media_file m ON m.id = f.number / 4096
+       CROSS JOIN camera c ON c.id = m.camera_id WHERE f.number = ?`,
+      number,
+    );
+    if (row === undefined) throw new StorageError('not-found', `no fragment ${number}`);
+    return fragmentFrom(row);
+  }
+
+  async init(id: number): Promise<Init> {
+    const row = await this.#context.reader.get<InitRow>(
+      'SELECT id, hash, tracks, bytes FROM init WHERE id = ?',
+      id,
+    );
+    if (row === undefined) throw new StorageError('not-found', `no init ${id}`);
+    return initFrom(row);
+  }
+
+  readFragment(fragment: Fragment): Promise<Buffer> {
+    return readFragment(this.#context, fragment);
+  }
+
+  async closedMediaFiles(
+    cameraId: number,
+    fromId: number,
+    limit: number,
+  ): Promise<readonly MediaFile[]> {
+    // A file before an open one (left open by a failure) waits for it: readers go by the id.
+    const rows = await this.#context.reader.all<MediaFileRow>(
+      `SELECT ${mediaFileColumns} FROM media_file m JOIN camera c ON c.id = m.camera_id
+       WHERE m.camera_id = ?1 AND m.id >= ?2 AND m.end_us IS NOT NULL AND m.id < coalesce(
+         (SELECT min(id) FROM media_file WHERE camera_id = ?1 AND id >= ?2 AND end_us IS NULL),
+         9e15)
+       ORDER BY m.id LIMIT ?3`,
+      ...[cameraId, fromId, limit],
+    );
+    return rows.map(mediaFileFrom);
+  }
+
+  async mediaFileFragments(mediaFileId: number): Promise<readonly Fragment[]> {
+    const rows = await this.#context.reader.all<FragmentRow>(
+      `SELECT ${fragmentColumns} FROM fragment f
+       CROSS JOIN media_file m ON m.id = ?1 CROSS JOIN camera c ON c.id = m.camera_id
+       WHERE f.number BETWEEN ?2 AND ?3 ORDER BY f.number`,
+      ...[mediaFileId, ...numbersOf(mediaFileId)],
+    );
+    return rows.map(fragmentFrom);
+  }
+
+  async *readMediaFile(mediaFileId: number): AsyncGenerator<Buffer, void> {
+    const fragments = await this.mediaFileFragments(mediaFileId);
+    if (fragments.length === 0) {
+      throw new StorageError('not-found', `no media file ${mediaFileId}`);
+    }
+    yield* readMediaFile(this.#context, mediaFileId, fragments);
+  }
+
+  waitForMediaFile(cameraId: number, fromId: number, signal: AbortSignal): Promise<void> {
+    const camera = [...this.#context.cameras.values()].find(({ id }) => id === cameraId);
+    if (camera === undefined) {
+      return Promise.reject(new StorageError('not-found', `no camera with the id ${cameraId}`));
+    }
+    const isThere = (): boolean =>
+      camera.lastClosedFileId >= fromId || signal.aborted || this.#closed !== null;
+    if (isThere()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const look = (): void => {
+        const gone = !this.#context.cameras.has(camera.options.name);
+        if (!isThere() && !gone) return;
+        camera.fileListeners.delete(look);
+        signal.removeEventListener('abort', look);
+        resolve();
+      };
+      camera.fileListeners.add(look);
+      signal.addEventListener('abort', look);
+    });
+  }
+
+  watch(camera: string, listener: (event: LiveEvent) => void): () => void {
+    const { listeners } = cameraState(this.#context, camera);
+    // A listener of its own, so that one function may watch twice.
+    const own = (event: LiveEvent): void => listener(event);
+    listeners.add(own);
+    return () => {
+      listeners.delete(own);
+    };
+  }
+
+  /**
+   * Runs retention now; a pass that runs already is awaited first.
+   * @throws StorageError
+   */
+  async retain(): Promise<RetentionPass> {
+    await this.#retaining?.catch(() => undefined);
+    const { minFreeBytes = defaultMinFreeBytes, freeBytes } = this.#options;
+    this.#retaining = retain(
+      this.#context,
+      { minFreeBytes, ...(freeBytes === undefined ? {} : { freeBytes }) },
+      this.#ageGuard.believes(),
+    );
+    try {
+      return await this.#retaining;
+    } finally {
+      this.#retaining = null;
+    }
+  }
+
+  /** Ends the runs that go on, and retention. Closing twice is harmless. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#cancelRetention();
+    await this.#retaining?.catch(() => undefined);
+    for (const camera of this.#context.cameras.values()) {
+      await camera.endRun?.('gateway stopped').catch((error: unknown) => {
+        this.#context.logger.error(
+          { error, camera: camera.options.name },
+          'A run could not be closed; it is recovered at the next start.',
+        );
+      });
+    }
+    // After the assignment in close(), so that those who wait see that the store is closed.
+    await Promise.resolve();
+    for (const camera of this.#context.cameras.values()) {
+      for (const listener of [...camera.fileListeners]) listener();
+    }
+  }
+
+  #scheduleRetention(): void {
+    const { retentionIntervalMs = 30_000 } = this.#options;
+    this.#cancelRetention = this.#context.clock.setTimer(retentionIntervalMs, () => {
+      this.retain()
+        .catch((error: unknown) => {
+          this.#context.logger.error({ error }, 'Retention of footage failed.');
+        })
+        .finally(() => {
+          if (this.#closed === null) this.#scheduleRetention();
+        });
+    });
+  }
+}
+
+async function loadCameras(reader: Reader): Promise<Map<string, CameraState>> {
+  const rows = await reader.all<{
+    id: number;
+    name: string;
+    retention_ms: number | null;
+    max_bytes: number | null;
+    events: string | null;
+    closed_bytes: number | null;
+    first_start_us: number | null;
+    last_end_us: number | null;
+    last_closed_id: number | null;
+    unclosed: number;
+  }>(
+    `SELECT c.*, s.closed_bytes, s.first_start_us, s.last_end_us, s.last_closed_id,
+            EXISTS (SELECT 1 FROM run r WHERE r.end_us IS NULL AND r.camera_id = c.id)
+              OR EXISTS (SELECT 1 FROM media_file m
+                         WHERE m.end_us IS NULL AND m.camera_id = c.id) AS unclosed
+     FROM camera c LEFT JOIN (
+       SELECT camera_id, sum(bytes) AS closed_bytes, min(start_us) AS first_start_us,
+              max(end_us) AS last_end_us, max(id) AS last_closed_id
+       FROM media_file WHERE end_us IS NOT NULL GROUP BY camera_id) s ON s.camera_id = c.id`,
+  );
+  return new Map(
+    rows.map((row) => {
+      const state = emptyState(row.id, {
+        name: row.name,
+        retentionMs: row.retention_ms,
+        maxBytes: row.max_bytes,
+        events: row.events,
+      });
+      state.closedBytes = row.closed_bytes ?? 0;
+      state.firstStartUs = row.first_start_us;
+      state.lastEndUs = row.last_end_us;
+      state.lastClosedFileId = row.last_closed_id ?? 0;
+      state.unclosed = row.unclosed === 1;
+      return [row.name, state];
+    }),
+  );
+}
+
+function emptyState(id: number, options: CameraOptions): CameraState {
+  return {
+    id,
+    options,
+    closedBytes: 0,
+    openBytes: 0,
+    firstStartUs: null,
+    lastEndUs: null,
+    lastClosedFileId: 0,
+    unclosed: false,
+    endRun: null,
+    listeners: new Set(),
+    fileListeners: new Set(),
+  };
+}
+
+function describe(state: CameraState): CameraDescription {
+  return {
+    ...state.options,
+    id: state.id,
+    storedBytes: state.closedBytes + state.openBytes,
+    firstStartUs: state.firstStartUs,
+    lastEndUs: state.lastEndUs,
+  };
+}
+
+function checkCamera({ name, retentionMs, maxBytes }: CameraOptions): void {
+  if (!/^[a-zA-Z0-9_.-]{1,128}$/.test(name)) {
+    throw new StorageError(
+      'invalid-argument',
+      'a camera is named by 1 to 128 of a-z A-Z 0-9 _ . -',
+    );
+  }
+  for (const [what, value] of Object.entries({ retentionMs, maxBytes })) {
+    if (value !== null && (!Number.isSafeInteger(value) || value < 0)) {
+      throw new StorageError('invalid-argument', `${what} of camera ${name}: ${value}`);
+    }
+  }
+}
