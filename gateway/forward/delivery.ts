@@ -7,6 +7,7 @@
  * - `startAt` counts only while the delivery has no checkpoint anywhere; what comes to be later
  *   (children of a reshard) is always read from its beginning.
  */
+import { createHash } from 'node:crypto';
 import type {
   Lease,
   Log,
@@ -105,7 +106,7 @@ export class Delivery {
       throw new Error(`delivery ${options.name}: footage goes to a folder or to S3`);
     }
     this.name = options.name;
-    this.application = `delivery.${options.name}`;
+    this.application = applicationOf(options.name);
     this.#options = options;
     this.#sink = sink;
     this.#ports = ports;
@@ -219,17 +220,17 @@ export class Delivery {
   /** Keeps a worker on every shard that may be read. @throws StorageError `not-found` */
   async #followStream(stream: string, context: TaskContext): Promise<void> {
     const { log, clock } = this.#ports;
-    if (this.#options.startAt === 'latest') await this.#beginAtHead(log.stream(stream));
-    context.ready();
     const begun = new Set<number>();
     const finished = new Set<number>();
     while (!context.signal.aborted) {
       const description = log.stream(stream);
+      await this.#takeCheckpoints(description);
       const wake = new AbortController();
       this.#wake = () => {
         wake.abort();
       };
       context.signal.addEventListener('abort', this.#wake, { once: true });
+      context.ready();
       for (const shard of description.shards) {
         const waitsFor = shard.parents.filter(
           (parent) => !finished.has(parent) && description.shards.some((s) => s.index === parent),
@@ -289,15 +290,22 @@ export class Delivery {
   }
 
   /**
-   * Takes the present end of every shard as the checkpoint, unless the delivery has run before.
-   * The oldest shard comes last: while it has no checkpoint, this was not finished.
+   * Gives every shard a checkpoint, so that a required delivery pins it from now on, also while
+   * the shard has to wait for its parents.
+   *
+   * `latest` means the present end, unless the delivery has run before. The oldest shard comes
+   * last: while it has no checkpoint, the first run was not finished.
    */
-  async #beginAtHead(stream: StreamDescription): Promise<void> {
+  async #takeCheckpoints(stream: StreamDescription): Promise<void> {
+    const known = new Set(this.#leases().map((lease) => lease.source.id));
     const shards = stream.shards.toSorted((a, b) => b.index - a.index);
     const oldest = shards.at(-1);
-    if (this.#leases().some((lease) => lease.source.id === oldest?.id)) return;
+    const atHead =
+      this.#options.startAt === 'latest' && oldest !== undefined && !known.has(oldest.id);
     for (const shard of shards) {
-      const lease = await this.#acquire({ kind: 'shard', id: shard.id }, shard.nextSequence);
+      if (known.has(shard.id)) continue;
+      const start = atHead ? shard.nextSequence : shard.trimSequence;
+      const lease = await this.#acquire({ kind: 'shard', id: shard.id }, start);
       await lease.release();
     }
   }
@@ -365,6 +373,13 @@ export class Delivery {
       signal,
     };
   }
+}
+
+/** Applications of deliveries are told from those of outside clients by their prefix. */
+function applicationOf(delivery: string): string {
+  const name = `delivery:${delivery}`;
+  if (name.length <= 128) return name;
+  return `delivery:${createHash('sha256').update(delivery).digest('hex')}`;
 }
 
 async function nextMediaFile(video: VideoStore, cameraId: number): Promise<number> {
