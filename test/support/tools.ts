@@ -1,0 +1,40 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join, resolve } from 'node:path';
+import type { TestContext } from 'node:test';
+
+/** Where a program is on this machine, or null. */
+export function findProgram(name: string): string | null {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not here; perhaps in the next one.
+    }
+  }
+  return null;
+}
+
+/** Skips the test, saying why, unless all programs are here. Returns whether it may go on. */
+export function needs(context: TestContext, ...programs: readonly string[]): boolean {
+  const missing = programs.filter((name) => findProgram(name) === null);
+  if (missing.length > 0) context.skip(`needs ${missing.join(', ')}, not on this machine`);
+  return missing.length === 0;
+}
+
+/** The ffmpeg that the set-up chose, or the one in PATH. */
+export const ffmpegPath = process.env['HEADGATE_FFMPEG_PATH'] ?? findProgram('ffmpeg') ?? 'ffmpeg';
+
+/** A file of the optional test data beside the checkout, or null. */
+export function sharedFile(...parts: readonly string[]): string | null {
+  const path = resolve(import.meta.dirname, '../../../shared', ...parts);
+  return existsSync(path) ? path : null;
+}
+
+/** As `sharedFile`, skipping the test, saying why, where the data is not there. */
+export function needsShared(context: TestContext, ...parts: readonly string[]): string | null {
+  const path = sharedFile(...parts);
+  if (path === null) context.skip(`needs the test data ${parts.join('/')}, not on this machine`);
+  return path;
+}
