@@ -41,6 +41,8 @@ export interface MqttBrokerOptions {
 export interface MqttStatus extends IntakeStatus {
   /** Clients let in now. */
   readonly connections: number;
+  /** Connections that have not sent their CONNECT yet. */
+  readonly pendingConnections: number;
   /** Connections turned away or broken off since the start. */
   readonly failedConnections: number;
 }
@@ -166,6 +168,7 @@ export class MqttBroker {
     return {
       ...this.#intake.status(),
       connections: this.#devices.size,
+      pendingConnections: this.#pending.size,
       failedConnections: this.#failures,
     };
   }
