@@ -1,0 +1,336 @@
+/**
+ * What an append turns into: places for its records at once, and at the end of the group commit one
+ * batch per shard.
+ *
+ * Invariants
+ * - A group works on its own copy of the positions it touches. The shared ones move after the
+ *   commit, all at once, so a reader never sees a position that may yet be undone, and a group that
+ *   fails leaves no trace.
+ * - A shard's sequence numbers are dense: the next one is where the last batch ends, or where the
+ *   shard was trimmed to.
+ * - A batch holds at most `batchBytesMax` of records, or a single larger one.
+ */
+import { StorageError } from '../errors.ts';
+import type { RecordInput, RecordPlace } from '../model.ts';
+import type { Clock } from '../ports.ts';
+import type { AppendGroup, Appender, PreparedAppend, Transaction } from '../writer.ts';
+import { arrivalSpanMaxMs, batchHeaderBytes, encodeBatch, encodedBytes } from './batch.ts';
+import type { TimedRecord } from './batch.ts';
+import { deleteBatches, insertBatches } from './batch-table.ts';
+import type { BatchRow, NewBatch } from './batch-table.ts';
+import { KeyHasher, hashKeyMax, toHashKey } from './hash-keys.ts';
+import type { Shard, ShardPosition, Stream, Streams } from './streams.ts';
+
+/** Longest data of one record, as in the service model. */
+export const recordDataBytesMax = 10 * 1024 * 1024;
+/** Most that one append may carry. */
+export const appendBytesMax = 32 * 1024 * 1024;
+export const partitionKeyCharactersMax = 256;
+/** Readers load whole batches, so this bounds what a read of one record costs. */
+const batchBytesMax = 512 * 1024;
+
+interface LogAppend extends PreparedAppend {
+  readonly records: readonly TimedRecord[];
+  /** Hash keys given by the caller, by the record's index. */
+  readonly explicit: ReadonlyMap<number, string> | null;
+}
+
+/** Frees room in a stream's budget; `retention.ts` knows what may go. */
+export interface RoomMaker {
+  makeRoom(stream: Stream, bytes: number, group: LogGroup, transaction: Transaction): Promise<void>;
+}
+
+export class LogAppender implements Appender<LogAppend> {
+  readonly hasher = new KeyHasher();
+  readonly streams: Streams;
+  readonly #clock: Clock;
+  #roomMaker: RoomMaker | null = null;
+  #group: LogGroup | null = null;
+
+  constructor(streams: Streams, clock: Clock) {
+    this.streams = streams;
+    this.#clock = clock;
+  }
+
+  setRoomMaker(roomMaker: RoomMaker): void {
+    this.#roomMaker = roomMaker;
+  }
+
+  /** The group that is being committed: what a work item trims shards through. */
+  get group(): LogGroup {
+    if (this.#group === null) throw new Error('no group is being committed');
+    return this.#group;
+  }
+
+  prepare(stream: string, records: readonly RecordInput[]): LogAppend {
+    const arrivalMs = this.#clock.nowMs();
+    const timed: TimedRecord[] = [];
+    let explicit: Map<number, string> | null = null;
+    let bytes = 0;
+    for (const [index, record] of records.entries()) {
+      const prepared = checkRecord(record, arrivalMs);
+      timed.push(prepared);
+      bytes += encodedBytes(prepared);
+      if (record.explicitHashKey !== undefined) {
+        explicit ??= new Map<number, string>();
+        explicit.set(index, toHashKey(record.explicitHashKey));
+      }
+    }
+    if (bytes > appendBytesMax) {
+      throw new StorageError(
+        'invalid-argument',
+        `an append of ${bytes} bytes; at most ${appendBytesMax} are allowed`,
+      );
+    }
+    return { stream, records: timed, explicit, bytes };
+  }
+
+  beginGroup(): LogGroup {
+    this.#group = new LogGroup(this.streams, this.hasher, this.#roomMaker);
+    return this.#group;
+  }
+}
+
+function checkRecord(record: RecordInput, arrivalMs: number): TimedRecord {
+  const { partitionKey, data, explicitHashKey } = record;
+  if (partitionKey.length === 0 || partitionKey.length > partitionKeyCharactersMax) {
+    throw new StorageError(
+      'invalid-argument',
+      `a partition key has 1 to ${partitionKeyCharactersMax} characters, not ${partitionKey.length}`,
+    );
+  }
+  if (data.length > recordDataBytesMax) {
+    throw new StorageError(
+      'invalid-argument',
+      `a record of ${data.length} bytes; at most ${recordDataBytesMax} are allowed`,
+    );
+  }
+  if (explicitHashKey !== undefined && (explicitHashKey < 0n || explicitHashKey > hashKeyMax)) {
+    throw new StorageError('invalid-argument', 'an explicit hash key is 0 to 2^128 - 1');
+  }
+  const keyBytes = Buffer.byteLength(partitionKey, 'utf8');
+  // Half of a surrogate pair has no UTF-8: it would come back as another key.
+  if (keyBytes !== partitionKey.length && /\p{Surrogate}/u.test(partitionKey)) {
+    throw new StorageError('invalid-argument', 'a partition key is well-formed Unicode');
+  }
+  return { partitionKey, keyBytes, data, arrivalMs };
+}
+
+/** Records on their way into one batch. */
+interface PendingBatch {
+  readonly firstSequence: number;
+  readonly records: TimedRecord[];
+  bytes: number;
+  lowArrivalMs: number;
+  highArrivalMs: number;
+}
+
+/** A shard as this group leaves it. */
+class StagedShard {
+  readonly shard: Shard;
+  position: ShardPosition;
+  readonly batches: PendingBatch[] = [];
+
+  constructor(shard: Shard) {
+    this.shard = shard;
+    this.position = shard.position;
+  }
+
+  /** Gives the record its sequence number. */
+  add(record: TimedRecord, position: Mutable<ShardPosition>): number {
+    const bytes = encodedBytes(record);
+    const { arrivalMs } = record;
+    let batch = this.batches.at(-1);
+    if (batch === undefined || !fits(batch, record, bytes)) {
+      batch = {
+        firstSequence: position.nextSequence,
+        records: [],
+        bytes: batchHeaderBytes,
+        lowArrivalMs: arrivalMs,
+        highArrivalMs: arrivalMs,
+      };
+      this.batches.push(batch);
+      position.endBytes += batchHeaderBytes;
+    }
+    batch.records.push(record);
+    batch.bytes += bytes;
+    if (arrivalMs < batch.lowArrivalMs) batch.lowArrivalMs = arrivalMs;
+    if (arrivalMs > batch.highArrivalMs) batch.highArrivalMs = arrivalMs;
+    position.endBytes += bytes;
+    position.newestArrivalMs = batch.highArrivalMs;
+    if (arrivalMs > position.runningArrivalMs) position.runningArrivalMs = arrivalMs;
+    position.nextSequence += 1;
+    return position.nextSequence - 1;
+  }
+
+  /** How to put everything back as it is now. */
+  snapshot(): () => void {
+    const { position } = this;
+    const count = this.batches.length;
+    const last = this.batches.at(-1);
+    const { bytes, lowArrivalMs, highArrivalMs } = last ?? {};
+    const records = last?.records.length ?? 0;
+    return () => {
+      this.position = position;
+      this.batches.length = count;
+      if (last === undefined) return;
+      last.records.length = records;
+      Object.assign(last, { bytes, lowArrivalMs, highArrivalMs });
+    };
+  }
+
+  rows(): NewBatch[] {
+    let { endBytes, runningArrivalMs } = this.shard.position;
+    return this.batches.map((batch) => {
+      endBytes += batch.bytes;
+      runningArrivalMs = Math.max(runningArrivalMs, batch.highArrivalMs);
+      return {
+        shardId: this.shard.id,
+        firstSequence: batch.firstSequence,
+        recordCount: batch.records.length,
+        highArrivalMs: batch.highArrivalMs,
+        runningArrivalMs,
+        endBytes,
+        body: encodeBatch(batch.firstSequence, batch.records),
+      };
+    });
+  }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+function fits(batch: PendingBatch, record: TimedRecord, bytes: number): boolean {
+  return (
+    batch.bytes + bytes <= batchBytesMax &&
+    record.arrivalMs - batch.lowArrivalMs <= arrivalSpanMaxMs &&
+    batch.highArrivalMs - record.arrivalMs <= arrivalSpanMaxMs
+  );
+}
+
+export class LogGroup implements AppendGroup<LogAppend> {
+  readonly #streams: Streams;
+  readonly #hasher: KeyHasher;
+  readonly #roomMaker: RoomMaker | null;
+  readonly #staged = new Map<Shard, StagedShard>();
+  #undoLog: (() => void)[] = [];
+
+  constructor(streams: Streams, hasher: KeyHasher, roomMaker: RoomMaker | null) {
+    this.#streams = streams;
+    this.#hasher = hasher;
+    this.#roomMaker = roomMaker;
+  }
+
+  /** Where a shard is, with what this group does to it. */
+  position(shard: Shard): ShardPosition {
+    return this.#staged.get(shard)?.position ?? shard.position;
+  }
+
+  /** What the stream holds once this group is written. */
+  storedBytes(stream: Stream): number {
+    let sum = 0;
+    for (const shard of stream.shards) {
+      const { endBytes, trimBytes } = this.position(shard);
+      sum += endBytes - trimBytes;
+    }
+    return sum;
+  }
+
+  lacksRoom(append: LogAppend): boolean {
+    const stream = this.#streams.find(append.stream);
+    return stream !== undefined && this.#missingBytes(stream, append) > 0;
+  }
+
+  async makeRoom(append: LogAppend, transaction: Transaction): Promise<void> {
+    const stream = this.#streams.find(append.stream);
+    if (stream === undefined) return;
+    const missingBytes = this.#missingBytes(stream, append);
+    await this.#roomMaker?.makeRoom(stream, missingBytes, this, transaction);
+  }
+
+  /** How far the append would take the stream past its budget. Never too little. */
+  #missingBytes(stream: Stream, append: LogAppend): number {
+    const { maxBytes } = stream.options;
+    if (maxBytes === null) return 0;
+    const batches =
+      Math.min(append.records.length, stream.openShards) +
+      Math.ceil((2 * append.bytes) / batchBytesMax);
+    const neededBytes = append.bytes + batches * batchHeaderBytes;
+    return this.storedBytes(stream) + neededBytes - maxBytes;
+  }
+
+  stage(append: LogAppend): readonly RecordPlace[] {
+    const stream = this.#streams.get(append.stream);
+    if (stream.options.whenFull === 'refuse' && this.#missingBytes(stream, append) > 0) {
+      throw new StorageError(
+        'stream-full',
+        `stream ${append.stream} holds ${this.storedBytes(stream)} of ${String(stream.options.maxBytes)} bytes`,
+      );
+    }
+    const places: RecordPlace[] = [];
+    const touched = new Map<Shard, { staged: StagedShard; position: Mutable<ShardPosition> }>();
+    const { onlyShard } = stream;
+    for (const [index, record] of append.records.entries()) {
+      const shard =
+        onlyShard ??
+        stream.shardFor(append.explicit?.get(index) ?? this.#hasher.hashKeyOf(record.partitionKey));
+      let target = touched.get(shard);
+      if (target === undefined) {
+        const staged = this.#stagedShard(shard);
+        target = { staged, position: { ...staged.position } };
+        touched.set(shard, target);
+        this.#undoLog.push(staged.snapshot());
+      }
+      const sequence = target.staged.add(record, target.position);
+      places.push({ shardId: shard.id, shardIndex: shard.index, sequence });
+    }
+    for (const { staged, position } of touched.values()) staged.position = position;
+    return places;
+  }
+
+  /**
+   * Deletes the batches of a shard up to and with `last`, a batch that is in the table already, in
+   * the transaction of this group.
+   */
+  async trim(shard: Shard, last: BatchRow, transaction: Transaction): Promise<void> {
+    await deleteBatches(transaction, shard.id, last);
+    const staged = this.#stagedShard(shard);
+    this.#undoLog.push(staged.snapshot());
+    staged.position = {
+      ...staged.position,
+      trimSequence: last.first_sequence + last.record_count,
+      trimBytes: last.end_bytes,
+      trimArrivalMs: last.running_arrival_ms,
+    };
+  }
+
+  #stagedShard(shard: Shard): StagedShard {
+    let staged = this.#staged.get(shard);
+    if (staged === undefined) {
+      staged = new StagedShard(shard);
+      this.#staged.set(shard, staged);
+    }
+    return staged;
+  }
+
+  mark(): void {
+    this.#undoLog = [];
+  }
+
+  undo(): void {
+    for (const putBack of this.#undoLog.reverse()) putBack();
+    this.#undoLog = [];
+  }
+
+  async write(transaction: Transaction): Promise<void> {
+    const rows: NewBatch[] = [];
+    for (const staged of this.#staged.values()) rows.push(...staged.rows());
+    await insertBatches(transaction, rows);
+  }
+
+  apply(): void {
+    for (const { shard, position, batches } of this.#staged.values()) {
+      shard.position = position;
+      if (batches.length > 0) shard.wakeReaders();
+    }
+  }
+}

@@ -1,0 +1,475 @@
+/**
+ * Applications: named readers with leases, checkpoints and plans, in the same database as what they
+ * read.
+ *
+ * Invariants
+ * - Whether a lease is still held is decided by the statement that depends on it, in its own
+ *   transaction: owner and counter must be of the tenure that the row speaks of. A tenure begins
+ *   with `acquire`; renewals raise the counter within it, so a worker may use any lease object of
+ *   its tenure, whichever of its calls came back last.
+ * - The time of a lease runs on the monotonic clock of this process and is kept in memory only:
+ *   after a restart every lease counts as expired, and the first to ask gets it.
+ * - The copy in memory (`list`, `pin`) is that of the last commit.
+ *
+ * What a pin keeps from being deleted is the business of `retention.ts`.
+ */
+import { StorageError } from '../errors.ts';
+import type { ApplicationOptions, Applications, Lease, Plan, SourceKey } from '../model.ts';
+import type { Clock } from '../ports.ts';
+import type { Transaction, Writer } from '../writer.ts';
+import type { Queries } from './batch-table.ts';
+
+/** Longest JSON of a plan's detail. */
+const planDetailBytesMax = 64 * 1024;
+const namePattern = /^[a-zA-Z0-9_.:-]{1,128}$/;
+const ownerLengthMax = 256;
+
+interface ApplicationState {
+  readonly id: number;
+  options: ApplicationOptions;
+  readonly leases: Map<string, LeaseState>;
+}
+
+interface LeaseState {
+  readonly source: SourceKey;
+  readonly owner: string | null;
+  readonly counter: number;
+  readonly takenCounter: number;
+  readonly checkpoint: number;
+  readonly plan: { readonly from: number; readonly to: number } | null;
+}
+
+interface Tenure {
+  readonly owner: string;
+  readonly takenCounter: number;
+  readonly expiresMs: number;
+}
+
+interface LeaseRow {
+  readonly application_id: number;
+  readonly source_kind: SourceKey['kind'];
+  readonly source_id: number;
+  readonly owner: string | null;
+  readonly counter: number;
+  readonly taken_counter: number;
+  readonly checkpoint: number;
+}
+
+interface PlanRow {
+  readonly application_id: number;
+  readonly source_kind: SourceKey['kind'];
+  readonly source_id: number;
+  readonly from_position: number;
+  readonly to_position: number;
+  readonly detail: string;
+  readonly created_ms: number;
+}
+
+/** Where a source ends: no checkpoint may lie past it. null: not known here. */
+export type SourceEnd = (source: SourceKey) => number | null;
+
+export interface ApplicationTableOptions {
+  readonly writer: Writer;
+  readonly queries: Queries;
+  readonly clock: Clock;
+  /** @throws StorageError `not-found` for a source that can't exist */
+  readonly sourceEnd: SourceEnd;
+}
+
+const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
+
+export class ApplicationTable implements Applications {
+  readonly #writer: Writer;
+  readonly #queries: Queries;
+  readonly #clock: Clock;
+  readonly #sourceEnd: SourceEnd;
+  readonly #byName = new Map<string, ApplicationState>();
+  /** Who holds what until when, by application id and source. */
+  readonly #tenures = new Map<string, Tenure>();
+
+  private constructor(options: ApplicationTableOptions) {
+    this.#writer = options.writer;
+    this.#queries = options.queries;
+    this.#clock = options.clock;
+    this.#sourceEnd = options.sourceEnd;
+  }
+
+  static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
+    const table = new ApplicationTable(options);
+    await table.#load();
+    return table;
+  }
+
+  async #load(): Promise<void> {
+    const byId = new Map<number, ApplicationState>();
+    const applications = await this.#queries.all<{ id: number; name: string; required: number }>(
+      'SELECT id, name, required FROM application',
+    );
+    for (const { id, name, required } of applications) {
+      const state = { id, options: { name, required: required === 1 }, leases: new Map() };
+      byId.set(id, state);
+      this.#byName.set(name, state);
+    }
+    const plans = new Map<string, PlanRow>();
+    for (const row of await this.#queries.all<PlanRow>('SELECT * FROM plan')) {
+      plans.set(`${row.application_id} ${row.source_kind} ${row.source_id}`, row);
+    }
+    for (const row of await this.#queries.all<LeaseRow>('SELECT * FROM lease')) {
+      const source: SourceKey = { kind: row.source_kind, id: row.source_id };
+      const plan = plans.get(`${row.application_id} ${keyOf(source)}`);
+      byId.get(row.application_id)?.leases.set(keyOf(source), {
+        source,
+        owner: row.owner,
+        counter: row.counter,
+        takenCounter: row.taken_counter,
+        checkpoint: row.checkpoint,
+        plan: plan === undefined ? null : { from: plan.from_position, to: plan.to_position },
+      });
+    }
+  }
+
+  async ensure(options: ApplicationOptions): Promise<void> {
+    if (!namePattern.test(options.name)) {
+      throw new StorageError('invalid-argument', `not an application's name: ${options.name}`);
+    }
+    await this.#writer.transact(async (transaction) => {
+      const [row] = await transaction.all<{ id: number }>(
+        `INSERT INTO application (name, required) VALUES (?, ?)
+           ON CONFLICT (name) DO UPDATE SET required = excluded.required RETURNING id`,
+        options.name,
+        options.required ? 1 : 0,
+      );
+      transaction.onCommit(() => {
+        const known = this.#byName.get(options.name);
+        if (known !== undefined) known.options = { ...options };
+        else if (row !== undefined) {
+          const state = { id: row.id, options: { ...options }, leases: new Map() };
+          this.#byName.set(options.name, state);
+        }
+      });
+    });
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#writer.transact(async (transaction) => {
+      const { id } = await this.#application(transaction, name);
+      await transaction.run('DELETE FROM plan WHERE application_id = ?', id);
+      await transaction.run('DELETE FROM lease WHERE application_id = ?', id);
+      await transaction.run('DELETE FROM application WHERE id = ?', id);
+      transaction.onCommit(() => {
+        for (const source of this.#byName.get(name)?.leases.keys() ?? []) {
+          this.#tenures.delete(`${id} ${source}`);
+        }
+        this.#byName.delete(name);
+      });
+    });
+  }
+
+  /** A lease that nobody holds has the owner ''. */
+  list(): readonly (ApplicationOptions & { readonly leases: readonly Lease[] })[] {
+    return [...this.#byName.values()].map(({ options, leases }) => ({
+      ...options,
+      leases: [...leases.values()].map((state) => ({
+        application: options.name,
+        source: state.source,
+        owner: state.owner ?? '',
+        counter: state.counter,
+        checkpoint: state.checkpoint,
+      })),
+    }));
+  }
+
+  /**
+   * The lowest position of a source that a required application or a saved plan still needs; null
+   * when nobody needs anything.
+   */
+  pin(source: SourceKey): number | null {
+    const key = keyOf(source);
+    let lowest: number | null = null;
+    for (const { options, leases } of this.#byName.values()) {
+      const state = leases.get(key);
+      if (state === undefined) continue;
+      for (const needed of [options.required ? state.checkpoint : null, state.plan?.from]) {
+        if (needed !== null && needed !== undefined) lowest = Math.min(lowest ?? needed, needed);
+      }
+    }
+    return lowest;
+  }
+
+  async acquire(
+    application: string,
+    source: SourceKey,
+    owner: string,
+    durationMs: number,
+    initialCheckpoint: number,
+  ): Promise<Lease> {
+    if (owner.length === 0 || owner.length > ownerLengthMax) {
+      throw new StorageError('invalid-argument', `an owner has 1 to ${ownerLengthMax} characters`);
+    }
+    this.#checkPosition(source, initialCheckpoint);
+    return this.#writer.transact(async (transaction) => {
+      const { id } = await this.#application(transaction, application);
+      const row = await transaction.get<LeaseRow>(
+        `SELECT * FROM lease WHERE ${ofSource}`,
+        id,
+        source.kind,
+        source.id,
+      );
+      if (row !== undefined) this.#checkFree(id, source, row, owner);
+      const counter = (row?.counter ?? 0) + 1;
+      const checkpoint = row?.checkpoint ?? initialCheckpoint;
+      await transaction.run(
+        `INSERT OR REPLACE INTO lease (application_id, source_kind, source_id, owner, counter,
+           taken_counter, checkpoint) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+        id,
+        source.kind,
+        source.id,
+        owner,
+        counter,
+        counter,
+        checkpoint,
+      );
+      const expiresMs = this.#clock.monotonicMs() + durationMs;
+      this.#setTenure(transaction, id, source, { owner, takenCounter: counter, expiresMs });
+      const lease = { application, source, owner, counter, checkpoint };
+      this.#mirror(transaction, lease, { owner, counter, takenCounter: counter, checkpoint });
+      return lease;
+    });
+  }
+
+  #checkFree(applicationId: number, source: SourceKey, row: LeaseRow, owner: string): void {
+    const tenure = this.#tenures.get(`${applicationId} ${keyOf(source)}`);
+    if (row.owner === null || row.owner === owner || tenure === undefined) return;
+    if (tenure.expiresMs <= this.#clock.monotonicMs()) return;
+    throw new StorageError('lease-held', `${row.owner} holds the lease of ${keyOf(source)}`);
+  }
+
+  async renew(lease: Lease, durationMs: number): Promise<Lease> {
+    return this.#writer.transact(async (transaction) => {
+      const row = await this.#fence(transaction, lease, 'counter = counter + 1');
+      this.#setTenure(transaction, row.application_id, lease.source, {
+        owner: lease.owner,
+        takenCounter: row.taken_counter,
+        expiresMs: this.#clock.monotonicMs() + durationMs,
+      });
+      const renewed = { ...lease, counter: row.counter, checkpoint: row.checkpoint };
+      this.#mirror(transaction, lease, { counter: row.counter });
+      return renewed;
+    });
+  }
+
+  /** Gives the lease back; nothing happens when it was lost already. */
+  async release(lease: Lease): Promise<void> {
+    await this.#writer.transact(async (transaction) => {
+      try {
+        const row = await this.#fence(transaction, lease, 'owner = NULL');
+        this.#setTenure(transaction, row.application_id, lease.source, null);
+        this.#mirror(transaction, lease, { owner: null });
+      } catch (error) {
+        if (!(error instanceof StorageError && error.code === 'lease-lost')) throw error;
+      }
+    });
+  }
+
+  async checkpoint(lease: Lease, position: number): Promise<Lease> {
+    return this.#writer.transact((transaction) => this.checkpointIn(transaction, lease, position));
+  }
+
+  /**
+   * The same within a transaction that emits something too: both happen, or neither.
+   * @throws StorageError `lease-lost`, `invalid-argument` for a position behind the checkpoint
+   */
+  async checkpointIn(transaction: Transaction, lease: Lease, position: number): Promise<Lease> {
+    this.#checkPosition(lease.source, position);
+    const row = await this.#fence(transaction, lease, 'checkpoint = max(checkpoint, ?)', position);
+    if (row.checkpoint > position) {
+      throw new StorageError(
+        'invalid-argument',
+        `checkpoint ${position} lies behind ${row.checkpoint}: a checkpoint never goes back`,
+      );
+    }
+    this.#mirror(transaction, lease, { checkpoint: position });
+    return { ...lease, counter: row.counter, checkpoint: position };
+  }
+
+  async savePlan(lease: Lease, plan: Plan): Promise<void> {
+    const detail = JSON.stringify(plan.detail ?? null);
+    if (Buffer.byteLength(detail) > planDetailBytesMax) {
+      throw new StorageError(
+        'invalid-argument',
+        `a plan's detail has at most ${planDetailBytesMax} bytes of JSON`,
+      );
+    }
+    this.#checkPosition(lease.source, plan.to);
+    await this.#writer.transact(async (transaction) => {
+      const row = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
+      if (plan.from < row.checkpoint || plan.to <= plan.from) {
+        throw new StorageError(
+          'invalid-argument',
+          `a plan from ${plan.from} to ${plan.to} at checkpoint ${row.checkpoint}`,
+        );
+      }
+      const { changes } = await transaction.run(
+        `INSERT OR IGNORE INTO plan (application_id, source_kind, source_id, from_position,
+           to_position, detail, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+        row.application_id,
+        lease.source.kind,
+        lease.source.id,
+        plan.from,
+        plan.to,
+        detail,
+        plan.createdMs,
+      );
+      if (changes === 0) {
+        throw new StorageError('already-exists', `there is a plan for ${keyOf(lease.source)}`);
+      }
+      this.#mirror(transaction, lease, { plan: { from: plan.from, to: plan.to } });
+    });
+  }
+
+  async plan(lease: Lease): Promise<Plan | null> {
+    const row = await this.#queries.get<PlanRow>(
+      `SELECT plan.* FROM plan JOIN application ON application.id = application_id
+        WHERE name = ? AND source_kind = ? AND source_id = ?`,
+      lease.application,
+      lease.source.kind,
+      lease.source.id,
+    );
+    if (row === undefined) return null;
+    return {
+      from: row.from_position,
+      to: row.to_position,
+      detail: JSON.parse(row.detail) as unknown,
+      createdMs: row.created_ms,
+    };
+  }
+
+  async completePlan(lease: Lease): Promise<Lease> {
+    return this.#writer.transact(async (transaction) => {
+      const row = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
+      const [plan] = await transaction.all<{ to_position: number }>(
+        `DELETE FROM plan WHERE ${ofSource} RETURNING to_position`,
+        row.application_id,
+        lease.source.kind,
+        lease.source.id,
+      );
+      if (plan === undefined) {
+        throw new StorageError('not-found', `there is no plan for ${keyOf(lease.source)}`);
+      }
+      this.#mirror(transaction, lease, { plan: null });
+      return this.checkpointIn(transaction, lease, Math.max(plan.to_position, row.checkpoint));
+    });
+  }
+
+  /** Forgets what applications know of sources that are being deleted, in the same transaction. */
+  async forgetSources(
+    transaction: Transaction,
+    kind: SourceKey['kind'],
+    ids: readonly number[],
+  ): Promise<void> {
+    const list = JSON.stringify(ids);
+    for (const table of ['lease', 'plan']) {
+      await transaction.run(
+        `DELETE FROM ${table} WHERE source_kind = ? AND source_id IN (SELECT value FROM json_each(?))`,
+        kind,
+        list,
+      );
+    }
+    transaction.onCommit(() => {
+      for (const { id: applicationId, leases } of this.#byName.values()) {
+        for (const id of ids) {
+          leases.delete(keyOf({ kind, id }));
+          this.#tenures.delete(`${applicationId} ${keyOf({ kind, id })}`);
+        }
+      }
+    });
+  }
+
+  /** Changes the row of a lease that is still held. @throws StorageError `lease-lost` */
+  async #fence(
+    transaction: Transaction,
+    lease: Lease,
+    change: string,
+    ...params: readonly number[]
+  ): Promise<LeaseRow> {
+    const [row] = await transaction.all<LeaseRow>(
+      `UPDATE lease SET ${change}
+        WHERE application_id = (SELECT id FROM application WHERE name = ?)
+          AND source_kind = ? AND source_id = ?
+          AND owner = ? AND taken_counter <= ? AND counter >= ? RETURNING *`,
+      ...params,
+      lease.application,
+      lease.source.kind,
+      lease.source.id,
+      lease.owner,
+      lease.counter,
+      lease.counter,
+    );
+    if (row === undefined) {
+      throw new StorageError(
+        'lease-lost',
+        `${lease.owner} no longer holds the lease of ${lease.application} for ${keyOf(lease.source)}`,
+      );
+    }
+    return row;
+  }
+
+  async #application(transaction: Transaction, name: string): Promise<{ id: number }> {
+    const row = await transaction.get<{ id: number }>(
+      'SELECT id FROM application WHERE name = ?',
+      name,
+    );
+    if (row === undefined) throw new StorageError('not-found', `there is no application ${name}`);
+    return row;
+  }
+
+  #checkPosition(source: SourceKey, position: number): void {
+    const end = this.#sourceEnd(source);
+    if (!Number.isSafeInteger(position) || position < 0 || (end !== null && position > end)) {
+      throw new StorageError(
+        'invalid-argument',
+        `${position} is no position of ${keyOf(source)}, which ends at ${String(end)}`,
+      );
+    }
+  }
+
+  /** Counts at once, for the next item of the same group, and is put back if it is undone. */
+  #setTenure(
+    transaction: Transaction,
+    applicationId: number,
+    source: SourceKey,
+    tenure: Tenure | null,
+  ): void {
+    const key = `${applicationId} ${keyOf(source)}`;
+    const before = this.#tenures.get(key);
+    if (tenure === null) this.#tenures.delete(key);
+    else this.#tenures.set(key, tenure);
+    transaction.onRollback(() => {
+      if (before === undefined) this.#tenures.delete(key);
+      else this.#tenures.set(key, before);
+    });
+  }
+
+  #mirror(
+    transaction: Transaction,
+    { application, source }: Pick<Lease, 'application' | 'source'>,
+    change: Partial<LeaseState>,
+  ): void {
+    transaction.onCommit(() => {
+      const leases = this.#byName.get(application)?.leases;
+      const before = leases?.get(keyOf(source)) ?? {
+        source: { ...source },
+        owner: null,
+        counter: 0,
+        takenCounter: 0,
+        checkpoint: 0,
+        plan: null,
+      };
+      leases?.set(keyOf(source), { ...before, ...change });
+    });
+  }
+}
+
+function keyOf(source: SourceKey): string {
+  return `${source.kind} ${source.id}`;
+}

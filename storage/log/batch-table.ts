@@ -1,0 +1,217 @@
+/**
+ * The rows that batches are stored in: the SQL of the `batch` table, and of a shard's trim columns.
+ *
+ * What is in a BLOB is the business of `batch.ts`; when rows are written and deleted, of
+ * `appending.ts` and `retention.ts`.
+ */
+import { StorageError } from '../errors.ts';
+import type { Database, SqlValue } from '../sqlite.ts';
+import type { Transaction } from '../writer.ts';
+
+export interface NewBatch {
+  readonly shardId: number;
+  readonly firstSequence: number;
+  readonly recordCount: number;
+  readonly highArrivalMs: number;
+  readonly runningArrivalMs: number;
+  readonly endBytes: number;
+  readonly body: Buffer;
+}
+
+/** A row without its BLOB. */
+export interface BatchRow {
+  readonly first_sequence: number;
+  readonly record_count: number;
+  readonly high_arrival_ms: number;
+  readonly running_arrival_ms: number;
+  readonly end_bytes: number;
+}
+
+export interface StoredBatch {
+  readonly first_sequence: number;
+  readonly record_count: number;
+  /** null when SQLite could not read it. */
+  readonly body: Buffer | null;
+}
+
+/** Something that answers queries: a connection, a pool of them, a transaction. */
+export type Queries = Pick<Database, 'all' | 'get'>;
+
+const rowColumns = 'first_sequence, record_count, high_arrival_ms, running_arrival_ms, end_bytes';
+/** Rows per INSERT: few sizes, so that few statements are prepared. */
+const insertSizes = [32, 8, 1] as const;
+
+/** Inserts batches with as few statements as it takes. */
+export async function insertBatches(
+  transaction: Transaction,
+  batches: readonly NewBatch[],
+): Promise<void> {
+  let at = 0;
+  for (const size of insertSizes) {
+    for (; batches.length - at >= size; at += size) {
+      const params: SqlValue[] = [];
+      for (const batch of batches.slice(at, at + size)) {
+        params.push(
+          batch.shardId,
+          batch.firstSequence,
+          batch.recordCount,
+          batch.highArrivalMs,
+          batch.runningArrivalMs,
+          batch.endBytes,
+          batch.body,
+        );
+      }
+      await transaction.run(insertSql(size), ...params);
+    }
+  }
+}
+
+function insertSql(rows: number): string {
+  const values = Array.from({ length: rows }, () => '(?, ?, ?, ?, ?, ?, ?)').join(', ');
+  return `INSERT INTO batch (shard_id, ${rowColumns}, body) VALUES ${values}`;
+}
+
+/** The batches of a shard in order, from the one at or after `fromSequence`, without their BLOBs. */
+export function batchRows(
+  queries: Queries,
+  shardId: number,
+  fromSequence: number,
+  limit: number,
+): Promise<BatchRow[]> {
+  return queries.all<BatchRow>(
+    `SELECT ${rowColumns} FROM batch WHERE shard_id = ? AND first_sequence >= ?
+      ORDER BY first_sequence LIMIT ?`,
+    shardId,
+    fromSequence,
+    limit,
+  );
+}
+
+/** The batch that holds `sequence`, or the last one before it. */
+export function batchRowAt(
+  queries: Queries,
+  shardId: number,
+  sequence: number,
+): Promise<BatchRow | undefined> {
+  return queries.get<BatchRow>(
+    `SELECT ${rowColumns} FROM batch WHERE shard_id = ? AND first_sequence <= ?
+      ORDER BY first_sequence DESC LIMIT 1`,
+    shardId,
+    sequence,
+  );
+}
+
+/**
+ * The batches of a shard in order, from the one that holds `sequence`, or the next one, on: at least
+ * one if there is one, at most `rows`, and none past `bytes` but the first. Pages that SQLite finds damaged cost
+ * the batches on them (`body` null) and nothing else.
+ * @throws StorageError `corrupt` when the index itself is damaged
+ */
+export async function batchSlice(
+  queries: Queries,
+  shardId: number,
+  sequence: number,
+  limits: { readonly rows: number; readonly bytes: number },
+): Promise<StoredBatch[]> {
+  try {
+    // The inner query reads no BLOB; the outer one only those within the limit.
+    return await queries.all<StoredBatch>(
+      `WITH slice AS MATERIALIZED (
+         SELECT id, first_sequence, record_count, end_bytes FROM batch
+          WHERE shard_id = ?1 AND first_sequence >= coalesce(
+            (SELECT max(first_sequence) FROM batch WHERE shard_id = ?1 AND first_sequence <= ?2), 0)
+            AND first_sequence + record_count > ?2
+          ORDER BY first_sequence LIMIT ?3)
+       SELECT slice.first_sequence, slice.record_count, batch.body
+         FROM slice CROSS JOIN batch ON batch.id = slice.id
+        WHERE slice.end_bytes <= (SELECT min(end_bytes) FROM slice) + ?4
+        ORDER BY slice.first_sequence`,
+      shardId,
+      sequence,
+      limits.rows,
+      limits.bytes,
+    );
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+    return salvageSlice(queries, shardId, sequence, limits.rows);
+  }
+}
+
+/** The same, row by row along the index, for a table with damaged pages. */
+async function salvageSlice(
+  queries: Queries,
+  shardId: number,
+  sequence: number,
+  rows: number,
+): Promise<StoredBatch[]> {
+  const positions = await queries.all<{ first_sequence: number }>(
+    `SELECT first_sequence FROM batch INDEXED BY batch_position
+      WHERE shard_id = ?1 AND first_sequence >= coalesce(
+        (SELECT max(first_sequence) FROM batch WHERE shard_id = ?1 AND first_sequence <= ?2), 0)
+      ORDER BY first_sequence LIMIT ?3`,
+    shardId,
+    sequence,
+    Math.min(rows, 16) + 1,
+  );
+  const found: StoredBatch[] = [];
+  for (const [index, { first_sequence: first }] of positions.entries()) {
+    // How long a damaged batch is shows only in where the next one begins.
+    const next = positions[index + 1]?.first_sequence;
+    if (index > 0 && next === undefined) break;
+    const stored = await readOne(queries, shardId, first);
+    found.push(
+      stored ?? { first_sequence: first, record_count: (next ?? first + 1) - first, body: null },
+    );
+  }
+  return found;
+}
+
+async function readOne(
+  queries: Queries,
+  shardId: number,
+  firstSequence: number,
+): Promise<StoredBatch | null> {
+  try {
+    const row = await queries.get<StoredBatch>(
+      'SELECT first_sequence, record_count, body FROM batch WHERE shard_id = ? AND first_sequence = ?',
+      shardId,
+      firstSequence,
+    );
+    return row ?? null;
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'corrupt') return null;
+    throw error;
+  }
+}
+
+/**
+ * Deletes the batches of a shard up to and with `last`, and remembers where the shard now begins.
+ */
+export async function deleteBatches(
+  transaction: Transaction,
+  shardId: number,
+  last: BatchRow,
+): Promise<void> {
+  const trimSequence = last.first_sequence + last.record_count;
+  await transaction.run(
+    'DELETE FROM batch WHERE shard_id = ? AND first_sequence < ?',
+    shardId,
+    trimSequence,
+  );
+  await transaction.run(
+    'UPDATE shard SET trim_sequence = ?, trim_bytes = ?, trim_arrival_ms = ? WHERE id = ?',
+    trimSequence,
+    last.end_bytes,
+    last.running_arrival_ms,
+    shardId,
+  );
+}
+
+/** Where a shard begins as of the last commit, which memory may not know yet; null: it is gone. */
+export async function trimSequenceNow(queries: Queries, shardId: number): Promise<number | null> {
+  const row = await queries.get<{ trim_sequence: number }>(
+    'SELECT trim_sequence FROM shard WHERE id = ?',
+    shardId,
+  );
+  return row?.trim_sequence ?? null;
+}

@@ -1,0 +1,201 @@
+/**
+ * The batch: the records that one group commit appends to one shard, as one BLOB.
+ *
+ * Layout, version 1; all integers little-endian:
+ *
+ * | at | bytes | header                                                                  |
+ * |----|-------|-------------------------------------------------------------------------|
+ * |  0 |     4 | "HGBA"                                                                  |
+ * |  4 |     1 | version, 1                                                              |
+ * |  5 |     1 | flags: bit 0 the body is compressed, bit 1 it is encrypted; both are    |
+ * |    |       | reserved and 0 in this release, as are all others                       |
+ * |  6 |     2 | length of the header, 56: the body begins there                         |
+ * |  8 |     4 | number of records, at least 1                                           |
+ * | 12 |     4 | length of the body as stored                                            |
+ * | 16 |     4 | length of the body before compression and encryption                    |
+ * | 20 |     4 | key id when encrypted, else 0                                           |
+ * | 24 |     8 | sequence number of the first record                                     |
+ * | 32 |     8 | lowest arrival time, ms since the epoch                                 |
+ * | 40 |     8 | highest arrival time                                                    |
+ * | 48 |     4 | reserved, 0                                                             |
+ * | 52 |     4 | CRC-32 (ISO 3309, as zlib) of bytes 0–51 and then of the stored body    |
+ *
+ * | at | bytes | record, `count` times, without a gap                                    |
+ * |----|-------|-------------------------------------------------------------------------|
+ * |  0 |     4 | length of the data, D                                                   |
+ * |  4 |     4 | arrival time minus the batch's lowest, ms                               |
+ * |  8 |     2 | bits 0–11 length of the key in bytes, K; bits 12–15 reserved, 0         |
+ * | 10 |     K | partition key, UTF-8                                                    |
+ * |10+K|     D | data                                                                    |
+ *
+ * Invariants: the records fill the body exactly; the checksum is looked at before anything else is
+ * believed, and the lengths are checked all the same, so nothing that is read here can make it read
+ * outside the BLOB or allocate more than that.
+ *
+ * Which row a batch is in and what surrounds it is the business of `batch-table.ts`.
+ */
+import assert from 'node:assert/strict';
+import { crc32 } from 'node:zlib';
+import { StorageError } from '../errors.ts';
+import type { LogRecord } from '../model.ts';
+
+const magic = Buffer.from('HGBA', 'latin1');
+const version = 1;
+const checksumAt = 52;
+export const batchHeaderBytes = 56;
+export const recordOverheadBytes = 10;
+const keyLengthMax = 0xfff;
+/** Two records further apart in arrival time than this can't be in one batch. */
+export const arrivalSpanMaxMs = 0xffffffff;
+
+/** A record with its key measured, ready to be encoded. */
+export interface TimedRecord {
+  readonly partitionKey: string;
+  /** UTF-8 length of the key. */
+  readonly keyBytes: number;
+  readonly data: Buffer;
+  readonly arrivalMs: number;
+}
+
+export interface BatchHeader {
+  readonly count: number;
+  readonly firstSequence: number;
+  readonly lowArrivalMs: number;
+  readonly highArrivalMs: number;
+}
+
+/** What a record takes in the body of a batch. */
+export function encodedBytes(record: TimedRecord): number {
+  return recordOverheadBytes + record.keyBytes + record.data.length;
+}
+
+/**
+ * Encodes at least one record into a BLOB of its own. Arrival times lie within `arrivalSpanMaxMs`
+ * of each other.
+ */
+export function encodeBatch(firstSequence: number, records: readonly TimedRecord[]): Buffer {
+  let bodyBytes = 0;
+  let low = Infinity;
+  let high = -Infinity;
+  for (const record of records) {
+    bodyBytes += encodedBytes(record);
+    if (record.arrivalMs < low) low = record.arrivalMs;
+    if (record.arrivalMs > high) high = record.arrivalMs;
+  }
+  assert(records.length > 0 && high - low <= arrivalSpanMaxMs);
+
+  const blob = Buffer.allocUnsafeSlow(batchHeaderBytes + bodyBytes);
+  let at = batchHeaderBytes;
+  for (const record of records) {
+    blob.writeUInt32LE(record.data.length, at);
+    blob.writeUInt32LE(record.arrivalMs - low, at + 4);
+    blob.writeUInt16LE(record.keyBytes, at + 8);
+    at += recordOverheadBytes;
+    blob.write(record.partitionKey, at, 'utf8');
+    at += record.keyBytes;
+    record.data.copy(blob, at);
+    at += record.data.length;
+  }
+  assert.equal(at, blob.length, 'keyBytes is not the length of the key');
+
+  magic.copy(blob, 0);
+  blob.writeUInt8(version, 4);
+  blob.writeUInt8(0, 5);
+  blob.writeUInt16LE(batchHeaderBytes, 6);
+  blob.writeUInt32LE(records.length, 8);
+  blob.writeUInt32LE(bodyBytes, 12);
+  blob.writeUInt32LE(bodyBytes, 16);
+  blob.writeUInt32LE(0, 20);
+  writeUint53(blob, firstSequence, 24);
+  writeUint53(blob, low, 32);
+  writeUint53(blob, high, 40);
+  blob.writeUInt32LE(0, 48);
+  blob.writeUInt32LE(checksum(blob), checksumAt);
+  return blob;
+}
+
+/**
+ * Reads and verifies the header and the checksum of the whole BLOB.
+ * @throws StorageError `corrupt`; `version-too-new` for a sound batch of a later release
+ */
+export function verifyBatch(blob: Buffer): BatchHeader {
+  if (blob.length < batchHeaderBytes || !blob.subarray(0, 4).equals(magic)) {
+    throw corrupt('it does not begin with a batch header');
+  }
+  if (blob.readUInt32LE(checksumAt) !== checksum(blob)) throw corrupt('its checksum is wrong');
+  if (blob.readUInt8(4) > version || blob.readUInt8(5) !== 0) {
+    throw new StorageError('version-too-new', 'a batch was written by a later release');
+  }
+  const bodyBytes = blob.readUInt32LE(12);
+  const header = {
+    count: blob.readUInt32LE(8),
+    firstSequence: readUint53(blob, 24),
+    lowArrivalMs: readUint53(blob, 32),
+    highArrivalMs: readUint53(blob, 40),
+  };
+  if (
+    blob.readUInt16LE(6) !== batchHeaderBytes ||
+    blob.length !== batchHeaderBytes + bodyBytes ||
+    blob.readUInt32LE(16) !== bodyBytes ||
+    header.count === 0 ||
+    header.count > bodyBytes / recordOverheadBytes ||
+    header.lowArrivalMs > header.highArrivalMs
+  ) {
+    throw corrupt('its header contradicts itself');
+  }
+  return header;
+}
+
+/**
+ * Decodes a batch, leaving out the first `skip` records. `data` is a slice of the BLOB, not a copy:
+ * the BLOB was allocated for this read alone and nobody writes to it, but whoever keeps one record
+ * for long keeps the whole batch in memory, and copies it instead.
+ * @throws StorageError `corrupt`, `version-too-new`
+ */
+export function decodeBatch(blob: Buffer, skip = 0): LogRecord[] {
+  const header = verifyBatch(blob);
+  const records: LogRecord[] = [];
+  let at = batchHeaderBytes;
+  for (let index = 0; index < header.count; index += 1) {
+    if (at + recordOverheadBytes > blob.length) throw corrupt('its records do not fit');
+    const dataBytes = blob.readUInt32LE(at);
+    const arrivalMs = header.lowArrivalMs + blob.readUInt32LE(at + 4);
+    const keyBytes = blob.readUInt16LE(at + 8);
+    const keyAt = at + recordOverheadBytes;
+    const dataAt = keyAt + keyBytes;
+    at = dataAt + dataBytes;
+    if (at > blob.length || keyBytes > keyLengthMax || arrivalMs > header.highArrivalMs) {
+      throw corrupt('its records do not fit');
+    }
+    if (index < skip) continue;
+    records.push({
+      sequence: header.firstSequence + index,
+      partitionKey: blob.toString('utf8', keyAt, dataAt),
+      data: blob.subarray(dataAt, at),
+      arrivalMs,
+    });
+  }
+  if (at !== blob.length) throw corrupt('its records do not fill it');
+  return records;
+}
+
+function checksum(blob: Buffer): number {
+  return crc32(blob.subarray(batchHeaderBytes), crc32(blob.subarray(0, checksumAt)));
+}
+
+function corrupt(why: string): StorageError {
+  return new StorageError('corrupt', `a batch is corrupt: ${why}`);
+}
+
+/** Times and sequence numbers fit 53 bits: two halves are quicker than a BigInt. */
+function writeUint53(blob: Buffer, value: number, at: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, `not an unsigned integer: ${value}`);
+  blob.writeUInt32LE(value % 0x100000000, at);
+  blob.writeUInt32LE(Math.floor(value / 0x100000000), at + 4);
+}
+
+function readUint53(blob: Buffer, at: number): number {
+  const value = blob.readUInt32LE(at) + blob.readUInt32LE(at + 4) * 0x100000000;
+  if (!Number.isSafeInteger(value)) throw corrupt('a number in its header is too large');
+  return value;
+}

@@ -1,0 +1,241 @@
+/**
+ * The local sharded log: streams and their shards, appends, reads, waiting readers.
+ *
+ * This file creates, changes and deletes streams and puts the parts together; appending is in
+ * `appending.ts`, reading in `reading.ts`, applications in `applications.ts`, deleting old data in
+ * `../retention.ts`.
+ */
+import { StorageError } from '../errors.ts';
+import type {
+  Applications,
+  Log,
+  ReadOptions,
+  ReadResult,
+  RecordInput,
+  RecordPlace,
+  ShardDescription,
+  StreamDescription,
+  StreamOptions,
+} from '../model.ts';
+import type { Clock, Logger } from '../ports.ts';
+import type { Transaction, Writer } from '../writer.ts';
+import type { ApplicationTable } from './applications.ts';
+import { evenRanges, toHashKey } from './hash-keys.ts';
+import type { LogReader } from './reading.ts';
+import { Shard, Stream, emptyPosition, shardColumns, streamColumns } from './streams.ts';
+import type { ShardRow, StreamRow, Streams } from './streams.ts';
+
+const namePattern = /^[a-zA-Z0-9_.-]{1,128}$/;
+const shardCountMax = 10_000;
+const retentionMinMs = 60 * 60 * 1000;
+
+export interface ShardedLogOptions {
+  readonly streams: Streams;
+  readonly writer: Writer;
+  readonly reader: LogReader;
+  readonly applications: ApplicationTable;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called when there is something for retention to delete. */
+  readonly onDeletable: () => void;
+}
+
+export class ShardedLog implements Log {
+  readonly applications: Applications;
+  readonly #options: ShardedLogOptions;
+  readonly #streams: Streams;
+  readonly #writer: Writer;
+  #closed = false;
+
+  constructor(options: ShardedLogOptions) {
+    this.#options = options;
+    this.#streams = options.streams;
+    this.#writer = options.writer;
+    this.applications = options.applications;
+  }
+
+  async createStream(options: StreamOptions): Promise<StreamDescription> {
+    checkStreamOptions(options);
+    await this.#writer.transact(async (transaction) => {
+      const added = await this.#insert(transaction, options);
+      if (!added) {
+        throw new StorageError('already-exists', `there is a stream ${options.name}`);
+      }
+    });
+    return this.stream(options.name);
+  }
+
+  /**
+   * A stream that is there keeps its shards, whatever `shardCount` says: their number changes by
+   * resharding only.
+   */
+  async ensureStream(options: StreamOptions): Promise<StreamDescription> {
+    checkStreamOptions(options);
+    await this.#writer.transact(async (transaction) => {
+      if (!(await this.#insert(transaction, options))) await this.#update(transaction, options);
+    });
+    this.#options.onDeletable();
+    return this.stream(options.name);
+  }
+
+  async #insert(transaction: Transaction, options: StreamOptions): Promise<boolean> {
+    const createdMs = this.#options.clock.nowMs();
+    const [row] = await transaction.all<StreamRow>(
+      `INSERT INTO stream (name, shard_count, mode, retention_ms, max_bytes, when_full, created_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (name) WHERE deleted_ms IS NULL DO NOTHING RETURNING ${streamColumns}`,
+      options.name,
+      options.shardCount,
+      options.mode,
+      options.retentionMs,
+      options.maxBytes,
+      options.whenFull,
+      createdMs,
+    );
+    if (row === undefined) return false;
+    const ranges = evenRanges(options.shardCount).map(({ first, last }) => [
+      toHashKey(first),
+      toHashKey(last),
+    ]);
+    const shardRows = await transaction.all<ShardRow>(
+      `INSERT INTO shard (stream_id, shard_index, first_hash_key, last_hash_key, parents,
+         created_ms, trim_sequence, trim_bytes, trim_arrival_ms)
+         SELECT ?, key, value ->> 0, value ->> 1, '[]', ?, 0, 0, 0 FROM json_each(?)
+         RETURNING ${shardColumns}`,
+      row.id,
+      createdMs,
+      JSON.stringify(ranges),
+    );
+    transaction.onCommit(() => {
+      const stream = new Stream(row);
+      for (const shardRow of shardRows.sort((a, b) => a.shard_index - b.shard_index)) {
+        stream.add(new Shard(stream, shardRow, emptyPosition(shardRow)));
+      }
+      this.#streams.add(stream);
+    });
+    return true;
+  }
+
+  async #update(transaction: Transaction, options: StreamOptions): Promise<void> {
+    await transaction.run(
+      `UPDATE stream SET mode = ?, retention_ms = ?, max_bytes = ?, when_full = ?
+        WHERE name = ? AND deleted_ms IS NULL`,
+      options.mode,
+      options.retentionMs,
+      options.maxBytes,
+      options.whenFull,
+      options.name,
+    );
+    transaction.onCommit(() => {
+      const stream = this.#streams.get(options.name);
+      stream.options = { ...options, shardCount: stream.options.shardCount };
+    });
+  }
+
+  /**
+   * The stream is gone at once, with what applications know of its shards; its batches are deleted
+   * in small steps afterwards.
+   */
+  async deleteStream(name: string): Promise<void> {
+    await this.#writer.transact(async (transaction) => {
+      const [row] = await transaction.all<{ id: number }>(
+        `UPDATE stream SET deleted_ms = ? WHERE name = ? AND deleted_ms IS NULL RETURNING id`,
+        this.#options.clock.nowMs(),
+        name,
+      );
+      if (row === undefined) throw new StorageError('not-found', `there is no stream ${name}`);
+      const shards = await transaction.all<{ id: number }>(
+        'SELECT id FROM shard WHERE stream_id = ?',
+        row.id,
+      );
+      const ids = shards.map(({ id }) => id);
+      await this.#options.applications.forgetSources(transaction, 'shard', ids);
+      transaction.onCommit(() => {
+        this.#streams.remove(this.#streams.get(name));
+      });
+    });
+    this.#options.onDeletable();
+  }
+
+  streams(): readonly StreamDescription[] {
+    return this.#streams.all().map((stream) => stream.describe());
+  }
+
+  stream(name: string): StreamDescription {
+    return this.#streams.get(name).describe();
+  }
+
+  shard(shardId: number): ShardDescription {
+    return this.#streams.shard(shardId).describe();
+  }
+
+  append(stream: string, records: readonly RecordInput[]): Promise<readonly RecordPlace[]> {
+    return this.#writer.append(stream, records);
+  }
+
+  read(options: ReadOptions): Promise<ReadResult> {
+    return this.#reading(options.shardId, (shard) => this.#options.reader.read(shard, options));
+  }
+
+  sequenceAt(shardId: number, timestampMs: number): Promise<number> {
+    return this.#reading(shardId, (shard) => this.#options.reader.sequenceAt(shard, timestampMs));
+  }
+
+  backlog(
+    shardId: number,
+    fromSequence: number,
+  ): Promise<{ records: number; bytes: number; oldestArrivalMs: number | null }> {
+    return this.#reading(shardId, (shard) => this.#options.reader.backlog(shard, fromSequence));
+  }
+
+  async #reading<T>(shardId: number, read: (shard: Shard) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new StorageError('closed', 'the store is closed');
+    return read(this.#streams.shard(shardId));
+  }
+
+  /** Also resolves when the stream is deleted or the store is closed: the next read says so. */
+  async waitForRecords(shardId: number, fromSequence: number, signal: AbortSignal): Promise<void> {
+    if (this.#closed || signal.aborted) return;
+    const shard = this.#streams.shard(shardId);
+    const ready = (): boolean =>
+      shard.position.nextSequence > fromSequence ||
+      shard.closedMs !== null ||
+      this.#closed ||
+      !this.#streams.hasShard(shardId);
+    if (ready()) return;
+    await new Promise<void>((resolve) => {
+      const finish = (): void => {
+        shard.waiters.delete(wake);
+        signal.removeEventListener('abort', finish);
+        resolve();
+      };
+      const wake = (): void => {
+        if (ready()) finish();
+      };
+      shard.waiters.add(wake);
+      signal.addEventListener('abort', finish);
+    });
+  }
+
+  /** Lets go of everyone who waits. The writer and the readers are closed by the store. */
+  close(): void {
+    this.#closed = true;
+    for (const stream of this.#streams.all()) {
+      for (const shard of stream.shards) shard.wakeReaders();
+    }
+  }
+}
+
+function checkStreamOptions(options: StreamOptions): void {
+  const { name, shardCount, retentionMs, maxBytes } = options;
+  const problem = !namePattern.test(name)
+    ? `a stream's name has 1 to 128 of a-z A-Z 0-9 _ . -, unlike ${JSON.stringify(name)}`
+    : !Number.isSafeInteger(shardCount) || shardCount < 1 || shardCount > shardCountMax
+      ? `a stream has 1 to ${shardCountMax} shards, not ${shardCount}`
+      : !Number.isSafeInteger(retentionMs) || retentionMs < retentionMinMs
+        ? `records are kept for at least one hour, not ${retentionMs} ms`
+        : maxBytes !== null && (!Number.isSafeInteger(maxBytes) || maxBytes < 1)
+          ? `a byte budget is a whole number of at least 1, not ${maxBytes}`
+          : null;
+  if (problem !== null) throw new StorageError('invalid-argument', problem);
+}

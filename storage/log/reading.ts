@@ -1,0 +1,261 @@
+/**
+ * Reading a shard: by sequence number, by time, and how much lies behind a position.
+ *
+ * Invariants
+ * - What is read was committed before the call: the shard's position in memory is the bound, not
+ *   what the reader's connection happens to see.
+ * - Batches are loaded in slices of bounded bytes, each by one statement that runs to its end.
+ * - A corrupt batch costs its own records and nothing else. It is reported once, and counted by
+ *   every read that skips it.
+ */
+import { StorageError } from '../errors.ts';
+import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
+import type { Counter, Logger, Metrics } from '../ports.ts';
+import { decodeBatch, recordOverheadBytes } from './batch.ts';
+import { batchRowAt, batchRows, batchSlice, trimSequenceNow } from './batch-table.ts';
+import type { BatchRow, Queries, StoredBatch } from './batch-table.ts';
+import type { Shard } from './streams.ts';
+
+/** Bytes of BLOBs loaded by one statement, beyond the first. */
+const sliceBytes = 1024 * 1024;
+/** Batches looked at by one statement: few at first, for the batches may be large. */
+const firstSliceRows = 8;
+const sliceRowsMax = 512;
+/** Corrupt batches remembered as reported; past that the oldest is reported again. */
+const reportedMax = 10_000;
+
+export class LogReader {
+  readonly #queries: Queries;
+  readonly #logger: Logger;
+  readonly #corruptBatches: Counter;
+  readonly #reported = new Set<string>();
+
+  constructor(queries: Queries, logger: Logger, metrics: Metrics) {
+    this.#queries = queries;
+    this.#logger = logger;
+    this.#corruptBatches = metrics.counter(
+      'headgate_log_corrupt_batches_total',
+      'Batches found to be corrupt, each counted once per start.',
+    );
+  }
+
+  /** @throws StorageError `invalid-argument` */
+  async read(shard: Shard, options: ReadOptions): Promise<ReadResult> {
+    checkReadOptions(options);
+    const { maxRecords, maxBytes } = options;
+    const { nextSequence: end, newestArrivalMs } = shard.position;
+    const cursor = new Cursor(options.fromSequence);
+    cursor.skipTrimmed(shard.position.trimSequence);
+    let rows = firstSliceRows;
+    let full = false;
+    while (!full && cursor.next < end) {
+      const limits = { rows, bytes: Math.min(sliceBytes, maxBytes) };
+      const slice = await batchSlice(this.#queries, shard.id, cursor.next, limits);
+      if (slice.length === 0) await this.#skipGap(shard, cursor, end);
+      for (const [index, stored] of slice.entries()) {
+        if (stored.first_sequence > cursor.next) {
+          await this.#skipGap(shard, cursor, Math.min(stored.first_sequence, end));
+        }
+        if (cursor.next >= end) break;
+        const records = this.#decode(shard, stored, cursor.next - stored.first_sequence);
+        if (records === null) {
+          cursor.skipCorrupt(await this.#endOfDamage(shard, stored, slice[index + 1], end));
+        } else {
+          full = cursor.take(records, end, maxRecords, maxBytes);
+        }
+        if (full) break;
+      }
+      rows = Math.min(rows * 4, sliceRowsMax);
+    }
+    const last = cursor.records.at(-1);
+    const behind = Math.max(0, end - cursor.next);
+    return {
+      records: cursor.records,
+      nextSequence: cursor.next,
+      endOfShard: shard.closedMs !== null && cursor.next >= end,
+      recordsBehind: behind,
+      millisBehind:
+        behind === 0 || last === undefined ? 0 : Math.max(0, newestArrivalMs - last.arrivalMs),
+      skipped: { trimmed: cursor.trimmed, corrupt: cursor.corrupt },
+    };
+  }
+
+  /** Between two batches lies nothing: retention was quicker than this read, or a row is lost. */
+  async #skipGap(shard: Shard, cursor: Cursor, to: number): Promise<void> {
+    const trimSequence = await trimSequenceNow(this.#queries, shard.id);
+    cursor.skipTrimmed(Math.min(to, trimSequence ?? to));
+    if (cursor.next >= to) return;
+    const lost = { first_sequence: cursor.next, record_count: to - cursor.next };
+    this.#report(shard, lost, new StorageError('corrupt', 'there is no batch for these records'));
+    cursor.skipCorrupt(to);
+  }
+
+  /** A corrupt batch ends where the next one begins: its own row may lie about its length. */
+  async #endOfDamage(
+    shard: Shard,
+    stored: StoredBatch,
+    following: StoredBatch | undefined,
+    end: number,
+  ): Promise<number> {
+    if (following !== undefined) return following.first_sequence;
+    const [next] = await batchRows(this.#queries, shard.id, stored.first_sequence + 1, 1);
+    return Math.min(next?.first_sequence ?? end, end);
+  }
+
+  /** The records of a batch after the first `skip`, or null when it is corrupt. */
+  #decode(shard: Shard, stored: StoredBatch, skip: number): LogRecord[] | null {
+    try {
+      if (stored.body === null) throw new StorageError('corrupt', 'its page is damaged');
+      const records = decodeBatch(stored.body, skip);
+      if (
+        records.length !== stored.record_count - skip ||
+        records[0]?.sequence !== stored.first_sequence + skip
+      ) {
+        throw new StorageError('corrupt', 'the batch is not the one its row speaks of');
+      }
+      return records;
+    } catch (error) {
+      if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+      this.#report(shard, stored, error);
+      return null;
+    }
+  }
+
+  #report(shard: Shard, stored: Omit<StoredBatch, 'body'>, error: StorageError): void {
+    const key = `${shard.id}:${stored.first_sequence}`;
+    if (this.#reported.has(key)) return;
+    if (this.#reported.size >= reportedMax) this.#reported.clear();
+    this.#reported.add(key);
+    this.#corruptBatches.add();
+    this.#logger.error(
+      {
+        stream: shard.stream.options.name,
+        shard: shard.index,
+        firstSequence: stored.first_sequence,
+        records: stored.record_count,
+        error,
+      },
+      'A batch of the log is corrupt: its records are skipped, everything else is served.',
+    );
+  }
+
+  /**
+   * The lowest sequence number whose arrival is at or after `timestampMs`: the place where the
+   * highest arrival so far reaches it, so a clock that stepped back hides nothing. When retention
+   * has deleted that place, the trim horizon; when there is none yet, the head.
+   */
+  async sequenceAt(shard: Shard, timestampMs: number): Promise<number> {
+    const { trimSequence, nextSequence, trimArrivalMs, runningArrivalMs } = shard.position;
+    if (trimSequence === nextSequence || timestampMs > runningArrivalMs) return nextSequence;
+    if (trimSequence > 0 && timestampMs <= trimArrivalMs) return trimSequence;
+    let found: BatchRow | null = null;
+    let low = trimSequence;
+    let high = nextSequence;
+    while (low < high) {
+      const middle = low + Math.floor((high - low) / 2);
+      const row = await batchRowAt(this.#queries, shard.id, middle);
+      if (row === undefined) {
+        low = middle + 1;
+      } else if (row.running_arrival_ms >= timestampMs) {
+        found = row;
+        high = row.first_sequence;
+      } else {
+        low = Math.max(middle + 1, row.first_sequence + row.record_count);
+      }
+    }
+    if (found === null) return nextSequence;
+    const records = await this.#decodeRow(shard, found, 0);
+    const first = records?.find(({ arrivalMs }) => arrivalMs >= timestampMs);
+    return first?.sequence ?? found.first_sequence;
+  }
+
+  /** What lies at and behind a position; bytes as they are accounted against the stream's budget. */
+  async backlog(
+    shard: Shard,
+    fromSequence: number,
+  ): Promise<{ records: number; bytes: number; oldestArrivalMs: number | null }> {
+    const { trimSequence, nextSequence, trimBytes, endBytes, runningArrivalMs } = shard.position;
+    const from = Math.max(fromSequence, trimSequence);
+    if (from >= nextSequence) return { records: 0, bytes: 0, oldestArrivalMs: null };
+    const records = nextSequence - from;
+    const row = await batchRowAt(this.#queries, shard.id, from);
+    if (row === undefined) {
+      return { records, bytes: endBytes - trimBytes, oldestArrivalMs: runningArrivalMs };
+    }
+    const skip = from - row.first_sequence;
+    const rest = skip < row.record_count ? await this.#decodeRow(shard, row, skip) : [];
+    const restBytes = rest?.reduce((sum, record) => sum + sizeOf(record), 0) ?? 0;
+    return {
+      records,
+      bytes: Math.max(0, endBytes - row.end_bytes) + restBytes,
+      oldestArrivalMs: rest?.[0]?.arrivalMs ?? row.high_arrival_ms,
+    };
+  }
+
+  async #decodeRow(shard: Shard, row: BatchRow, skip: number): Promise<LogRecord[] | null> {
+    const [stored] = await batchSlice(this.#queries, shard.id, row.first_sequence, {
+      rows: 1,
+      bytes: 0,
+    });
+    if (stored?.first_sequence !== row.first_sequence) return null;
+    return this.#decode(shard, stored, skip);
+  }
+}
+
+/** How far a read has come. */
+class Cursor {
+  next: number;
+  readonly records: LogRecord[] = [];
+  trimmed = 0;
+  corrupt = 0;
+  #bytes = 0;
+
+  constructor(fromSequence: number) {
+    this.next = fromSequence;
+  }
+
+  skipTrimmed(to: number): void {
+    if (to <= this.next) return;
+    this.trimmed += to - this.next;
+    this.next = to;
+  }
+
+  skipCorrupt(to: number): void {
+    if (to <= this.next) return;
+    this.corrupt += to - this.next;
+    this.next = to;
+  }
+
+  /** Takes records until a limit is reached; says whether one was. */
+  take(records: readonly LogRecord[], end: number, maxRecords: number, maxBytes: number): boolean {
+    for (const record of records) {
+      if (record.sequence >= end) return true;
+      if (this.records.length > 0 && this.#bytes + record.data.length > maxBytes) return true;
+      this.records.push(record);
+      this.#bytes += record.data.length;
+      this.next = record.sequence + 1;
+      if (this.records.length >= maxRecords) return true;
+    }
+    return this.#bytes >= maxBytes;
+  }
+}
+
+function sizeOf(record: LogRecord): number {
+  return recordOverheadBytes + Buffer.byteLength(record.partitionKey) + record.data.length;
+}
+
+function checkReadOptions({ fromSequence, maxRecords, maxBytes }: ReadOptions): void {
+  const sound =
+    Number.isSafeInteger(fromSequence) &&
+    fromSequence >= 0 &&
+    Number.isSafeInteger(maxRecords) &&
+    maxRecords >= 1 &&
+    Number.isSafeInteger(maxBytes) &&
+    maxBytes >= 1;
+  if (!sound) {
+    throw new StorageError(
+      'invalid-argument',
+      'a read begins at a sequence number of at least 0 and asks for at least 1 record and 1 byte',
+    );
+  }
+}

@@ -1,0 +1,421 @@
+/**
+ * Deletes what the log no longer has to keep, in small steps between the group commits.
+ *
+ * What may go
+ * - by age: batches whose newest record is older than the stream's retention;
+ * - by bytes: the oldest batches of a stream that would pass its budget, at the append that would
+ *   make it pass;
+ * - but nothing that a required application or a saved plan still needs while the stream is within
+ *   its budget. Past it `drop-oldest` gives that up too, counted and logged; `refuse` refuses.
+ * - streams that were deleted.
+ *
+ * Deletion goes from a shard's beginning, by whole batches, and moves its trim sequence in the same
+ * transaction. Pages that become free are given back to the file system while they are more than a
+ * tenth of the file; fewer are kept, for they are soon used again.
+ *
+ * Time: a batch dated in the future (the clock stepped back since) goes once a later batch is
+ * expired. When the wall clock steps by more than an hour, deletion by age stops until
+ * `confirmClock`: the first time sync of a box without a battery must not expire everything.
+ *
+ * Footage has its own rules: `video/`.
+ */
+import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
+import type { ApplicationTable } from './log/applications.ts';
+import { batchRows, deleteBatches } from './log/batch-table.ts';
+import type { BatchRow, Queries } from './log/batch-table.ts';
+import type { Shard, ShardPosition, Stream, Streams } from './log/streams.ts';
+import type { CancelTimer, Clock, Counter, Gauge, Logger, Metrics } from './ports.ts';
+import type { Transaction, Writer } from './writer.ts';
+
+const passEveryMs = 10_000;
+const clockStepMaxMs = 60 * 60 * 1000;
+/** One step deletes no more than this, so that commits hardly wait for it. */
+const stepRows = 64;
+const stepBytes = 2 * 1024 * 1024;
+/** What room-making frees beyond the need, so that not every append has to. */
+const slackBytesMax = 1024 * 1024;
+const vacuumStepPages = 128;
+const freePagesMin = 256;
+const pageBytes = 4096;
+/** A stream that drops what was still needed says so at most this often. */
+const dropLogEveryMs = 60_000;
+
+export interface RetentionOptions {
+  readonly writer: Writer;
+  readonly appender: LogAppender;
+  readonly streams: Streams;
+  readonly applications: ApplicationTable;
+  readonly queries: Queries;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export class Retention implements RoomMaker {
+  readonly #options: RetentionOptions;
+  readonly #deletedBytes: Counter;
+  readonly #droppedRecords: Counter;
+  readonly #suspendedGauge: Gauge;
+  /** Highest arrival of the first batch of shards that had nothing expired. */
+  readonly #oldest = new Map<Shard, { trimSequence: number; highArrivalMs: number }>();
+  readonly #drops = new Map<Stream, { loggedMs: number; records: number }>();
+  #running: Promise<void> | null = null;
+  #again = false;
+  #cancelTimer: CancelTimer | null = null;
+  #closing = false;
+  #suspended = false;
+  #failing = false;
+  #clockSeen: { wallMs: number; monotonicMs: number };
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+    const { metrics } = options;
+    this.#deletedBytes = metrics.counter(
+      'headgate_log_deleted_bytes_total',
+      'Bytes of batches deleted by retention, by stream and reason.',
+    );
+    this.#droppedRecords = metrics.counter(
+      'headgate_log_dropped_records_total',
+      'Records dropped for want of room although a required application had not read them.',
+    );
+    this.#suspendedGauge = metrics.gauge(
+      'headgate_log_retention_suspended',
+      '1 while deletion by age waits for confirmation that a step of the clock was right.',
+    );
+    this.#suspendedGauge.set(0);
+    this.#clockSeen = this.#readClock();
+  }
+
+  /** Begins to run by itself. */
+  start(): void {
+    this.#schedule();
+  }
+
+  /** Whether deletion by age waits for `confirmClock`. */
+  get suspended(): boolean {
+    return this.#suspended;
+  }
+
+  /** The clock is right after its step: deletion by age goes on. */
+  confirmClock(): void {
+    this.#clockSeen = this.#readClock();
+    this.#suspended = false;
+    this.#suspendedGauge.set(0);
+    this.kick();
+  }
+
+  /** Asks for a pass soon. */
+  kick(): void {
+    if (!this.#closing) void this.run();
+  }
+
+  /** One pass over everything; while one is running, resolves after another that follows it. */
+  run(): Promise<void> {
+    this.#again = true;
+    this.#running ??= this.#passes();
+    return this.#running;
+  }
+
+  /** Stops after the step under way. Closing twice is harmless. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#cancelTimer?.();
+    await this.#running;
+  }
+
+  #schedule(): void {
+    this.#cancelTimer?.();
+    if (this.#closing) return;
+    this.#cancelTimer = this.#options.clock.setTimer(passEveryMs, () => {
+      void this.run();
+      this.#schedule();
+    });
+  }
+
+  async #passes(): Promise<void> {
+    // Not at once: whoever kicks may hold the writer.
+    await Promise.resolve();
+    while (this.#again && !this.#closing) {
+      this.#again = false;
+      try {
+        await this.#pass();
+        this.#failing = false;
+      } catch (error) {
+        if (!this.#failing) {
+          this.#options.logger.error({ error }, 'Retention failed; it is tried again.');
+        }
+        this.#failing = true;
+      }
+    }
+    this.#running = null;
+  }
+
+  async #pass(): Promise<void> {
+    this.#watchClock();
+    for (const stream of this.#options.streams.all()) {
+      if (!this.#suspended) await this.#expire(stream);
+      await this.#fitBudget(stream);
+    }
+    await this.#freeDeletedStreams();
+    await this.#vacuum();
+  }
+
+  // ---------------------------------------------------------------- by age
+
+  #watchClock(): void {
+    const now = this.#readClock();
+    const before = this.#clockSeen;
+    this.#clockSeen = now;
+    const stepMs = now.wallMs - before.wallMs - (now.monotonicMs - before.monotonicMs);
+    if (Math.abs(stepMs) <= clockStepMaxMs || this.#suspended) return;
+    this.#suspended = true;
+    this.#suspendedGauge.set(1);
+    this.#options.logger.warn(
+      { stepMs: Math.round(stepMs) },
+      'The clock stepped by more than an hour: nothing is deleted by age until that is confirmed.',
+    );
+  }
+
+  #readClock(): { wallMs: number; monotonicMs: number } {
+    const { clock } = this.#options;
+    return { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs() };
+  }
+
+  async #expire(stream: Stream): Promise<void> {
+    const nowMs = this.#options.clock.nowMs();
+    const beforeMs = nowMs - stream.options.retentionMs;
+    for (const shard of stream.shards) {
+      while (!this.#closing) {
+        const last = await this.#lastExpired(shard, beforeMs, nowMs);
+        if (last === null) break;
+        await this.#options.writer.transact(async (transaction) => {
+          const { group } = this.#options.appender;
+          if (!this.#pinned(shard, last)) await this.#trim(shard, last, 'age', group, transaction);
+        });
+      }
+    }
+  }
+
+  /** The last batch of the next step; null when nothing may go. */
+  async #lastExpired(shard: Shard, beforeMs: number, nowMs: number): Promise<BatchRow | null> {
+    const { trimSequence, nextSequence, trimBytes } = shard.position;
+    const oldest = this.#oldest.get(shard);
+    if (oldest?.trimSequence === trimSequence && oldest.highArrivalMs >= beforeMs) return null;
+    if (trimSequence === nextSequence) return null;
+    let last: BatchRow | null = null;
+    let from = trimSequence;
+    for (;;) {
+      const rows = await batchRows(this.#options.queries, shard.id, from, stepRows);
+      for (const row of rows) {
+        if (this.#pinned(shard, row)) return last;
+        if (row.high_arrival_ms < beforeMs) last = row;
+        else if (row.high_arrival_ms <= nowMs + clockStepMaxMs) {
+          if (last === null && from === trimSequence && row === rows[0]) {
+            this.#oldest.set(shard, { trimSequence, highArrivalMs: row.high_arrival_ms });
+          }
+          return last;
+        }
+        if (last !== null && last.end_bytes - trimBytes >= stepBytes) return last;
+        from = row.first_sequence + row.record_count;
+      }
+      if (rows.length < stepRows || last !== null) return last;
+    }
+  }
+
+  #pinned(shard: Shard, row: BatchRow): boolean {
+    const pin = this.#options.applications.pin({ kind: 'shard', id: shard.id });
+    return pin !== null && row.first_sequence + row.record_count > pin;
+  }
+
+  // ---------------------------------------------------------------- by bytes
+
+  /** A budget that was made smaller takes effect without an append. */
+  async #fitBudget(stream: Stream): Promise<void> {
+    const { maxBytes } = stream.options;
+    while (maxBytes !== null && stream.storedBytes > maxBytes && !this.#closing) {
+      const before = stream.storedBytes;
+      await this.#options.writer.transact(async (transaction) => {
+        const { group } = this.#options.appender;
+        const excess = Math.min(group.storedBytes(stream) - maxBytes, stepBytes);
+        if (excess > 0) await this.makeRoom(stream, excess, group, transaction);
+      });
+      if (stream.storedBytes >= before) return;
+    }
+  }
+
+  async makeRoom(
+    stream: Stream,
+    bytes: number,
+    group: LogGroup,
+    transaction: Transaction,
+  ): Promise<void> {
+    const slack = Math.min(slackBytesMax, Math.floor((stream.options.maxBytes ?? 0) / 64));
+    const freed = await this.#free(stream, bytes + slack, false, group, transaction);
+    if (freed >= bytes || stream.options.whenFull === 'refuse') return;
+    await this.#free(stream, bytes + slack - freed, true, group, transaction);
+  }
+
+  /** Deletes the oldest batches of a stream, across its shards, until `bytes` are free. */
+  async #free(
+    stream: Stream,
+    bytes: number,
+    pinnedToo: boolean,
+    group: LogGroup,
+    transaction: Transaction,
+  ): Promise<number> {
+    const fronts = stream.shards.map((shard) => new Front(shard, group.position(shard)));
+    let freed = 0;
+    while (freed < bytes) {
+      let oldest: Front | null = null;
+      for (const front of fronts) {
+        const row = await front.peek(transaction);
+        if (row === null || (!pinnedToo && this.#pinned(front.shard, row))) continue;
+        if (oldest?.row == null || row.running_arrival_ms < oldest.row.running_arrival_ms) {
+          oldest = front;
+        }
+      }
+      if (oldest === null) break;
+      freed += oldest.take();
+    }
+    for (const { shard, taken } of fronts) {
+      const last = taken.at(-1);
+      if (last === undefined) continue;
+      if (pinnedToo) this.#countDropped(stream, shard, taken);
+      await this.#trim(shard, last, 'bytes', group, transaction);
+    }
+    return freed;
+  }
+
+  #countDropped(stream: Stream, shard: Shard, rows: readonly BatchRow[]): void {
+    const needed = rows.filter((row) => this.#pinned(shard, row));
+    const records = needed.reduce((sum, row) => sum + row.record_count, 0);
+    if (records === 0) return;
+    const { clock, logger } = this.#options;
+    this.#droppedRecords.add(records, { stream: stream.options.name });
+    const drops = this.#drops.get(stream) ?? { loggedMs: -Infinity, records: 0 };
+    drops.records += records;
+    this.#drops.set(stream, drops);
+    if (clock.monotonicMs() - drops.loggedMs < dropLogEveryMs) return;
+    logger.warn(
+      { stream: stream.options.name, records: drops.records, maxBytes: stream.options.maxBytes },
+      'The stream is full: its oldest records were dropped before they were delivered.',
+    );
+    this.#drops.set(stream, { loggedMs: clock.monotonicMs(), records: 0 });
+  }
+
+  async #trim(
+    shard: Shard,
+    last: BatchRow,
+    reason: 'age' | 'bytes',
+    group: LogGroup,
+    transaction: Transaction,
+  ): Promise<void> {
+    const { trimSequence, trimBytes } = group.position(shard);
+    // Room may have been made here since the batch was chosen.
+    if (last.first_sequence + last.record_count <= trimSequence) return;
+    await group.trim(shard, last, transaction);
+    const stream = shard.stream.options.name;
+    transaction.onCommit(() =>
+      this.#deletedBytes.add(last.end_bytes - trimBytes, { stream, reason }),
+    );
+  }
+
+  // ---------------------------------------------------------------- what is left of deleted streams
+
+  async #freeDeletedStreams(): Promise<void> {
+    const { queries, writer } = this.#options;
+    const shards = await queries.all<{ id: number }>(
+      `SELECT shard.id FROM shard JOIN stream ON stream.id = stream_id
+        WHERE deleted_ms IS NOT NULL`,
+    );
+    for (const { id } of shards) {
+      for (let more = true; more && !this.#closing;) {
+        const rows = await batchRows(queries, id, 0, stepRows);
+        const last = stepEnd(rows);
+        more = last !== null;
+        await writer.transact(async (transaction) => {
+          if (last === null) await transaction.run('DELETE FROM shard WHERE id = ?', id);
+          else await deleteBatches(transaction, id, last);
+        });
+      }
+    }
+    if (this.#closing) return;
+    const streams = await queries.all('SELECT id FROM stream WHERE deleted_ms IS NOT NULL LIMIT 1');
+    if (streams.length === 0) return;
+    await writer.transact((transaction) =>
+      transaction.run(
+        `DELETE FROM stream WHERE deleted_ms IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM shard WHERE stream_id = stream.id)`,
+      ),
+    );
+  }
+
+  // ---------------------------------------------------------------- the file
+
+  async #vacuum(): Promise<void> {
+    const { queries, writer } = this.#options;
+    const sizes = await queries.get<{ free: number; pages: number }>(
+      `SELECT freelist_count AS free, page_count AS pages
+         FROM pragma_freelist_count, pragma_page_count`,
+    );
+    if (sizes === undefined) return;
+    let { free, pages } = sizes;
+    if (free <= Math.max(freePagesMin, pages / 10)) return;
+    while (free > Math.max(freePagesMin, pages / 20) && !this.#closing) {
+      await writer.transact(
+        (transaction) => transaction.all(`PRAGMA incremental_vacuum(${vacuumStepPages})`),
+        { bytes: vacuumStepPages * pageBytes },
+      );
+      free -= vacuumStepPages;
+      pages -= vacuumStepPages;
+    }
+  }
+}
+
+/** The batches at the beginning of a shard, in order, loaded a few at a time. */
+class Front {
+  readonly shard: Shard;
+  readonly taken: BatchRow[] = [];
+  #rows: BatchRow[] = [];
+  #from: number;
+  #bytes: number;
+  #end: number;
+
+  constructor(shard: Shard, position: ShardPosition) {
+    this.shard = shard;
+    this.#from = position.trimSequence;
+    this.#bytes = position.trimBytes;
+    // What this group appends is not in the table yet.
+    this.#end = shard.position.nextSequence;
+  }
+
+  get row(): BatchRow | null {
+    return this.#rows[0] ?? null;
+  }
+
+  async peek(transaction: Transaction): Promise<BatchRow | null> {
+    if (this.#rows.length === 0 && this.#from < this.#end) {
+      this.#rows = await batchRows(transaction, this.shard.id, this.#from, stepRows);
+      if (this.#rows.length === 0) this.#from = this.#end;
+    }
+    return this.row;
+  }
+
+  /** Takes the first batch; returns the bytes that this frees. */
+  take(): number {
+    const row = this.#rows.shift();
+    if (row === undefined) return 0;
+    this.taken.push(row);
+    this.#from = row.first_sequence + row.record_count;
+    const bytes = row.end_bytes - this.#bytes;
+    this.#bytes = row.end_bytes;
+    return bytes;
+  }
+}
+
+/** The last row of a step that begins with the first row. */
+function stepEnd(rows: readonly BatchRow[]): BatchRow | null {
+  const [first] = rows;
+  if (first === undefined) return null;
+  return rows.findLast((row) => row.end_bytes - first.end_bytes <= stepBytes) ?? first;
+}

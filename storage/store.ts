@@ -1,0 +1,135 @@
+/**
+ * Opens the store: the database file, the parts that live in it, and the lock that keeps a second
+ * process out.
+ *
+ * In the folder: `headgate.db` with its `-wal` and `-shm`, `lock.db`, and `media/` unless it is put
+ * elsewhere. What is opened in order is closed in reverse.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Checkpointer } from './checkpointer.ts';
+import { StoreLock } from './lock.ts';
+import { ApplicationTable } from './log/applications.ts';
+import { LogAppender } from './log/appending.ts';
+import { ShardedLog } from './log/log.ts';
+import { LogReader } from './log/reading.ts';
+import { loadStreams } from './log/streams.ts';
+import type { Log } from './model.ts';
+import type { Clock, Logger, Metrics } from './ports.ts';
+import { ReadPool } from './read-pool.ts';
+import { Retention } from './retention.ts';
+import { migrate } from './schema/migrate.ts';
+import { Database } from './sqlite.ts';
+import { Writer } from './writer.ts';
+
+export const databaseFileName = 'headgate.db';
+const writerCacheKib = 16_384;
+
+export interface StoreOptions {
+  /** Made when it is not there. */
+  readonly folder: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** How long a group commit waits for company; 0 when left out. */
+  readonly lingerMs?: number;
+  /** Bytes that may wait for a commit before callers get `overloaded`; 64 MiB when left out. */
+  readonly maxQueuedBytes?: number;
+  /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
+  readonly holder?: string;
+}
+
+export interface Store {
+  readonly log: Log;
+  /** For work that commits together with the log's, and for its own tables. */
+  readonly writer: Writer;
+  readonly applications: ApplicationTable;
+  /** Queries of committed data. */
+  readonly queries: ReadPool;
+  readonly retention: Retention;
+  /** Commits what is queued, copies the write-ahead log back, closes. Twice is harmless. */
+  close(): Promise<void>;
+}
+
+/**
+ * @throws StorageError `already-exists` while another process has it open, `version-too-new`,
+ *   `corrupt`, `write-failed`
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const closers: (() => Promise<void> | void)[] = [];
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => (closing ??= closeInReverse(closers));
+  try {
+    return await openParts(options, closers, close);
+  } catch (error) {
+    await close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function openParts(
+  options: StoreOptions,
+  closers: (() => Promise<void> | void)[],
+  close: () => Promise<void>,
+): Promise<Store> {
+  const { folder, clock, logger, metrics } = options;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const lock = await StoreLock.take(folder, options.holder ?? 'another process', clock.nowMs());
+  closers.push(() => lock.release());
+
+  const path = join(folder, databaseFileName);
+  const database = await Database.open(path);
+  closers.push(() => database.close());
+  await migrate(database);
+  // The checkpointer does it, beside the commits.
+  await database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${writerCacheKib}`);
+  const checkpoints = await Database.open(path);
+  closers.push(() => checkpoints.close());
+  const queries = await ReadPool.open(path);
+  closers.push(() => queries.close());
+
+  const streams = await loadStreams(database);
+  const appender = new LogAppender(streams, clock);
+  const checkpointer = new Checkpointer(checkpoints, { logger, metrics });
+  const writer = new Writer({ ...options, database, appender, walKeeper: checkpointer });
+  closers.push(async () => {
+    await writer.close();
+    await checkpointer.close();
+  });
+  const applications = await ApplicationTable.open({
+    writer,
+    queries,
+    clock,
+    sourceEnd: ({ kind, id }) =>
+      kind === 'shard' ? streams.shard(id).position.nextSequence : null,
+  });
+  const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
+  const retention = new Retention(parts);
+  appender.setRoomMaker(retention);
+  closers.push(() => retention.close());
+  const log = new ShardedLog({
+    ...parts,
+    reader: new LogReader(queries, logger, metrics),
+    onDeletable: () => {
+      retention.kick();
+    },
+  });
+  closers.push(() => {
+    log.close();
+  });
+  retention.start();
+  return { log, writer, applications, queries, retention, close };
+}
+
+/** Closes everything even if something fails on the way; the first failure is thrown. */
+async function closeInReverse(closers: readonly (() => Promise<void> | void)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const closer of [...closers].reverse()) {
+    try {
+      await closer();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
