@@ -1,0 +1,473 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { describe, it } from 'node:test';
+import { ManualClock } from '../../support/manual-clock.ts';
+import {
+  credentialsOf,
+  frameOf,
+  play,
+  prepareReader,
+  publish,
+  publishers,
+  RawClient,
+  reader,
+  sdp,
+  startServer,
+} from './helpers.ts';
+
+const signal = new AbortController().signal;
+const gate = publishers.get('gate');
+const tcp = 'RTP/AVP/TCP;unicast;interleaved=0-1';
+
+describe('RTSP server', () => {
+  it('passes packets and sender reports of each track to every reader', async (t) => {
+    const { port } = await startServer(t);
+    const camera = await publish(t, port);
+    const first = await play(t, port);
+    const second = await prepareReader(t, port, 'gate', reader, [10, 4]);
+    assert.equal((await second.request('PLAY', 'gate')).status, 200);
+    camera.raw(Buffer.concat([frameOf(1, 'sender report'), frameOf(0, 'video')]));
+    camera.raw(frameOf(2, 'audio'));
+    assert.deepEqual(await first.frame(), frameOf(1, 'sender report'));
+    assert.deepEqual(await first.frame(), frameOf(0, 'video'));
+    assert.deepEqual(await first.frame(), frameOf(2, 'audio'));
+    assert.deepEqual(await second.frame(), frameOf(11, 'sender report'));
+    assert.deepEqual(await second.frame(), frameOf(10, 'video'));
+    assert.deepEqual(await second.frame(), frameOf(4, 'audio'));
+  });
+
+  it('answers OPTIONS, DESCRIBE and GET_PARAMETER as players expect', async (t) => {
+    const { port } = await startServer(t);
+    await publish(t, port);
+    const client = new RawClient(t, port);
+    const options = await client.request('OPTIONS', 'gate');
+    assert.match(options.headers.get('public') ?? '', /DESCRIBE.*SETUP.*PLAY/);
+    const described = await client.request('DESCRIBE', 'gate', { user: reader });
+    assert.equal(described.headers.get('content-base'), client.url('gate/'));
+    assert.equal(described.headers.get('content-type'), 'application/sdp');
+    assert.match(described.body, /a=control:trackID=0/);
+    const setUp = await client.request('SETUP', 'gate/trackID=0', { headers: { Transport: tcp } });
+    assert.equal(setUp.headers.get('transport'), 'RTP/AVP/TCP;unicast;interleaved=0-1');
+    assert.match(setUp.headers.get('session') ?? '', /^[0-9a-f]{16};timeout=60$/);
+    assert.equal((await client.request('GET_PARAMETER', 'gate')).status, 200);
+  });
+
+  it('describes to readers only the tracks that the camera sends', async (t) => {
+    const { port } = await startServer(t);
+    await publish(t, port, 'gate', [0]);
+    const client = new RawClient(t, port);
+    const described = await client.request('DESCRIBE', 'gate', { user: reader });
+    assert.doesNotMatch(described.body, /audio/);
+    const setUp = await client.request('SETUP', 'gate/trackID=1', { headers: { Transport: tcp } });
+    assert.equal(setUp.status, 404);
+  });
+
+  it('gives the recorder every packet since the camera began, in order', async (t) => {
+    const { server, port } = await startServer(t);
+    const camera = await publish(t, port);
+    camera.raw(Buffer.concat([frameOf(1, 'report'), frameOf(0, 'one')]));
+    const viewer = await play(t, port);
+    camera.raw(frameOf(0, 'two'));
+    assert.deepEqual(await viewer.frame(), frameOf(0, 'two'), 'a viewer gets what comes');
+    const publication = await server.waitForPublication('gate', signal);
+    const recorder = await play(t, port, 'gate', credentialsOf(server.recorderUrl(publication!)));
+    camera.raw(frameOf(0, 'three'));
+    for (const expected of [frameOf(1, 'report'), ...['one', 'two', 'three']]) {
+      const bytes = typeof expected === 'string' ? frameOf(0, expected) : expected;
+      assert.deepEqual(await recorder.frame(), bytes);
+    }
+    recorder.raw(frameOf(1, 'receiver report'));
+    assert.deepEqual(await camera.frame(), frameOf(1, 'receiver report'), 'reports go back');
+    viewer.raw(frameOf(1, 'of a viewer'));
+    recorder.raw(frameOf(1, 'another'));
+    assert.deepEqual(await camera.frame(), frameOf(1, 'another'), 'only those of the recorder');
+  });
+
+  it('takes the recorder’s secret once only', async (t) => {
+    const { server, port } = await startServer(t);
+    await publish(t, port);
+    const publication = await server.waitForPublication('gate', signal);
+    const secret = credentialsOf(server.recorderUrl(publication!));
+    await play(t, port, 'gate', secret);
+    const again = new RawClient(t, port);
+    assert.equal((await again.request('DESCRIBE', 'gate', { user: secret })).status, 401);
+  });
+
+  it('lets held packets go past its limit in bytes, and says so', async (t) => {
+    const limits = { heldBytesMax: 2000 };
+    const { server, port, logger, metrics } = await startServer(t, { limits });
+    const camera = await publish(t, port);
+    const viewer = await play(t, port);
+    for (let n = 0; n < 20; n += 1) camera.raw(frameOf(0, Buffer.alloc(500, n)));
+    for (let n = 0; n < 20; n += 1) await viewer.frame();
+    const publication = await server.waitForPublication('gate', signal);
+    const recorder = await play(t, port, 'gate', credentialsOf(server.recorderUrl(publication!)));
+    camera.raw(frameOf(0, 'live'));
+    assert.deepEqual(await recorder.frame(), frameOf(0, 'live'));
+    camera.send('TEARDOWN', 'gate');
+    await recorder.closed;
+    assert.ok(logger.lines.some((line) => /let go/.test(line.message)));
+    assert.equal(metrics.values.get('headgate_rtsp_lost_packets_total{camera="gate"}'), 4);
+  });
+
+  it('lets held packets go that are older than footage may be wrong about its time', async (t) => {
+    const clock = new ManualClock();
+    const { server, port } = await startServer(t, { clock });
+    const camera = await publish(t, port);
+    const viewer = await play(t, port);
+    camera.raw(frameOf(0, 'old'));
+    await viewer.frame();
+    clock.advance(9_000);
+    camera.raw(frameOf(0, 'still alive'));
+    await viewer.frame();
+    clock.advance(2_000);
+    camera.raw(frameOf(0, 'past it'));
+    await viewer.frame();
+    const publication = await server.waitForPublication('gate', signal);
+    const recorder = await play(t, port, 'gate', credentialsOf(server.recorderUrl(publication!)));
+    camera.raw(frameOf(0, 'live'));
+    assert.deepEqual(await recorder.frame(), frameOf(0, 'live'));
+  });
+
+  it('ends readers once they have everything when the camera leaves', async (t) => {
+    const { server, port } = await startServer(t);
+    const camera = await publish(t, port);
+    const viewer = await play(t, port);
+    camera.raw(frameOf(0, 'last'));
+    assert.equal((await camera.request('TEARDOWN', 'gate')).status, 200);
+    assert.deepEqual(await viewer.frame(), frameOf(0, 'last'));
+    await Promise.all([viewer.closed, camera.closed]);
+    assert.deepEqual(server.status(), []);
+    await publish(t, port);
+    assert.equal(server.status()[0]?.camera, 'gate');
+  });
+
+  it('drops a reader that does not read, and nobody else notices', async (t) => {
+    const limits = { queueBytesMax: 256 * 1024 };
+    const { port, logger, metrics } = await startServer(t, { limits });
+    const camera = await publish(t, port);
+    const deaf = await play(t, port);
+    const viewer = await play(t, port);
+    deaf.socket.pause();
+    const packet = frameOf(0, Buffer.alloc(60_000, 1));
+    let sent = 0;
+    // The kernel's own buffers take some megabytes before ours begin to fill.
+    while (!metrics.values.has('headgate_rtsp_readers_dropped_total{camera="gate"}')) {
+      camera.raw(packet);
+      sent += 1;
+      assert.deepEqual(await viewer.frame(), packet);
+      assert.ok(sent < 1000, 'the reader was not dropped');
+    }
+    assert.ok(logger.lines.some((line) => /did not keep up/.test(line.message)));
+    camera.raw(frameOf(0, 'on it goes'));
+    assert.deepEqual(await viewer.frame(), frameOf(0, 'on it goes'));
+  });
+
+  it('counts a tiny packet as what it costs', async (t) => {
+    const { port, metrics } = await startServer(t, { limits: { queueBytesMax: 256 * 1024 } });
+    const camera = await publish(t, port);
+    const deaf = await play(t, port);
+    const viewer = await play(t, port);
+    deaf.socket.pause();
+    // Fill what the kernel holds with large packets first, then go on with empty ones.
+    const large = Buffer.concat(Array.from({ length: 8 }, () => frameOf(0, Buffer.alloc(8000))));
+    const tiny = Buffer.concat(Array.from({ length: 200 }, () => frameOf(0, '')));
+    const key = 'headgate_rtsp_readers_dropped_total{camera="gate"}';
+    for (let n = 0; n < 2000 && !metrics.values.has(key); n += 1) {
+      camera.raw(large);
+      for (let m = 0; m < 8; m += 1) await viewer.frame();
+      camera.raw(tiny);
+      for (let m = 0; m < 200; m += 1) await viewer.frame();
+    }
+    assert.equal(metrics.values.get(key), 1);
+  });
+
+  it('ends a camera that went silent, and only then gives its path away', async (t) => {
+    const clock = new ManualClock();
+    const { server, port } = await startServer(t, { clock });
+    const silent = await publish(t, port);
+    const viewer = await play(t, port);
+    clock.advance(6_000);
+    silent.raw(frameOf(0, 'alive'));
+    await viewer.frame();
+    clock.advance(6_000);
+    const second = new RawClient(t, port);
+    const refused = await second.request('ANNOUNCE', 'gate', { user: gate, body: sdp });
+    assert.equal(refused.status, 503);
+    assert.equal(refused.headers.get('retry-after'), '10');
+    assert.match(refused.reason, /has a publisher already/);
+    const publication = await server.waitForPublication('gate', signal);
+    clock.advance(4_000);
+    await Promise.all([silent.closed, viewer.closed]);
+    assert.equal(publication?.end, 'timed-out');
+    assert.equal((await second.request('ANNOUNCE', 'gate', { user: gate, body: sdp })).status, 200);
+  });
+
+  it('closes what connects and comes to nothing', async (t) => {
+    const clock = new ManualClock();
+    const { port } = await startServer(t, { clock });
+    await publish(t, port);
+    const quiet = new RawClient(t, port);
+    const slow = new RawClient(t, port);
+    const idler = await prepareReader(t, port);
+    assert.equal((await quiet.request('OPTIONS', 'gate')).status, 200);
+    slow.raw('OPTIONS rtsp://box/gate RTSP/1.0\r\nCSeq: ');
+    clock.advance(10_000);
+    await Promise.all([quiet.closed, slow.closed, idler.closed]);
+  });
+
+  it('keeps cameras while strangers open connections', async (t) => {
+    const limits = { pendingMax: 4, connectionsMax: 6 };
+    const { port } = await startServer(t, { limits });
+    const camera = await publish(t, port);
+    const strangers: RawClient[] = [];
+    for (let n = 0; n < 10; n += 1) {
+      const stranger = new RawClient(t, port);
+      strangers.push(stranger);
+      await stranger.request('OPTIONS', 'gate');
+    }
+    await strangers[5]?.closed;
+    const viewer = await play(t, port);
+    camera.raw(frameOf(0, 'still here'));
+    assert.deepEqual(await viewer.frame(), frameOf(0, 'still here'));
+  });
+
+  it('closes connections past the limit at once', async (t) => {
+    const { port } = await startServer(t, { limits: { connectionsMax: 1 } });
+    const camera = await publish(t, port);
+    const extra = new RawClient(t, port);
+    await extra.closed;
+    assert.equal((await camera.request('OPTIONS', 'gate')).status, 200);
+  });
+
+  it('asks for credentials in the order that old clients need', async (t) => {
+    const { port } = await startServer(t);
+    const client = new RawClient(t, port);
+    const reply = await client.request('ANNOUNCE', 'gate', { body: sdp });
+    assert.equal(reply.status, 401);
+    const asked = reply.headers.get('www-authenticate') ?? '';
+    assert.match(asked, /^Digest .*algorithm="SHA-256".*Digest realm="headgate", nonce="\w+", Ba/);
+  });
+
+  it('refuses wrong credentials with 401, and closes after three tries', async (t) => {
+    const { port, logger } = await startServer(t);
+    const client = new RawClient(t, port);
+    for (const user of [
+      { username: 'gate-camera', password: 'guess' },
+      { username: 'yard-camera', password: 'yard-secret' },
+      reader,
+    ]) {
+      assert.equal((await client.request('ANNOUNCE', 'gate', { user, body: sdp })).status, 401);
+    }
+    await client.closed;
+    const warnings = logger.lines.filter((line) => line.level === 'warn');
+    assert.equal(warnings.length, 1, 'said once, not three times');
+    assert.match(String(warnings[0]?.fields.reason), /wrong user or password to publish gate/);
+    assert.doesNotMatch(JSON.stringify(logger.lines), /guess|secret/);
+    const pusher = new RawClient(t, port);
+    assert.equal((await pusher.request('DESCRIBE', 'gate', { user: gate })).status, 401);
+  });
+
+  it('tells whether a camera is being pushed only to those who may read it', async (t) => {
+    const { port } = await startServer(t);
+    const client = new RawClient(t, port);
+    assert.equal((await client.request('DESCRIBE', 'gate')).status, 401);
+    assert.equal((await client.request('DESCRIBE', 'gate', { user: reader })).status, 404);
+  });
+
+  it('refuses wrong paths with 404', async (t) => {
+    const { port } = await startServer(t);
+    const client = new RawClient(t, port);
+    for (const path of ['nowhere', '', 'Gate', '..%2Fgate', 'pulled']) {
+      const reply = await client.request('ANNOUNCE', path, { user: gate, body: sdp });
+      assert.equal(reply.status, 404, path);
+    }
+    assert.equal((await client.request('DESCRIBE', 'nowhere', { user: reader })).status, 404);
+    assert.equal((await client.request('ANNOUNCE', '%ff', { user: gate })).status, 400);
+  });
+
+  it('refuses UDP with 461, for cameras and for readers', async (t) => {
+    const { port } = await startServer(t);
+    await publish(t, port, 'yard');
+    const udp = { headers: { Transport: 'RTP/AVP;unicast;client_port=5000-5001' } };
+    const camera = new RawClient(t, port);
+    await camera.request('ANNOUNCE', 'gate', { user: gate, body: sdp });
+    assert.equal((await camera.request('SETUP', 'gate/streamid=0', udp)).status, 461);
+    const viewer = new RawClient(t, port);
+    await viewer.request('DESCRIBE', 'yard', { user: reader });
+    assert.equal((await viewer.request('SETUP', 'yard/trackID=0', udp)).status, 461);
+    const both = { headers: { Transport: `RTP/AVP;unicast;client_port=5000-5001,${tcp}` } };
+    assert.equal((await viewer.request('SETUP', 'yard/trackID=0', both)).status, 200);
+  });
+
+  it('refuses with 400 or 415 descriptions that it can not record', async (t) => {
+    const { port } = await startServer(t);
+    const client = new RawClient(t, port);
+    for (const [body, status] of [
+      ['rubbish', 400],
+      ['', 400],
+      ['v=0\r\nm=audio 0 RTP/AVP 0\r\n', 415],
+    ] as const) {
+      assert.equal((await client.request('ANNOUNCE', 'gate', { user: gate, body })).status, status);
+    }
+    const headers = { 'Content-Type': 'text/html' };
+    const html = await client.request('ANNOUNCE', 'gate', { user: gate, body: sdp, headers });
+    assert.equal(html.status, 415);
+    assert.equal((await client.request('ANNOUNCE', 'gate', { user: gate, body: sdp })).status, 200);
+  });
+
+  it('refuses methods out of their order with 454 and 455', async (t) => {
+    const { port } = await startServer(t);
+    const client = new RawClient(t, port);
+    assert.equal((await client.request('RECORD', 'gate')).status, 454);
+    assert.equal((await client.request('PLAY', 'gate')).status, 454);
+    assert.equal((await client.request('TEARDOWN', 'gate')).status, 454);
+    await client.request('ANNOUNCE', 'gate', { user: gate, body: sdp });
+    assert.equal((await client.request('RECORD', 'gate')).status, 455);
+    assert.equal((await client.request('PLAY', 'gate')).status, 455);
+    assert.equal((await client.request('DESCRIBE', 'gate', { user: reader })).status, 455);
+    assert.equal((await client.request('ANNOUNCE', 'gate', { user: gate, body: sdp })).status, 455);
+    const transport = { headers: { Transport: tcp } };
+    assert.equal((await client.request('SETUP', 'gate/streamid=9', transport)).status, 404);
+    assert.equal((await client.request('SETUP', 'gate/streamid=0')).status, 400);
+    assert.equal((await client.request('SETUP', 'gate/streamid=0', transport)).status, 200);
+    assert.equal((await client.request('SETUP', 'gate/streamid=0', transport)).status, 455);
+    const session = { headers: { Session: 'another' } };
+    assert.equal((await client.request('RECORD', 'gate', session)).status, 454);
+    assert.equal((await client.request('RECORD', 'gate')).status, 200);
+    assert.equal((await client.request('SETUP', 'gate/streamid=1', transport)).status, 455);
+    assert.equal((await client.request('RECORD', 'gate')).status, 200, 'twice is harmless');
+  });
+
+  it('names what it does not offer', async (t) => {
+    const { port } = await startServer(t);
+    const client = new RawClient(t, port);
+    const pause = await client.request('PAUSE', 'gate');
+    assert.equal(pause.status, 405);
+    assert.match(pause.headers.get('allow') ?? '', /PLAY/);
+    assert.equal((await client.request('BREW', 'gate')).status, 501);
+    client.raw('OPTIONS rtsp://x/gate RTSP/2.0\r\nCSeq: 5\r\n\r\n');
+    const version = await client.reply();
+    assert.equal(version.status, 505);
+    assert.equal(version.headers.get('cseq'), '5');
+    client.raw('OPTIONS rtsp://x/gate RTSP/1.0\r\n\r\n');
+    assert.equal((await client.reply()).status, 400, 'no CSeq');
+    assert.equal((await client.request('OPTIONS', 'gate')).status, 200, 'and goes on');
+  });
+
+  it('answers rubbish with 400 and closes, whoever sends it', async (t) => {
+    const { server, port } = await startServer(t);
+    const stranger = new RawClient(t, port);
+    stranger.raw('GET / HTTP/1.1\r\n\r\n');
+    assert.equal((await stranger.reply()).status, 400);
+    await stranger.closed;
+    const early = new RawClient(t, port);
+    early.raw(frameOf(0, 'packets before anything'));
+    assert.equal((await early.reply()).status, 400);
+    await early.closed;
+    const camera = await publish(t, port);
+    const publication = await server.waitForPublication('gate', signal);
+    camera.raw('\0\0\0 rubbish');
+    await camera.closed;
+    assert.equal(publication?.end, 'malformed');
+    await publish(t, port);
+  });
+
+  it('ignores packets on channels that were never set up', async (t) => {
+    const { port } = await startServer(t);
+    const camera = await publish(t, port, 'gate', [0]);
+    const viewer = await prepareReader(t, port, 'gate', reader, [0]);
+    await viewer.request('PLAY', 'gate');
+    camera.raw(Buffer.concat([frameOf(2, 'x'), frameOf(255, 'y'), frameOf(0, 'video')]));
+    assert.deepEqual(await viewer.frame(), frameOf(0, 'video'));
+    viewer.raw(Buffer.concat([frameOf(0, 'a reader sends no video'), frameOf(7, '')]));
+    assert.equal((await viewer.request('GET_PARAMETER', 'gate')).status, 200);
+  });
+
+  it('gives other channels where the wanted ones are taken', async (t) => {
+    const { port } = await startServer(t);
+    await publish(t, port);
+    const viewer = new RawClient(t, port);
+    await viewer.request('DESCRIBE', 'gate', { user: reader });
+    const transport = { headers: { Transport: tcp } };
+    await viewer.request('SETUP', 'gate/trackID=0', transport);
+    const second = await viewer.request('SETUP', 'gate/trackID=1', transport);
+    assert.match(second.headers.get('transport') ?? '', /interleaved=2-3/);
+  });
+
+  it('cuts off a client that asks and never listens', async (t) => {
+    const { port } = await startServer(t);
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.on('error', () => undefined);
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    t.after(() => socket.destroy());
+    socket.pause();
+    const request = 'OPTIONS rtsp://x/gate RTSP/1.0\r\nCSeq: 1\r\n\r\n'.repeat(1000);
+    const more = (): void => {
+      if (!socket.destroyed) socket.write(request, () => setImmediate(more));
+    };
+    more();
+    await closed;
+  });
+
+  it('survives a whole session cut and changed at every byte', async (t) => {
+    const { server, port } = await startServer(t);
+    const basic = Buffer.from(`${gate!.username}:${gate!.password}`).toString('base64');
+    const url = 'rtsp://x/gate';
+    const whole = Buffer.concat([
+      Buffer.from(
+        `ANNOUNCE ${url} RTSP/1.0\r\nCSeq: 1\r\nAuthorization: Basic ${basic}\r\n` +
+          `Content-Length: ${sdp.length}\r\n\r\n${sdp}` +
+          `SETUP ${url}/streamid=0 RTSP/1.0\r\nCSeq: 2\r\nTransport: ${tcp};mode=record\r\n\r\n` +
+          `RECORD ${url} RTSP/1.0\r\nCSeq: 3\r\n\r\n`,
+      ),
+      frameOf(0, 'video'),
+      frameOf(1, 'report'),
+      Buffer.from(`TEARDOWN ${url} RTSP/1.0\r\nCSeq: 4\r\n\r\n`),
+    ]);
+    /** Says it all at once and hangs up; resolves when the server has let go. */
+    const say = async (bytes: Buffer): Promise<number> => {
+      const client = new RawClient(t, port);
+      let replies = 0;
+      client.socket.end(bytes);
+      try {
+        for (;;) {
+          await client.reply();
+          replies += 1;
+        }
+      } catch {
+        return replies;
+      }
+    };
+    assert.equal(await say(whole), 4);
+    for (let at = 0; at < whole.length; at += 1) {
+      const mutated = Buffer.from(whole);
+      mutated[at] = (at * 131 + 7) % 256;
+      await say(at % 2 === 0 ? mutated : whole.subarray(0, at));
+    }
+    assert.equal(await say(whole), 4, 'the path is free, and all is well');
+    assert.deepEqual(server.status(), []);
+  });
+
+  it('ends everything on close, twice', async (t) => {
+    const { server, port } = await startServer(t);
+    const camera = await publish(t, port);
+    const viewer = await play(t, port);
+    const publication = await server.waitForPublication('gate', signal);
+    const waiting = server.waitForPublication('yard', signal);
+    await Promise.all([server.close(), server.close()]);
+    await Promise.all([camera.closed, viewer.closed]);
+    assert.equal(publication?.end, 'server-closed');
+    assert.equal(await waiting, null);
+    assert.equal(await server.waitForPublication('gate', signal), null);
+  });
+
+  it('stops waiting for a camera when told to', async (t) => {
+    const { server } = await startServer(t);
+    const abort = new AbortController();
+    const waiting = server.waitForPublication('gate', abort.signal);
+    abort.abort();
+    assert.equal(await waiting, null);
+    assert.equal(await server.waitForPublication('gate', abort.signal), null);
+  });
+});
