@@ -52,11 +52,25 @@ export const HealthSchema = z
 export const MqttStatusSchema = z
   .object({
     address: z.string().describe('host:port it listens on'),
-    connections: count,
+    connections: count.describe('Devices connected now'),
     receivedMessages: count.describe('Since the start'),
+    messagesPerSecond: z.number().min(0).describe('Over the last ten seconds'),
+    bytesPerSecond: z.number().min(0).describe('Over the last ten seconds'),
     undecodableMessages: count.describe('Kept raw, since the start'),
-    unroutedMessages: count.describe('Matched no route, since the start'),
-    refusedConnections: count.describe('Wrong password, wrong version, too many; since the start'),
+    unroutedMessages: count.describe('Matched no route and were not stored, since the start'),
+    lostMessages: count.describe('Of QoS 0, refused by the log, since the start'),
+    refusedConnections: count.describe('Turned away or broken off, since the start'),
+    routes: z.array(
+      z.object({
+        topic: z.string(),
+        stream: z.string(),
+        messages: count,
+        bytes,
+        undecodable: count.describe('Stored raw'),
+        keyFallbacks: count.describe('Keyed by their topic, as the key was not in them'),
+        lastMessageTime: time.nullable(),
+      }),
+    ),
   })
   .openapi('MqttStatus');
 
@@ -323,7 +337,8 @@ export const DeliverySchema = z
     sentRecords: count.describe('Since the start'),
     sentBytes: bytes.describe('Since the start'),
     errors: count.describe('Since the start'),
-    lastError: z.object({ time, message: z.string() }).nullable(),
+    lost: count.describe('Records, or media files, gone before they were sent; since the start'),
+    lastError: z.object({ time, code: z.string(), message: z.string() }).nullable(),
     lastSuccessTime: time.nullable(),
   })
   .openapi('Delivery');

@@ -1,0 +1,36 @@
+/** Our own API, mounted at `/api/v1`, with its OpenAPI 3.1 description at `openapi.json`. */
+import { cameraRoutes } from './cameras.ts';
+import { createRouter, type RestRouter } from './router.ts';
+import { seriesRoutes } from './series.ts';
+import { statusRoutes, type StatusRoutesOptions } from './status.ts';
+import { streamRoutes } from './streams.ts';
+
+export type RestOptions = StatusRoutesOptions;
+
+export function restRoutes(options: RestOptions): RestRouter {
+  const { clock, log, video, sources, version } = options;
+  const router = createRouter();
+  statusRoutes(router, options);
+  streamRoutes(router, { log, clock });
+  seriesRoutes(router, { log });
+  cameraRoutes(router, { video, cameraStatuses: sources.cameras });
+
+  router.openAPIRegistry.registerComponent('securitySchemes', 'token', {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'What `headgate token` prints. A browser logs in and sends its cookie instead.',
+  });
+  router.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: {
+      title: 'Headgate',
+      version,
+      description:
+        'Streams and their records, cameras and their footage, deliveries and their backlog. ' +
+        'Times are ISO 8601 in UTC; in queries also milliseconds since the epoch.',
+    },
+    servers: [{ url: '/api/v1' }],
+    security: [{ token: [] }],
+  });
+  return router;
+}

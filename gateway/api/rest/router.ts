@@ -1,0 +1,50 @@
+/** What the routes of our own API share: the kind of router, and how they refuse bad input. */
+import { OpenAPIHono, z } from '@hono/zod-openapi';
+import type { AppEnv } from '../../http/authentication.ts';
+import { HttpError } from '../../http/errors.ts';
+import { ErrorSchema } from './schemas.ts';
+import { timeQuery } from './times.ts';
+
+export type RestRouter = OpenAPIHono<AppEnv>;
+
+export function createRouter(): RestRouter {
+  return new OpenAPIHono<AppEnv>({
+    defaultHook: (result) => {
+      if (result.success) return;
+      const details = result.error.issues.map((issue) => ({
+        field: issue.path.join('.'),
+        message: issue.message,
+      }));
+      const said = details.map(({ field, message }) => `${field}: ${message}`).join('; ');
+      throw new HttpError('bad-request', `The request is not right: ${said}`, { details });
+    },
+  });
+}
+
+/** The responses of a route that answers with `schema`. */
+export function answers<T extends z.ZodType>(schema: T, description: string) {
+  return {
+    200: { description, content: { 'application/json': { schema } } },
+    default: {
+      description: 'What went wrong',
+      content: { 'application/json': { schema: ErrorSchema } },
+    },
+  } as const;
+}
+
+/** `from` and `to` of a query, in milliseconds. */
+export const rangeFields = { from: timeQuery, to: timeQuery };
+
+/** A whole number in a query. */
+export function wholeQuery(min: number, max: number, fallback: number) {
+  return z.coerce.number().int().min(min).max(max).default(fallback);
+}
+
+/** @throws HttpError `bad-request` */
+export function checkRange(from: number, to: number): void {
+  if (from < to) return;
+  const message = 'must come after `from`';
+  throw new HttpError('bad-request', `to ${message}`, { details: [{ field: 'to', message }] });
+}
+
+export const nameParameter = z.object({ name: z.string().max(128) });

@@ -1,0 +1,147 @@
+/** Routes of the gateway as a whole: its status, and its deliveries. */
+import { createRoute } from '@hono/zod-openapi';
+import type { MqttStatus as BrokerStatus } from '../../../ingest/mqtt/broker.ts';
+import type { Log, VideoStore } from '../../../storage/model.ts';
+import type { Clock } from '../../../storage/ports.ts';
+import type { DeliveryStatus } from '../../forward/delivery.ts';
+import type { HealthReport } from '../../observe/health.ts';
+import type { CameraStatus } from './cameras.ts';
+import { answers, type RestRouter } from './router.ts';
+import {
+  DeliveriesSchema,
+  StatusSchema,
+  type Delivery,
+  type MqttStatus,
+  type RtspStatus,
+} from './schemas.ts';
+import { isoFromMs, isoFromMsOrNull } from './times.ts';
+
+/** Where the routes learn how the parts of the gateway are doing. */
+export interface StatusSources {
+  readonly health: () => Promise<HealthReport>;
+  /** Bytes left on the disk of the store; null when it cannot be told. */
+  readonly freeBytes: () => Promise<number | null>;
+  /** null: the broker is switched off. */
+  readonly mqtt: () => { readonly address: string; readonly status: BrokerStatus } | null;
+  /** null: the RTSP server is switched off. */
+  readonly rtsp: () => RtspStatus | null;
+  readonly deliveries: () => Promise<readonly DeliveryStatus[]>;
+  /** Of the cameras that are configured; others in the store are shown as disabled. */
+  readonly cameras: () => readonly CameraStatus[];
+}
+
+export interface StatusRoutesOptions {
+  readonly gatewayId: string;
+  readonly version: string;
+  readonly startMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly video: VideoStore;
+  readonly sources: StatusSources;
+}
+
+const status = createRoute({
+  method: 'get',
+  path: '/status',
+  summary: 'How the gateway is doing',
+  responses: answers(StatusSchema, 'The status'),
+});
+
+const deliveries = createRoute({
+  method: 'get',
+  path: '/deliveries',
+  summary: 'The deliveries, each with its backlog',
+  responses: answers(DeliveriesSchema, 'In the order of the configuration'),
+});
+
+export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): void {
+  const { clock, log, video, sources } = options;
+
+  router.openapi(status, async (c) => {
+    const [health, freeBytes, delivering, stored] = await Promise.all([
+      sources.health(),
+      sources.freeBytes(),
+      sources.deliveries(),
+      video.cameras(),
+    ]);
+    const streams = log.streams();
+    const mqtt = sources.mqtt();
+    return c.json(
+      {
+        gatewayId: options.gatewayId,
+        version: options.version,
+        startTime: isoFromMs(options.startMs),
+        time: isoFromMs(clock.nowMs()),
+        health: { status: health.status, checks: health.checks.map((check) => ({ ...check })) },
+        storage: {
+          logBytes: streams.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+          videoBytes: stored.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+          freeBytes,
+        },
+        mqtt: mqtt === null ? null : mqttStatus(mqtt.address, mqtt.status),
+        rtsp: sources.rtsp(),
+        counts: {
+          streams: streams.length,
+          cameras: stored.length,
+          camerasRecording: sources.cameras().filter(({ state }) => state === 'recording').length,
+          deliveries: delivering.length,
+          deliveriesFailing: delivering.filter(({ state }) => state === 'backing-off').length,
+        },
+      },
+      200,
+    );
+  });
+
+  router.openapi(deliveries, async (c) =>
+    c.json({ deliveries: (await sources.deliveries()).map(deliveryOf) }, 200),
+  );
+}
+
+function mqttStatus(address: string, broker: BrokerStatus): MqttStatus {
+  return {
+    address,
+    connections: broker.connections,
+    receivedMessages: broker.received,
+    messagesPerSecond: broker.messagesPerSecond,
+    bytesPerSecond: broker.bytesPerSecond,
+    undecodableMessages: broker.routes.reduce((sum, { undecodable }) => sum + undecodable, 0),
+    unroutedMessages: broker.unrouted,
+    lostMessages: broker.lost,
+    refusedConnections: broker.failedConnections,
+    routes: broker.routes.map(({ lastMessageMs, ...route }) => ({
+      ...route,
+      lastMessageTime: isoFromMsOrNull(lastMessageMs),
+    })),
+  };
+}
+
+function deliveryOf(delivery: DeliveryStatus): Delivery {
+  const { backlog, lastFailure } = delivery;
+  return {
+    name: delivery.name,
+    from: { ...delivery.from },
+    to: { ...delivery.to },
+    required: delivery.required,
+    state: delivery.state,
+    nextAttemptTime: isoFromMsOrNull(delivery.retryAtMs),
+    backlog: {
+      bytes: backlog.bytes,
+      records: backlog.records,
+      ms: Math.max(0, Math.round(backlog.seconds * 1_000)),
+    },
+    rate: { ...delivery.rate },
+    sentRecords: delivery.sentRecords,
+    sentBytes: delivery.sentBytes,
+    errors: delivery.failures,
+    lost: delivery.lostRecords,
+    lastError:
+      lastFailure === null
+        ? null
+        : {
+            time: isoFromMs(lastFailure.atMs),
+            code: lastFailure.code,
+            message: lastFailure.message,
+          },
+    lastSuccessTime: isoFromMsOrNull(delivery.lastSuccessMs),
+  };
+}

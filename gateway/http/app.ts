@@ -1,0 +1,169 @@
+/**
+ * The HTTP application: what answers which path, in which order, and what every answer carries.
+ * It needs no socket: `app.request('/healthz')` is how tests ask it.
+ *
+ *   /healthz /readyz            for whoever restarts or balances; open, and say one word
+ *   /login /api/v1/login …      the ways in; open, rate-limited
+ *   / and its assets            the page's program, which holds no data; open
+ *   /api/v1 /hls /metrics       with a token or a session
+ *
+ * Every thrown error becomes an answer here, and is logged here when it is ours to mend.
+ */
+import { Hono, type Context, type MiddlewareHandler } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import { bodyLimit } from 'hono/body-limit';
+import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import { hlsRoutes } from '../api/hls/routes.ts';
+import { restRoutes, type RestOptions } from '../api/rest/rest.ts';
+import type { StatusSources } from '../api/rest/status.ts';
+import type { Tokens } from '../security/tokens.ts';
+import { Attempts, authenticated, sameSite, type AppEnv } from './authentication.ts';
+import { errorResponse, HttpError, toHttpError } from './errors.ts';
+import { loginRoutes } from './login.ts';
+import { servePage, type Page } from './page.ts';
+
+export interface AppSources extends StatusSources {
+  /** Whether the process should go on; false asks for a restart. */
+  readonly live: () => Promise<boolean>;
+  /** Prometheus' text format. */
+  readonly renderMetrics: () => Promise<string>;
+}
+
+export interface AppOptions extends Omit<RestOptions, 'sources'> {
+  readonly sources: AppSources;
+  readonly tokens: Tokens;
+  /** Names under which this gateway may be called, besides localhost and any literal address. */
+  readonly hostNames: readonly string[];
+  /** From `loadPage`; null: it was not built. */
+  readonly page: Page | null;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export type App = Hono<AppEnv>;
+
+const bodyBytesMax = 64 * 1024;
+
+/** The page comes as it was built: nothing inline, nothing from elsewhere. hls.js needs blobs. */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data: blob:",
+  "font-src 'self'",
+  "connect-src 'self'",
+  "media-src 'self' blob:",
+  "worker-src 'self' blob:",
+  "manifest-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+const securityHeaders: Readonly<Record<string, string>> = {
+  'content-security-policy': contentSecurityPolicy,
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+};
+
+/**
+ * Builds the application; its `fetch` goes to `createHttpServer`.
+ *
+ * @example
+ * const app = createApp({ gatewayId, version, startMs, clock, log, video, sources, tokens, … });
+ * const server = await createHttpServer({ host, port, fetch: app.fetch, clock, logger, metrics });
+ */
+export function createApp(options: AppOptions): App {
+  const { clock, logger, sources } = options;
+  const access = {
+    tokens: options.tokens,
+    attempts: new Attempts(clock),
+    // Cookies know no ports: two gateways on one machine must not take each other's.
+    cookieName: `headgate_${options.gatewayId.replace(/[^a-zA-Z0-9]/g, '').slice(0, 12)}`,
+  };
+  const app: App = new Hono<AppEnv>();
+
+  app.onError((error, c) => answerError(error, c, logger));
+  app.notFound((c) => errorResponse(new HttpError('not-found', `There is no ${c.req.path} here.`)));
+  app.use(counted(clock, options.metrics));
+  app.use(secured);
+  app.use(sameSite(options.hostNames));
+  app.use(
+    bodyLimit({
+      maxSize: bodyBytesMax,
+      onError: () => {
+        throw new HttpError('too-large', `The body exceeds ${bodyBytesMax} bytes.`);
+      },
+    }),
+  );
+
+  app.get('/healthz', async (c) =>
+    (await sources.live()) ? c.text('ok\n') : c.text('failing\n', 503),
+  );
+  app.get('/readyz', async (c) => {
+    const { status } = await sources.health();
+    return c.text(`${status}\n`, status === 'failing' ? 503 : 200);
+  });
+
+  app.route('/', loginRoutes(access));
+  for (const path of ['/api/*', '/hls/*', '/metrics']) app.use(path, authenticated(access));
+  app.route('/api/v1', restRoutes(options));
+  app.route('/hls', hlsRoutes({ video: options.video }));
+  app.get('/metrics', async (c) =>
+    c.body(await sources.renderMetrics(), 200, {
+      'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+    }),
+  );
+  app.get('*', (c) => answerPage(c, options.page));
+  return app;
+}
+
+function answerPage(c: Context<AppEnv>, page: Page | null): Response {
+  if (page === null && c.req.path === '/') {
+    return c.text(
+      'The page was not built. Run `npm start` once, which builds it, or ask the API under /api/v1.\n',
+      503,
+    );
+  }
+  const answer = page === null ? null : servePage(page, c.req.path, c.req.raw.headers);
+  if (answer === null) throw new HttpError('not-found', `There is no ${c.req.path} here.`);
+  return answer;
+}
+
+const secured: MiddlewareHandler<AppEnv> = async (c, next) => {
+  await next();
+  for (const [name, value] of Object.entries(securityHeaders)) c.header(name, value);
+  // What needed a login is nobody else's to keep.
+  if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store');
+};
+
+function counted(clock: Clock, metrics: Metrics): MiddlewareHandler<AppEnv> {
+  const requests = metrics.counter('headgate_http_requests_total', 'HTTP requests, by status.');
+  const seconds = metrics.histogram(
+    'headgate_http_request_duration_seconds',
+    'Time to the head of the answer.',
+    [0.005, 0.02, 0.1, 0.5, 2, 10],
+  );
+  return async (c, next) => {
+    const sinceMs = clock.monotonicMs();
+    await next();
+    const area = /^\/(api|hls|metrics|login)/.exec(c.req.path)?.[1] ?? 'page';
+    requests.add(1, { area, status: String(c.res.status) });
+    seconds.observe((clock.monotonicMs() - sinceMs) / 1_000, { area });
+  };
+}
+
+function answerError(thrown: unknown, c: Context<AppEnv>, logger: Logger): Response {
+  const error =
+    thrown instanceof HTTPException
+      ? new HttpError('bad-request', thrown.message, { cause: thrown })
+      : toHttpError(thrown);
+  if (error.ours) {
+    const { method, path } = c.req;
+    logger.error({ error: error.cause ?? error, method, path }, 'An HTTP request failed');
+  }
+  return errorResponse(error);
+}
