@@ -201,8 +201,10 @@ export class Tokens {
 
   /** Drops what is over, then the oldest, until one more fits. */
   async #makeRoom(kind: Kind, max: number): Promise<void> {
+    const hashes = await this.#list(kind);
+    if (hashes.length < max) return;
     const entries: { hash: string; createdMs: number }[] = [];
-    for (const hash of await this.#list(kind)) {
+    for (const hash of hashes) {
       const entry = await this.#read(kind, hash);
       if (entry !== null) entries.push({ hash, createdMs: entry.createdMs });
     }
