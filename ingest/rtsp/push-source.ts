@@ -1,0 +1,81 @@
+/**
+ * A camera that pushes to our RTSP server, as a source: waits until it does, and records that
+ * session through ffmpeg as a reader over loopback.
+ *
+ * When the camera leaves, the run is over and the source has ended; the next session is the next
+ * run. A session that could not be read is dismissed, so that the camera begins a new one: its
+ * own repair is the only one there is. One that the store would not take is left: readers go on,
+ * and recording joins again when the disk has room.
+ */
+import { SourceError, type Source, type SourceErrorCode } from '../source.ts';
+import type { Publication } from './publication.ts';
+import type { RecordRun } from './recording.ts';
+import type { RtspServer } from './server.ts';
+
+export interface RtspPushOptions {
+  /** Its path on the server. */
+  readonly camera: string;
+  readonly server: RtspServer;
+  readonly record: RecordRun;
+}
+
+/**
+ * @example
+ * supervisor.start(
+ *   rtspPushSource({
+ *     camera: 'gate',
+ *     server,
+ *     record: (request) => recordSession({ camera: 'gate', video, ffmpegPath, …, ...request }),
+ *   }),
+ * );
+ */
+export function rtspPushSource({ camera, server, record }: RtspPushOptions): Source {
+  return {
+    name: `camera/${camera}`,
+    async run({ signal, ready }) {
+      const publication = await server.waitForPublication(camera, signal);
+      if (publication === null) return;
+      const input = {
+        args: ['-rtsp_transport', 'tcp', '-i', server.recorderUrl(publication)],
+        description: `RTSP pushed from ${publication.publisher.remote}`,
+      };
+      let failure: unknown = null;
+      try {
+        await record({ input, signal, onFirstFragment: ready });
+      } catch (error) {
+        failure = error;
+      }
+      // The camera was removed, or its settings changed: it may come again under the new ones.
+      if (signal.aborted) publication.publisher.dismiss();
+      settle(publication, failure);
+    },
+  };
+}
+
+const dismissedAfter: ReadonlySet<SourceErrorCode> = new Set([
+  'malformed',
+  'stalled',
+  'ended',
+  'unsupported',
+]);
+
+/** What the end of a recording means, now that it is known how the camera's session stands. */
+function settle(publication: Publication, failure: unknown): void {
+  const isStorage = failure instanceof SourceError && failure.code === 'storage';
+  if (failure !== null && !(failure instanceof SourceError)) throw failure;
+  if (isStorage) throw failure;
+  if (publication.recorderDropped) {
+    const options = { cause: failure };
+    throw new SourceError('storage', 'the recorder did not keep up with the camera', options);
+  }
+  if (publication.end === 'timed-out') {
+    throw new SourceError('stalled', 'the camera sent nothing any more', { cause: failure });
+  }
+  if (publication.end === 'malformed') {
+    throw new SourceError('malformed', 'the camera sent what is not RTSP', { cause: failure });
+  }
+  // It left: how ffmpeg took that is of no interest.
+  if (publication.end !== null || failure === null) return;
+  if (dismissedAfter.has(failure.code)) publication.publisher.dismiss();
+  throw failure;
+}
