@@ -271,6 +271,9 @@ export class SessionStore<Client extends SessionClient> {
     packet: StoredPacket & { readonly messageId: number },
   ): Promise<void> {
     const { handshakes } = this.#session(client.id);
+    // A repetition right behind its original was looked up before that got here.
+    const first = handshakes.get(packet.messageId);
+    if (first !== undefined) return first;
     const storing = this.#store(client, packet);
     handshakes.set(packet.messageId, storing);
     try {
