@@ -32,7 +32,7 @@ export function mediaIndex(content: {
       startUs: fragment.startUs,
       durationUs: fragment.durationUs,
       offsetBytes: fragment.offset,
-      sizeBytes: fragment.plainBytes,
+      sizeBytes: fragment.storedBytes,
       producer: fragment.producerMs === null ? null : new Date(fragment.producerMs).toISOString(),
       damaged: fragment.damaged,
     })),

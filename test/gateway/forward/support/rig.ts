@@ -1,0 +1,175 @@
+/** A real store and what a delivery needs around it. */
+import { setImmediate } from 'node:timers/promises';
+import type { TestContext } from 'node:test';
+import { Delivery, type DeliveryPorts } from '../../../../gateway/forward/delivery.ts';
+import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
+import type { ObjectSink, RecordSink } from '../../../../gateway/forward/sink.ts';
+import { Supervisor } from '../../../../gateway/supervisor.ts';
+import { systemClock } from '../../../../storage/clock.ts';
+import type { RecordInput, StreamOptions } from '../../../../storage/model.ts';
+import type { Clock, Counter, Gauge, Labels } from '../../../../storage/ports.ts';
+import { openStore, type Store } from '../../../../storage/store.ts';
+import type { ManualClock } from '../../../support/manual-clock.ts';
+import { MemoryLogger } from '../../../support/memory-logger.ts';
+import { MemoryMetrics } from '../../../support/memory-metrics.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+
+/** Metrics that tell when they change, so that a test can wait for what it waits for. */
+export class WatchedMetrics extends MemoryMetrics {
+  readonly #waiting = new Set<() => void>();
+
+  override counter(name: string): Counter {
+    const counter = super.counter(name);
+    return {
+      add: (amount?: number, labels?: Labels) => {
+        counter.add(amount, labels);
+        this.#changed();
+      },
+    };
+  }
+
+  override gauge(name: string): Gauge {
+    const gauge = super.gauge(name);
+    return {
+      set: (value: number, labels?: Labels) => {
+        gauge.set(value, labels);
+        this.#changed();
+      },
+    };
+  }
+
+  /** The sum of a metric over all its labels. */
+  total(name: string): number {
+    let total = 0;
+    for (const [key, value] of this.values) {
+      if (key === name || key.startsWith(`${name}{`)) total += value;
+    }
+    return total;
+  }
+
+  /** Resolves once the metrics are as wanted. */
+  until(wanted: (metrics: this) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (!wanted(this)) return;
+        this.#waiting.delete(check);
+        resolve();
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  /** Resolves once so many records have arrived at the destinations. */
+  async sent(records: number): Promise<void> {
+    await this.until(() => this.total('headgate_delivery_sent_records_total') >= records);
+  }
+
+  #changed(): void {
+    for (const check of [...this.#waiting]) check();
+  }
+}
+
+export interface Rig {
+  readonly folder: string;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: MemoryLogger;
+  readonly metrics: WatchedMetrics;
+  readonly supervisor: Supervisor;
+  start(options: DeliveryOptions, sink: ObjectSink | RecordSink, prefix?: string): Delivery;
+  /** Closes deliveries, supervisor and store. */
+  close(): Promise<void>;
+}
+
+export async function openRig(
+  context: TestContext,
+  options: { readonly folder?: string; readonly clock?: Clock } = {},
+): Promise<Rig> {
+  const folder = options.folder ?? (await temporaryFolder(context));
+  const clock = options.clock ?? systemClock;
+  const logger = new MemoryLogger();
+  const metrics = new WatchedMetrics();
+  const store = await openStore({ folder, clock, logger, metrics });
+  // The shortest delays that the back-off gives.
+  const random = (): number => 0;
+  const supervisor = new Supervisor({ clock, logger, metrics, random });
+  const deliveries: Delivery[] = [];
+  // The clock's timers keep no process alive, and a test may wait for nothing else.
+  const alive = setInterval(() => undefined, 2 ** 30);
+  const ports: DeliveryPorts = {
+    log: store.log,
+    video: store.video,
+    gatewayId: 'box-1',
+    owner: 'process-1',
+    supervisor,
+    clock,
+    logger,
+    metrics,
+    random,
+  };
+  const close = async (): Promise<void> => {
+    await Promise.all(deliveries.map((delivery) => delivery.close()));
+    await supervisor.close();
+    await store.close();
+    clearInterval(alive);
+  };
+  context.after(close);
+  return {
+    folder,
+    store,
+    clock,
+    logger,
+    metrics,
+    supervisor,
+    start: (delivery, sink, prefix = '') => {
+      const started = new Delivery(delivery, sink, prefix, ports);
+      deliveries.push(started);
+      return started;
+    },
+    close,
+  };
+}
+
+export function streamOptions(name: string, shardCount = 1): StreamOptions {
+  return {
+    name,
+    shardCount,
+    mode: 'on-demand',
+    retentionMs: 24 * 3600 * 1000,
+    maxBytes: null,
+    whenFull: 'refuse',
+  };
+}
+
+/** Records `{"id":n,"key":…}` from `first` on; the key of each is its id modulo `keys`. */
+export function numbered(first: number, count: number, keys = 7): RecordInput[] {
+  return Array.from({ length: count }, (_, index) => {
+    const id = first + index;
+    const partitionKey = `key-${id % keys}`;
+    return { partitionKey, data: Buffer.from(JSON.stringify({ id, key: partitionKey })) };
+  });
+}
+
+/** Lets everything that is ready to run, run: reads and commits under way included. */
+export async function settle(rig: Rig): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) {
+    await rig.store.queries.all('SELECT 1');
+    await setImmediate();
+  }
+}
+
+/** Lets a driven clock run on in small steps until it is as wanted; returns how long it took. */
+export async function runClock(
+  rig: Rig,
+  clock: ManualClock,
+  wanted: () => boolean,
+  stepMs = 100,
+): Promise<number> {
+  const startMs = clock.monotonicMs();
+  while (!wanted()) {
+    clock.advance(stepMs);
+    await settle(rig);
+  }
+  return clock.monotonicMs() - startMs;
+}
