@@ -60,6 +60,8 @@ export interface ConnectionLimits {
   readonly publisherTimeoutMs: number;
   /** What may be queued for a reader; past it the reader is dropped. */
   readonly queueBytesMax: number;
+  /** What may be held for a recorder that is yet to come. */
+  readonly heldBytesMax: number;
 }
 
 /** What a connection, of type `C`, asks of the server beside what its session does. */

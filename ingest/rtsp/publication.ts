@@ -2,12 +2,13 @@
  * One camera's session as it passes through the relay: from its ANNOUNCE until it leaves.
  *
  * Invariants:
- * - What comes before the recorder plays is held, so that a run misses nothing; held is at most
- *   `heldBytesMax` and `heldMsMax` (footage that old would be given the wrong time). Past either
- *   the held packets are let go, counted, and the recorder joins in mid-stream.
+ * - What the camera sends from its beginning is held until the recorder has stored its first
+ *   fragment, so that a run misses nothing, also when the recorder must begin again (it finds out
+ *   about audio by trying). Held is at most `heldBytesMax` and `heldMsMax` (footage that old would
+ *   be given the wrong time). Past either it is let go, and a recorder joins in mid-stream.
  * - A reader never holds up the publisher or another reader: each has its own queue, and is
  *   dropped when that is too long (connection.ts).
- * - One recorder at a time, known by a ticket that works once.
+ * - One recorder at a time, known by a ticket that nobody else can use while it is connected.
  *
  * Packets are not looked into: sender reports pass like everything else.
  */
@@ -76,9 +77,11 @@ export class Publication {
   #heldBytes = 0;
   #heldSinceMs: number | null = null;
   #lost = 0;
+  #hasBeenRecorded = false;
   #isRecording = false;
   #end: PublicationEnd | null = null;
   #ticket: RtspUser | null = null;
+  #isTicketTaken = false;
   #recorderDropped = false;
 
   constructor(
@@ -125,19 +128,35 @@ export class Publication {
     return this.#recorderDropped;
   }
 
-  /** Credentials with which one connection, once, may read as the recorder. */
+  /** Gives credentials with which one connection at a time may read as the recorder. */
   issueTicket(ticket: RtspUser): void {
     this.#ticket = ticket;
+    this.#isTicketTaken = false;
     this.#recorderDropped = false;
   }
 
+  /** The recorder's credentials, while they may be used. */
   get ticket(): RtspUser | null {
-    return this.#ticket;
+    return this.#isTicketTaken ? null : this.#ticket;
   }
 
-  /** Uses the ticket up. */
+  /** A connection has become the recorder; it gives the ticket back when it ends. */
   takeTicket(): void {
+    this.#isTicketTaken = true;
+  }
+
+  returnTicket(): void {
+    this.#isTicketTaken = false;
+  }
+
+  /** The recording is over. */
+  revokeTicket(): void {
     this.#ticket = null;
+  }
+
+  /** The recorder has stored what it was sent: nothing needs to be held for it any more. */
+  confirmRecorded(): void {
+    this.#stopHolding();
   }
 
   trackSetUp(track: number): void {
@@ -181,11 +200,10 @@ export class Publication {
       reader.publicationEnded();
       return;
     }
-    if (reader.isRecorder && this.#held !== null) {
-      const held = this.#held;
-      this.#stopHolding();
+    if (reader.isRecorder) {
+      this.#hasBeenRecorded = true;
       reader.cork();
-      for (const { track, isRtcp, frame } of held) reader.send(track, isRtcp, frame);
+      for (const { track, isRtcp, frame } of this.#held ?? []) reader.send(track, isRtcp, frame);
       reader.uncork();
     }
     this.#readers.add(reader);
@@ -201,10 +219,9 @@ export class Publication {
     if (this.#end !== null) return;
     this.#end = end;
     this.#ticket = null;
-    this.#lost += this.#held?.length ?? 0;
+    this.#stopHolding();
     for (const reader of this.#readers) reader.publicationEnded();
     this.#readers.clear();
-    this.#stopHolding();
     for (const listener of this.#closeListeners) listener(end);
   }
 
@@ -215,7 +232,7 @@ export class Publication {
     this.#heldBytes += packet.frame.length + packetOverheadBytes;
     const { heldBytesMax, heldMsMax } = this.#limits;
     if (this.#heldBytes > heldBytesMax || nowMs - this.#heldSinceMs > heldMsMax) {
-      this.#lost += this.#held.length + 1;
+      if (!this.#hasBeenRecorded) this.#lost += 1;
       this.#stopHolding();
       return;
     }
@@ -224,6 +241,7 @@ export class Publication {
   }
 
   #stopHolding(): void {
+    if (!this.#hasBeenRecorded) this.#lost += this.#held?.length ?? 0;
     this.#held = null;
     this.#heldBytes = 0;
   }

@@ -2,9 +2,9 @@
  * A camera that we fetch from, as a source: ffmpeg is its RTSP client, and one run is one
  * connection. When it breaks, the supervisor comes again.
  */
+import { maskCredentials } from '../camera/ffmpeg-log.ts';
 import type { Source } from '../source.ts';
 import type { RecordRun } from './recording.ts';
-import { maskUrl } from './url.ts';
 
 export interface RtspPullOptions {
   readonly camera: string;
@@ -26,10 +26,11 @@ export function rtspPullSource(options: RtspPullOptions): Source {
   const { camera, url, transport = 'tcp', record } = options;
   const input = {
     args: ['-rtsp_transport', transport, '-timeout', String(silenceUs), '-i', url],
-    description: maskUrl(url),
+    description: maskCredentials(url),
   };
   return {
     name: `camera/${camera}`,
-    run: ({ signal, ready }) => record({ input, signal, onFirstFragment: ready }),
+    run: (context) =>
+      record({ input, signal: context.signal, onFirstFragment: () => context.ready() }),
   };
 }

@@ -32,47 +32,48 @@ export interface RtspPushOptions {
 export function rtspPushSource({ camera, server, record }: RtspPushOptions): Source {
   return {
     name: `camera/${camera}`,
-    async run({ signal, ready }) {
+    async run(context) {
+      const { signal } = context;
       const publication = await server.waitForPublication(camera, signal);
       if (publication === null) return;
       const input = {
         args: ['-rtsp_transport', 'tcp', '-i', server.recorderUrl(publication)],
         description: `RTSP pushed from ${publication.publisher.remote}`,
       };
-      let failure: unknown = null;
+      const onFirstFragment = (): void => {
+        publication.confirmRecorded();
+        context.ready();
+      };
+      let failure: SourceError | null = null;
       try {
-        await record({ input, signal, onFirstFragment: ready });
+        await record({ input, signal, onFirstFragment });
       } catch (error) {
+        if (!(error instanceof SourceError)) throw error;
         failure = error;
+      } finally {
+        publication.revokeTicket();
+        // The camera was removed, or its settings changed: it may come again under the new ones.
+        if (signal.aborted) publication.publisher.dismiss();
       }
-      // The camera was removed, or its settings changed: it may come again under the new ones.
-      if (signal.aborted) publication.publisher.dismiss();
       settle(publication, failure);
     },
   };
 }
 
-const dismissedAfter: ReadonlySet<SourceErrorCode> = new Set([
-  'malformed',
-  'stalled',
-  'ended',
-  'unsupported',
-]);
+const dismissedAfter: ReadonlySet<SourceErrorCode> = new Set(['malformed', 'stalled', 'ended']);
 
 /** What the end of a recording means, now that it is known how the camera's session stands. */
-function settle(publication: Publication, failure: unknown): void {
-  const isStorage = failure instanceof SourceError && failure.code === 'storage';
-  if (failure !== null && !(failure instanceof SourceError)) throw failure;
-  if (isStorage) throw failure;
+function settle(publication: Publication, failure: SourceError | null): void {
+  if (failure?.code === 'storage') throw failure;
+  const options = { cause: failure ?? undefined };
   if (publication.recorderDropped) {
-    const options = { cause: failure };
     throw new SourceError('storage', 'the recorder did not keep up with the camera', options);
   }
   if (publication.end === 'timed-out') {
-    throw new SourceError('stalled', 'the camera sent nothing any more', { cause: failure });
+    throw new SourceError('stalled', 'the camera sent nothing any more', options);
   }
   if (publication.end === 'malformed') {
-    throw new SourceError('malformed', 'the camera sent what is not RTSP', { cause: failure });
+    throw new SourceError('malformed', 'the camera sent what is not RTSP', options);
   }
   // It left: how ffmpeg took that is of no interest.
   if (publication.end !== null || failure === null) return;

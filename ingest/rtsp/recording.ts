@@ -1,12 +1,8 @@
 /** What the RTSP sources need of whoever records: `recordSession`, with all else filled in. */
+import type { CameraInput } from '../camera/session.ts';
 
 export interface RecordingRequest {
-  readonly input: {
-    /** ffmpeg's input options, with `-i` and the address. */
-    readonly args: readonly string[];
-    /** The input as it may be shown: without credentials. */
-    readonly description: string;
-  };
+  readonly input: CameraInput;
   readonly signal: AbortSignal;
   /** Called when the first fragment of the run is stored. */
   readonly onFirstFragment: () => void;

@@ -160,8 +160,9 @@ export class RtspServer {
   }
 
   /**
-   * An address from which one reader, once, may play this session as its recorder: it gets every
-   * packet since the camera began. The address carries a secret.
+   * An address from which one reader at a time may play this session as its recorder: it gets
+   * every packet since the camera began. The address carries a secret, which is good until the
+   * session ends, the ticket is revoked or another is issued.
    */
   recorderUrl(publication: Publication): string {
     const ticket = { username: `recorder-${this.#randomHex(4)}`, password: this.#randomHex(16) };

@@ -40,7 +40,8 @@ export class Session implements Reader, Publisher {
   readonly #channelOf = new Map<number, number>();
   readonly #trackOf = new Map<number, number>();
   #role: Role = { kind: 'none' };
-  #isRecorder = false;
+  /** The publication that this connection may record. */
+  #recorded: Publication | null = null;
   /** The camera and action that this connection has shown credentials for. */
   #authorized: string | null = null;
   #wrongPasswords = 0;
@@ -57,7 +58,7 @@ export class Session implements Reader, Publisher {
   }
 
   get isRecorder(): boolean {
-    return this.#isRecorder;
+    return this.#recorded !== null;
   }
 
   /** What a 401 on this connection is made with. */
@@ -116,11 +117,12 @@ export class Session implements Reader, Publisher {
     // A channel that was never set up belongs to nobody; cameras do send on such.
     if (track === undefined) return;
     if (role.kind === 'publisher') role.publication.forward(track, isRtcp, frame);
-    else if (isRtcp && this.#isRecorder) role.publication.publisher.report(track, frame);
+    else if (isRtcp && this.isRecorder) role.publication.publisher.report(track, frame);
   }
 
   /** The connection is over, for this reason. */
   over(end: PublicationEnd): void {
+    this.#recorded?.returnTicket();
     const role = this.#role;
     if (role.kind === 'publisher') role.publication.close(end);
     else if (role.kind === 'reader') role.publication.leave(this, false);
@@ -286,7 +288,7 @@ export class Session implements Reader, Publisher {
     if (publication === null) throw missing ?? new RtspError('not-found', 'nothing to read');
     if (user !== null && user === ticket) {
       publication.takeTicket();
-      this.#isRecorder = true;
+      this.#recorded = publication;
     }
     return publication;
   }
@@ -319,7 +321,10 @@ export class Session implements Reader, Publisher {
     if (even === undefined || role.kind !== 'reader') return;
     this.#wire.write(onChannel(frame, isRtcp ? even + 1 : even));
     this.#host.sent(role.publication.camera, frame.length);
-    if (this.#wire.queuedBytes > this.#host.limits.queueBytesMax) {
+    const { queueBytesMax, heldBytesMax } = this.#host.limits;
+    // The recorder is given what was held for it in one go.
+    const allowed = this.isRecorder ? queueBytesMax + heldBytesMax : queueBytesMax;
+    if (this.#wire.queuedBytes > allowed) {
       role.publication.leave(this, true);
       this.#host.readerDropped(role.publication.camera, this.remote);
       this.#wire.close('left');

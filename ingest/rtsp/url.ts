@@ -1,4 +1,4 @@
-/** RTSP addresses: which camera a request means, and addresses made fit to be shown. */
+/** RTSP addresses: which camera a request means, and which of its tracks. */
 import { RtspError } from './errors.ts';
 
 export interface RequestTarget {
@@ -27,14 +27,4 @@ export function parseTarget(url: string): RequestTarget {
   } catch (cause) {
     throw new RtspError('bad-request', 'the URL is not encoded as it should be', { cause });
   }
-}
-
-/**
- * An address fit for logs, pages and the database: user and password replaced by `***`.
- *
- * @example maskUrl('rtsp://admin:pw@10.0.0.4/1') // 'rtsp://***@10.0.0.4/1'
- */
-export function maskUrl(url: string): string {
-  // Greedy up to the last @ before the path: a password may hold an unencoded @.
-  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1***@');
 }

@@ -83,14 +83,55 @@ describe('RTSP server', () => {
     assert.deepEqual(await camera.frame(), frameOf(1, 'another'), 'only those of the recorder');
   });
 
-  it('takes the recorder’s secret once only', async (t) => {
+  it('takes the recorder’s secret from one connection at a time, until it is revoked', async (t) => {
     const { server, port } = await startServer(t);
     await publish(t, port);
     const publication = await server.waitForPublication('gate', signal);
     const secret = credentialsOf(server.recorderUrl(publication!));
-    await play(t, port, 'gate', secret);
-    const again = new RawClient(t, port);
-    assert.equal((await again.request('DESCRIBE', 'gate', { user: secret })).status, 401);
+    const recorder = await play(t, port, 'gate', secret);
+    const other = new RawClient(t, port);
+    assert.equal((await other.request('DESCRIBE', 'gate', { user: secret })).status, 401);
+    recorder.send('TEARDOWN', 'gate');
+    await recorder.closed;
+    assert.equal((await other.request('DESCRIBE', 'gate', { user: secret })).status, 200);
+    other.socket.destroy();
+    publication?.revokeTicket();
+    const late = new RawClient(t, port);
+    assert.equal((await late.request('DESCRIBE', 'gate', { user: secret })).status, 401);
+  });
+
+  it('gives everything again to a recorder that must begin again', async (t) => {
+    const { server, port } = await startServer(t);
+    const camera = await publish(t, port);
+    const publication = await server.waitForPublication('gate', signal);
+    const secret = credentialsOf(server.recorderUrl(publication!));
+    camera.raw(frameOf(0, 'one'));
+    const first = await play(t, port, 'gate', secret);
+    assert.deepEqual(await first.frame(), frameOf(0, 'one'));
+    first.send('TEARDOWN', 'gate');
+    await first.closed;
+    camera.raw(frameOf(0, 'two'));
+    const second = await play(t, port, 'gate', secret);
+    assert.deepEqual(await second.frame(), frameOf(0, 'one'));
+    assert.deepEqual(await second.frame(), frameOf(0, 'two'));
+    publication?.confirmRecorded();
+    second.send('TEARDOWN', 'gate');
+    await second.closed;
+    const third = await play(t, port, 'gate', secret);
+    camera.raw(frameOf(0, 'three'));
+    assert.deepEqual(await third.frame(), frameOf(0, 'three'), 'what is stored is not held');
+  });
+
+  it('gives the recorder all that was held, however little a reader may lag', async (t) => {
+    const limits = { queueBytesMax: 64 * 1024, heldBytesMax: 4 * 1024 * 1024 };
+    const { server, port } = await startServer(t, { limits });
+    const camera = await publish(t, port);
+    const packet = Buffer.alloc(60_000, 1);
+    for (let n = 0; n < 50; n += 1) camera.raw(frameOf(0, packet));
+    await camera.request('GET_PARAMETER', 'gate');
+    const publication = await server.waitForPublication('gate', signal);
+    const recorder = await play(t, port, 'gate', credentialsOf(server.recorderUrl(publication!)));
+    for (let n = 0; n < 50; n += 1) assert.equal((await recorder.frame()).length, 60_004);
   });
 
   it('lets held packets go past its limit in bytes, and says so', async (t) => {
