@@ -20,14 +20,27 @@ import { ReadPool } from './read-pool.ts';
 import { Retention } from './retention.ts';
 import { migrate } from './schema/migrate.ts';
 import { Database } from './sqlite.ts';
+import {
+  openVideoStore,
+  type VideoDiskStore,
+  type VideoStoreOptions,
+} from './video/video-store.ts';
 import { Writer } from './writer.ts';
 
 export const databaseFileName = 'headgate.db';
+export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
 
 export interface StoreOptions {
   /** Made when it is not there. */
   readonly folder: string;
+  /** Where the media files are; `media` in the folder when left out. */
+  readonly mediaFolder?: string;
+  /** How the video store keeps footage; see there for what holds when left out. */
+  readonly video?: Pick<
+    VideoStoreOptions,
+    'minFreeBytes' | 'freeBytes' | 'mediaFileMs' | 'retentionIntervalMs'
+  >;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -41,6 +54,7 @@ export interface StoreOptions {
 
 export interface Store {
   readonly log: Log;
+  readonly video: VideoDiskStore;
   /** For work that commits together with the log's, and for its own tables. */
   readonly writer: Writer;
   readonly applications: ApplicationTable;
@@ -118,7 +132,14 @@ async function openParts(
     log.close();
   });
   retention.start();
-  return { log, writer, applications, queries, retention, close };
+  const video = await openVideoStore({
+    ...options.video,
+    folder: options.mediaFolder ?? join(folder, mediaFolderName),
+    reader: queries,
+    ...{ writer, clock, logger, metrics },
+  });
+  closers.push(() => video.close());
+  return { log, video, writer, applications, queries, retention, close };
 }
 
 /** Closes everything even if something fails on the way; the first failure is thrown. */

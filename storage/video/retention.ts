@@ -279,23 +279,21 @@ function reportDeletion(
   );
 }
 
-/** A forward step of the wall clock after which age is not believed. */
+/** A step of the wall clock after which age is not believed. */
 const suspectStepMs = 3_600_000;
-/** How long the clock must run on without another step to be believed again. */
-const confirmationMs = 24 * 3_600_000;
 
 /**
  * Says whether the wall clock may be believed when it calls footage old.
  *
- * A clock that is set forward by more than an hour (the first NTP sync of a box without a battery,
- * a wrong date typed in) would expire everything at once. Age then counts again once the new time
- * has held for a day; the other limits act all the same.
+ * A clock that was set by more than an hour (the first NTP sync of a box without a battery, a wrong
+ * date typed in) could expire everything at once. So age does not count from then on until someone
+ * confirms the clock; the other limits act all the same. The log's retention has the same rule.
  */
 export class AgeGuard {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #differenceMs: number;
-  #suspectUntilMs = 0;
+  #suspended = false;
 
   constructor(clock: Clock, logger: Logger) {
     this.#clock = clock;
@@ -304,17 +302,20 @@ export class AgeGuard {
   }
 
   believes(): boolean {
-    const monotonicMs = this.#clock.monotonicMs();
-    const differenceMs = this.#clock.nowMs() - monotonicMs;
+    const differenceMs = this.#clock.nowMs() - this.#clock.monotonicMs();
     const stepMs = differenceMs - this.#differenceMs;
     this.#differenceMs = differenceMs;
-    if (stepMs > suspectStepMs) {
-      this.#suspectUntilMs = monotonicMs + confirmationMs;
+    if (Math.abs(stepMs) > suspectStepMs && !this.#suspended) {
+      this.#suspended = true;
       this.#logger.warn(
-        { stepSeconds: Math.round(stepMs / 1000) },
-        'The clock was set forward: no footage is deleted by age until it has held for a day.',
+        { stepMs: Math.round(stepMs) },
+        'The clock stepped by more than an hour: no footage is deleted by age until that is confirmed.',
       );
     }
-    return monotonicMs >= this.#suspectUntilMs;
+    return !this.#suspended;
+  }
+
+  confirm(): void {
+    this.#suspended = false;
   }
 }

@@ -333,6 +333,11 @@ export class VideoDiskStore implements VideoStore {
     }
   }
 
+  /** The clock is right after its step: footage is deleted by age again. */
+  confirmClock(): void {
+    this.#ageGuard.confirm();
+  }
+
   /** Ends the runs that go on, and retention. Closing twice is harmless. */
   close(): Promise<void> {
     this.#closed ??= this.#close();

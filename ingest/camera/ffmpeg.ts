@@ -1,0 +1,129 @@
+/**
+ * One ffmpeg per camera: copies what the camera sends into fragmented MP4 on its stdout.
+ *
+ * - Video is copied, never transcoded. AAC is copied; other audio is transcoded to AAC, which
+ *   `session.ts` finds out by trying.
+ * - `-max_interleave_delta` keeps the video flowing when the audio stops; `frag_discont` keeps
+ *   audio and video in step when one of them begins later (without it ffmpeg moves both to 0, and
+ *   says so in a warning); `-flush_packets` hands each chunk on at once.
+ * - It is started without a shell.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Clock } from '../../storage/ports.ts';
+import { SourceError } from '../source.ts';
+import { ByteQueue } from './byte-queue.ts';
+
+/** Where the media comes from: what stands before ffmpeg's output options. */
+export interface CameraInput {
+  /** Input options and `-i` with its URL. */
+  readonly args: readonly string[];
+  /** For logs and errors; without credentials. */
+  readonly description: string;
+}
+
+export type AudioHandling = 'copy' | 'transcode' | 'leave out';
+
+const chunkUs = 200_000;
+const interleaveUs = 500_000;
+/** ffmpeg 5: in older ones `-timeout` of RTSP means something else. */
+const libavformatMin = 59;
+const killAfterMs = 3_000;
+
+export function ffmpegArguments(input: CameraInput, audio: AudioHandling): readonly string[] {
+  const audioArguments = {
+    copy: ['-map', '0:a:0?', '-c:a', 'copy'],
+    transcode: ['-map', '0:a:0?', '-c:a', 'aac', '-b:a', '64k'],
+    'leave out': ['-an'],
+  }[audio];
+  return [
+    ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+warning'],
+    ...input.args,
+    ...['-map', '0:v:0', '-c:v', 'copy'],
+    ...audioArguments,
+    ...['-max_interleave_delta', String(interleaveUs)],
+    ...['-f', 'mp4', '-flush_packets', '1', '-write_prft', 'wallclock'],
+    ...['-movflags', '+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont'],
+    ...['-frag_duration', String(chunkUs), 'pipe:1'],
+  ];
+}
+
+export interface FfmpegExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class Ffmpeg {
+  readonly output: ByteQueue;
+  /** Resolves when it is gone and its pipes are closed; rejects when it could not be started. */
+  readonly exited: Promise<FfmpegExit>;
+  readonly #process: ChildProcess;
+  readonly #clock: Clock;
+  #cancelKill: (() => void) | null = null;
+
+  /** @param onError takes its stderr, in pieces. */
+  constructor(options: {
+    readonly path: string;
+    readonly args: readonly string[];
+    readonly clock: Clock;
+    readonly onError: (text: string) => void;
+  }) {
+    const child = spawn(options.path, options.args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      shell: false,
+    });
+    this.#process = child;
+    this.#clock = options.clock;
+    this.output = new ByteQueue(child.stdout, options.clock);
+    child.stderr.setEncoding('utf8').on('data', options.onError);
+    this.exited = new Promise((resolve, reject) => {
+      child.once('error', (error) => {
+        reject(
+          new SourceError('unsupported', `${options.path} can't be started`, { cause: error }),
+        );
+      });
+      child.once('close', (code, signal) => {
+        this.#cancelKill?.();
+        resolve({ code, signal });
+      });
+    });
+    // Awaited by the session in the end; until then a failure is nobody's.
+    this.exited.catch(() => undefined);
+  }
+
+  /**
+   * Asks it to finish, so that it hands over what it holds; after 3 s it is killed. Calling it
+   * again is harmless.
+   */
+  stop(): void {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    if (this.#cancelKill !== null) return;
+    this.#process.kill('SIGTERM');
+    this.#cancelKill = this.#clock.setTimer(killAfterMs, () => {
+      this.#process.kill('SIGKILL');
+    });
+  }
+}
+
+/**
+ * The version an ffmpeg says it has.
+ * @throws SourceError `unsupported` when it can't be run or is older than 5
+ */
+export async function probeFfmpegVersion(path: string): Promise<string> {
+  let text: string;
+  try {
+    text = (await promisify(execFile)(path, ['-hide_banner', '-version'])).stdout;
+  } catch (error) {
+    throw new SourceError('unsupported', `${path} can't be run as ffmpeg`, { cause: error });
+  }
+  const version = /^ffmpeg version (\S+)/m.exec(text)?.[1];
+  // Builds from git carry no version number, but the libraries in them always do.
+  const libavformat = Number(/^\s*libavformat\s+(\d+)\./m.exec(text)?.[1]);
+  if (version === undefined || Number.isNaN(libavformat)) {
+    throw new SourceError('unsupported', `${path} does not say that it is ffmpeg`);
+  }
+  if (libavformat < libavformatMin) {
+    throw new SourceError('unsupported', `${path} is ffmpeg ${version}; 5 or newer is needed`);
+  }
+  return version;
+}

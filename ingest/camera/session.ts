@@ -1,0 +1,244 @@
+/**
+ * Records one session of a camera: an ffmpeg, from its start to its end, into one run.
+ *
+ * Ends in three ways: the source ends, the signal aborts (ffmpeg is asked to finish, and what it
+ * still holds is stored), or it fails, with a `SourceError`. Starting again is the supervisor's
+ * business. A camera whose audio can't be copied makes two attempts of it, one whose audio is
+ * announced and never comes three: nothing is stored before that is known.
+ */
+import type { VideoStore } from '../../storage/model.ts';
+import { StorageError } from '../../storage/errors.ts';
+import type { CancelTimer, Clock, Gauge, Logger, Metrics } from '../../storage/ports.ts';
+import { type InitTrack, Mp4Error } from '../../storage/video/boxes.ts';
+import { SourceError } from '../source.ts';
+import { type AudioHandling, type CameraInput, Ffmpeg, ffmpegArguments } from './ffmpeg.ts';
+import { failureOf, isAudioFailure } from './ffmpeg-errors.ts';
+import { FfmpegLog } from './ffmpeg-log.ts';
+import { Recorder } from './recorder.ts';
+
+export type { CameraInput } from './ffmpeg.ts';
+export { probeFfmpegVersion } from './ffmpeg.ts';
+
+export interface SessionOptions {
+  /** Name of a camera that the store knows. */
+  readonly camera: string;
+  readonly input: CameraInput;
+  readonly video: VideoStore;
+  readonly ffmpegPath: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+  /** Called once the first fragment is on disk. */
+  readonly onFirstFragment?: () => void;
+  /** How long the camera may send no picture; 15 s when left out. */
+  readonly stallTimeoutMs?: number;
+  /** Audio is copied or transcoded when left out. */
+  readonly audio?: 'keep' | 'leave out';
+}
+
+const defaultStallTimeoutMs = 15_000;
+
+/** The audio is not what ffmpeg was told to make of it: try the next way. */
+class AudioMismatch extends Error {
+  override readonly name = 'AudioMismatch';
+}
+
+/**
+ * Records one run of a camera.
+ *
+ * ```ts
+ * await recordSession({
+ *   camera: 'gate',
+ *   input: { args: ['-rtsp_transport', 'tcp', '-i', url], description: maskCredentials(url) },
+ *   ...
+ * });
+ * ```
+ * @throws SourceError
+ */
+export async function recordSession(options: SessionOptions): Promise<void> {
+  const ways: readonly AudioHandling[] =
+    options.audio === 'leave out' ? ['leave out'] : ['copy', 'transcode', 'leave out'];
+  for (const [index, audio] of ways.entries()) {
+    if (options.signal.aborted) return;
+    const last = index === ways.length - 1;
+    try {
+      await new Attempt(options, audio, last).run();
+      return;
+    } catch (error) {
+      if (!(error instanceof AudioMismatch)) throw error;
+      options.logger.info(
+        { camera: options.camera, reason: error.message },
+        audio === 'copy'
+          ? "The camera's audio is not AAC: it is transcoded."
+          : "The camera's audio can't be used: it is recorded without.",
+      );
+    }
+  }
+}
+
+class Attempt {
+  readonly #options: SessionOptions;
+  readonly #audio: AudioHandling;
+  readonly #last: boolean;
+  readonly #log: FfmpegLog;
+  readonly #recorder: Recorder;
+  readonly #ffmpeg: Ffmpeg;
+  readonly #buffered: Gauge;
+  #busy = false;
+  #lastPictureMs: number;
+  #failure: Error | null = null;
+  #cancelWatch: CancelTimer = () => undefined;
+
+  constructor(options: SessionOptions, audio: AudioHandling, last: boolean) {
+    this.#options = options;
+    this.#audio = audio;
+    this.#last = last;
+    this.#lastPictureMs = options.clock.monotonicMs();
+    this.#buffered = options.metrics.gauge(
+      'headgate_camera_buffered_bytes',
+      'Bytes from a camera that wait for the disk.',
+    );
+    const { camera, video, clock, logger, onFirstFragment } = options;
+    this.#recorder = new Recorder({
+      ...{ camera, video, clock, logger },
+      onTracks: (tracks) => {
+        this.#checkAudio(tracks);
+      },
+      ...(onFirstFragment === undefined ? {} : { onFirstFragment }),
+    });
+    this.#log = new FfmpegLog(logger.child({ camera }), () => {
+      this.#recorder.markDamaged();
+    });
+    this.#ffmpeg = new Ffmpeg({
+      path: options.ffmpegPath,
+      args: ffmpegArguments(options.input, audio),
+      clock,
+      onError: (text) => {
+        this.#log.write(text);
+      },
+    });
+  }
+
+  /** @throws SourceError, AudioMismatch */
+  async run(): Promise<void> {
+    const stop = (): void => {
+      this.#ffmpeg.stop();
+    };
+    this.#options.signal.addEventListener('abort', stop);
+    if (this.#options.signal.aborted) stop();
+    this.#watch();
+    try {
+      await this.#record();
+    } catch (error) {
+      this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    } finally {
+      this.#cancelWatch();
+      this.#ffmpeg.output.discard();
+      this.#ffmpeg.stop();
+      this.#options.signal.removeEventListener('abort', stop);
+      this.#buffered.set(0, { camera: this.#options.camera });
+    }
+    await this.#conclude();
+  }
+
+  async #record(): Promise<void> {
+    const { output } = this.#ffmpeg;
+    for (;;) {
+      const piece = await output.next();
+      if (piece === null) return;
+      this.#buffered.set(output.bytes, { camera: this.#options.camera });
+      this.#busy = true;
+      try {
+        const before = this.#recorder.videoChunks;
+        await this.#recorder.accept(piece.bytes, piece.arrivalMs);
+        if (this.#recorder.videoChunks > before) {
+          this.#lastPictureMs = this.#options.clock.monotonicMs();
+        }
+      } finally {
+        this.#busy = false;
+      }
+    }
+  }
+
+  /** Waits for ffmpeg, ends the run with its reason, and throws what went wrong. */
+  async #conclude(): Promise<void> {
+    const { description } = this.#options.input;
+    let failure = this.#failure;
+    try {
+      const { code } = await this.#ffmpeg.exited;
+      this.#log.end();
+      failure ??= this.#failureOfExit(code);
+    } catch (error) {
+      failure ??= error instanceof Error ? error : new Error(String(error));
+    }
+    const told = failure === null ? null : sourceError(failure, description);
+    try {
+      await this.#recorder.end(this.#reasonOf(told));
+    } catch (error) {
+      throw told ?? sourceError(error, description);
+    }
+    if (failure instanceof AudioMismatch) throw failure;
+    if (told !== null) throw told;
+  }
+
+  #reasonOf(failure: Error | null): string {
+    if (failure !== null) return `failed: ${failure.message}`;
+    return this.#options.signal.aborted ? 'gateway stopped' : 'ended';
+  }
+
+  #failureOfExit(code: number | null): Error | null {
+    if (this.#options.signal.aborted) return null;
+    const { description } = this.#options.input;
+    const { lastLines } = this.#log;
+    if (this.#recorder.videoChunks === 0 && !this.#last && isAudioFailure(lastLines)) {
+      return new AudioMismatch(lastLines.at(-1) ?? 'ffmpeg failed');
+    }
+    if (code !== 0) return failureOf(description, lastLines);
+    if (this.#recorder.fragments > 0 || this.#recorder.videoChunks > 0) return null;
+    return new SourceError('ended', `${description}: it ended before the first picture`);
+  }
+
+  #checkAudio(tracks: readonly InitTrack[]): void {
+    const audio = tracks.find(({ kind }) => kind === 'audio');
+    if (this.#audio !== 'copy' || audio === undefined) return;
+    // Much else fits MP4 (Opus, MP3, AC-3 …), but not every player.
+    if (!audio.codec.startsWith('mp4a.40.')) throw new AudioMismatch(audio.codec);
+  }
+
+  /** Ends the attempt when no picture came for too long; a disk that is slow is no stall. */
+  #watch(): void {
+    const { clock, stallTimeoutMs = defaultStallTimeoutMs } = this.#options;
+    const leftMs = this.#lastPictureMs + stallTimeoutMs - clock.monotonicMs();
+    const waiting = this.#busy || this.#ffmpeg.output.bytes > 0;
+    if (leftMs > 0 || waiting) {
+      this.#cancelWatch = clock.setTimer(Math.max(leftMs, stallTimeoutMs / 10), () => {
+        this.#watch();
+      });
+      return;
+    }
+    const silentAudio = this.#audio === 'transcode' && this.#recorder.videoChunks === 0;
+    const seconds = Math.round(stallTimeoutMs / 1000);
+    this.#failure ??= silentAudio
+      ? new AudioMismatch('none came')
+      : new SourceError('stalled', `no picture for ${seconds} s`);
+    this.#ffmpeg.stop();
+  }
+}
+
+/** Any failure in the words of a source, with the camera named. */
+function sourceError(error: unknown, description: string): Error {
+  if (error instanceof SourceError) {
+    return error.message.startsWith(description)
+      ? error
+      : new SourceError(error.code, `${description}: ${error.message}`, { cause: error });
+  }
+  if (error instanceof StorageError) {
+    return new SourceError('storage', `${description}: ${error.message}`, { cause: error });
+  }
+  if (error instanceof Mp4Error) {
+    const code = error.code === 'unsupported' ? 'unsupported' : 'malformed';
+    return new SourceError(code, `${description}: ${error.message}`, { cause: error });
+  }
+  return error instanceof Error ? error : new Error(String(error));
+}
