@@ -272,6 +272,7 @@ export class MqttBroker {
       },
       authenticate: (client, username, password, callback) => {
         const problem = this.#refusals.get(client) ?? this.#rules.loginProblem(username, password);
+        if (problem !== null) this.#noteFailure(connectionOf(client), client.id, problem);
         callback(problem, problem === null);
       },
       authorizePublish: (client, packet, callback) => this.#publish(client, packet, callback),

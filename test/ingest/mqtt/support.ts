@@ -140,15 +140,20 @@ export class RawClient {
   received = Buffer.alloc(0);
   closed = false;
   #unread = Buffer.alloc(0);
+  #wake: () => void = () => undefined;
 
   constructor(port: number) {
     this.socket = connectSocket(port, '127.0.0.1');
     this.socket.on('data', (chunk) => {
       this.received = Buffer.concat([this.received, chunk]);
       this.#unread = Buffer.concat([this.#unread, chunk]);
+      this.#wake();
     });
     this.socket.on('error', () => undefined);
-    this.socket.on('close', () => (this.closed = true));
+    this.socket.on('close', () => {
+      this.closed = true;
+      this.#wake();
+    });
   }
 
   /** Connects, ended with the test. */
@@ -178,7 +183,7 @@ export class RawClient {
       const packet = this.#take();
       if (packet !== null) return packet;
       if (this.closed) throw new Error('the connection was closed');
-      await Promise.race([once(this.socket, 'data'), once(this.socket, 'close')]);
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
