@@ -1,0 +1,315 @@
+/**
+ * Builds the parts of the gateway in order and closes them in reverse: the store, what serves,
+ * what takes in, what sends on. Ways in close before the store, so that what was acknowledged is
+ * committed; deliveries before them have nothing to finish that the next start does not repeat.
+ */
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { probeFfmpegVersion } from '../ingest/camera/session.ts';
+import { MqttBroker } from '../ingest/mqtt/broker.ts';
+import { RtspServer } from '../ingest/rtsp/server.ts';
+import { openStore, type Store } from '../storage/store.ts';
+import { printAddress, printAddresses } from './announcement.ts';
+import type { CameraStatus } from './api/rest/cameras.ts';
+import { startCameras } from './cameras.ts';
+import type { GatewayStart, RunningGateway } from './cli/context.ts';
+import { parseConfig } from './config/load.ts';
+import { showProblem } from './config/problems.ts';
+import type { Config } from './config/schema.ts';
+import { demoConfiguration, demoSecrets, demoVariables } from './demonstration/configuration.ts';
+import { startDemonstration } from './demonstration/start.ts';
+import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
+import { addChecks } from './health-checks.ts';
+import { createApp } from './http/app.ts';
+import { loadPage } from './http/page.ts';
+import { createHttpServer, type HttpServer } from './http/server.ts';
+import { loadIdentity, type Identity } from './identity.ts';
+import { Health } from './observe/health.ts';
+import { Tokens } from './security/tokens.ts';
+import { Supervisor } from './supervisor.ts';
+
+type Closer = () => Promise<void> | void;
+
+/** What the parts share while they are built. */
+interface Building extends GatewayStart {
+  readonly identity: Identity;
+  readonly supervisor: Supervisor;
+  readonly store: Store;
+  readonly closers: Closer[];
+}
+
+/** Starts everything; when a part can't start, closes what has and rejects with the reason. */
+export async function startGateway(start: GatewayStart): Promise<RunningGateway> {
+  const closers: Closer[] = [];
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => (closing ??= closeInReverse(closers));
+  try {
+    await build(start, closers);
+    return { close };
+  } catch (error) {
+    await close().catch((closeError: unknown) => {
+      start.logger.error({ error: closeError }, 'a part did not close after a failed start');
+    });
+    throw error;
+  }
+}
+
+async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
+  const { clock, logger, metrics } = start;
+  const identity = await loadIdentity(start.config.dataDir);
+  const config = start.demonstration ? demonstrationConfig(start, identity) : start.config;
+  const store = await openStore({
+    folder: config.dataDir,
+    ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
+    video: { minFreeBytes: config.video.minFreeBytes },
+    lingerMs: config.log.lingerMs,
+    maxQueuedBytes: config.log.maxQueuedBytes,
+    holder: `headgate ${start.version}`,
+    clock,
+    logger,
+    metrics,
+  });
+  closers.push(() => store.close());
+  await ensureStreams(store, config);
+
+  const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
+  const building: Building = { ...start, config, identity, supervisor, store, closers };
+  const rtspServer = await startRtsp(building);
+  const broker = await startMqtt(building);
+  const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
+  const cameras = await startVideo(building, rtspServer, ffmpegPath);
+  closers.push(() => supervisor.close());
+  const deliveries = startForwarding(building);
+  const { server, tokens } = await startHttp(building, { rtspServer, broker, cameras, deliveries });
+
+  const demonstration =
+    start.demonstration && rtspServer !== null && broker !== null
+      ? startDemonstration({
+          secrets: demoSecrets(identity.secret),
+          rtspAddress: rtspServer.address,
+          mqttPort: addressOf(broker).port,
+          ffmpegPath,
+          supervisor,
+          clock,
+        })
+      : null;
+  for (const line of printAddresses({
+    version: start.version,
+    config,
+    pageUrl: `${server.url}/login?token=${await tokens.createLoginCode()}`,
+    firstToken: await tokens.createFirstToken(),
+    mqtt: broker === null ? null : addressOf(broker),
+    rtsp: rtspServer?.address ?? null,
+    demonstration,
+  })) {
+    start.announce(line);
+  }
+  logger.info(
+    { version: start.version, gatewayId: identity.gatewayId, http: server.url },
+    'serving',
+  );
+}
+
+/** The configuration of the demonstration, with the environment laid over it as over any file. */
+function demonstrationConfig(start: GatewayStart, identity: Identity): Config {
+  const result = parseConfig({
+    name: 'the demonstration',
+    text: demoConfiguration,
+    folder: start.folder,
+    env: { ...start.env, ...demoVariables(demoSecrets(identity.secret)) },
+  });
+  if (result.ok) return result.config;
+  throw new Error(result.problems.map(showProblem).join('\n'));
+}
+
+async function ensureStreams(store: Store, config: Config): Promise<void> {
+  for (const [name, stream] of Object.entries(config.streams)) {
+    await store.log.ensureStream({
+      name,
+      shardCount: stream.shards,
+      mode: stream.mode,
+      retentionMs: stream.retentionHours * 3_600_000,
+      maxBytes: stream.maxBytes,
+      whenFull: stream.whenFull,
+    });
+  }
+}
+
+async function startRtsp({ config, closers, ...ports }: Building): Promise<RtspServer | null> {
+  const { enabled, host, port, readers, maxConnections, maxReaderBufferBytes } = config.rtsp;
+  if (!enabled) return null;
+  const server = new RtspServer({
+    host,
+    port,
+    path: (camera) => {
+      const found = Object.hasOwn(config.cameras, camera) ? config.cameras[camera] : undefined;
+      if (found === undefined) return undefined;
+      return { publisher: 'push' in found.source ? found.source.push : null, readers };
+    },
+    limits: { connectionsMax: maxConnections, queueBytesMax: maxReaderBufferBytes },
+    clock: ports.clock,
+    logger: ports.logger,
+    metrics: ports.metrics,
+  });
+  await listening('RTSP', `${host}:${port}`, 'rtsp.port', server.listen());
+  closers.push(() => server.close());
+  return server;
+}
+
+async function startMqtt(building: Building): Promise<MqttBroker | null> {
+  const { config, store, closers, clock, logger, metrics } = building;
+  const { enabled, host, port, users, allowAnonymous, routes } = config.mqtt;
+  if (!enabled || (users.length === 0 && !allowAnonymous)) {
+    if (enabled) logger.info({}, 'MQTT is not served: mqtt.users is empty');
+    return null;
+  }
+  const broker = new MqttBroker({
+    host,
+    port,
+    users,
+    allowAnonymous,
+    routes,
+    limits: {
+      payloadBytes: config.mqtt.maxPayloadBytes,
+      connections: config.mqtt.maxConnections,
+    },
+    log: store.log,
+    clock,
+    logger,
+    metrics,
+  });
+  await listening('MQTT', `${host}:${port}`, 'mqtt.port', broker.listen());
+  closers.push(() => broker.close());
+  return broker;
+}
+
+async function startVideo(
+  { config, store, supervisor, clock, logger, metrics }: Building,
+  rtspServer: RtspServer | null,
+  ffmpegPath: string,
+): Promise<{ statuses(): readonly CameraStatus[] }> {
+  if (Object.keys(config.cameras).length > 0) await probeFfmpegVersion(ffmpegPath);
+  return startCameras({
+    cameras: config.cameras,
+    video: store.video,
+    rtspServer,
+    ffmpegPath,
+    supervisor,
+    clock,
+    logger,
+    metrics,
+  });
+}
+
+function startForwarding(building: Building): Deliveries {
+  const { config, store, identity, clock, logger, metrics, closers } = building;
+  const deliveries = startDeliveries({
+    deliveries: Object.entries(config.deliveries).map(([name, delivery]) => ({
+      name,
+      ...delivery,
+    })),
+    log: store.log,
+    video: store.video,
+    gatewayId: identity.gatewayId,
+    clock,
+    logger,
+    metrics,
+    random: Math.random,
+  });
+  closers.push(() => deliveries.close());
+  return deliveries;
+}
+
+interface Parts {
+  readonly rtspServer: RtspServer | null;
+  readonly broker: MqttBroker | null;
+  readonly cameras: { statuses(): readonly CameraStatus[] };
+  readonly deliveries: Deliveries;
+}
+
+async function startHttp(
+  building: Building,
+  { rtspServer, broker, cameras, deliveries }: Parts,
+): Promise<{ server: HttpServer; tokens: Tokens }> {
+  const { config, store, identity, clock, logger, metrics, closers } = building;
+  const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
+  const health = new Health(clock);
+  const freeBytes = async (): Promise<number> => {
+    const { bavail, bsize } = await statfs(config.dataDir);
+    return bavail * bsize;
+  };
+  addChecks(health, { store, cameras, deliveries, freeBytes });
+  const app = createApp({
+    gatewayId: identity.gatewayId,
+    version: building.version,
+    startMs: clock.nowMs(),
+    hostNames: config.http.hostnames,
+    page: await loadPage(join(building.packageFolder, 'dist/dashboards')),
+    log: store.log,
+    video: store.video,
+    tokens,
+    clock,
+    logger,
+    metrics,
+    sources: {
+      health: () => health.report(),
+      live: () => health.live(),
+      renderMetrics: () => metrics.render(),
+      freeBytes,
+      mqtt: () =>
+        broker === null
+          ? null
+          : { address: printAddress(addressOf(broker)), status: broker.status() },
+      rtsp: () => (rtspServer === null ? null : rtspStatus(rtspServer)),
+      deliveries: () => deliveries.status(),
+      cameras: () => cameras.statuses(),
+    },
+  });
+  const { host, port } = config.http;
+  const server = await listening(
+    'HTTP',
+    `${host}:${port}`,
+    'http.port',
+    createHttpServer({ host, port, fetch: app.fetch, clock, logger, metrics }),
+  );
+  closers.push(() => server.close());
+  return { server, tokens };
+}
+
+function rtspStatus(server: RtspServer): { address: string; publishers: number; readers: number } {
+  const publishing = server.status();
+  return {
+    address: printAddress(server.address),
+    publishers: publishing.length,
+    readers: publishing.reduce((sum, { readers }) => sum + readers, 0),
+  };
+}
+
+function addressOf(broker: MqttBroker): { readonly host: string; readonly port: number } {
+  const { address } = broker;
+  if (address === null) throw new Error('the MQTT broker is not listening');
+  return address;
+}
+
+/** Waits for a listener, and says what to do when its address is taken. */
+async function listening<T>(what: string, at: string, key: string, start: Promise<T>): Promise<T> {
+  try {
+    return await start;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const message = `${what} can't listen on ${at} (${reason}): free it, or set ${key} to another port`;
+    throw new Error(message, { cause });
+  }
+}
+
+async function closeInReverse(closers: readonly Closer[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const closer of [...closers].reverse()) {
+    try {
+      await closer();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, 'not every part closed properly');
+}

@@ -1,0 +1,59 @@
+/** What the gateway's health is made of. An uplink or a camera that is away degrades it, no more. */
+import type { Store } from '../storage/store.ts';
+import type { CameraStatus } from './api/rest/cameras.ts';
+import type { Deliveries } from './forward/deliveries.ts';
+import type { CheckResult, Health } from './observe/health.ts';
+
+/** Less than this, and the next checkpoint or vacuum may find no room. */
+const freeBytesMin = 64 * 2 ** 20;
+
+export interface Checked {
+  readonly store: Store;
+  readonly cameras: { statuses(): readonly CameraStatus[] };
+  readonly deliveries: Deliveries;
+  /** On the disk of the data folder. */
+  readonly freeBytes: () => Promise<number>;
+}
+
+const ok: CheckResult = { status: 'ok', message: null };
+
+export function addChecks(
+  health: Health,
+  { store, cameras, deliveries, freeBytes }: Checked,
+): void {
+  health.add(
+    'storage',
+    () => {
+      const { failure } = store.writer;
+      return failure === null
+        ? ok
+        : { status: 'failing', message: `nothing is stored any more: ${failure.message}; restart` };
+    },
+    { mendedByRestart: true },
+  );
+  health.add('disk', async () => {
+    const free = await freeBytes();
+    return free >= freeBytesMin
+      ? ok
+      : { status: 'failing', message: `${Math.floor(free / 2 ** 20)} MiB free: make room` };
+  });
+  health.add('cameras', () =>
+    degradedBy(
+      cameras
+        .statuses()
+        .filter(({ state }) => state === 'backing-off' || state === 'disabled')
+        .map(({ name, lastError }) => `${name}: ${lastError ?? 'away'}`),
+    ),
+  );
+  health.add('deliveries', async () =>
+    degradedBy(
+      (await deliveries.status())
+        .filter(({ state }) => state === 'backing-off')
+        .map(({ name, lastFailure }) => `${name}: ${lastFailure?.message ?? 'failing'}`),
+    ),
+  );
+}
+
+function degradedBy(troubles: readonly string[]): CheckResult {
+  return troubles.length === 0 ? ok : { status: 'degraded', message: troubles.join('; ') };
+}
