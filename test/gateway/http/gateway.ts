@@ -1,0 +1,86 @@
+/** A real store with the real application over it, and what tests ask it with. */
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { createApp, type App, type AppSources } from '../../../gateway/http/app.ts';
+import type { Page } from '../../../gateway/http/page.ts';
+import { Tokens } from '../../../gateway/security/tokens.ts';
+import type { Log, VideoStore } from '../../../storage/model.ts';
+import { openStore } from '../../../storage/store.ts';
+import { openVideoStore } from '../../../storage/video/video-store.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { MemoryLogger } from '../../support/memory-logger.ts';
+import { MemoryMetrics } from '../../support/memory-metrics.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+
+export interface TestGateway {
+  readonly app: App;
+  readonly log: Log;
+  readonly video: VideoStore;
+  readonly tokens: Tokens;
+  readonly token: string;
+  readonly clock: ManualClock;
+  readonly logger: MemoryLogger;
+  readonly metrics: MemoryMetrics;
+  readonly sources: { -readonly [name in keyof AppSources]: AppSources[name] };
+  /** Asks with the token. */
+  get(path: string): Promise<Response>;
+  /** Asks with the token, and expects JSON and success. */
+  json(path: string): Promise<unknown>;
+}
+
+export async function startGateway(
+  context: TestContext,
+  options: { readonly page?: Page } = {},
+): Promise<TestGateway> {
+  const folder = await temporaryFolder(context);
+  const clock = new ManualClock();
+  const logger = new MemoryLogger();
+  const metrics = new MemoryMetrics();
+  const store = await openStore({ folder, clock, logger, metrics });
+  context.after(() => store.close());
+  const video = await openVideoStore({
+    folder: join(folder, 'media'),
+    writer: store.writer,
+    reader: store.queries,
+    clock,
+    logger,
+    metrics,
+  });
+  context.after(() => video.close());
+  const { log } = store;
+  const tokens = await Tokens.open({ folder: join(folder, 'access'), clock });
+  const token = await tokens.createToken();
+  const sources: TestGateway['sources'] = {
+    health: () => Promise.resolve({ status: 'ok', checks: [] }),
+    live: () => Promise.resolve(true),
+    freeBytes: () => Promise.resolve(1_000_000),
+    mqtt: () => null,
+    rtsp: () => null,
+    deliveries: () => Promise.resolve([]),
+    cameras: () => [],
+    renderMetrics: () => Promise.resolve('headgate_up 1\n'),
+  };
+  const app = createApp({
+    gatewayId: '0197-test',
+    version: '0.1.0',
+    startMs: clock.nowMs(),
+    clock,
+    logger,
+    metrics,
+    log,
+    video,
+    sources,
+    tokens,
+    hostNames: ['gateway.example.net'],
+    page: options.page ?? null,
+  });
+  const get = async (path: string): Promise<Response> =>
+    app.request(`http://localhost${path}`, { headers: { authorization: `Bearer ${token}` } });
+  const json = async (path: string): Promise<unknown> => {
+    const response = await get(path);
+    const body: unknown = await response.json();
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(body)}`);
+    return body;
+  };
+  return { app, log, video, tokens, token, clock, logger, metrics, sources, get, json };
+}
