@@ -1,0 +1,255 @@
+/**
+ * Holds the video index against the media files: every row's file is there and long enough, every
+ * fragment has its checksum, its boxes are whole and say what the row says, and no file is without
+ * a row. Changes nothing. Works beside a gateway that is recording, and on what a crash left (an
+ * open file may have a tail that has no row: recovery takes care of that).
+ */
+import type { Dirent } from 'node:fs';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { StorageError } from '../errors.ts';
+import type { Finding, FindingCode } from '../finding.ts';
+import type { Fragment } from '../model.ts';
+import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
+import type { Reader } from './context.ts';
+import { type ReadChunk, readChunk } from './fragment-builder.ts';
+import { fragmentHeaderBytes } from './fragment-header.ts';
+import { damageOf, readStored } from './media-reader.ts';
+import { fragmentColumns, fragmentFrom, type FragmentRow, numbersOf } from './rows.ts';
+
+interface FileRow {
+  readonly id: number;
+  readonly camera_id: number;
+  readonly camera: string | null;
+  readonly run_id: number;
+  readonly run_known: number;
+  readonly path: string;
+  readonly end_us: number | null;
+  readonly bytes: number | null;
+  readonly init_bytes: Buffer | null;
+}
+
+/** Files looked up at a time. */
+const page = 200;
+
+/** Yields what is wrong with the footage, as it is found. */
+export async function* checkVideo(
+  reader: Reader,
+  mediaFolder: string,
+): AsyncGenerator<Finding, void> {
+  yield* checkOrphanedRows(reader);
+  const lastEnd = new Map<number, { runId: number; endUs: number }>();
+  let from = 0;
+  for (;;) {
+    const files = await filesFrom(reader, from);
+    const last = files.at(-1);
+    if (last === undefined) break;
+    for (const file of files) yield* checkFile(reader, mediaFolder, file, lastEnd);
+    from = last.id + 1;
+  }
+  yield* checkOrphanedFiles(reader, mediaFolder, mediaFolder);
+}
+
+function filesFrom(reader: Reader, from: number): Promise<FileRow[]> {
+  return reader.all<FileRow>(
+    `SELECT m.id, m.camera_id, c.name AS camera, m.run_id, r.id IS NOT NULL AS run_known, m.path,
+            m.end_us, m.bytes, i.bytes AS init_bytes
+     FROM media_file m LEFT JOIN camera c ON c.id = m.camera_id
+       LEFT JOIN run r ON r.id = m.run_id LEFT JOIN init i ON i.id = m.init_id
+     WHERE m.id >= ? ORDER BY m.id LIMIT ?`,
+    from,
+    page,
+  );
+}
+
+async function* checkFile(
+  reader: Reader,
+  mediaFolder: string,
+  file: FileRow,
+  lastEnd: Map<number, { runId: number; endUs: number }>,
+): AsyncGenerator<Finding, void> {
+  if (file.camera === null || file.run_known === 0 || file.init_bytes === null) {
+    yield mismatch(file.path, 'its camera, run or init is not in the index');
+    return;
+  }
+  const fragments = await fragmentsOf(reader, file);
+  yield* checkRows(file, file.init_bytes.length, fragments, lastEnd);
+  let handle: FileHandle;
+  try {
+    handle = await open(join(mediaFolder, file.path), 'r');
+  } catch {
+    if (fragments.length > 0 && (await isStillThere(reader, file.id))) {
+      yield finding('media-missing', file.path, `${fragments.length} fragments are gone with it`);
+    }
+    return;
+  }
+  try {
+    const { size } = await handle.stat();
+    const needed = file.bytes ?? endOf(fragments);
+    if (size < needed) {
+      yield finding('media-short', file.path, `${size} bytes, where the index has ${needed}`);
+    }
+    yield* checkContents(handle, file, file.init_bytes, fragments);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What rows must agree on among themselves. */
+function* checkRows(
+  file: FileRow,
+  initBytes: number,
+  fragments: readonly Fragment[],
+  lastEnd: Map<number, { runId: number; endUs: number }>,
+): Generator<Finding, void> {
+  let offset = initBytes;
+  for (const fragment of fragments) {
+    if (fragment.offset !== offset) {
+      yield mismatch(file.path, `fragment ${fragment.number} is not where the one before it ends`);
+    }
+    offset = fragment.offset + fragment.storedBytes;
+    const before = lastEnd.get(file.camera_id);
+    if (before !== undefined && fragment.startUs < before.endUs) {
+      yield mismatch(file.path, `fragment ${fragment.number} overlaps the one before it`);
+    }
+    if (before?.runId === file.run_id && fragment.startUs > before.endUs) {
+      yield mismatch(file.path, `a gap within a run before fragment ${fragment.number}`);
+    }
+    const endUs = fragment.startUs + fragment.durationUs;
+    lastEnd.set(file.camera_id, { runId: file.run_id, endUs });
+  }
+  if (file.end_us === null) return;
+  const last = fragments.at(-1);
+  const endUs = last === undefined ? null : last.startUs + last.durationUs;
+  if (endUs !== file.end_us || file.bytes !== offset) {
+    yield mismatch(file.path, 'its end is not that of its last fragment');
+  }
+}
+
+async function* checkContents(
+  handle: FileHandle,
+  file: FileRow,
+  initBytes: Buffer,
+  fragments: readonly Fragment[],
+): AsyncGenerator<Finding, void> {
+  const init = readInit(initBytes);
+  const head = Buffer.alloc(initBytes.length);
+  await handle.read(head, 0, head.length, 0);
+  if (!head.equals(initBytes)) {
+    yield finding('fragment-corrupt', file.path, 'the init at its beginning is damaged');
+  }
+  for (const fragment of fragments) {
+    const stored = await readStored(handle, fragment);
+    const problem = damageOf(stored, fragment) ?? boxProblem(init, stored, fragment);
+    if (problem === null) continue;
+    yield finding('fragment-corrupt', file.path, `fragment ${fragment.number}: ${problem}`);
+  }
+}
+
+/** What the boxes of a fragment say that its row does not. */
+function boxProblem(init: InitSegment, stored: Buffer, fragment: Fragment): string | null {
+  let at = fragmentHeaderBytes;
+  const chunks: ReadChunk[] = [];
+  try {
+    for (const { bytes } of fragment.chunks) {
+      chunks.push(readChunk(init, stored.subarray(at, at + bytes)));
+      at += bytes;
+    }
+  } catch (error) {
+    if (error instanceof Mp4Error) return `its boxes are not whole (${error.message})`;
+    throw error;
+  }
+  if (at !== stored.length) return 'its chunks are not all of it';
+  const trackId = init.tracks.find(({ kind }) => kind === 'video')?.trackId;
+  const video = chunks
+    .flatMap(({ movies }) => movies)
+    .flatMap(({ tracks }) => tracks)
+    .find((track) => track.trackId === trackId && track.samples.length > 0);
+  if (video?.samples[0]?.keyframe !== true) return 'it does not begin with a keyframe';
+  return video.decodeTime === fragment.decodeTime ? null : 'its time differs from the index';
+}
+
+async function* checkOrphanedRows(reader: Reader): AsyncGenerator<Finding, void> {
+  const rows = await reader.all<{ id: number; fragments: number }>(
+    `SELECT f.number / 4096 AS id, count(*) AS fragments FROM fragment f
+     LEFT JOIN media_file m ON m.id = f.number / 4096
+     WHERE m.id IS NULL GROUP BY 1 LIMIT 100`,
+  );
+  for (const { id, fragments } of rows) {
+    yield mismatch(`media file ${id}`, `${fragments} fragments of a file that the index lacks`);
+  }
+}
+
+/** A file's name holds its number, so each is looked up by itself and no list is held. */
+async function* checkOrphanedFiles(
+  reader: Reader,
+  mediaFolder: string,
+  folder: string,
+): AsyncGenerator<Finding, void> {
+  for (const entry of await entriesOf(folder)) {
+    const full = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      yield* checkOrphanedFiles(reader, mediaFolder, full);
+      continue;
+    }
+    const path = relative(mediaFolder, full);
+    const id = Number(/\.(\d{1,15})\.mp4$/.exec(entry.name)?.[1] ?? -1);
+    const row = await reader.get<{ path: string }>(
+      `SELECT path FROM media_file WHERE id = ?1
+       UNION ALL SELECT path FROM media_garbage WHERE id = ?1`,
+      id,
+    );
+    if (row?.path === path) continue;
+    yield {
+      severity: 'warning',
+      code: 'media-orphaned',
+      where: path,
+      what: 'the index does not know this file',
+      advice: 'it takes space and nothing needs it: look at it, then delete it',
+    };
+  }
+}
+
+async function entriesOf(folder: string): Promise<readonly Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    // Retention may have taken the folder of a day away, and a new store has none at all.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw new StorageError('corrupt', `${folder} can't be read`, { cause: error });
+  }
+}
+
+async function fragmentsOf(reader: Reader, file: FileRow): Promise<readonly Fragment[]> {
+  const rows = await reader.all<FragmentRow>(
+    `SELECT ${fragmentColumns} FROM fragment f
+     CROSS JOIN media_file m ON m.id = ?1 CROSS JOIN camera c ON c.id = m.camera_id
+     WHERE f.number BETWEEN ?2 AND ?3 ORDER BY f.number`,
+    ...[file.id, ...numbersOf(file.id)],
+  );
+  return rows.map(fragmentFrom);
+}
+
+async function isStillThere(reader: Reader, id: number): Promise<boolean> {
+  return (await reader.get('SELECT 1 FROM media_file WHERE id = ?', id)) !== undefined;
+}
+
+function endOf(fragments: readonly Fragment[]): number {
+  const last = fragments.at(-1);
+  return last === undefined ? 0 : last.offset + last.storedBytes;
+}
+
+function mismatch(where: string, what: string): Finding {
+  return finding('index-mismatch', where, what);
+}
+
+const advice: Readonly<Partial<Record<FindingCode, string>>> = {
+  'media-missing': 'restore the file from a copy; else its footage is lost, and the rest is served',
+  'media-short': 'restore the file from a copy; what is there is served',
+  'fragment-corrupt': 'check the disk; this fragment is left out, the rest is served',
+  'index-mismatch': 'keep a copy of the store and report this: it should not happen',
+};
+
+function finding(code: FindingCode, where: string, what: string): Finding {
+  return { severity: 'error', code, where, what, advice: advice[code] ?? '' };
+}
