@@ -30,22 +30,20 @@ function relative(name) {
   return path.relative(paths.root, path.resolve(name));
 }
 
+/** Some way behind the tests, but not starved by them: one of them waits for it. */
+function startWorkerBuild() {
+  const niceness = String(os.constants.priority.PRIORITY_BELOW_NORMAL);
+  const script = path.join(__dirname, 'build-worker.cjs');
+  return spawn(process.execPath, [script, niceness], { stdio: 'inherit' });
+}
+
 main(async () => {
   const args = process.argv.slice(2);
   const options = args.filter((arg) => arg.startsWith('-'));
   const files = testFiles(args.filter((arg) => !arg.startsWith('-')));
   const prepared = await prepare(createSteps(), { forTests: true });
   unwatchSignals();
-  const env = { ...process.env, ...prepared.env };
-  if (env.HEADGATE_FFMPEG_PATH !== undefined) {
-    // For the tests' own use; as a variable of the gateway it would change what they configure.
-    env.FFMPEG_BIN = env.HEADGATE_FFMPEG_PATH;
-    delete env.HEADGATE_FFMPEG_PATH;
-  }
-  const workerBuild =
-    prepared.worker === 'to build'
-      ? spawn(process.execPath, [path.join(__dirname, 'build-worker.cjs')], { stdio: 'inherit' })
-      : undefined;
+  const workerBuild = prepared.worker === 'to build' ? startWorkerBuild() : undefined;
   const runner = spawn(
     process.execPath,
     [
@@ -55,7 +53,7 @@ main(async () => {
       ...options,
       ...files,
     ],
-    { cwd: paths.root, env, stdio: 'inherit' },
+    { cwd: paths.root, env: { ...process.env, ...prepared.env }, stdio: 'inherit' },
   );
   runner.on('exit', (code) => {
     workerBuild?.kill('SIGTERM');
