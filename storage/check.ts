@@ -13,13 +13,16 @@ import { checkLog } from './log/check.ts';
 import { schemaVersion } from './schema/migrate.ts';
 import { migrations } from './schema/migrations.ts';
 import { Database } from './sqlite.ts';
-import { databaseFileName } from './store.ts';
+import { databaseFileName, mediaFolderName } from './store.ts';
+import { checkVideo } from './video/check.ts';
 
 /** Complaints of SQLite that are passed on. */
 const complaintsMax = 100;
 
 export interface CheckOptions {
   readonly folder: string;
+  /** Where the media files are; `media` in the folder when left out. */
+  readonly mediaFolder?: string;
 }
 
 /**
@@ -55,9 +58,10 @@ export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding
     }
     try {
       yield* checkLog(database);
+      yield* checkVideo(database, options.mediaFolder ?? join(options.folder, mediaFolderName));
     } catch (error) {
       if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
-      yield damaged(path, `the log can't be checked any further: ${error.message}`);
+      yield damaged(path, `the store can't be checked any further: ${error.message}`);
     }
   } finally {
     await database.close();
