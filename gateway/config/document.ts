@@ -22,7 +22,7 @@ import {
 import { problem, type Origin, type Problem } from './problems.ts';
 import { showPath, type KeyPath } from './tree.ts';
 
-const textMaxLength = 2 ** 20;
+const textMaxLength = 2 ** 19;
 const depthMax = 32;
 const valuesMax = 100_000;
 const charactersMax = 2 ** 24;
@@ -102,7 +102,7 @@ function parse(
     problems: [problem(locate(0), showPath(path), message, { allowed: allowed ?? null })],
   });
   if (text.length > textMaxLength) {
-    return failed('is too large', `at most ${textMaxLength / 2 ** 20} MiB of text`);
+    return failed('is too large', `at most ${textMaxLength / 1024} KiB of text`);
   }
   let document: Document.Parsed;
   try {
@@ -147,7 +147,7 @@ const syntaxMessages: Readonly<Record<ErrorCode, string>> = {
   BAD_DIRECTIVE: 'the directive is not known (a value that begins with % needs quotes)',
   BAD_DQ_ESCAPE:
     'the escape after the backslash is not known (in single quotes it stands for itself)',
-  BAD_INDENT: 'the indentation is wrong',
+  BAD_INDENT: 'the indentation is wrong, or a bracket is not closed',
   BAD_PROP_ORDER: 'anchors and tags come before the value',
   BAD_SCALAR_START: 'the value begins with a character that needs quotes',
   BLOCK_AS_IMPLICIT_KEY:

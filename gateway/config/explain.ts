@@ -20,6 +20,8 @@ import {
 } from './tree.ts';
 
 const valueShownLength = 80;
+/** Of the unknown keys of one section; a file of nothing else has hundreds of thousands. */
+const suggestionsMax = 100;
 
 /** The node at a path, or the deepest one on the way to it. */
 export function locate(root: RawNode, path: KeyPath): { node: RawNode; exact: boolean } {
@@ -53,10 +55,10 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
 
   if (issue.code === 'unrecognized_keys') {
     const known = node?.kind === 'section' ? [...node.keys.keys()] : [];
-    return issue.keys.map((unknown) =>
+    return issue.keys.map((unknown, index) =>
       problem(keyOrigin(root, path, unknown), showPath([...path, unknown]), 'is not a known key', {
         allowed: known.join(', '),
-        suggestion: suggest(unknown, known),
+        suggestion: index < suggestionsMax ? suggest(unknown, known) : null,
       }),
     );
   }
@@ -72,34 +74,26 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
       ),
     ];
   }
-  if (!exact) return [problem(raw.origin, key, 'is missing', { allowed: node?.allowed ?? null })];
-
-  const value = showValue(raw, node);
-  const written = raw.kind === 'scalar' ? raw.text : '';
-  if (issue.code === 'custom') {
-    const { allowed, candidates } = (issue.params ?? {}) as RuleParams;
-    return [
-      problem(
-        raw.origin,
-        key,
-        issue.message === 'Invalid input' ? 'is not allowed' : issue.message,
-        {
-          value,
-          allowed: allowed ?? node?.allowed ?? null,
-          suggestion: candidates === undefined ? null : suggest(written, candidates),
-        },
-      ),
-    ];
+  const value = exact ? showValue(raw, node) : null;
+  const written = exact && raw.kind === 'scalar' ? raw.text : '';
+  if (issue.code === 'custom' && issue.params !== undefined) {
+    // A rule: it may also be about a default, which is written nowhere.
+    const { allowed = null, candidates = [] } = issue.params as RuleParams;
+    const suggestion = suggest(written, candidates);
+    return [problem(raw.origin, key, issue.message, { value, allowed, suggestion })];
   }
+  const allowed = node?.allowed ?? null;
+  if (!exact) return [problem(raw.origin, key, 'is missing', { allowed })];
   if (issue.code === 'too_big' && node?.kind === 'list') {
-    const allowed = `at most ${issue.maximum}`;
-    return [problem(raw.origin, key, 'has too many entries', { allowed })];
+    const most = `at most ${issue.maximum}`;
+    return [problem(raw.origin, key, 'has too many entries', { allowed: most })];
   }
+  const own = issue.code === 'custom' && issue.message !== 'Invalid input';
   const choices = node !== undefined && isLeaf(node) ? node.choices : [];
   return [
-    problem(raw.origin, key, 'is not allowed', {
+    problem(raw.origin, key, own ? issue.message : 'is not allowed', {
       value,
-      allowed: node?.allowed ?? null,
+      allowed,
       suggestion: suggest(written, choices),
     }),
   ];

@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-const fileMaxBytes = 4 * 2 ** 20;
+const fileMaxBytes = 2 * 2 ** 20;
 const secretFileMaxBytes = 64 * 1024;
 
 /** The text of a configuration file. @throws Error with a message for people */

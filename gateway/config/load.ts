@@ -63,21 +63,21 @@ export function parseConfig({ name, text, folder, env }: ConfigSource): ConfigRe
   const readText = (path: string): string => readSecretFile(resolve(folder, path));
   const parsed = parseFile(name, text, substituteFrom(env, readText));
   const problems = new ProblemList();
-  problems.add(...parsed.problems);
+  problems.add(parsed.problems);
   const fileOrigin: Origin = { kind: 'file', name, line: 1, column: 1 };
   if (parsed.root !== null && parsed.root.kind !== 'map') {
-    problems.add(problem(parsed.root.origin, '', 'the file does not begin with a key'));
+    problems.add([problem(parsed.root.origin, '', 'the file does not begin with a key')]);
   }
   const root: RawMap =
     parsed.root?.kind === 'map'
       ? parsed.root
       : { kind: 'map', origin: fileOrigin, entries: new Map(), keyOrigins: new Map() };
-  problems.add(...applyEnvironment(root, configTree, env, readText));
+  problems.add(applyEnvironment(root, configTree, env, readText));
 
   // After an error of syntax nobody knows which keys the file has, and what is missing.
   const readable = parsed.root !== null || parsed.problems.length === 0;
   const result = readable ? configSchema.safeParse(toPlain(root, configTree)) : null;
-  for (const issue of result?.error?.issues ?? []) problems.add(...explain(issue, root));
+  for (const issue of result?.error?.issues ?? []) problems.add(explain(issue, root));
   if (result?.success !== true || problems.length > 0)
     return { ok: false, problems: problems.sorted() };
   return {
@@ -99,7 +99,7 @@ class ProblemList {
     return this.#problems.size;
   }
 
-  add(...problems: readonly Problem[]): void {
+  add(problems: readonly Problem[]): void {
     for (const found of problems) {
       const id = JSON.stringify([found.origin, found.key]);
       if (this.#problems.has(id) && found.key !== '') continue;

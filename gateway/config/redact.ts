@@ -13,6 +13,8 @@ export function maskLeaf(leaf: LeafNode, value: unknown): unknown {
   if (typeof value !== 'string') return value;
   const text = maskUrls(value);
   // What should be a URL and is not one may still hold a password.
-  if (!leaf.url || URL.canParse(value) || !text.includes('@')) return text;
-  return masked + text.slice(text.lastIndexOf('@'));
+  const isUrl = /^[a-z]+:\/\//i.test(text);
+  return leaf.url && !isUrl && text.includes('@')
+    ? masked + text.slice(text.lastIndexOf('@'))
+    : text;
 }

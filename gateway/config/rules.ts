@@ -7,7 +7,10 @@
  */
 import type { z } from 'zod';
 
-/** What a rule's issue carries beside its message, for the loader's report. */
+/**
+ * What a rule's issue carries beside its message, for the loader's report. An issue without them
+ * is one of a leaf, whose notes say what is allowed.
+ */
 export interface RuleParams {
   readonly allowed?: string;
   /** Names that may have been meant. */
@@ -72,7 +75,7 @@ function checkPorts(config: Fields, report: Report): void {
     if (typeof port !== 'number' || port === 0 || enabled === false) continue;
     const other = taken.get(port);
     if (other === undefined) taken.set(port, section);
-    else report([section, 'port'], `is taken by ${other}.port`);
+    else report([section, 'port'], `is ${port}, which is taken by ${other}.port`);
   }
 }
 
