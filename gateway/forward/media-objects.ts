@@ -13,6 +13,9 @@ import { untilDone, type Worker } from './attempts.ts';
 import { mediaObjectKeys, type KeyScope } from './keys.ts';
 import { mediaIndex } from './media-index.ts';
 import type { ObjectSink, ObjectUpload } from './sink.ts';
+import { pause } from './timing.ts';
+
+const emptyPauseMs = 1_000;
 
 const planDetail = z.object({
   kind: z.literal('media'),
@@ -39,6 +42,10 @@ export async function sendMediaFiles(worker: Worker, options: MediaObjectsOption
     if (plan === null) {
       const from = worker.lease.checkpoint;
       await worker.video.waitForMediaFile(options.cameraId, from, worker.signal);
+      // The file that was waited for may be deleted again: asking on at once would never end.
+      if ((await worker.video.closedMediaFiles(options.cameraId, from, 1)).length === 0) {
+        await pause(worker.clock, emptyPauseMs, worker.signal);
+      }
       continue;
     }
     await carryOut(worker, options, plan);
@@ -64,52 +71,54 @@ async function nextPlan(worker: Worker, options: MediaObjectsOptions): Promise<P
 
 async function carryOut(worker: Worker, options: MediaObjectsOptions, plan: Plan): Promise<void> {
   const detail = planDetail.parse(plan.detail);
-  const uploads = await readUploads(worker, options, plan.from, detail);
-  if (uploads === null) return;
-  for (const upload of uploads) {
-    await untilDone(worker, upload.sizeBytes, (signal) => options.sink.put(upload, signal));
+  try {
+    const uploads = await readUploads(worker, options, plan.from, detail);
+    for (const upload of uploads) {
+      await untilDone(worker, upload.sizeBytes, (signal) => options.sink.put(upload, signal));
+    }
+    const bytes = uploads.reduce((sum, upload) => sum + upload.sizeBytes, 0);
+    worker.progress.sent({ records: 1, bytes, objects: uploads.length });
+  } catch (error) {
+    // Footage may reach its limit and be deleted at any moment, also between two attempts.
+    if (!(error instanceof StorageError)) throw error;
+    if (error.code !== 'not-found' && error.code !== 'corrupt') throw error;
+    worker.progress.lost(worker.name, 1, error.code === 'corrupt' ? 'corrupt' : 'deleted');
   }
-  const bytes = uploads.reduce((sum, upload) => sum + upload.sizeBytes, 0);
-  worker.progress.sent({ records: 1, bytes, objects: uploads.length });
 }
 
-/** The media and its index, in the order they go up; null when the footage is gone or broken. */
+/**
+ * The media and its index, in the order they go up.
+ * @throws StorageError `not-found`, `corrupt`
+ */
 async function readUploads(
   worker: Worker,
   options: MediaObjectsOptions,
   mediaFileId: number,
   detail: PlanDetail,
-): Promise<readonly ObjectUpload[] | null> {
-  try {
-    const [file] = await worker.video.closedMediaFiles(options.cameraId, mediaFileId, 1);
-    if (file?.id !== mediaFileId) throw new StorageError('not-found', 'the media file is gone');
-    const media = await mediaUpload(worker, file, detail.mediaKey);
-    const content = mediaIndex({
-      file,
-      init: await worker.video.init(file.initId),
-      fragments: await worker.video.mediaFileFragments(file.id),
-      object: detail.mediaKey.slice(detail.mediaKey.lastIndexOf('/') + 1),
-      sizeBytes: media.sizeBytes,
-      sha256: media.sha256,
-    });
-    const index: ObjectUpload = {
-      key: detail.indexKey,
-      contentType: 'application/json',
-      sizeBytes: content.length,
-      sha256: createHash('sha256').update(content).digest('hex'),
-      // An async generator, because that is what an upload's content is.
-      // eslint-disable-next-line @typescript-eslint/require-await
-      read: async function* () {
-        yield content;
-      },
-    };
-    return [media, index];
-  } catch (error) {
-    if (!(error instanceof StorageError)) throw error;
-    if (error.code !== 'not-found' && error.code !== 'corrupt') throw error;
-    worker.progress.lost(worker.name, 1, error.code === 'corrupt' ? 'corrupt' : 'deleted');
-    return null;
-  }
+): Promise<readonly ObjectUpload[]> {
+  const [file] = await worker.video.closedMediaFiles(options.cameraId, mediaFileId, 1);
+  if (file?.id !== mediaFileId) throw new StorageError('not-found', 'the media file is gone');
+  const media = await mediaUpload(worker, file, detail.mediaKey);
+  const content = mediaIndex({
+    file,
+    init: await worker.video.init(file.initId),
+    fragments: await worker.video.mediaFileFragments(file.id),
+    object: detail.mediaKey.slice(detail.mediaKey.lastIndexOf('/') + 1),
+    sizeBytes: media.sizeBytes,
+    sha256: media.sha256,
+  });
+  const index: ObjectUpload = {
+    key: detail.indexKey,
+    contentType: 'application/json',
+    sizeBytes: content.length,
+    sha256: createHash('sha256').update(content).digest('hex'),
+    // An async generator, because that is what an upload's content is.
+    // eslint-disable-next-line @typescript-eslint/require-await
+    read: async function* () {
+      yield content;
+    },
+  };
+  return [media, index];
 }
 
 /** Reads the file once beforehand: its length and digest are part of the request that sends it. */

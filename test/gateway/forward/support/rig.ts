@@ -8,7 +8,7 @@ import { Supervisor } from '../../../../gateway/supervisor.ts';
 import { systemClock } from '../../../../storage/clock.ts';
 import type { RecordInput, StreamOptions } from '../../../../storage/model.ts';
 import type { Clock, Counter, Gauge, Labels } from '../../../../storage/ports.ts';
-import { openStore, type Store } from '../../../../storage/store.ts';
+import { openStore, type Store, type StoreOptions } from '../../../../storage/store.ts';
 import type { ManualClock } from '../../../support/manual-clock.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../../support/memory-metrics.ts';
@@ -84,13 +84,23 @@ export interface Rig {
 
 export async function openRig(
   context: TestContext,
-  options: { readonly folder?: string; readonly clock?: Clock } = {},
+  options: {
+    readonly folder?: string;
+    readonly clock?: Clock;
+    readonly video?: StoreOptions['video'];
+  } = {},
 ): Promise<Rig> {
   const folder = options.folder ?? (await temporaryFolder(context));
   const clock = options.clock ?? systemClock;
   const logger = new MemoryLogger();
   const metrics = new WatchedMetrics();
-  const store = await openStore({ folder, clock, logger, metrics });
+  const store = await openStore({
+    folder,
+    clock,
+    logger,
+    metrics,
+    ...(options.video !== undefined && { video: options.video }),
+  });
   // The shortest delays that the back-off gives.
   const random = (): number => 0;
   const supervisor = new Supervisor({ clock, logger, metrics, random });

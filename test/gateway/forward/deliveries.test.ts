@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
+import { test } from 'node:test';
+import { startDeliveries, type DeliveriesOptions } from '../../../gateway/forward/deliveries.ts';
+import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
+import type { Config } from '../../../gateway/config/schema.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { numbered, openRig, streamOptions, type Rig } from './support/rig.ts';
+
+/** What the configuration yields is what deliveries take: the compiler proves it. */
+export function fromConfig(config: Config): DeliveryOptions[] {
+  return Object.entries(config.deliveries).map(([name, delivery]) => ({ name, ...delivery }));
+}
+
+function optionsFor(rig: Rig, deliveries: readonly DeliveryOptions[]): DeliveriesOptions {
+  return {
+    deliveries,
+    log: rig.store.log,
+    video: rig.store.video,
+    gatewayId: 'box-1',
+    clock: rig.clock,
+    logger: rig.logger,
+    metrics: rig.metrics,
+    random: () => 0.5,
+  };
+}
+
+test('deliveries run side by side, tell how they are, and close twice', async (context) => {
+  const rig = await openRig(context);
+  const path = await temporaryFolder(context);
+  await rig.store.log.ensureStream(streamOptions('readings', 2));
+  const buffer = { maxBytes: 10_000, maxSeconds: 0.1 };
+  const deliveries = startDeliveries(
+    optionsFor(rig, [
+      { name: 'folder', from: { stream: 'readings' }, to: { folder: { path } }, buffer },
+      {
+        name: 'dead',
+        from: { stream: 'readings' },
+        to: {
+          s3: {
+            bucket: 'b',
+            endpoint: 'http://127.0.0.1:1',
+            region: null,
+            accessKeyId: 'a',
+            secretAccessKey: 'very-secret',
+          },
+        },
+        required: false,
+        buffer,
+      },
+    ]),
+  );
+  context.after(() => deliveries.close());
+  await rig.store.log.append('readings', numbered(0, 1000));
+  await rig.metrics.sent(1000);
+  await rig.metrics.until((m) => m.total('headgate_delivery_failures_total') > 0);
+  let [folder, dead] = await deliveries.status();
+  while (folder?.state !== 'idle') {
+    await setImmediate();
+    [folder, dead] = await deliveries.status();
+  }
+  assert.ok(dead !== undefined);
+  assert.deepEqual(folder.to, { kind: 'folder', description: path });
+  assert.equal(folder.sentRecords, 1000);
+  assert.deepEqual(folder.backlog, { records: 0, bytes: 0, seconds: 0 });
+  assert.ok(folder.rate.recordsPerSecond > 0 && folder.rate.bytesPerSecond > 0);
+  assert.equal(folder.lastFailure, null);
+  assert.equal(dead.state, 'backing-off');
+  assert.equal(dead.lastFailure?.code, 'unreachable');
+  assert.equal(dead.lastSuccessMs, null);
+  assert.equal(dead.backlog.records, 1000);
+  assert.ok(dead.backlog.bytes > 0 && dead.backlog.seconds >= 0);
+  const value = (name: string, delivery: string): number | undefined =>
+    rig.metrics.values.get(`headgate_delivery_${name}{delivery="${delivery}"}`);
+  assert.equal(value('backlog_records', 'dead'), 1000);
+  assert.equal(value('backlog_records', 'folder'), 0);
+  assert.equal(value('sent_records_total', 'folder'), 1000);
+  const required = rig.store.log.applications.list().map((app) => [app.name, app.required]);
+  assert.deepEqual(required, [
+    ['delivery:folder', true],
+    ['delivery:dead', false],
+  ]);
+  assert.ok(!JSON.stringify([rig.logger.lines, dead]).includes('very-secret'));
+  await deliveries.close();
+  await deliveries.close();
+  assert.deepEqual(
+    (await deliveries.status()).map(({ state }) => state),
+    ['stopped', 'stopped'],
+  );
+});
+
+test('a folder that does not exist yet appears with the first object', async (context) => {
+  const rig = await openRig(context);
+  const path = `${await temporaryFolder(context)}/later`;
+  await rig.store.log.ensureStream(streamOptions('readings'));
+  const name = 'n'.repeat(128);
+  const to = { folder: { path } };
+  const buffer = { maxSeconds: 0.1 };
+  const deliveries = startDeliveries(
+    optionsFor(rig, [{ name, from: { stream: 'readings' }, to, buffer }]),
+  );
+  context.after(() => deliveries.close());
+  await rig.store.log.append('readings', numbered(0, 1));
+  await rig.metrics.sent(1);
+  assert.equal((await readdir(path)).length, 1);
+  await deliveries.close();
+});
