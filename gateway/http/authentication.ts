@@ -74,6 +74,12 @@ export class Attempts {
   }
 }
 
+/** Calls back once the answer is sent or its client gone; at once where there is no socket. */
+export function whenAnswered(env: Partial<Bindings> | undefined, callback: () => void): void {
+  if (env?.outgoing === undefined) callback();
+  else (env.outgoing as NodeJS.EventEmitter).once('close', callback);
+}
+
 /** The address that asks, `unknown` where there is no socket. */
 export function remoteAddress(env: Partial<Bindings> | undefined): string {
   return env?.incoming?.socket.remoteAddress ?? 'unknown';

@@ -15,7 +15,7 @@
 import { Hono, type Context } from 'hono';
 import type { Fragment, Init, VideoStore } from '../../../storage/model.ts';
 import { shiftDecodeTimes } from '../../../storage/video/boxes.ts';
-import type { AppEnv } from '../../http/authentication.ts';
+import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import { HttpError } from '../../http/errors.ts';
 import { timeQuery } from '../rest/times.ts';
@@ -115,9 +115,7 @@ export function hlsRoutes(options: { readonly video: VideoStore }): Hono<AppEnv>
     const release = budget.take(2 * fragment.plainBytes);
     try {
       const bytes = await servedFragment(video, fragment);
-      const outgoing = c.env.outgoing as NodeJS.EventEmitter | undefined;
-      if (outgoing === undefined) release();
-      else outgoing.once('close', release);
+      whenAnswered(c.env, release);
       const headers = { ...mediaHeaders, 'content-type': 'video/iso.segment' };
       return c.body(bytes, 200, headers);
     } catch (error) {

@@ -13,7 +13,7 @@ export function restRoutes(options: RestOptions): RestRouter {
   statusRoutes(router, options);
   streamRoutes(router, { log, clock });
   seriesRoutes(router, { log });
-  cameraRoutes(router, { video, cameraStatuses: sources.cameras });
+  cameraRoutes(router, { video, cameraStatuses: () => sources.cameras() });
 
   router.openAPIRegistry.registerComponent('securitySchemes', 'token', {
     type: 'http',
