@@ -1,0 +1,106 @@
+/**
+ * The command line: `headgate [run] | check | status | config | token`. Parsing, help and exit
+ * codes are here; what a command does is in the file of its name.
+ */
+import { Command, CommanderError } from 'commander';
+import { messageOf } from '../config/substitute.ts';
+import { suggest } from '../config/suggest.ts';
+import { check, type CheckCommandOptions } from './check.ts';
+import { showConfig, type ConfigCommandOptions } from './config.ts';
+import { UnusableConfig, type ConfigOption } from './configuration.ts';
+import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { packageInfo } from './package-info.ts';
+import { run } from './run.ts';
+import { showStatus, type StatusCommandOptions } from './status.ts';
+import { makeToken, type TokenCommandOptions } from './token.ts';
+
+const epilogue = `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration can't be used.
+Without --config the file is HEADGATE_CONFIG or ./headgate.yaml. Every key can be set from the
+environment: "headgate config --reference" tells the names.`;
+
+/** Runs the command that the arguments ask for; resolves with the exit code and never rejects. */
+export async function runCli(context: CliContext): Promise<ExitCode> {
+  let code: ExitCode = exitCodes.done;
+  const program = buildProgram(context, (result) => {
+    code = result;
+  });
+  try {
+    refuseUnknownCommand(program, context.args[0]);
+    await program.parseAsync(context.args, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    }
+    if (error instanceof UnusableConfig) {
+      context.stderr.write(`${error.message}\n`);
+      return exitCodes.configuration;
+    }
+    context.stderr.write(`headgate: ${messageOf(error)}\n`);
+    return exitCodes.failed;
+  }
+}
+
+/** Commander would take a mistyped command for an argument of the default one. */
+function refuseUnknownCommand(program: Command, first: string | undefined): void {
+  const names = program.commands.map((command) => command.name());
+  if (first === undefined || first.startsWith('-') || names.includes(first)) return;
+  const meant = suggest(first, names);
+  const hint = meant === null ? '' : ` Did you mean "${meant}"?`;
+  program.error(`headgate: there is no command "${first}".${hint}`);
+}
+
+function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Command {
+  const program = new Command('headgate')
+    .description(
+      'Cameras and telemetry in, a durable log on the box, data streams and S3 upstream.',
+    )
+    .version(packageInfo().version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand(false)
+    .addHelpText('after', epilogue)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void context.stdout.write(text),
+      writeErr: (text) => void context.stderr.write(text),
+    })
+    .showHelpAfterError('(--help tells what there is)');
+
+  const command = (name: string, description: string, isDefault = false): Command =>
+    program
+      .command(name, { isDefault })
+      .description(description)
+      .helpOption('-h, --help', 'print this help')
+      .allowExcessArguments(false)
+      .option('-c, --config <file>', 'the configuration file');
+
+  command('run', 'run the gateway until it is told to stop (the default)', true).action(
+    async (options: ConfigOption) => {
+      finish(await run(context, options));
+    },
+  );
+  command('check', 'verify the store: every batch, fragment and file; changes nothing')
+    .option('--json', 'one finding per line, as JSON')
+    .action(async (options: CheckCommandOptions) => {
+      finish(await check(context, options));
+    });
+  command('status', 'ask the running gateway how it is')
+    .option('--json', 'the whole answer, as JSON')
+    .option('--url <url>', 'where it is; the configured address otherwise')
+    .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
+    .action(async (options: StatusCommandOptions) => {
+      finish(await showStatus(context, options));
+    });
+  command('config', 'print the configuration in force, and where each value comes from')
+    .option('--reference', 'print every key with its description and default instead')
+    .action(async (options: ConfigCommandOptions) => {
+      finish(await showConfig(context, options));
+    });
+  command('token', 'make another login token; a running gateway takes it at once')
+    .option('--revoke-all', 'take every token and login away instead')
+    .action(async (options: TokenCommandOptions) => {
+      finish(await makeToken(context, options));
+    });
+  return program;
+}

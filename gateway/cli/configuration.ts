@@ -1,0 +1,48 @@
+/** Which configuration a command works with: --config, HEADGATE_CONFIG, ./headgate.yaml, none. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { loadConfig, type ConfigResult } from '../config/load.ts';
+import { showProblem, type Problem } from '../config/problems.ts';
+import type { CliContext } from './context.ts';
+
+const defaultFile = 'headgate.yaml';
+
+export interface ConfigOption {
+  readonly config?: string;
+}
+
+export type LoadedConfig = Extract<ConfigResult, { ok: true }> & {
+  /** As it was named; null: there is none. */
+  readonly file: string | null;
+  /** What its relative paths start from; absolute. */
+  readonly folder: string;
+};
+
+/** The configuration that can't be used; what is wrong with it is told in the message. */
+export class UnusableConfig extends Error {
+  override readonly name = 'UnusableConfig';
+
+  constructor(file: string | null, problems: readonly Problem[]) {
+    const what = file ?? 'The environment';
+    const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+    super(
+      [`${what} has ${count}:`, ...problems.map((problem) => `  ${showProblem(problem)}`)].join(
+        '\n',
+      ),
+    );
+  }
+}
+
+/** @throws UnusableConfig */
+export async function loadFor(context: CliContext, option: ConfigOption): Promise<LoadedConfig> {
+  const { env, folder } = context;
+  const named = option.config ?? nonEmpty(env['HEADGATE_CONFIG']);
+  const file = named ?? (existsSync(join(folder, defaultFile)) ? defaultFile : null);
+  const result = await loadConfig({ file, folder, env });
+  if (!result.ok) throw new UnusableConfig(file, result.problems);
+  return { ...result, file, folder: file === null ? folder : dirname(resolve(folder, file)) };
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}

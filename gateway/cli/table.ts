@@ -1,0 +1,45 @@
+/** Tables and quantities for people. */
+
+/** Lines of a table with an empty line before it; none without rows. */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): readonly string[] {
+  if (rows.length === 0) return [];
+  const all = [head, ...rows.map((row) => row.map(oneLine))];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  const lines = all.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return ['', ...lines];
+}
+
+/** `1.5 MB`; decimal units. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 'B';
+  for (const next of ['KB', 'MB', 'GB', 'TB']) {
+    if (value < 1000) break;
+    value /= 1000;
+    unit = next;
+  }
+  return unit === 'B' ? `${value} B` : `${value.toFixed(1)} ${unit}`;
+}
+
+/** `0 s`, `12 s`, `5 min`, `3.5 h`, `2.0 d`. */
+export function formatAge(ageMs: number): string {
+  const seconds = Math.max(0, ageMs) / 1000;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 86_400).toFixed(1)} d`;
+}
+
+/** What others wrote may hold line ends and the control sequences of a terminal. */
+function oneLine(text: string): string {
+  const clean = text.replace(/[\p{Cc}\p{Cf}]+/gu, ' ');
+  return clean.length > 100 ? `${clean.slice(0, 99)}…` : clean;
+}

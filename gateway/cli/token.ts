@@ -1,0 +1,33 @@
+/** `headgate token`: another login token, or all of them taken away. */
+import { join } from 'node:path';
+import { Tokens } from '../security/tokens.ts';
+import { loadFor, type ConfigOption } from './configuration.ts';
+import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+
+export interface TokenCommandOptions extends ConfigOption {
+  readonly revokeAll?: boolean;
+}
+
+/** Where the secrets that let someone in are kept (security/tokens.ts). */
+export function accessFolder(dataDir: string): string {
+  return join(dataDir, 'access');
+}
+
+/** @throws UnusableConfig, TooManyTokensError */
+export async function makeToken(
+  context: CliContext,
+  options: TokenCommandOptions,
+): Promise<ExitCode> {
+  const { config } = await loadFor(context, options);
+  const tokens = await Tokens.open({ folder: accessFolder(config.dataDir), clock: context.clock });
+  if (options.revokeAll === true) {
+    const count = await tokens.revokeAll();
+    context.stderr.write(`Revoked ${count} ${count === 1 ? 'token' : 'tokens'} and every login.\n`);
+    return exitCodes.done;
+  }
+  const token = await tokens.createToken();
+  // The token alone on stdout, for scripts.
+  context.stderr.write('A new login token. It is shown only now:\n');
+  context.stdout.write(`${token}\n`);
+  return exitCodes.done;
+}

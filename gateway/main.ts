@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/** The process: arguments, environment, streams, signals and the exit code. All else takes them. */
+import { isatty } from 'node:tty';
+import { systemClock } from '../storage/clock.ts';
+import { runCli } from './cli/cli.ts';
+import type { GatewayModule } from './cli/context.ts';
+
+const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+for (const stream of [process.stdout, process.stderr]) {
+  // The reader of a pipe went away, as `head` does: that is no reason to fall over.
+  stream.on('error', () => undefined);
+}
+
+process.exitCode = await runCli({
+  args: process.argv.slice(2),
+  env: process.env,
+  folder: process.cwd(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  stdoutIsTerminal: isatty(1),
+  logOutput: 1,
+  clock: systemClock,
+  fetch,
+  onSignal: (listener) => {
+    for (const signal of signals) process.on(signal, listener);
+    return () => {
+      for (const signal of signals) process.off(signal, listener);
+    };
+  },
+  onExit: (listener) => {
+    process.on('exit', listener);
+  },
+  serving: () => {
+    // The start script waits for this word before it builds what is not needed for serving.
+    process.send?.({ type: 'serving' });
+  },
+  loadGateway: (): Promise<GatewayModule> => import('./gateway.ts'),
+});
+// What is left over, a hung connection say, must not hold the process.
+process.exit();
