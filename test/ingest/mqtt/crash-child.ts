@@ -1,4 +1,4 @@
-/** A broker over a real store in a folder of the test's, to be killed. Prints its port. */
+/** A broker over a real store in a folder of the test's, to be killed. Prints its process id and port. */
 import { MqttBroker } from '../../../ingest/mqtt/broker.ts';
 import { systemClock } from '../../../storage/clock.ts';
 import { openStore } from '../../../storage/store.ts';
@@ -20,4 +20,4 @@ const broker = new MqttBroker({
   log: store.log,
 });
 await broker.listen();
-console.log(`port ${broker.address!.port}`);
+console.log(`process ${process.pid} port ${broker.address!.port}`);

@@ -52,7 +52,7 @@ async function publishUntilKilled(
 ): Promise<string[]> {
   const script = fileURLToPath(new URL('crash-child.ts', import.meta.url));
   const child = startChild(t, process.execPath, ['--import', 'tsx', script, folder]);
-  const port = Number((await child.line(/^port (\d+)$/))[1]);
+  const port = Number((await child.line(/port (\d+)$/))[1]);
   const acknowledged: string[] = [];
   const device = async (number: number): Promise<void> => {
     const client = await RawClient.login(t, port, `device-${number}`);
