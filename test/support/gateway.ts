@@ -1,0 +1,129 @@
+import { writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { join, resolve } from 'node:path';
+import type { TestContext } from 'node:test';
+import { startChild, type Child } from './child.ts';
+import { ffmpegPath } from './tools.ts';
+
+const mainPath = resolve(import.meta.dirname, '../../gateway/main.ts');
+
+/** A port that nothing listens on just now, for what must keep it over restarts. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolveListening) => {
+    server.listen(0, '127.0.0.1', resolveListening);
+  });
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolveClosed) => server.close(resolveClosed));
+  return port;
+}
+
+/** How to start `headgate` with these arguments as a program of its own. */
+export function headgateCommand(...args: readonly string[]): [string, string[]] {
+  return [process.execPath, ['--import', import.meta.resolve('tsx'), mainPath, ...args]];
+}
+
+/** A whole gateway as a process of its own, that keeps its ports and its data over restarts. */
+export class GatewayProcess {
+  readonly folder: string;
+  readonly dataFolder: string;
+  readonly httpPort: number;
+  readonly mqttPort: number;
+  readonly rtspPort: number;
+  #context: TestContext;
+  #child: Child | null = null;
+  #token: string | null = null;
+
+  private constructor(context: TestContext, folder: string, ports: readonly number[]) {
+    this.#context = context;
+    this.folder = folder;
+    this.dataFolder = join(folder, 'data');
+    [this.httpPort = 0, this.mqttPort = 0, this.rtspPort = 0] = ports;
+  }
+
+  /**
+   * Writes the configuration and starts the gateway.
+   * @param sections YAML: everything but the listeners, which get free ports
+   */
+  static async start(
+    context: TestContext,
+    folder: string,
+    sections: string,
+    mqttUsers = '[{ username: device, password: device-password }]',
+    mqttRoutes = '[]',
+  ): Promise<GatewayProcess> {
+    const ports = [await freePort(), await freePort(), await freePort()];
+    const gateway = new GatewayProcess(context, folder, ports);
+    const listeners = [
+      `http: { port: ${gateway.httpPort} }`,
+      `rtsp: { port: ${gateway.rtspPort} }`,
+      `mqtt: { port: ${gateway.mqttPort}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
+    ];
+    await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);
+    await gateway.restart();
+    return gateway;
+  }
+
+  get child(): Child {
+    if (this.#child === null) throw new Error('the gateway was not started');
+    return this.#child;
+  }
+
+  /** Starts it (again); resolves when it serves. */
+  async restart(): Promise<void> {
+    const [command, args] = headgateCommand('run');
+    this.#child = startChild(this.#context, command, args, {
+      cwd: this.folder,
+      env: {
+        ...process.env,
+        // The checkout's own settings must not reach into the test's.
+        NODE_OPTIONS: '',
+        HEADGATE_FFMPEG_PATH: ffmpegPath,
+        TSX_TSCONFIG_PATH: resolve(import.meta.dirname, '../../tsconfig.json'),
+      },
+    });
+    await this.#child.line(/"msg":"serving"|"message":"serving"| serving/);
+    const token = this.#child.lines.map((line) => /\b(hg_[\w-]+)/.exec(line)?.[1]);
+    this.#token = token.find((found) => found !== undefined) ?? this.#token;
+  }
+
+  /** kill -9, at once. */
+  async kill(): Promise<void> {
+    await this.child.stop('SIGKILL');
+  }
+
+  /** SIGTERM, and the exit code. */
+  async stop(): Promise<number | null> {
+    await this.child.stop('SIGTERM');
+    return (await this.child.exited).code;
+  }
+
+  get token(): string {
+    if (this.#token === null) throw new Error('no token was printed');
+    return this.#token;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.httpPort}`;
+  }
+
+  fetch(path: string): Promise<Response> {
+    return fetch(`${this.url}${path}`, { headers: { authorization: `Bearer ${this.token}` } });
+  }
+
+  /** The answer of the REST API, as the type that the caller knows it has. */
+  async get<T>(path: string): Promise<T> {
+    const response = await this.fetch(`/api/v1${path}`);
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
+  /** Asks again and again, until the answer is as wanted. */
+  async until<T>(path: string, wanted: (answer: T) => boolean): Promise<T> {
+    for (;;) {
+      const answer = await this.get<T>(path);
+      if (wanted(answer)) return answer;
+      await new Promise((wake) => setTimeout(wake, 100));
+    }
+  }
+}
