@@ -6,7 +6,6 @@ import type { Page } from '../../../gateway/http/page.ts';
 import { Tokens } from '../../../gateway/security/tokens.ts';
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import { openStore } from '../../../storage/store.ts';
-import { openVideoStore } from '../../../storage/video/video-store.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
@@ -30,24 +29,21 @@ export interface TestGateway {
 
 export async function startGateway(
   context: TestContext,
-  options: { readonly page?: Page } = {},
+  options: { readonly page?: Page; readonly mediaFileMs?: number } = {},
 ): Promise<TestGateway> {
   const folder = await temporaryFolder(context);
   const clock = new ManualClock();
   const logger = new MemoryLogger();
   const metrics = new MemoryMetrics();
-  const store = await openStore({ folder, clock, logger, metrics });
-  context.after(() => store.close());
-  const video = await openVideoStore({
-    folder: join(folder, 'media'),
-    writer: store.writer,
-    reader: store.queries,
+  const store = await openStore({
+    folder,
     clock,
     logger,
     metrics,
+    video: { mediaFileMs: options.mediaFileMs ?? 60_000 },
   });
-  context.after(() => video.close());
-  const { log } = store;
+  context.after(() => store.close());
+  const { log, video } = store;
   const tokens = await Tokens.open({ folder: join(folder, 'access'), clock });
   const token = await tokens.createToken();
   const sources: TestGateway['sources'] = {
