@@ -33,11 +33,12 @@ Gst.init(None)
 if options.file:
     launch = (
         f'( filesrc location="{options.file}" ! qtdemux name=demux '
-        "demux.video_0 ! queue ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+        # No config-interval: with it, each slice of a keyframe would get parameter sets of its own.
+        "demux.video_0 ! queue ! h264parse ! rtph264pay name=pay0 pt=96 )"
     )
 elif options.codec == "mjpeg":
     launch = (
-        "( videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=10/1 "
+        "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 "
         "! jpegenc ! rtpjpegpay name=pay0 pt=26 )"
     )
 else:
