@@ -3,9 +3,11 @@
  *
  * - Video is copied, never transcoded. AAC is copied; other audio is transcoded to AAC, which
  *   `session.ts` finds out by trying.
- * - `-max_interleave_delta` keeps the video flowing when the audio stops; `frag_discont` keeps
- *   audio and video in step when one of them begins later (without it ffmpeg moves both to 0, and
- *   says so in a warning); `-flush_packets` hands each chunk on at once.
+ * - `-max_interleave_delta` keeps the video flowing when the audio stops; `-flush_packets` hands
+ *   each chunk on at once.
+ * - Where audio and video begin apart, ffmpeg puts the first sample of the later one at 0 too and
+ *   makes it last until the second, whose time is right again. (`delay_moov` would not, but writes
+ *   edit lists, which players of fragmented MP4 get wrong.)
  * - It is started without a shell.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
@@ -43,7 +45,7 @@ export function ffmpegArguments(input: CameraInput, audio: AudioHandling): reado
     ...audioArguments,
     ...['-max_interleave_delta', String(interleaveUs)],
     ...['-f', 'mp4', '-flush_packets', '1', '-write_prft', 'wallclock'],
-    ...['-movflags', '+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont'],
+    ...['-movflags', '+frag_keyframe+empty_moov+default_base_moof+skip_trailer'],
     ...['-frag_duration', String(chunkUs), 'pipe:1'],
   ];
 }

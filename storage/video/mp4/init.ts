@@ -197,18 +197,25 @@ function readAudioEntry(
   for (const box of boxesIn(bytes, fields.at, entry.end)) {
     if (box.type === 'esds') configuration = box;
   }
-  const codec =
-    configuration === null
-      ? entry.type.trim().replace(/^Opus$/, 'opus')
-      : `${entry.type}.${elementaryStream(bytes, configuration)}`;
-  return { codec, sampleRate, channels, configuration };
+  if (configuration === null) {
+    const codec = entry.type.trim().replace(/^Opus$/, 'opus');
+    return { codec, sampleRate, channels, configuration };
+  }
+  // Writers of MP4 put 2 channels into the entry whatever there is: the esds knows better.
+  const stream = readElementaryStream(bytes, configuration);
+  return {
+    codec: `${entry.type}.${stream.codec}`,
+    sampleRate,
+    channels: stream.channels ?? channels,
+    configuration,
+  };
 }
 
 /**
- * The object type of an `esds` (ISO/IEC 14496-1, 7.2.6) as RFC 6381 writes it: `40.2` for AAC-LC,
- * `6B` for MP3.
+ * The object type of an `esds` (ISO/IEC 14496-1, 7.2.6) as RFC 6381 writes it (`40.2` for AAC-LC,
+ * `6B` for MP3), and the channels that AAC's AudioSpecificConfig (14496-3, 1.6.2.1) says.
  */
-function elementaryStream(bytes: Buffer, box: Box): string {
+function readElementaryStream(bytes: Buffer, box: Box): { codec: string; channels: number | null } {
   const fields = new BoxFields(bytes, box);
   fields.skip(4);
   descriptor(fields, 0x03);
@@ -219,13 +226,18 @@ function elementaryStream(bytes: Buffer, box: Box): string {
   if ((flags & 0x20) !== 0) fields.skip(2);
   descriptor(fields, 0x04);
   const objectType = fields.u8();
-  if (objectType !== 0x40) return hex(objectType, 2).toUpperCase();
+  if (objectType !== 0x40) return { codec: hex(objectType, 2).toUpperCase(), channels: null };
   fields.skip(12);
   descriptor(fields, 0x05);
-  const first = fields.u8();
-  const audioObjectType = first >> 3;
-  if (audioObjectType !== 31) return `40.${audioObjectType}`;
-  return `40.${32 + (((first & 0x07) << 3) | (fields.u8() >> 5))}`;
+  const config = fields.u16();
+  const audioObjectType = config >> 11;
+  if (audioObjectType === 31) {
+    return { codec: `40.${32 + ((config >> 5) & 0x3f)}`, channels: null };
+  }
+  const explicitRate = ((config >> 7) & 0x0f) === 15;
+  const layout = explicitRate ? 0 : (config >> 3) & 0x0f;
+  const channels = layout === 7 ? 8 : layout >= 1 && layout <= 6 ? layout : null;
+  return { codec: `40.${audioObjectType}`, channels };
 }
 
 /** Steps over a descriptor's tag and length (1 to 4 bytes of 7 bits). */
