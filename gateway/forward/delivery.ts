@@ -21,16 +21,19 @@ import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
 import type { Worker } from './attempts.ts';
 import { BackOff } from './backoff.ts';
 import { cameraBacklog, shardsBacklog, type Backlog } from './backlog.ts';
+import { earliest, newest, type DeliveryStatus } from './delivery-status.ts';
 import type { KeyScope } from './keys.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { sendMediaFiles } from './media-objects.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
-import { Progress, type DeliveryFailure } from './progress.ts';
+import { Progress } from './progress.ts';
 import { sendShardAsObjects } from './record-objects.ts';
 import { sendShardAsRecords } from './record-stream.ts';
 import type { ObjectSink, RecordSink } from './sink.ts';
 import { Slots } from './slots.ts';
 import { pause } from './timing.ts';
+
+export type { DeliveryStatus } from './delivery-status.ts';
 
 /** New shards are looked for this often, besides whenever one ends. */
 const rescanMs = 5_000;
@@ -49,29 +52,6 @@ export interface DeliveryPorts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly random: () => number;
-}
-
-export interface DeliveryStatus {
-  readonly name: string;
-  readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
-  readonly to: { readonly kind: string; readonly description: string };
-  readonly required: boolean;
-  /** `idle`: everything is sent; `backing-off`: something failed and will be tried again. */
-  readonly state: 'starting' | 'idle' | 'sending' | 'backing-off' | 'stopped';
-  /** When the next attempt begins, while backing off. */
-  readonly retryAtMs: number | null;
-  readonly backlog: Backlog;
-  readonly rate: { readonly recordsPerSecond: number; readonly bytesPerSecond: number };
-  /** Since the start; media files count as records. */
-  readonly sentRecords: number;
-  readonly sentBytes: number;
-  readonly sentObjects: number;
-  readonly failures: number;
-  /** Gone before they were sent: deleted by a limit, or found to be corrupt. */
-  readonly lostRecords: number;
-  readonly lastSuccessMs: number | null;
-  /** The latest failure of all, also when it works again since. */
-  readonly lastFailure: DeliveryFailure | null;
 }
 
 export class Delivery {
@@ -389,16 +369,4 @@ async function nextMediaFile(video: VideoStore, cameraId: number): Promise<numbe
     if (last === undefined) return next;
     next = last.id + 1;
   }
-}
-
-function earliest(a: number | null, b: number | null): number | null {
-  if (a === null || b === null) return a ?? b;
-  return Math.min(a, b);
-}
-
-function newest(
-  first: DeliveryFailure | null,
-  others: readonly (DeliveryFailure | null)[],
-): DeliveryFailure | null {
-  return others.reduce((a, b) => (a === null || (b !== null && b.atMs > a.atMs) ? b : a), first);
 }
