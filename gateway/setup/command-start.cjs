@@ -24,7 +24,7 @@ const SAME_SIGNAL_MS = 500;
  * all at once. It has to be set before Node starts.
  */
 function threadPoolSize() {
-  return process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 2 * os.cpus().length));
+  return process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 2 * os.availableParallelism()));
 }
 
 /** @returns {import('node:child_process').ChildProcess} */

@@ -48,7 +48,7 @@ main(async () => {
     process.execPath,
     [
       ...['--import', 'tsx', '--test', '--test-reporter=spec'],
-      `--test-concurrency=${String(Math.max(2, Math.floor(os.cpus().length / 2)))}`,
+      `--test-concurrency=${String(Math.max(2, Math.floor(os.availableParallelism() / 2)))}`,
       `--test-timeout=${String(TEST_MS_MAX)}`,
       ...options,
       ...files,

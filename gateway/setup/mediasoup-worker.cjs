@@ -131,7 +131,7 @@ async function makeOnce(onQuarter) {
   const isCompilation = (/** @type {string} */ line) => line.includes(' -c -o ');
   let planned = 0;
   await make(['--dry-run'], { onLine: (line) => (planned += isCompilation(line) ? 1 : 0) });
-  const jobs = Math.min(os.cpus().length, Math.floor(os.totalmem() / BUILD_BYTES_PER_JOB));
+  const jobs = Math.min(os.availableParallelism(), Math.floor(os.totalmem() / BUILD_BYTES_PER_JOB));
   let started = 0;
   let quarter = 0;
   return make([`--jobs=${String(Math.max(1, jobs))}`], {

@@ -6,6 +6,7 @@
 'use strict';
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { installedVersion } = require('./dependencies.cjs');
 const { findHeaders } = require('./node-headers.cjs');
@@ -82,7 +83,7 @@ async function build(steps) {
     `Building sqlite3's native module with node-gyp, headers from ${headers.from}`,
     async () => {
       const nodeGyp = path.join(paths.nodeModules, 'node-gyp/bin/node-gyp.js');
-      const args = [nodeGyp, 'rebuild', '--jobs', 'max'];
+      const args = [nodeGyp, 'rebuild', '--jobs', String(os.availableParallelism())];
       if (headers.folder !== undefined) args.push(`--nodedir=${headers.folder}`);
       const result = await run(process.execPath, args, { cwd: folder, log: 'sqlite3-build' });
       if (!result.ok || !(await works())) {
@@ -98,4 +99,4 @@ async function build(steps) {
   );
 }
 
-module.exports = { build, download, isReady };
+module.exports = { build, download, isReady, keptCopy };
