@@ -13,6 +13,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { RecordInput } from '../../storage/model.ts';
 import { StorageError } from '../../storage/errors.ts';
+import { recordDataBytesMax } from '../../storage/log/appending.ts';
 import { MqttError } from './errors.ts';
 import type { Intake } from './intake.ts';
 import type { CompiledRoute, Message, Target } from './routes.ts';
@@ -37,6 +38,7 @@ interface Pending {
   readonly bytes: number;
   readonly targets: readonly Target[];
   readonly settle: Settle;
+  /** Why it is given up. */
   error: MqttError | null;
 }
 
@@ -63,9 +65,11 @@ export class Publisher {
 
   /** Takes a message on its way. `settle` is called once, never before this returns. */
   submit(message: Message, qos: number, settle: Settle): void {
-    const bytes = message.payload.length + message.topic.length + MESSAGE_OVERHEAD_BYTES;
     const targets = this.#failure === null ? this.#intake.route(message) : [];
-    this.#waiting.push({ qos, bytes, targets, settle, error: null });
+    let bytes = message.payload.length + message.topic.length + MESSAGE_OVERHEAD_BYTES;
+    for (const { record } of targets) bytes += record.data.length;
+    const error = recordProblem(targets);
+    this.#waiting.push({ qos, bytes, targets: error === null ? targets : [], settle, error });
     this.#inflightBytes += bytes;
     this.#intake.entered(this, bytes);
     if (this.#inflightBytes >= this.#intake.limits.inflightBytesPerConnection) {
@@ -202,6 +206,14 @@ export class Publisher {
       if (this.#gone || this.#intake.stopping) this.wake();
     });
   }
+}
+
+/** Transcoding and envelopes make records larger than payloads; one too large must not take others along. */
+function recordProblem(targets: readonly Target[]): MqttError | null {
+  const large = targets.find(({ record }) => record.data.length > recordDataBytesMax);
+  if (large === undefined) return null;
+  const { stream } = large.route.options;
+  return new MqttError('too-large', `a record of ${large.record.data.length} bytes for ${stream}`);
 }
 
 /** Only a full queue empties by itself soon; for the rest QoS 0 does not hold up what follows. */

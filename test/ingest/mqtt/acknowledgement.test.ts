@@ -192,6 +192,22 @@ describe('acknowledgement', { timeout: 60_000 }, () => {
     assert.deepEqual(log.taken, ['telemetry:1', 'telemetry:3']);
   });
 
+  it('is not kept from messages beside one whose envelope is larger than a record may be', async (t) => {
+    const store = await startStore(t);
+    const routes = [{ ...rawRoute, topic: 'large', envelope: true }, rawRoute];
+    const limits = { payloadBytes: 9 * 1024 * 1024 };
+    const { port } = await startBroker(t, { log: store.log, routes, limits });
+    const client = await RawClient.login(t, port, 'a');
+    const payload = Buffer.alloc(8 * 1024 * 1024);
+    const large = publishPacket({ topic: 'large', payload, qos: 1, messageId: 2 });
+    client.send(numbered(1, 1), large, numbered(3, 1));
+    assert.deepEqual(await messageIds(client, 1), [1]);
+    await client.close();
+    const [record, ...rest] = await readAll(store.log, 'telemetry');
+    assert.equal(record!.data.toString(), '1');
+    assert.ok(rest.every(({ data }) => data.toString() === '3'));
+  });
+
   it('does not exist for QoS 0: what the log refuses is counted as lost, and the rest goes on', async (t) => {
     const log = new MoodyLog();
     log.refusals.set('telemetry', 'stream-full');
