@@ -112,7 +112,7 @@ export function sameSite(hostnames: readonly string[]): MiddlewareHandler<AppEnv
       );
     }
     const origin = c.req.header('origin');
-    if (origin !== undefined && origin !== url.origin && !hasBearer(c.req.header())) {
+    if (origin !== undefined && hostOf(origin) !== url.host && !hasBearer(c.req.header())) {
       throw new HttpError('wrong-origin', 'The request comes from a page of another site.');
     }
     const site = c.req.header('sec-fetch-site');
@@ -122,6 +122,11 @@ export function sameSite(hostnames: readonly string[]): MiddlewareHandler<AppEnv
     }
     await next();
   };
+}
+
+/** Of an Origin. Its scheme does not count: a proxy before us may speak TLS with the browser. */
+function hostOf(origin: string): string | null {
+  return /^https?:\/\//.test(origin) && URL.canParse(origin) ? new URL(origin).host : null;
 }
 
 function hasBearer(headers: Record<string, string>): boolean {

@@ -71,11 +71,14 @@ export function loginRoutes(options: AuthenticationOptions): Hono<AppEnv> {
 
 async function begin(c: Context<AppEnv>, options: AuthenticationOptions): Promise<void> {
   const { secret, lifeMs } = await options.tokens.createSession();
+  // Who lies about the proxy harms only a cookie of their own.
+  const overTls =
+    new URL(c.req.url).protocol === 'https:' || c.req.header('x-forwarded-proto') === 'https';
   setCookie(c, options.cookieName, secret, {
     path: '/',
     httpOnly: true,
     sameSite: 'Strict',
-    secure: new URL(c.req.url).protocol === 'https:',
+    secure: overTls,
     maxAge: Math.floor(lifeMs / 1_000),
   });
 }

@@ -171,6 +171,12 @@ export class Tokens {
       await file.close();
     }
     await rename(`${path}.new`, path);
+    const folder = await open(join(this.#folder, kind), 'r');
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
     return secret;
   }
 

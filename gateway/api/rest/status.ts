@@ -3,7 +3,7 @@ import { createRoute } from '@hono/zod-openapi';
 import type { MqttStatus as BrokerStatus } from '../../../ingest/mqtt/broker.ts';
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
-import type { DeliveryStatus } from '../../forward/delivery.ts';
+import type { Deliveries } from '../../forward/deliveries.ts';
 import type { HealthReport } from '../../observe/health.ts';
 import type { CameraStatus } from './cameras.ts';
 import { answers, type RestRouter } from './router.ts';
@@ -15,6 +15,8 @@ import {
   type RtspStatus,
 } from './schemas.ts';
 import { isoFromMs, isoFromMsOrNull } from './times.ts';
+
+type DeliveryStatus = Awaited<ReturnType<Deliveries['status']>>[number];
 
 /** Where the routes learn how the parts of the gateway are doing. */
 export interface StatusSources {

@@ -161,7 +161,8 @@ test("another site's page can do nothing with a browser's cookie", async (contex
   const foreign: Record<string, string>[] = [
     { origin: 'http://evil.example' },
     { origin: 'http://localhost:9999' },
-    { origin: 'https://localhost' },
+    { origin: 'https://localhost:8443' },
+    { origin: 'file://localhost' },
     { origin: 'null' },
     { origin: base, 'sec-fetch-site': 'cross-site' },
     { origin: base, 'sec-fetch-site': 'same-site' },
@@ -180,6 +181,10 @@ test("another site's page can do nothing with a browser's cookie", async (contex
     'wrong-origin',
     'with a cookie, one must say where one comes from',
   );
+  const proxied = { origin: 'https://localhost', 'x-forwarded-proto': 'https' };
+  const login = await postToken(gateway, gateway.token, proxied);
+  assert.equal(login.status, 204, 'a proxy that speaks TLS for us is not another site');
+  assert.match(login.headers.get('set-cookie') ?? '', /; Secure/);
   const ours = await ask(gateway, '/api/v1/streams', { cookie, origin: base }, post);
   assert.equal(await codeOf(ours), 'not-found', 'ours gets as far as the route, which is none');
 });
