@@ -108,7 +108,7 @@ export function sameSite(hostnames: readonly string[]): MiddlewareHandler<AppEnv
     if (isIP(bare) === 0 && !ours.has(bare)) {
       throw new HttpError(
         'wrong-host',
-        `This gateway does not answer to the name ${bare}: add it to http.hostNames.`,
+        `This gateway does not answer to the name ${bare}: add it to http.hostnames.`,
       );
     }
     const origin = c.req.header('origin');
