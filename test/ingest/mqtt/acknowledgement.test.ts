@@ -130,6 +130,24 @@ describe('acknowledgement', { timeout: 60_000 }, () => {
     assert.equal((await readAll(store.log, 'telemetry')).length, count);
   });
 
+  it('stops reading a device too that sends its messages one by one', async (t) => {
+    const store = await startStore(t);
+    const log = new HeldLog(store.log);
+    const limits = { inflightBytesPerConnection: 20_000 };
+    const { port, broker } = await startBroker(t, { log, limits });
+    const client = await RawClient.login(t, port, 'a');
+    client.socket.setNoDelay(true);
+    const payload = 'x'.repeat(1000);
+    const count = 100;
+    for (let n = 1; n <= count; n++) {
+      client.send(publishPacket({ topic: 'site/a/n', payload, qos: 1, messageId: n }));
+      for (let turn = 0; turn < 100 && broker.status().received < n; turn++) await setImmediate();
+    }
+    assert.ok(broker.status().received < 20, `${broker.status().received} were read`);
+    log.release();
+    await messageIds(client, count);
+  });
+
   it('is withheld while the log refuses, and the message is tried again', async (t) => {
     const clock = new ManualClock();
     const log = new MoodyLog();
