@@ -41,31 +41,36 @@ export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding
   const database = await Database.open(path, { readOnly: true });
   try {
     yield* checkDatabase(database);
-    const version = await schemaVersion(database);
-    const newest = migrations.at(-1)?.version ?? 0;
-    if (version > newest) {
-      throw new StorageError('version-too-new', `${path} was written by a later release`);
-    }
-    if (version < newest) {
-      yield {
-        severity: 'warning',
-        code: 'schema-outdated',
-        where: path,
-        what: `its tables have version ${version}; this release has ${newest}`,
-        advice: 'start the gateway once, which brings them up to date, then check again',
-      };
-      return;
-    }
-    try {
-      yield* checkLog(database);
-      yield* checkVideo(database, options.mediaFolder ?? join(options.folder, mediaFolderName));
-    } catch (error) {
-      if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
-      yield damaged(path, `the store can't be checked any further: ${error.message}`);
-    }
+    yield* checkContents(database, options.mediaFolder ?? join(options.folder, mediaFolderName));
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+    yield damaged(path, `the store can't be checked any further: ${error.message}`);
   } finally {
     await database.close();
   }
+}
+
+async function* checkContents(
+  database: Database,
+  mediaFolder: string,
+): AsyncGenerator<Finding, void> {
+  const version = await schemaVersion(database);
+  const newest = migrations.at(-1)?.version ?? 0;
+  if (version > newest) {
+    throw new StorageError('version-too-new', `${database.path} was written by a later release`);
+  }
+  if (version < newest) {
+    yield {
+      severity: 'warning',
+      code: 'schema-outdated',
+      where: database.path,
+      what: `its tables have version ${version}; this release has ${newest}`,
+      advice: 'start the gateway once, which brings them up to date, then check again',
+    };
+    return;
+  }
+  yield* checkLog(database);
+  yield* checkVideo(database, mediaFolder);
 }
 
 async function* checkDatabase(database: Database): AsyncGenerator<Finding, void> {

@@ -59,24 +59,30 @@ export class Checkpointer implements WalKeeper {
     }
   }
 
+  /** Copies everything and cuts the file of the write-ahead log to nothing, if nobody reads it. */
+  async truncate(): Promise<void> {
+    await this.#running;
+    await this.#start('TRUNCATE');
+  }
+
   /** Waits for the checkpoint under way. */
   async close(): Promise<void> {
     await this.#running;
   }
 
-  #start(): Promise<void> {
+  #start(mode: 'PASSIVE' | 'TRUNCATE' = 'PASSIVE'): Promise<void> {
     this.#sinceCheckpointBytes = 0;
     const writtenBefore = this.#walBytes;
-    this.#running = this.#checkpoint(writtenBefore).finally(() => {
+    this.#running = this.#checkpoint(mode, writtenBefore).finally(() => {
       this.#running = null;
     });
     return this.#running;
   }
 
-  async #checkpoint(writtenBefore: number): Promise<void> {
+  async #checkpoint(mode: string, writtenBefore: number): Promise<void> {
     try {
       const row = await this.#database.get<{ log: number; checkpointed: number }>(
-        'PRAGMA wal_checkpoint(PASSIVE)',
+        `PRAGMA wal_checkpoint(${mode})`,
       );
       const frames = row?.log ?? 0;
       const complete = frames === (row?.checkpointed ?? 0);

@@ -11,7 +11,7 @@
  *
  * Deletion goes from a shard's beginning, by whole batches, and moves its trim sequence in the same
  * transaction. Pages that become free are given back to the file system while they are more than a
- * tenth of the file; fewer are kept, for they are soon used again.
+ * tenth of the file; fewer are kept, for they are soon used again. On a full disk all of them go.
  *
  * Time: a batch dated in the future (the clock stepped back since) goes once a later batch is
  * expired. When the wall clock steps by more than an hour, deletion by age stops until
@@ -19,6 +19,8 @@
  *
  * Footage has its own rules: `video/`.
  */
+import type { Checkpointer } from './checkpointer.ts';
+import type { DiskReserve } from './disk-reserve.ts';
 import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
 import { batchRows, deleteBatches } from './log/batch-table.ts';
@@ -46,6 +48,8 @@ export interface RetentionOptions {
   readonly streams: Streams;
   readonly applications: ApplicationTable;
   readonly queries: Queries;
+  readonly reserve: DiskReserve;
+  readonly checkpointer: Checkpointer;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -158,6 +162,10 @@ export class Retention implements RoomMaker {
     }
     await this.#freeDeletedStreams();
     await this.#vacuum();
+    const { reserve, checkpointer } = this.#options;
+    // Pages given back, and the write-ahead log itself, leave the disk with a checkpoint.
+    if (reserve.full) await checkpointer.truncate();
+    await reserve.restore();
   }
 
   // ---------------------------------------------------------------- by age
@@ -360,8 +368,9 @@ export class Retention implements RoomMaker {
     );
     if (sizes === undefined) return;
     let { free, pages } = sizes;
-    if (free <= Math.max(freePagesMin, pages / 10)) return;
-    while (free > Math.max(freePagesMin, pages / 20) && !this.#closing) {
+    const { full } = this.#options.reserve;
+    if (free <= (full ? 0 : Math.max(freePagesMin, pages / 10))) return;
+    while (free > (full ? 0 : Math.max(freePagesMin, pages / 20)) && !this.#closing) {
       await writer.transact(
         (transaction) => transaction.all(`PRAGMA incremental_vacuum(${vacuumStepPages})`),
         { bytes: vacuumStepPages * pageBytes },

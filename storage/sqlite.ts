@@ -41,7 +41,7 @@ const storageCodes: Readonly<Partial<Record<string, StorageErrorCode>>> = {
 
 /** Prepared statements kept per connection; the one unused for longest goes first. */
 const statementsMax = 96;
-const busyTimeoutMs = 5_000;
+const busyTimeoutMs = 2_000;
 
 export class Database {
   readonly path: string;

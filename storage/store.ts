@@ -2,12 +2,13 @@
  * Opens the store: the database file, the parts that live in it, and the lock that keeps a second
  * process out.
  *
- * In the folder: `headgate.db` with its `-wal` and `-shm`, `lock.db`, and `media/` unless it is put
- * elsewhere. What is opened in order is closed in reverse.
+ * In the folder: `headgate.db` with its `-wal` and `-shm`, `lock.db`, `reserve`, and `media/` unless
+ * it is put elsewhere. What is opened in order is closed in reverse.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Checkpointer } from './checkpointer.ts';
+import { DiskReserve } from './disk-reserve.ts';
 import { StoreLock } from './lock.ts';
 import { ApplicationTable } from './log/applications.ts';
 import { LogAppender } from './log/appending.ts';
@@ -30,6 +31,7 @@ import { Writer } from './writer.ts';
 export const databaseFileName = 'headgate.db';
 export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
+const defaultReserveBytes = 16 * 1024 * 1024;
 
 export interface StoreOptions {
   /** Made when it is not there. */
@@ -48,6 +50,8 @@ export interface StoreOptions {
   readonly lingerMs?: number;
   /** Bytes that may wait for a commit before callers get `overloaded`; 64 MiB when left out. */
   readonly maxQueuedBytes?: number;
+  /** Bytes kept back for when the disk is full; 16 MiB when left out, 0: none. */
+  readonly reserveBytes?: number;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
   readonly holder?: string;
 }
@@ -105,7 +109,21 @@ async function openParts(
   const streams = await loadStreams(database);
   const appender = new LogAppender(streams, clock);
   const checkpointer = new Checkpointer(checkpoints, { logger, metrics });
-  const writer = new Writer({ ...options, database, appender, walKeeper: checkpointer });
+  const reserve = new DiskReserve({
+    folder,
+    bytes: options.reserveBytes ?? defaultReserveBytes,
+    logger,
+    onRelease: () => {
+      retention.kick();
+    },
+  });
+  const writer = new Writer({
+    ...options,
+    database,
+    appender,
+    walKeeper: checkpointer,
+    diskGuard: reserve,
+  });
   closers.push(async () => {
     await writer.close();
     await checkpointer.close();
@@ -118,7 +136,7 @@ async function openParts(
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
   });
   const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
-  const retention = new Retention(parts);
+  const retention = new Retention({ ...parts, reserve, checkpointer });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
   const log = new ShardedLog({

@@ -37,7 +37,7 @@ export interface Transaction {
   /**
    * Appends records to a stream in this transaction. The places are theirs if it commits. The
    * batches are written at the end of the group, so a later `get` of this item can't see them.
-   * @throws StorageError `not-found`, `invalid-argument`, `stream-full`
+   * @throws StorageError `not-found`, `invalid-argument`, `stream-full`, `disk-full`
    */
   append(stream: string, records: readonly RecordInput[]): Promise<readonly RecordPlace[]>;
   /** Called after the commit, before the item's promise resolves, in the order of registration. */
@@ -81,10 +81,18 @@ export interface WalKeeper {
   committed(bytes: number): void;
 }
 
+/** What happens when the disk is full: see `disk-reserve.ts`. */
+export interface DiskGuard {
+  /** Nothing is appended, while checkpoints and deletions still go on. */
+  readonly full: boolean;
+  release(): void;
+}
+
 export interface WriterOptions {
   readonly database: Database;
   readonly appender: Appender;
   readonly walKeeper: WalKeeper;
+  readonly diskGuard: DiskGuard;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -173,6 +181,7 @@ export class Writer {
   /** `Log.append`, without a savepoint of its own: the common case is the quick one. */
   append(stream: string, records: readonly RecordInput[]): Promise<readonly RecordPlace[]> {
     return new Promise((resolve, reject) => {
+      refuseWhenFull(this.#options.diskGuard);
       const append = this.#options.appender.prepare(stream, records);
       this.#enqueue({ kind: 'append', bytes: append.bytes, append, resolve, reject });
     });
@@ -264,6 +273,7 @@ export class Writer {
     );
     const refusal = refusalOf(error);
     if (rolledBack && refusal !== null) {
+      if (refusal.code === 'disk-full') this.#options.diskGuard.release();
       logger.warn({ error }, 'A group of writes was refused.');
       for (const item of items) item.reject(refusal);
       return;
@@ -290,6 +300,7 @@ class Group {
   readonly #database: Database;
   readonly #appends: AppendGroup;
   readonly #appender: Appender;
+  readonly #diskGuard: DiskGuard;
   readonly #onCommit: (() => void)[] = [];
   readonly #onRollback: (() => void)[] = [];
   #savepointOpen = false;
@@ -299,6 +310,7 @@ class Group {
   constructor(options: WriterOptions) {
     this.#database = options.database;
     this.#appender = options.appender;
+    this.#diskGuard = options.diskGuard;
     this.#appends = options.appender.beginGroup();
   }
 
@@ -414,6 +426,7 @@ class Group {
       },
       append: async (stream, records) => {
         guard.use();
+        refuseWhenFull(this.#diskGuard);
         const append = this.#appender.prepare(stream, records);
         if (this.#appends.lacksRoom(append)) await this.#appends.makeRoom(append, transaction);
         return this.#appends.stage(append);
@@ -423,6 +436,11 @@ class Group {
     };
     return transaction;
   }
+}
+
+/** What is left of the disk is for deleting and for checkpoints. */
+function refuseWhenFull(guard: DiskGuard): void {
+  if (guard.full) throw new StorageError('disk-full', 'the disk is full: nothing is appended');
 }
 
 /** After these SQLite may have rolled back the whole transaction on its own. */

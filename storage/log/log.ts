@@ -74,8 +74,9 @@ export class ShardedLog implements Log {
     await this.#writer.transact(async (transaction) => {
       if (!(await this.#insert(transaction, options))) await this.#update(transaction, options);
     });
-    this.#options.onDeletable();
-    return this.stream(options.name);
+    const stream = this.#streams.get(options.name);
+    if (stream.storedBytes > (options.maxBytes ?? Infinity)) this.#options.onDeletable();
+    return stream.describe();
   }
 
   async #insert(transaction: Transaction, options: StreamOptions): Promise<boolean> {

@@ -78,8 +78,8 @@ export class Stream {
   options: StreamOptions;
   /** In the order of their index. */
   readonly shards: Shard[] = [];
-  /** Those that take records, in the order of their hash keys. */
-  #open: Shard[] = [];
+  /** Those that take records, in the order of their hash keys; null: to be sorted out again. */
+  #openShards: readonly Shard[] | null = null;
 
   constructor(row: StreamRow) {
     this.id = row.id;
@@ -89,9 +89,14 @@ export class Stream {
 
   add(shard: Shard): void {
     this.shards.push(shard);
-    this.#open = this.shards
+    this.#openShards = null;
+  }
+
+  get #open(): readonly Shard[] {
+    this.#openShards ??= this.shards
       .filter(({ closedMs }) => closedMs === null)
       .sort((a, b) => (a.lastHashKey < b.lastHashKey ? -1 : 1));
+    return this.#openShards;
   }
 
   /** The shard for every key, if there is only one. */
@@ -106,15 +111,16 @@ export class Stream {
 
   /** The open shard that owns a hash key. */
   shardFor(hashKey: string): Shard {
+    const open = this.#open;
     let low = 0;
-    let high = this.#open.length - 1;
+    let high = open.length - 1;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const shard = this.#open[middle];
+      const shard = open[middle];
       if (shard !== undefined && shard.lastHashKey < hashKey) low = middle + 1;
       else high = middle;
     }
-    const owner = this.#open[low];
+    const owner = open[low];
     if (owner === undefined)
       throw new StorageError('not-found', `${this.options.name} has no shard`);
     return owner;
