@@ -112,11 +112,11 @@ test('an object is closed by size at once, by age otherwise, whichever comes fir
   const rig = await rigWithStream(context, 1, { clock });
   const sink = new MemorySink();
   const buffer = { maxBytes: 100_000, maxSeconds: 60 };
+  const readUpTo = watchReading(rig);
   rig.start({ name: 'a', ...fromReadings, buffer }, sink);
   const append = async (bytes: number): Promise<void> => {
     const data = Buffer.from(JSON.stringify('x'.repeat(bytes)));
     await rig.store.log.append('readings', [{ partitionKey: 'k', data }]);
-    await settle(rig);
   };
   const pass = async (ms: number): Promise<void> => {
     clock.advance(ms);
@@ -125,6 +125,7 @@ test('an object is closed by size at once, by age otherwise, whichever comes fir
   const sent = (records: number) => (): boolean =>
     rig.metrics.total('headgate_delivery_sent_records_total') >= records;
   await append(10);
+  await readUpTo(1);
   await pass(30_000);
   await append(10);
   await pass(29_000);
@@ -138,12 +139,33 @@ test('an object is closed by size at once, by age otherwise, whichever comes fir
   assert.ok((await runClock(rig, clock, sent(3))) < 59_000, 'long before it is old enough');
   assert.equal(sink.objects.size, 2);
 
-  // The clock on the wall stepping a day ahead makes nothing older.
+  // The clock on the wall stepping a day ahead makes nothing older that was seen before.
+  await readUpTo(4);
   clock.stepWall(24 * 3600 * 1000);
   await pass(50_000);
   assert.equal(sink.attempts, 2);
   await runClock(rig, clock, sent(4));
 });
+
+/** Tells when a delivery has read everything before a sequence number and waits for more. */
+function watchReading(rig: Rig): (sequence: number) => Promise<void> {
+  const { log } = rig.store;
+  const wait = log.waitForRecords.bind(log);
+  let reached = -1;
+  let look = (): void => undefined;
+  log.waitForRecords = (shardId, fromSequence, signal) => {
+    reached = fromSequence;
+    look();
+    return wait(shardId, fromSequence, signal);
+  };
+  return (sequence) =>
+    new Promise((resolve) => {
+      look = () => {
+        if (reached >= sequence) resolve();
+      };
+      look();
+    });
+}
 
 test('a lost acknowledgement and a stop: the same object again, though the buffer changed', async (context) => {
   const folder = await temporaryFolder(context);
