@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../config/substitute.ts';
 import { suggest } from '../config/suggest.ts';
+import { maskUrls } from '../observe/mask.ts';
 import { check, type CheckCommandOptions } from './check.ts';
 import { showConfig, type ConfigCommandOptions } from './config.ts';
 import { UnusableConfig, type ConfigOption } from './configuration.ts';
@@ -37,7 +38,7 @@ export async function runCli(context: CliContext): Promise<ExitCode> {
       context.stderr.write(`${error.message}\n`);
       return exitCodes.configuration;
     }
-    context.stderr.write(`headgate: ${messageOf(error)}\n`);
+    context.stderr.write(`headgate: ${maskUrls(messageOf(error))}\n`);
     return exitCodes.failed;
   }
 }

@@ -6,12 +6,15 @@
  */
 import { messageOf } from '../config/substitute.ts';
 import { createLogger, type GatewayLogger } from '../observe/logger.ts';
+import { maskUrls } from '../observe/mask.ts';
 import { PrometheusMetrics } from '../observe/metrics.ts';
 import { loadFor, type ConfigOption, type LoadedConfig } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode, type RunningGateway } from './context.ts';
 import { packageInfo } from './package-info.ts';
 
 const drainMaxMs = 15_000;
+/** How long the last log lines may take, where their reader stalls. */
+const lastLinesMaxMs = 1000;
 
 /** @throws UnusableConfig */
 export async function run(context: CliContext, option: ConfigOption): Promise<ExitCode> {
@@ -29,11 +32,11 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
     return await drain(context, starting, signal, signals, logger);
   } catch (error) {
     logger.error({ error }, 'the gateway could not start');
-    context.stderr.write(`headgate: could not start: ${messageOf(error)}\n`);
+    context.stderr.write(`headgate: could not start: ${maskUrls(messageOf(error))}\n`);
     return exitCodes.failed;
   } finally {
     signals.close();
-    logger.flush();
+    await Promise.race([logger.drained(), after(context, lastLinesMaxMs)]);
   }
 }
 

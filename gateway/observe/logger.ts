@@ -3,16 +3,14 @@
  * each, for machines; or lines for people on a terminal.
  *
  * Secrets do not get through: fields with such a name, and passwords in URLs, are masked, at any
- * depth. Lines go to the file descriptor without a worker thread. A reader that stalls holds up
- * nobody: past 8 MiB of waiting lines new ones are dropped, and counted in a line of their own
- * when lines get through again. A reader that went away ends the output, not the gateway.
+ * depth. How lines get to a file descriptor without holding up anybody is in line-writer.ts.
  */
 import pino from 'pino';
 import type { LogFields, Logger } from '../../storage/ports.ts';
 import { isSecretName, masked, maskUrls } from './mask.ts';
+import { LineWriter } from './line-writer.ts';
 import { printLine } from './text-lines.ts';
 
-const waitingMaxBytes = 8 * 2 ** 20;
 const depthMax = 5;
 const entriesMax = 200;
 const textMaxLength = 8192;
@@ -28,7 +26,9 @@ export interface LoggerOptions {
 }
 
 export interface GatewayLogger extends Logger {
-  /** Writes what is waiting; for the end of the process. */
+  /** Resolves when all lines are written, or nobody reads them any more. */
+  drained(): Promise<void>;
+  /** Writes what is waiting at once, as far as that goes; for a process that ends suddenly. */
   flush(): void;
 }
 
@@ -38,26 +38,25 @@ export interface GatewayLogger extends Logger {
  * logger.child({ camera: 'front' }).info({ runId: 12 }, 'recording');
  */
 export function createLogger({ level, format, output, color }: LoggerOptions): GatewayLogger {
-  const sink: Sink =
-    typeof output === 'number' ? descriptorSink(output) : { write: output, flush: () => undefined };
-  const write =
-    format === 'json' ? sink.write : (line: string) => sink.write(printLine(line, color === true));
+  const sink = typeof output === 'number' ? descriptorSink(output, format) : functionSink(output);
+  const print = format === 'json' ? (line: string) => line : textPrinter(color === true);
+  const write = (line: string): void => sink.write(print(line));
   const options = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return new PinoLogger(pino(options, { write }), sink.flush);
+  return new PinoLogger(pino(options, { write }), sink);
 }
 
 class PinoLogger implements GatewayLogger {
   readonly #pino: pino.Logger;
-  readonly flush: () => void;
+  readonly #sink: Sink;
 
-  constructor(logger: pino.Logger, flush: () => void) {
+  constructor(logger: pino.Logger, sink: Sink) {
     this.#pino = logger;
-    this.flush = flush;
+    this.#sink = sink;
   }
 
   debug(fields: LogFields, message: string): void {
@@ -77,47 +76,37 @@ class PinoLogger implements GatewayLogger {
   }
 
   child(fields: LogFields): Logger {
-    return new PinoLogger(this.#pino.child(clean(fields)), this.flush);
+    return new PinoLogger(this.#pino.child(clean(fields)), this.#sink);
+  }
+
+  drained(): Promise<void> {
+    return this.#sink.drained();
+  }
+
+  flush(): void {
+    this.#sink.flush();
   }
 }
 
 // ---------------------------------------------------------------- output
 
-interface Sink {
-  readonly write: (line: string) => void;
-  readonly flush: () => void;
+type Sink = Pick<LineWriter, 'write' | 'drained' | 'flush'>;
+
+function functionSink(write: (line: string) => void): Sink {
+  return { write, drained: () => Promise.resolve(), flush: () => undefined };
 }
 
-function descriptorSink(fd: number): Sink {
-  const destination = pino.destination({ fd, sync: false, maxLength: waitingMaxBytes });
-  let dropped = 0;
-  let gone = false;
-  destination.on('drop', () => {
-    dropped += 1;
+function descriptorSink(fd: number, format: 'text' | 'json'): Sink {
+  return new LineWriter(fd, (dropped) => {
+    const message = 'log lines were dropped, because nobody read them';
+    const line = { level: 'warn', time: new Date().toISOString(), dropped, msg: message };
+    const json = `${JSON.stringify(line)}\n`;
+    return format === 'json' ? json : printLine(json, false);
   });
-  destination.on('drain', () => {
-    if (dropped === 0 || gone) return;
-    const time = new Date().toISOString();
-    const line = { level: 'warn', time, dropped, msg: 'log lines were dropped: nobody read them' };
-    dropped = 0;
-    destination.write(`${JSON.stringify(line)}\n`);
-  });
-  // EPIPE: who read the lines went away.
-  destination.on('error', () => {
-    gone = true;
-  });
-  return {
-    write: (line) => {
-      if (!gone) destination.write(line);
-    },
-    flush: () => {
-      try {
-        if (!gone) destination.flushSync();
-      } catch {
-        gone = true;
-      }
-    },
-  };
+}
+
+function textPrinter(color: boolean): (line: string) => string {
+  return (line) => printLine(line, color);
 }
 
 // ---------------------------------------------------------------- fields
