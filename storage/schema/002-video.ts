@@ -6,7 +6,7 @@ import type { Migration } from './migration.ts';
  * - A fragment's number is its media file's id times 4096 plus its position in that file. So the
  *   fragments of a file lie side by side, one needs neither a camera nor a file column, and the
  *   table no second index: looking up by time goes through `media_file_time`, then through at most
- *   a few dozen rows. Measured: 110 KB per camera-hour at a fragment per 2 s.
+ *   a few dozen rows. Measured: 180 KB per camera-hour at a fragment per 2 s.
  * - What repeats is stored relative to something: a fragment's start to its file's, its producer
  *   and server times to its own start. `chunks` is the table of its chunks (`chunk-table.ts`).
  * - `end_us` and `bytes` of a media file are NULL while it is being written; its fragments' rows

@@ -147,10 +147,11 @@ async function deleteStep(
   if (due.length === 0) return [];
   return context.writer.transact(async (tx) => {
     const pinned = await firstPinned(tx, camera.id);
-    const files = due.filter(
-      (file) => !context.reading.has(file.id) && (file.id < pinned || required === 'drop'),
-    );
-    for (const file of files) await deleteRows(tx, file);
+    const files: ClosedFile[] = [];
+    for (const file of due) {
+      if (context.reading.has(file.id) || (file.id >= pinned && required === 'spare')) continue;
+      if (await deleteRows(tx, file)) files.push(file);
+    }
     const firstStartUs = await firstStart(tx, camera.id);
     await deleteOldRuns(tx, camera.id, firstStartUs);
     tx.onCommit(() => {
@@ -198,14 +199,16 @@ async function firstPinned(tx: Transaction, cameraId: number): Promise<number> {
   return row?.id ?? Infinity;
 }
 
-/** Deletes a file's rows and notes its path as garbage. */
+/** Deletes a file's rows and notes its path as garbage; false when they were gone already. */
 export async function deleteRows(
   tx: Transaction,
   file: { readonly id: number; readonly path: string },
-): Promise<void> {
-  await tx.run('INSERT INTO media_garbage (id, path) VALUES (?, ?)', file.id, file.path);
+): Promise<boolean> {
+  const { changes } = await tx.run('DELETE FROM media_file WHERE id = ?', file.id);
+  if (changes === 0) return false;
   await tx.run('DELETE FROM fragment WHERE number BETWEEN ? AND ?', ...numbersOf(file.id));
-  await tx.run('DELETE FROM media_file WHERE id = ?', file.id);
+  await tx.run('INSERT INTO media_garbage (id, path) VALUES (?, ?)', file.id, file.path);
+  return true;
 }
 
 async function firstStart(tx: Transaction, cameraId: number): Promise<number | null> {

@@ -129,7 +129,8 @@ export class VideoDiskStore implements VideoStore {
   readonly #options: VideoStoreOptions;
   readonly #ageGuard: AgeGuard;
   #cancelRetention: CancelTimer = () => undefined;
-  #retaining: Promise<RetentionPass> | null = null;
+  /** Settles, never rejecting, when the last pass that was asked for is over. */
+  #retaining: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
 
   /** Made by `openVideoStore`. */
@@ -315,22 +316,17 @@ export class VideoDiskStore implements VideoStore {
   }
 
   /**
-   * Runs retention now; a pass that runs already is awaited first.
+   * Runs retention once, after the pass that may be under way.
    * @throws StorageError
    */
-  async retain(): Promise<RetentionPass> {
-    await this.#retaining?.catch(() => undefined);
+  retain(): Promise<RetentionPass> {
     const { minFreeBytes = defaultMinFreeBytes, freeBytes } = this.#options;
-    this.#retaining = retain(
-      this.#context,
-      { minFreeBytes, ...(freeBytes === undefined ? {} : { freeBytes }) },
-      this.#ageGuard.believes(),
+    const options = { minFreeBytes, ...(freeBytes === undefined ? {} : { freeBytes }) };
+    const pass = this.#retaining.then(() =>
+      retain(this.#context, options, this.#ageGuard.believes()),
     );
-    try {
-      return await this.#retaining;
-    } finally {
-      this.#retaining = null;
-    }
+    this.#retaining = pass.catch(() => undefined);
+    return pass;
   }
 
   /** The clock is right after its step: footage is deleted by age again. */
@@ -346,7 +342,7 @@ export class VideoDiskStore implements VideoStore {
 
   async #close(): Promise<void> {
     this.#cancelRetention();
-    await this.#retaining?.catch(() => undefined);
+    await this.#retaining;
     for (const camera of this.#context.cameras.values()) {
       await camera.endRun?.('gateway stopped').catch((error: unknown) => {
         this.#context.logger.error(
