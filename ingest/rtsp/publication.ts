@@ -6,13 +6,15 @@
  *   fragment, so that a run misses nothing, also when the recorder must begin again (it finds out
  *   about audio by trying). Held is at most `heldBytesMax` and `heldMsMax` (footage that old would
  *   be given the wrong time). Past either it is let go, and a recorder joins in mid-stream.
+ * - A camera that leaves while something is held for its recorder is waited for on its behalf, at
+ *   most `heldMsMax`: a short session is recorded too. A new session of the camera ends that.
  * - A reader never holds up the publisher or another reader: each has its own queue, and is
  *   dropped when that is too long (connection.ts).
  * - One recorder at a time, known by a ticket that nobody else can use while it is connected.
  *
  * Packets are not looked into: sender reports pass like everything else.
  */
-import type { Clock } from '../../storage/ports.ts';
+import type { CancelTimer, Clock } from '../../storage/ports.ts';
 import type { RtspUser } from './authentication.ts';
 import { describeToReaders, type SessionDescription } from './sdp.ts';
 
@@ -83,6 +85,9 @@ export class Publication {
   #ticket: RtspUser | null = null;
   #isTicketTaken = false;
   #recorderDropped = false;
+  /** The camera has left, and its recorder is yet to come for what is held. */
+  #hasDeparted = false;
+  #cancelDeparture: CancelTimer = () => undefined;
 
   constructor(
     camera: string,
@@ -112,6 +117,11 @@ export class Publication {
   /** Whether the camera has begun to send (RECORD): only then can it be read. */
   get isRecording(): boolean {
     return this.#isRecording;
+  }
+
+  /** Whether the camera has left, and only its recorder is waited for. */
+  get hasDeparted(): boolean {
+    return this.#hasDeparted;
   }
 
   get readerCount(): number {
@@ -152,11 +162,13 @@ export class Publication {
   /** The recording is over. */
   revokeTicket(): void {
     this.#ticket = null;
+    this.giveUpWaiting();
   }
 
   /** The recorder has stored what it was sent: nothing needs to be held for it any more. */
   confirmRecorded(): void {
     this.#stopHolding();
+    this.giveUpWaiting();
   }
 
   trackSetUp(track: number): void {
@@ -206,7 +218,8 @@ export class Publication {
       for (const { track, isRtcp, frame } of this.#held ?? []) reader.send(track, isRtcp, frame);
       reader.uncork();
     }
-    this.#readers.add(reader);
+    if (this.#hasDeparted) reader.publicationEnded();
+    else this.#readers.add(reader);
   }
 
   leave(reader: Reader, wasDropped: boolean): void {
@@ -214,15 +227,38 @@ export class Publication {
     if (reader.isRecorder && wasDropped) this.#recorderDropped = true;
   }
 
-  /** Ends the session for its readers. Twice is harmless: the first reason stays. */
+  /**
+   * Ends the session for its readers: nothing more comes. Twice is harmless, and the first reason
+   * stays.
+   */
   close(end: PublicationEnd): void {
     if (this.#end !== null) return;
-    this.#end = end;
-    this.#ticket = null;
-    this.#stopHolding();
     for (const reader of this.#readers) reader.publicationEnded();
     this.#readers.clear();
-    for (const listener of this.#closeListeners) listener(end);
+    const isAwaited = this.#isRecording && this.#held !== null && this.#held.length > 0;
+    if (end !== 'left' || !isAwaited) {
+      this.#finish(end);
+    } else if (!this.#hasDeparted) {
+      this.#hasDeparted = true;
+      this.#cancelDeparture = this.#clock.setTimer(this.#limits.heldMsMax, () => {
+        this.#finish('left');
+      });
+    }
+  }
+
+  /** Ends the wait for a recorder, if the camera has left: what is held is let go. */
+  giveUpWaiting(): void {
+    if (this.#hasDeparted) this.#finish('left');
+  }
+
+  #finish(end: PublicationEnd): void {
+    if (this.#end !== null) return;
+    this.#cancelDeparture();
+    this.#end = this.#hasDeparted ? 'left' : end;
+    this.#hasDeparted = false;
+    this.#ticket = null;
+    this.#stopHolding();
+    for (const listener of this.#closeListeners) listener(this.#end);
   }
 
   #hold(packet: Held): void {

@@ -127,7 +127,7 @@ export class RtspServer {
   /** The cameras that push now. */
   status(): readonly PublicationStatus[] {
     return [...this.#publications.values()]
-      .filter((publication) => publication.isRecording)
+      .filter((publication) => publication.isRecording && !publication.hasDeparted)
       .map((publication) => ({
         camera: publication.camera,
         remote: publication.publisher.remote,
@@ -182,6 +182,7 @@ export class RtspServer {
       for (const waiter of [...waiters]) waiter(null);
     }
     for (const connection of [...this.#connections]) connection.close('server-closed');
+    for (const publication of [...this.#publications.values()]) publication.giveUpWaiting();
     if (!this.#server.listening) return;
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
@@ -254,9 +255,10 @@ export class RtspServer {
   #announce(camera: string, session: SessionDescription, publisher: Publisher): Publication {
     const { clock, logger } = this.#options;
     const other = this.#publications.get(camera);
-    if (other !== undefined) {
+    if (other?.hasDeparted === false) {
       throw new RtspError('busy', `${shown(camera)} has a publisher already`);
     }
+    other?.giveUpWaiting();
     const publication = new Publication(camera, session, publisher, clock, this.#limits);
     this.#publications.set(camera, publication);
     publication.onClosed((end) => {

@@ -98,6 +98,7 @@ describe('RTSP relay', { concurrency: true }, () => {
     const clip = await makeClip(folder, { name: 'gate', seconds: 2 });
     const first = pushClip(t, clip, addressOf(port, 'gate', gate), { loop: true });
     const before = await server.waitForPublication('gate', signal);
+    before?.confirmRecorded();
     const { child } = playFrames(t, folder, addressOf(port, 'gate', reader));
     await child.line(/Stream mapping/);
     await first.stop('SIGKILL');
