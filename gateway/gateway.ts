@@ -18,7 +18,7 @@ import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
 import { demoConfiguration, demoSecrets, demoVariables } from './demonstration/configuration.ts';
 import { startDemonstration } from './demonstration/start.ts';
-import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
+import { startDeliveries, unpinRemoved, type Deliveries } from './forward/deliveries.ts';
 import { addChecks } from './health-checks.ts';
 import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
@@ -79,7 +79,7 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
   const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
   closers.push(() => supervisor.close());
-  const deliveries = startForwarding(building);
+  const deliveries = await startForwarding(building);
   const { server, tokens } = await startHttp(building, { rtspServer, broker, cameras, deliveries });
 
   const demonstration =
@@ -201,13 +201,15 @@ async function startVideo(
   });
 }
 
-function startForwarding(building: Building): Deliveries {
+async function startForwarding(building: Building): Promise<Deliveries> {
   const { config, store, identity, clock, logger, metrics, closers } = building;
+  const configured = Object.entries(config.deliveries).map(([name, options]) => ({
+    name,
+    ...options,
+  }));
+  await unpinRemoved(store.log, configured, logger);
   const deliveries = startDeliveries({
-    deliveries: Object.entries(config.deliveries).map(([name, delivery]) => ({
-      name,
-      ...delivery,
-    })),
+    deliveries: configured,
     log: store.log,
     video: store.video,
     gatewayId: identity.gatewayId,

@@ -69,6 +69,23 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   };
 }
 
+/**
+ * Stops deliveries that are no longer configured from pinning for ever what nobody will send. They
+ * keep their checkpoints: one that is configured again goes on where it was.
+ */
+export async function unpinRemoved(
+  log: Log,
+  deliveries: readonly { readonly name: string }[],
+  logger: Logger,
+): Promise<void> {
+  const configured = new Set(deliveries.map(({ name }) => applicationOf(name)));
+  for (const { name, required } of log.applications.list()) {
+    if (!required || !isDelivery(name) || configured.has(name)) continue;
+    await log.applications.ensure({ name, required: false });
+    logger.info({ application: name }, 'a delivery was removed: it pins nothing any more');
+  }
+}
+
 /** Asking for the status sets the metrics that only asking can tell. */
 async function sample(
   deliveries: readonly Delivery[],

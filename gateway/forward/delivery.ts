@@ -356,10 +356,18 @@ export class Delivery {
 }
 
 /** Applications of deliveries are told from those of outside clients by their prefix. */
-function applicationOf(delivery: string): string {
-  const name = `delivery:${delivery}`;
+const applicationPrefix = 'delivery:';
+
+/** The name of a delivery's application. */
+export function applicationOf(delivery: string): string {
+  const name = `${applicationPrefix}${delivery}`;
   if (name.length <= 128) return name;
-  return `delivery:${createHash('sha256').update(delivery).digest('hex')}`;
+  return `${applicationPrefix}${createHash('sha256').update(delivery).digest('hex')}`;
+}
+
+/** Whether an application is, or was, a delivery's. */
+export function isDelivery(application: string): boolean {
+  return application.startsWith(applicationPrefix);
 }
 
 async function nextMediaFile(video: VideoStore, cameraId: number): Promise<number> {

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { test } from 'node:test';
-import { startDeliveries, type DeliveriesOptions } from '../../../gateway/forward/deliveries.ts';
+import {
+  startDeliveries,
+  unpinRemoved,
+  type DeliveriesOptions,
+} from '../../../gateway/forward/deliveries.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import type { Config } from '../../../gateway/config/schema.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -105,4 +109,26 @@ test('a folder that does not exist yet appears with the first object', async (co
   await rig.metrics.sent(1);
   assert.equal((await readdir(path)).length, 1);
   await deliveries.close();
+});
+
+test('a delivery that was removed pins nothing, and goes on where it was when it is back', async (context) => {
+  const rig = await openRig(context);
+  const { applications } = rig.store.log;
+  await rig.store.log.ensureStream(streamOptions('readings'));
+  const shard = { kind: 'shard', id: rig.store.log.stream('readings').shards[0]!.id } as const;
+  for (const name of ['delivery:kept', 'delivery:gone', 'dashboard']) {
+    await applications.ensure({ name, required: true });
+  }
+  await applications.acquire('delivery:gone', shard, 'me', 1000, 7);
+
+  await unpinRemoved(rig.store.log, [{ name: 'kept' }], rig.logger);
+
+  const pins = applications.list().map(({ name, required }) => [name, required]);
+  assert.deepEqual(Object.fromEntries(pins), {
+    'delivery:kept': true,
+    'delivery:gone': false,
+    dashboard: true,
+  });
+  const gone = applications.list().find(({ name }) => name === 'delivery:gone');
+  assert.equal(gone?.leases[0]?.checkpoint, 7);
 });
