@@ -114,7 +114,7 @@ describe('the layering', () => {
       .map((path) => relative(root, path))
       .filter((file) => !mayUse(file))
       .filter((file) =>
-        /\bprocess\.(argv|env|exit|exitCode|on|once|kill|stdin|stdout|stderr|cwd|chdir)\b/.test(
+        /(?<![.#\w])process\.(argv|env|exit|exitCode|on|once|kill|stdin|stdout|stderr|cwd|chdir)\b/.test(
           readFileSync(join(root, file), 'utf8'),
         ),
       );

@@ -6,7 +6,7 @@ import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
-import { Delivery } from './delivery.ts';
+import { applicationOf, Delivery, isDelivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import type { DeliveryOptions } from './options.ts';
 import { pause } from './timing.ts';

@@ -119,6 +119,7 @@ test('a delivery that was removed pins nothing, and goes on where it was when it
   for (const name of ['delivery:kept', 'delivery:gone', 'dashboard']) {
     await applications.ensure({ name, required: true });
   }
+  await rig.store.log.append('readings', numbered(0, 9));
   await applications.acquire('delivery:gone', shard, 'me', 1000, 7);
 
   await unpinRemoved(rig.store.log, [{ name: 'kept' }], rig.logger);
