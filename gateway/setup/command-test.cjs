@@ -43,6 +43,9 @@ main(async () => {
   const files = testFiles(args.filter((arg) => !arg.startsWith('-')));
   const prepared = await prepare(createSteps(), { forTests: true });
   unwatchSignals();
+  const env = { ...process.env, ...prepared.env };
+  // Where Debian keeps mosquitto and debootstrap; not in everybody's PATH.
+  env.PATH = [env.PATH, '/usr/sbin', '/sbin'].join(path.delimiter);
   const workerBuild = prepared.worker === 'to build' ? startWorkerBuild() : undefined;
   const runner = spawn(
     process.execPath,
@@ -53,7 +56,7 @@ main(async () => {
       ...options,
       ...files,
     ],
-    { cwd: paths.root, env: { ...process.env, ...prepared.env }, stdio: 'inherit' },
+    { cwd: paths.root, env, stdio: 'inherit' },
   );
   runner.on('exit', (code) => {
     workerBuild?.kill('SIGTERM');

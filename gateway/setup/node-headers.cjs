@@ -74,7 +74,8 @@ async function headersFromNpm() {
  */
 async function findHeaders(steps) {
   // The path as it was started, and where its links lead: version managers use either.
-  for (const node of [process.execPath, fs.realpathSync(process.execPath)]) {
+  const started = [process.execPath].filter((node) => fs.existsSync(node));
+  for (const node of [...started, ...started.map((link) => fs.realpathSync(link))]) {
     const beside = path.resolve(path.dirname(node), '..');
     if (holdsOurHeaders(beside)) return { folder: beside, from: path.join(beside, 'include/node') };
   }

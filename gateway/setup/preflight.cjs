@@ -11,6 +11,7 @@
 'use strict';
 
 const fs = require('node:fs');
+const path = require('node:path');
 const { withServicesHeldBack } = require('./held-back-services.cjs');
 const { failure, run, which } = require('./run.cjs');
 const { SetupError } = require('./steps.cjs');
@@ -36,6 +37,12 @@ async function installedByDpkg(packages) {
   );
 }
 
+/** Debian keeps some programs where only root's PATH looks. @param {string} program */
+function isThere(program) {
+  const folders = [process.env.PATH, '/usr/sbin', '/sbin'];
+  return which(program, { PATH: folders.join(path.delimiter) }) !== undefined;
+}
+
 /** @param {readonly Need[]} needs @returns {Promise<Need[]>} only what is missing */
 async function findMissing(needs) {
   const libraries = needs.flatMap((need) => need.packages).filter((one) => !one.program);
@@ -45,7 +52,7 @@ async function findMissing(needs) {
   for (const need of needs) {
     const packages = [];
     for (const one of need.packages) {
-      if (one.program !== undefined ? which(one.program) : installed.has(one.name)) continue;
+      if (one.program !== undefined ? isThere(one.program) : installed.has(one.name)) continue;
       // A library that was not installed as a package.
       if (one.module && (await run('pkg-config', ['--exists', one.module])).ok) continue;
       packages.push(one);

@@ -80,7 +80,7 @@ async function bringProject(root: string): Promise<void> {
 async function freshRoot(t: TestContext): Promise<string | null> {
   const root = await mkdtemp(join(tmpdir(), 'headgate-root-'));
   t.after(async () => {
-    // debootstrap may have left them mounted when it was interrupted.
+    // debootstrap leaves /sys mounted when it is interrupted.
     for (const name of ['proc', 'sys']) {
       await execute('umount', [join(root, name)]).catch(() => undefined);
     }
@@ -93,6 +93,13 @@ async function freshRoot(t: TestContext): Promise<string | null> {
     });
   } catch (error) {
     t.skip(`needs debootstrap to work here: ${String(error).split('\n')[0] ?? ''}`);
+    return null;
+  }
+  try {
+    // By which Node knows where it is itself.
+    await execute('mount', ['-t', 'proc', 'proc', join(root, 'proc')]);
+  } catch {
+    t.skip('needs to mount /proc, which this machine does not allow');
     return null;
   }
   // As an image has it: no package lists until somebody updates them.
