@@ -24,8 +24,13 @@ process.exitCode = await runCli({
   fetch,
   onSignal: (listener) => {
     for (const signal of signals) process.on(signal, listener);
+    // The start script passes signals on; once it is dead, nobody could stop this process so.
+    const orphaned = (): void => listener('SIGHUP');
+    process.on('disconnect', orphaned);
+    process.channel?.unref();
     return () => {
       for (const signal of signals) process.off(signal, listener);
+      process.off('disconnect', orphaned);
     };
   },
   onExit: (listener) => {
