@@ -138,6 +138,12 @@ test('live: after a restart, or a long time unseen, the numbers go on above', ()
   assert.ok(window.playlist.discontinuitySequence > before.discontinuitySequence);
 });
 
+test('live: the discontinuity sequence stays small, for a large one froze hls.js', () => {
+  const window = new LiveWindow();
+  window.update(rows(8, { 4: { runId: 12 } }));
+  assert.ok(window.playlist.discontinuitySequence < 100);
+});
+
 test('live: the target duration does not fall when a long segment has left', () => {
   const all = rows(20, { 3: { durationUs: 12_000_000 }, 4: { durationUs: 2_000_000 } });
   const window = new LiveWindow();
