@@ -14,7 +14,6 @@ const TAIL_BYTES_MAX = 64 * 1024;
 
 /** Process groups that must not outlive the set-up. @type {Set<number>} */
 const groups = new Set();
-let watching = false;
 
 /** @param {number} group @param {NodeJS.Signals} signal */
 function signalGroup(group, signal) {
@@ -25,10 +24,12 @@ function signalGroup(group, signal) {
   }
 }
 
+/** Ways to stop watching. @type {(() => void)[]} */
+const watched = [];
+
 /** Passes the first signal on to all that runs, then dies of it. */
 function watchSignals() {
-  if (watching) return;
-  watching = true;
+  if (watched.length > 0) return;
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     const onSignal = () => {
       for (const group of groups) signalGroup(group, 'SIGTERM');
@@ -36,16 +37,13 @@ function watchSignals() {
       process.kill(process.pid, signal);
     };
     process.on(signal, onSignal);
-    release.push(() => process.off(signal, onSignal));
+    watched.push(() => process.off(signal, onSignal));
   }
 }
-/** @type {(() => void)[]} */
-const release = [];
 
 /** Gives the signals back, for a command that handles them itself from here on. */
 function unwatchSignals() {
-  for (const undo of release.splice(0)) undo();
-  watching = false;
+  for (const undo of watched.splice(0)) undo();
 }
 
 /**

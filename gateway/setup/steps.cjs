@@ -1,6 +1,7 @@
 /*
  * What the set-up says. Each step is announced before it starts, with its reason, and says how
- * long it took; a set-up that has nothing to do says so in one line.
+ * long it took; a set-up that has nothing to do says so in one line. It speaks on standard error:
+ * standard output is the gateway's, and may be read by a program.
  */
 'use strict';
 
@@ -18,7 +19,7 @@ function since(startedMs) {
 }
 
 /** @param {(line: string) => void} [write] takes one line without its end */
-function createSteps(write = (line) => console.log(line)) {
+function createSteps(write = (line) => console.error(line)) {
   const startedMs = performance.now();
   let done = 0;
   /** @param {string} text */
