@@ -29,7 +29,7 @@ function summary(camera: Camera): string {
     const since =
       camera.stateTime === null
         ? ''
-        : ` ${format.relative(Date.parse(camera.stateTime), gatewayNowMs())}`;
+        : ` for ${format.duration(Math.max(0, gatewayNowMs() - Date.parse(camera.stateTime)))}`;
     return camera.lastError === null
       ? `${camera.state}${since}`
       : `${camera.state}: ${camera.lastError}`;

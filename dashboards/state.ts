@@ -10,7 +10,7 @@ import { api, ApiFailure } from './api.ts';
 import { follow, type View } from './timeline/view.ts';
 
 const pollMs = 2000;
-const halfHourMs = 1_800_000;
+const firstViewMs = 600_000;
 
 export const loggedIn = signal(true);
 export const offline = signal<string | null>(null);
@@ -26,7 +26,7 @@ const clockOffsetMs = signal(0);
 export const gatewayNowMs = (): number => Date.now() + clockOffsetMs.value;
 
 export const live = signal(true);
-export const view = signal<View>(follow({ fromMs: 0, toMs: halfHourMs }, Date.now()));
+export const view = signal<View>(follow({ fromMs: 0, toMs: firstViewMs }, Date.now()));
 export const cursorMs = signal(Date.now());
 /** Raised by a click or a jump: the player goes to `cursorMs`. */
 export const seeks = signal(0);

@@ -7,7 +7,7 @@ import { pan, timeAt, zoom } from './view.ts';
 
 const spans: readonly (readonly [label: string, ms: number])[] = [
   ['5 min', 300_000],
-  ['30 min', 1_800_000],
+  ['1 h', 3_600_000],
   ['6 h', 21_600_000],
   ['24 h', 86_400_000],
   ['7 d', 604_800_000],
