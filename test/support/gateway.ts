@@ -103,6 +103,14 @@ export class GatewayProcess {
     return this.#token;
   }
 
+  /** What the gateway printed for a person to log in with; good once. */
+  get loginLink(): string {
+    const links = this.child.lines.map((line) => /\bhttp:\S+\/login\?token=\S+/.exec(line)?.[0]);
+    const link = links.find((found) => found !== undefined);
+    if (link === undefined) throw new Error('no link was printed');
+    return link;
+  }
+
   get url(): string {
     return `http://127.0.0.1:${this.httpPort}`;
   }

@@ -36,13 +36,19 @@ export function pushClip(
   context: TestContext,
   clip: string,
   url: string,
-  options: { readonly loop?: boolean; readonly transport?: 'tcp' | 'udp' } = {},
+  options: {
+    readonly loop?: boolean;
+    readonly transport?: 'tcp' | 'udp';
+    /** As a camera does whose audio stops: ffmpeg would wait 10 s for more of it. */
+    readonly unevenTracks?: boolean;
+  } = {},
 ): Child {
-  const { loop = false, transport = 'tcp' } = options;
+  const { loop = false, transport = 'tcp', unevenTracks = false } = options;
   return startChild(context, ffmpegPath, [
     ...['-hide_banner', '-nostdin', '-loglevel', 'warning', '-re'],
     ...(loop ? ['-stream_loop', '-1'] : []),
-    ...['-i', clip, '-c', 'copy', '-f', 'rtsp', '-rtsp_transport', transport, url],
+    ...['-i', clip, '-c', 'copy', ...(unevenTracks ? ['-max_interleave_delta', '100000'] : [])],
+    ...['-f', 'rtsp', '-rtsp_transport', transport, url],
   ]);
 }
 
