@@ -190,6 +190,7 @@ export class Recording implements RunRecording {
     const built = fragment.build(final);
     await this.#commit(file, built);
     this.#fragment = null;
+    if (this.#lastEndUs === null) this.#run = { ...this.#run, startUs: built.startUs };
     file.fragments += 1;
     file.startUs = file.fragments === 1 ? built.startUs : file.startUs;
     file.committedBytes = file.writer.bytes;
@@ -349,14 +350,16 @@ export class Recording implements RunRecording {
   async #commit(file: OpenFile, fragment: Fragment): Promise<void> {
     const { writer, logger, metrics } = this.#context;
     const { events } = this.#camera.options;
+    // The first fragment settles when the run began.
+    const run = this.#lastEndUs === null ? this.#run : null;
     try {
-      await writer.transact((tx) => insertFragment(tx, file, fragment, events));
+      await writer.transact((tx) => insertFragment(tx, run, file, fragment, events));
     } catch (error) {
       const refused = error instanceof StorageError && announcementRefusals.has(error.code);
       if (!refused || events === null) throw error;
       metrics.lostAnnouncements.add(1, { camera: fragment.camera });
       logger.warn({ error, camera: fragment.camera, events }, 'A fragment was not announced.');
-      await writer.transact((tx) => insertFragment(tx, file, fragment, null));
+      await writer.transact((tx) => insertFragment(tx, run, file, fragment, null));
     }
   }
 
@@ -374,10 +377,14 @@ export class Recording implements RunRecording {
 
 async function insertFragment(
   tx: Transaction,
+  beginningRun: Run | null,
   file: OpenFile,
   fragment: Fragment,
   events: string | null,
 ): Promise<void> {
+  if (beginningRun !== null && beginningRun.startUs !== fragment.startUs) {
+    await tx.run('UPDATE run SET start_us = ? WHERE id = ?', fragment.startUs, beginningRun.id);
+  }
   const fileStartUs = file.fragments === 0 ? fragment.startUs : file.startUs;
   if (fileStartUs !== file.startUs) {
     await tx.run('UPDATE media_file SET start_us = ? WHERE id = ?', fileStartUs, file.id);

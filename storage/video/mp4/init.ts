@@ -228,7 +228,9 @@ function readElementaryStream(bytes: Buffer, box: Box): { codec: string; channel
   const objectType = fields.u8();
   if (objectType !== 0x40) return { codec: hex(objectType, 2).toUpperCase(), channels: null };
   fields.skip(12);
-  descriptor(fields, 0x05);
+  // ffmpeg leaves the configuration out where it comes with the first frame only (ADTS).
+  if (fields.remaining < 4 || fields.u8() !== 0x05) return { codec: '40', channels: null };
+  descriptorLength(fields);
   const config = fields.u16();
   const audioObjectType = config >> 11;
   if (audioObjectType === 31) {
@@ -243,6 +245,10 @@ function readElementaryStream(bytes: Buffer, box: Box): { codec: string; channel
 /** Steps over a descriptor's tag and length (1 to 4 bytes of 7 bits). */
 function descriptor(fields: BoxFields, tag: number): void {
   if (fields.u8() !== tag) throw new Mp4Error('malformed', 'esds with an unknown descriptor');
+  descriptorLength(fields);
+}
+
+function descriptorLength(fields: BoxFields): void {
   for (let bytes = 0; bytes < 4; bytes += 1) {
     if ((fields.u8() & 0x80) === 0) return;
   }
