@@ -2,7 +2,7 @@
  * Copies the write-ahead log back into the database file, on a connection and a thread of its own.
  *
  * SQLite's automatic checkpoint runs inside a commit and makes it slow; this one runs beside the
- * commits. Under a flood a checkpoint never catches up with the writer, so past `walBytesMax` the
+ * commits. Under a flood a checkpoint never catches up with the writer, so past `maxWalBytes` the
  * writer waits (`admit`) for one that covers everything; its next transaction then starts the log
  * from its beginning. A failed checkpoint loses nothing and is tried again.
  */
@@ -13,7 +13,7 @@ import type { WalKeeper } from './writer.ts';
 const pageBytes = 4096;
 /** A checkpoint starts when about this much was written since the last. */
 const checkpointEveryBytes = 4 * 1024 * 1024;
-const walBytesMaxDefault = 64 * 1024 * 1024;
+const defaultMaxWalBytes = 64 * 1024 * 1024;
 /** What a commit writes beside its data: measured, 13.9 KB for a lone small one. */
 const commitOverheadBytes = 16 * 1024;
 /** What reaches the log per byte of data, in batches of common size: measured, 1.0 to 1.4. */
@@ -22,7 +22,7 @@ const writtenPerByte = 1.4;
 export class Checkpointer implements WalKeeper {
   readonly #database: Database;
   readonly #logger: Logger;
-  readonly #walBytesMax: number;
+  readonly #maxWalBytes: number;
   readonly #walGauge: Gauge;
   #running: Promise<void> | null = null;
   /** Bytes of the log in use, as the last checkpoint saw it, plus what was written since. */
@@ -32,11 +32,11 @@ export class Checkpointer implements WalKeeper {
 
   constructor(
     database: Database,
-    options: { logger: Logger; metrics: Metrics; walBytesMax?: number },
+    options: { logger: Logger; metrics: Metrics; maxWalBytes?: number | undefined },
   ) {
     this.#database = database;
     this.#logger = options.logger;
-    this.#walBytesMax = options.walBytesMax ?? walBytesMaxDefault;
+    this.#maxWalBytes = options.maxWalBytes ?? defaultMaxWalBytes;
     this.#walGauge = options.metrics.gauge(
       'headgate_store_wal_bytes',
       'Bytes of the write-ahead log in use, as the last checkpoint saw it.',
@@ -44,7 +44,7 @@ export class Checkpointer implements WalKeeper {
   }
 
   async admit(): Promise<void> {
-    if (this.#walBytes < this.#walBytesMax) return;
+    if (this.#walBytes < this.#maxWalBytes) return;
     await this.#running;
     // The one that was running left out what was written meanwhile.
     await this.#start();

@@ -25,9 +25,11 @@ import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
 import { batchRows, deleteBatches } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
-import type { Shard, ShardPosition, Stream, Streams } from './log/streams.ts';
+import { Front } from './log/front.ts';
+import type { Shard, Stream, Streams } from './log/streams.ts';
 import type { CancelTimer, Clock, Counter, Gauge, Logger, Metrics } from './ports.ts';
-import type { Transaction, Writer } from './writer.ts';
+import type { Transaction } from './group-commit.ts';
+import type { Writer } from './writer.ts';
 
 const passEveryMs = 10_000;
 const clockStepMaxMs = 60 * 60 * 1000;
@@ -61,8 +63,8 @@ export class Retention implements RoomMaker {
   readonly #droppedRecords: Counter;
   readonly #suspendedGauge: Gauge;
   /** Highest arrival of the first batch of shards that had nothing expired. */
-  readonly #oldest = new Map<Shard, { trimSequence: number; highArrivalMs: number }>();
-  readonly #drops = new Map<Stream, { loggedMs: number; records: number }>();
+  readonly #oldest = new WeakMap<Shard, { trimSequence: number; highArrivalMs: number }>();
+  readonly #drops = new WeakMap<Stream, { loggedMs: number; records: number }>();
   #running: Promise<void> | null = null;
   #again = false;
   #cancelTimer: CancelTimer | null = null;
@@ -288,16 +290,24 @@ export class Retention implements RoomMaker {
     for (const { shard, taken } of fronts) {
       const last = taken.at(-1);
       if (last === undefined) continue;
-      if (pinnedToo) this.#countDropped(stream, shard, taken);
+      if (pinnedToo) this.#countDropped(stream, shard, taken, transaction);
       await this.#trim(shard, last, 'bytes', group, transaction);
     }
     return freed;
   }
 
-  #countDropped(stream: Stream, shard: Shard, rows: readonly BatchRow[]): void {
+  #countDropped(
+    stream: Stream,
+    shard: Shard,
+    rows: readonly BatchRow[],
+    transaction: Transaction,
+  ): void {
     const needed = rows.filter((row) => this.#pinned(shard, row));
     const records = needed.reduce((sum, row) => sum + row.record_count, 0);
-    if (records === 0) return;
+    if (records > 0) transaction.onCommit(() => this.#reportDropped(stream, records));
+  }
+
+  #reportDropped(stream: Stream, records: number): void {
     const { clock, logger } = this.#options;
     this.#droppedRecords.add(records, { stream: stream.options.name });
     const drops = this.#drops.get(stream) ?? { loggedMs: -Infinity, records: 0 };
@@ -378,47 +388,6 @@ export class Retention implements RoomMaker {
       free -= vacuumStepPages;
       pages -= vacuumStepPages;
     }
-  }
-}
-
-/** The batches at the beginning of a shard, in order, loaded a few at a time. */
-class Front {
-  readonly shard: Shard;
-  readonly taken: BatchRow[] = [];
-  #rows: BatchRow[] = [];
-  #from: number;
-  #bytes: number;
-  #end: number;
-
-  constructor(shard: Shard, position: ShardPosition) {
-    this.shard = shard;
-    this.#from = position.trimSequence;
-    this.#bytes = position.trimBytes;
-    // What this group appends is not in the table yet.
-    this.#end = shard.position.nextSequence;
-  }
-
-  get row(): BatchRow | null {
-    return this.#rows[0] ?? null;
-  }
-
-  async peek(transaction: Transaction): Promise<BatchRow | null> {
-    if (this.#rows.length === 0 && this.#from < this.#end) {
-      this.#rows = await batchRows(transaction, this.shard.id, this.#from, stepRows);
-      if (this.#rows.length === 0) this.#from = this.#end;
-    }
-    return this.row;
-  }
-
-  /** Takes the first batch; returns the bytes that this frees. */
-  take(): number {
-    const row = this.#rows.shift();
-    if (row === undefined) return 0;
-    this.taken.push(row);
-    this.#from = row.first_sequence + row.record_count;
-    const bytes = row.end_bytes - this.#bytes;
-    this.#bytes = row.end_bytes;
-    return bytes;
   }
 }
 

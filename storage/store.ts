@@ -5,8 +5,8 @@
  * In the folder: `headgate.db` with its `-wal` and `-shm`, `lock.db`, `reserve`, and `media/` unless
  * it is put elsewhere. What is opened in order is closed in reverse.
  */
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, open } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { Checkpointer } from './checkpointer.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { StoreLock } from './lock.ts';
@@ -50,6 +50,8 @@ export interface StoreOptions {
   readonly lingerMs?: number;
   /** Bytes that may wait for a commit before callers get `overloaded`; 64 MiB when left out. */
   readonly maxQueuedBytes?: number;
+  /** Bytes of write-ahead log past which the writer waits for a checkpoint; 64 MiB when left out. */
+  readonly maxWalBytes?: number;
   /** Bytes kept back for when the disk is full; 16 MiB when left out, 0: none. */
   readonly reserveBytes?: number;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
@@ -91,7 +93,7 @@ async function openParts(
   close: () => Promise<void>,
 ): Promise<Store> {
   const { folder, clock, logger, metrics } = options;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
   const lock = await StoreLock.take(folder, options.holder ?? 'another process', clock.nowMs());
   closers.push(() => lock.release());
 
@@ -99,6 +101,8 @@ async function openParts(
   const database = await Database.open(path);
   closers.push(() => database.close());
   await migrate(database);
+  // A new file is not safe before its name is.
+  await syncFolders(folder, made);
   // The checkpointer does it, beside the commits.
   await database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${writerCacheKib}`);
   const checkpoints = await Database.open(path);
@@ -108,7 +112,8 @@ async function openParts(
 
   const streams = await loadStreams(database);
   const appender = new LogAppender(streams, clock);
-  const checkpointer = new Checkpointer(checkpoints, { logger, metrics });
+  const { maxWalBytes } = options;
+  const checkpointer = new Checkpointer(checkpoints, { logger, metrics, maxWalBytes });
   const reserve = new DiskReserve({
     folder,
     bytes: options.reserveBytes ?? defaultReserveBytes,
@@ -158,6 +163,16 @@ async function openParts(
   });
   closers.push(() => video.close());
   return { log, video, writer, applications, queries, retention, close };
+}
+
+/** Syncs a folder and those above it that were made with it, from `made` on. */
+async function syncFolders(folder: string, made: string | undefined): Promise<void> {
+  const top = dirname(resolve(made ?? join(folder, databaseFileName)));
+  for (let current = resolve(folder); ; current = dirname(current)) {
+    const handle = await open(current, 'r');
+    await handle.sync().finally(() => handle.close());
+    if (current === top || current === dirname(current)) return;
+  }
 }
 
 /** Closes everything even if something fails on the way; the first failure is thrown. */

@@ -13,7 +13,7 @@
 import { StorageError } from '../errors.ts';
 import type { RecordInput, RecordPlace } from '../model.ts';
 import type { Clock } from '../ports.ts';
-import type { AppendGroup, Appender, PreparedAppend, Transaction } from '../writer.ts';
+import type { AppendGroup, Appender, PreparedAppend, Transaction } from '../group-commit.ts';
 import { arrivalSpanMaxMs, batchHeaderBytes, encodeBatch, encodedBytes } from './batch.ts';
 import type { TimedRecord } from './batch.ts';
 import { deleteBatches, insertBatches } from './batch-table.ts';
@@ -207,6 +207,18 @@ function fits(batch: PendingBatch, record: TimedRecord, bytes: number): boolean 
   );
 }
 
+function budgetOf(stream: Stream): number {
+  return stream.options.maxBytes ?? Infinity;
+}
+
+/** What an append takes of the budget: never less than it will turn out to be. */
+function neededBytes(stream: Stream, append: LogAppend): number {
+  const batches =
+    Math.min(append.records.length, stream.openShards) +
+    Math.ceil((2 * append.bytes) / batchBytesMax);
+  return append.bytes + batches * batchHeaderBytes;
+}
+
 export class LogGroup implements AppendGroup<LogAppend> {
   readonly #streams: Streams;
   readonly #hasher: KeyHasher;
@@ -242,28 +254,29 @@ export class LogGroup implements AppendGroup<LogAppend> {
 
   async makeRoom(append: LogAppend, transaction: Transaction): Promise<void> {
     const stream = this.#streams.find(append.stream);
-    if (stream === undefined) return;
+    // What can never fit must not cost the stream what it holds.
+    if (stream === undefined || neededBytes(stream, append) > budgetOf(stream)) return;
     const missingBytes = this.#missingBytes(stream, append);
     await this.#roomMaker?.makeRoom(stream, missingBytes, this, transaction);
   }
 
-  /** How far the append would take the stream past its budget. Never too little. */
+  /** How far the append would take the stream past its budget. */
   #missingBytes(stream: Stream, append: LogAppend): number {
-    const { maxBytes } = stream.options;
-    if (maxBytes === null) return 0;
-    const batches =
-      Math.min(append.records.length, stream.openShards) +
-      Math.ceil((2 * append.bytes) / batchBytesMax);
-    const neededBytes = append.bytes + batches * batchHeaderBytes;
-    return this.storedBytes(stream) + neededBytes - maxBytes;
+    if (stream.options.maxBytes === null) return 0;
+    return this.storedBytes(stream) + neededBytes(stream, append) - budgetOf(stream);
   }
 
   stage(append: LogAppend): readonly RecordPlace[] {
     const stream = this.#streams.get(append.stream);
-    if (stream.options.whenFull === 'refuse' && this.#missingBytes(stream, append) > 0) {
+    const mayExceed = stream.options.whenFull === 'drop-oldest';
+    if (
+      neededBytes(stream, append) > budgetOf(stream) ||
+      (!mayExceed && this.#missingBytes(stream, append) > 0)
+    ) {
       throw new StorageError(
         'stream-full',
-        `stream ${append.stream} holds ${this.storedBytes(stream)} of ${String(stream.options.maxBytes)} bytes`,
+        `stream ${append.stream} holds ${this.storedBytes(stream)} of ${budgetOf(stream)} bytes: ` +
+          `no room for ${append.bytes} more`,
       );
     }
     const places: RecordPlace[] = [];

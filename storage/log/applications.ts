@@ -11,12 +11,16 @@
  *   after a restart every lease counts as expired, and the first to ask gets it.
  * - The copy in memory (`list`, `pin`) is that of the last commit.
  *
- * What a pin keeps from being deleted is the business of `retention.ts`.
+ * The copy is kept in `application-memory.ts`. What a pin keeps from being deleted is the business of
+ * `../retention.ts`.
  */
 import { StorageError } from '../errors.ts';
 import type { ApplicationOptions, Applications, Lease, Plan, SourceKey } from '../model.ts';
 import type { Clock } from '../ports.ts';
-import type { Transaction, Writer } from '../writer.ts';
+import type { Transaction } from '../group-commit.ts';
+import type { Writer } from '../writer.ts';
+import { keyOf, loadApplications } from './application-memory.ts';
+import type { ApplicationMemory, LeaseChange, LeaseRow, PlanRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
 
 /** Longest JSON of a plan's detail. */
@@ -24,45 +28,10 @@ const planDetailBytesMax = 64 * 1024;
 const namePattern = /^[a-zA-Z0-9_.:-]{1,128}$/;
 const ownerLengthMax = 256;
 
-interface ApplicationState {
-  readonly id: number;
-  options: ApplicationOptions;
-  readonly leases: Map<string, LeaseState>;
-}
-
-interface LeaseState {
-  readonly source: SourceKey;
-  readonly owner: string | null;
-  readonly counter: number;
-  readonly takenCounter: number;
-  readonly checkpoint: number;
-  readonly plan: { readonly from: number; readonly to: number } | null;
-}
-
 interface Tenure {
   readonly owner: string;
   readonly takenCounter: number;
   readonly expiresMs: number;
-}
-
-interface LeaseRow {
-  readonly application_id: number;
-  readonly source_kind: SourceKey['kind'];
-  readonly source_id: number;
-  readonly owner: string | null;
-  readonly counter: number;
-  readonly taken_counter: number;
-  readonly checkpoint: number;
-}
-
-interface PlanRow {
-  readonly application_id: number;
-  readonly source_kind: SourceKey['kind'];
-  readonly source_id: number;
-  readonly from_position: number;
-  readonly to_position: number;
-  readonly detail: string;
-  readonly created_ms: number;
 }
 
 /** Where a source ends: no checkpoint may lie past it. null: not known here. */
@@ -83,11 +52,12 @@ export class ApplicationTable implements Applications {
   readonly #queries: Queries;
   readonly #clock: Clock;
   readonly #sourceEnd: SourceEnd;
-  readonly #byName = new Map<string, ApplicationState>();
+  readonly #memory: ApplicationMemory;
   /** Who holds what until when, by application id and source. */
   readonly #tenures = new Map<string, Tenure>();
 
-  private constructor(options: ApplicationTableOptions) {
+  private constructor(options: ApplicationTableOptions, memory: ApplicationMemory) {
+    this.#memory = memory;
     this.#writer = options.writer;
     this.#queries = options.queries;
     this.#clock = options.clock;
@@ -95,37 +65,7 @@ export class ApplicationTable implements Applications {
   }
 
   static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
-    const table = new ApplicationTable(options);
-    await table.#load();
-    return table;
-  }
-
-  async #load(): Promise<void> {
-    const byId = new Map<number, ApplicationState>();
-    const applications = await this.#queries.all<{ id: number; name: string; required: number }>(
-      'SELECT id, name, required FROM application',
-    );
-    for (const { id, name, required } of applications) {
-      const state = { id, options: { name, required: required === 1 }, leases: new Map() };
-      byId.set(id, state);
-      this.#byName.set(name, state);
-    }
-    const plans = new Map<string, PlanRow>();
-    for (const row of await this.#queries.all<PlanRow>('SELECT * FROM plan')) {
-      plans.set(`${row.application_id} ${row.source_kind} ${row.source_id}`, row);
-    }
-    for (const row of await this.#queries.all<LeaseRow>('SELECT * FROM lease')) {
-      const source: SourceKey = { kind: row.source_kind, id: row.source_id };
-      const plan = plans.get(`${row.application_id} ${keyOf(source)}`);
-      byId.get(row.application_id)?.leases.set(keyOf(source), {
-        source,
-        owner: row.owner,
-        counter: row.counter,
-        takenCounter: row.taken_counter,
-        checkpoint: row.checkpoint,
-        plan: plan === undefined ? null : { from: plan.from_position, to: plan.to_position },
-      });
-    }
+    return new ApplicationTable(options, await loadApplications(options.queries));
   }
 
   async ensure(options: ApplicationOptions): Promise<void> {
@@ -140,12 +80,7 @@ export class ApplicationTable implements Applications {
         options.required ? 1 : 0,
       );
       transaction.onCommit(() => {
-        const known = this.#byName.get(options.name);
-        if (known !== undefined) known.options = { ...options };
-        else if (row !== undefined) {
-          const state = { id: row.id, options: { ...options }, leases: new Map() };
-          this.#byName.set(options.name, state);
-        }
+        if (row !== undefined) this.#memory.ensure(row.id, options);
       });
     });
   }
@@ -157,26 +92,16 @@ export class ApplicationTable implements Applications {
       await transaction.run('DELETE FROM lease WHERE application_id = ?', id);
       await transaction.run('DELETE FROM application WHERE id = ?', id);
       transaction.onCommit(() => {
-        for (const source of this.#byName.get(name)?.leases.keys() ?? []) {
-          this.#tenures.delete(`${id} ${source}`);
+        this.#memory.remove(name);
+        for (const key of this.#tenures.keys()) {
+          if (key.startsWith(`${id} `)) this.#tenures.delete(key);
         }
-        this.#byName.delete(name);
       });
     });
   }
 
-  /** A lease that nobody holds has the owner ''. */
   list(): readonly (ApplicationOptions & { readonly leases: readonly Lease[] })[] {
-    return [...this.#byName.values()].map(({ options, leases }) => ({
-      ...options,
-      leases: [...leases.values()].map((state) => ({
-        application: options.name,
-        source: state.source,
-        owner: state.owner ?? '',
-        counter: state.counter,
-        checkpoint: state.checkpoint,
-      })),
-    }));
+    return this.#memory.list();
   }
 
   /**
@@ -184,16 +109,7 @@ export class ApplicationTable implements Applications {
    * when nobody needs anything.
    */
   pin(source: SourceKey): number | null {
-    const key = keyOf(source);
-    let lowest: number | null = null;
-    for (const { options, leases } of this.#byName.values()) {
-      const state = leases.get(key);
-      if (state === undefined) continue;
-      for (const needed of [options.required ? state.checkpoint : null, state.plan?.from]) {
-        if (needed !== null && needed !== undefined) lowest = Math.min(lowest ?? needed, needed);
-      }
-    }
-    return lowest;
+    return this.#memory.pin(source);
   }
 
   async acquire(
@@ -232,7 +148,7 @@ export class ApplicationTable implements Applications {
       const expiresMs = this.#clock.monotonicMs() + durationMs;
       this.#setTenure(transaction, id, source, { owner, takenCounter: counter, expiresMs });
       const lease = { application, source, owner, counter, checkpoint };
-      this.#mirror(transaction, lease, { owner, counter, takenCounter: counter, checkpoint });
+      this.#mirror(transaction, lease, { owner, counter, checkpoint });
       return lease;
     });
   }
@@ -376,10 +292,10 @@ export class ApplicationTable implements Applications {
       );
     }
     transaction.onCommit(() => {
-      for (const { id: applicationId, leases } of this.#byName.values()) {
-        for (const id of ids) {
-          leases.delete(keyOf({ kind, id }));
-          this.#tenures.delete(`${applicationId} ${keyOf({ kind, id })}`);
+      for (const id of ids) {
+        const source = { kind, id };
+        for (const applicationId of this.#memory.forget(source)) {
+          this.#tenures.delete(`${applicationId} ${keyOf(source)}`);
         }
       }
     });
@@ -453,23 +369,10 @@ export class ApplicationTable implements Applications {
   #mirror(
     transaction: Transaction,
     { application, source }: Pick<Lease, 'application' | 'source'>,
-    change: Partial<LeaseState>,
+    change: LeaseChange,
   ): void {
     transaction.onCommit(() => {
-      const leases = this.#byName.get(application)?.leases;
-      const before = leases?.get(keyOf(source)) ?? {
-        source: { ...source },
-        owner: null,
-        counter: 0,
-        takenCounter: 0,
-        checkpoint: 0,
-        plan: null,
-      };
-      leases?.set(keyOf(source), { ...before, ...change });
+      this.#memory.change(application, source, change);
     });
   }
-}
-
-function keyOf(source: SourceKey): string {
-  return `${source.kind} ${source.id}`;
 }

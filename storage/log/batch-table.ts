@@ -6,7 +6,7 @@
  */
 import { StorageError } from '../errors.ts';
 import type { Database, SqlValue } from '../sqlite.ts';
-import type { Transaction } from '../writer.ts';
+import type { Transaction } from '../group-commit.ts';
 
 export interface NewBatch {
   readonly shardId: number;

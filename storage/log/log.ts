@@ -18,7 +18,8 @@ import type {
   StreamOptions,
 } from '../model.ts';
 import type { Clock, Logger } from '../ports.ts';
-import type { Transaction, Writer } from '../writer.ts';
+import type { Transaction } from '../group-commit.ts';
+import type { Writer } from '../writer.ts';
 import type { ApplicationTable } from './applications.ts';
 import { evenRanges, toHashKey } from './hash-keys.ts';
 import type { LogReader } from './reading.ts';

@@ -63,7 +63,7 @@ test('what is older than the retention goes, the rest stays, numbering goes on',
 });
 
 test('retention runs by itself, as time goes by', async (t) => {
-  const { log, shardId, clock, store } = await withStream(t);
+  const { log, shardId, clock } = await withStream(t);
   await append(log);
   clock.advance(25 * hourMs);
   // No event tells of it: commits follow one another until it was in one, or plainly never will be.
@@ -145,6 +145,15 @@ test('refuse: of many appends at once exactly those that fit are taken', async (
     transaction.append('readings', [{ partitionKey: 'k', data: Buffer.alloc(500) }]),
   );
   await assert.rejects(announced, full);
+});
+
+test('what can never fit is refused under either policy, and costs nothing that is there', async (t) => {
+  for (const whenFull of ['refuse', 'drop-oldest'] as const) {
+    const { log, shardId } = await withStream(t, { maxBytes: 10_000, whenFull });
+    await append(log, 500);
+    await assert.rejects(append(log, 10_000), full);
+    assert.equal(log.shard(shardId).trimSequence, 0);
+  }
 });
 
 test('drop-oldest: new data is taken, what was still needed is counted and said once', async (t) => {
