@@ -53,6 +53,7 @@ export class Recorder {
   readonly #clockDifferenceMs: number;
   #stream: Stream | null = null;
   #recording: RunRecording | null = null;
+  /** A fragment is open that has a chunk at least. */
   #fragmentOpen = false;
   #fragments = 0;
   #damaged = false;
@@ -152,6 +153,7 @@ export class Recorder {
       durationUs: Math.round((ticks / stream.video.timescale) * 1e6),
       keyframe: chunk.keyframe,
     });
+    this.#fragmentOpen = true;
   }
 
   async #beginFragment(
@@ -183,7 +185,6 @@ export class Recorder {
       producerMs: producerUs === null ? null : Math.round(producerUs / 1000),
       serverMs: arrivalMs,
     });
-    this.#fragmentOpen = true;
     this.#tellError(stream, instant);
   }
 
