@@ -1,0 +1,163 @@
+/** The page as a person uses it: a gateway with a camera, sensors and a delivery, in Chromium. */
+import assert from 'node:assert/strict';
+import { it, type TestContext } from 'node:test';
+import { connectAsync } from 'mqtt';
+import type { Page } from 'playwright-core';
+import type { Cameras, CameraFragments, Keys } from '../../gateway/api/rest/schemas.ts';
+import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { aroundNow } from '../support/footage-check.ts';
+import { GatewayProcess } from '../support/gateway.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { sharedFile } from '../support/tools.ts';
+
+const camera = { username: 'front', password: 'camera-password' };
+const sections = `
+streams: { readings: {} }
+cameras:
+  front: { source: { push: { username: ${camera.username}, password: ${camera.password} } } }
+deliveries:
+  archive: { from: { stream: readings }, to: { folder: { path: ./archive } }, buffer: { maxSeconds: 1 } }
+`;
+const routes = "[{ topic: 'site/+', stream: readings, partitionKey: '{topic[1]}' }]";
+
+it(
+  'shows cameras, their past, telemetry and deliveries, on a phone too',
+  { timeout: 120_000 },
+  async (t) => {
+    const browser = await launchBrowser(t);
+    if (browser === null) return;
+    const folder = await temporaryFolder(t);
+    const gateway = await GatewayProcess.start(t, folder, sections, undefined, routes);
+    if (!(await (await fetch(`${gateway.url}/`)).text()).includes('id="app"')) {
+      t.skip('needs the page, which `npm test` compiles; it is not compiled here');
+      return;
+    }
+    const clip =
+      sharedFile('footage', 'one-by-one-person-detection.mp4') ??
+      (await makeClip(folder, { name: 'clip', seconds: 60 }));
+    pushClip(t, clip, addressOf(gateway.rtspPort, 'front', camera), { loop: true });
+    await publishReadings(t, gateway);
+    await gateway.until<CameraFragments>(
+      `/cameras/front/fragments?${aroundNow()}`,
+      ({ fragments }) => fragments.length >= 4,
+    );
+
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    const problems: string[] = [];
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error') problems.push(message.text());
+    });
+    await page.goto(gateway.loginLink);
+
+    await t.test('the camera is there, and its picture moves', async () => {
+      await page.getByRole('button', { name: /front.*768×432|front.*320×240/ }).waitFor();
+      await pictureMoves(page);
+      assert.equal(await liveButton(page).getAttribute('aria-pressed'), 'true');
+    });
+
+    await t.test('the keys of the telemetry are offered, and drawn', async () => {
+      const telemetry = page.getByRole('region', { name: 'Telemetry' });
+      for (const key of ['oven', 'press']) {
+        await telemetry.getByRole('button', { name: key, exact: true }).waitFor();
+        await telemetry.locator('.u-legend').getByText(key, { exact: true }).waitFor();
+      }
+      await until(page, isDrawn);
+    });
+
+    await t.test('the delivery is listed with what it sent', async () => {
+      const deliveries = page.getByRole('region', { name: 'Deliveries' });
+      await deliveries.getByText('archive', { exact: true }).waitFor();
+      await deliveries.getByText('nothing waiting').waitFor();
+      await deliveries.getByText('40 records sent').waitFor();
+    });
+
+    await t.test('a click on the timeline replays that time', async () => {
+      const { cameras } = await gateway.get<Cameras>('/cameras');
+      const firstMs = Date.parse(cameras[0]?.firstTime ?? '');
+      await page.getByRole('button', { name: '5 min' }).click();
+      const wantedMs = firstMs + 2_500;
+      await clickTimeline(page, wantedMs);
+      await page.getByRole('button', { name: 'Live', pressed: false }).waitFor();
+      await pictureMoves(page);
+      const shownMs = await cursorMs(page);
+      const lateMs = shownMs - wantedMs;
+      assert.ok(lateMs > -2_500 && lateMs < 8_000, `${lateMs} ms after what was clicked`);
+      await pictureMoves(page);
+      assert.ok((await cursorMs(page)) > shownMs - 1_000, 'the cursor goes on from there');
+      await liveButton(page).click();
+      await page.getByRole('button', { name: 'Live', pressed: true }).waitFor();
+      await pictureMoves(page);
+      assert.ok((await cursorMs(page)) > Date.now() - 20_000, 'back to what happens now');
+    });
+
+    await t.test('on a phone nothing is wider than the screen', async () => {
+      await page.setViewportSize({ width: 390, height: 844 });
+      // The chart follows a moment later.
+      await until(page, 'document.documentElement.scrollWidth <= 390');
+    });
+
+    assert.deepEqual(problems, []);
+  },
+);
+
+async function publishReadings(t: TestContext, gateway: GatewayProcess): Promise<void> {
+  const client = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, {
+    username: 'device',
+    password: 'device-password',
+  });
+  t.after(() => client.end(true));
+  for (let i = 0; i < 20; i += 1) {
+    for (const [device, value] of [
+      ['oven', 180 + i],
+      ['press', 20 - i],
+    ] as const) {
+      await client.publishAsync(`site/${device}`, JSON.stringify({ value }), { qos: 1 });
+    }
+  }
+  await gateway.until<Keys>(
+    `/streams/readings/keys?${aroundNow()}`,
+    ({ keys }) => keys.length === 2,
+  );
+}
+
+const liveButton = (page: Page) => page.getByRole('button', { name: 'Live' });
+
+/** Whether a canvas of the chart has anything on it. */
+const isDrawn = `(() => {
+  const canvas = document.querySelector('.chart canvas');
+  const pixels = canvas?.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return pixels !== undefined && pixels.data.some((value) => value !== 0);
+})()`;
+
+/** Asks the page again and again, until what it says is true. */
+async function until(page: Page, expression: string): Promise<void> {
+  while (!(await page.evaluate<boolean>(expression))) {
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+}
+
+/** Resolves when the picture has moved on by a second. */
+async function pictureMoves(page: Page): Promise<void> {
+  const video = "document.querySelector('video')";
+  await until(page, `${video}.readyState >= 2 && !${video}.paused && ${video}.currentTime > 0`);
+  const from = await page.evaluate<number>(`${video}.currentTime`);
+  await until(page, `Math.abs(${video}.currentTime - ${from}) > 1`);
+}
+
+async function cursorMs(page: Page): Promise<number> {
+  const slider = page.getByRole('slider', { name: 'Time' });
+  return Number(await slider.getAttribute('aria-valuenow')) * 1000;
+}
+
+/** Clicks where a time is: the view of five minutes ends a little after now. */
+async function clickTimeline(page: Page, timeMs: number): Promise<void> {
+  const slider = page.getByRole('slider', { name: 'Time' });
+  const box = await slider.boundingBox();
+  assert.ok(box !== null);
+  const widthMs = 300_000;
+  const toMs = Date.now() + widthMs * 0.03;
+  const share = 1 - (toMs - timeMs) / widthMs;
+  await slider.click({ position: { x: share * box.width, y: 17 } });
+}
