@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import * as format from '../format.ts';
 import * as state from '../state.ts';
 import { drawTimelines, rowAt, timelinesHeightPx } from './draw.ts';
-import { pan, timeAt, zoom } from './view.ts';
+import { follow, pan, timeAt, zoom } from './view.ts';
 
 const spans: readonly (readonly [label: string, ms: number])[] = [
   ['5 min', 300_000],
@@ -55,7 +55,8 @@ export function Timelines() {
             onClick={() => {
               const middle = state.live.value ? state.view.value.toMs : state.cursorMs.value;
               const { fromMs, toMs } = state.view.value;
-              moveView(zoom({ fromMs, toMs }, middle, ms / (toMs - fromMs)));
+              const zoomed = zoom({ fromMs, toMs }, middle, ms / (toMs - fromMs));
+              moveView(state.live.value ? follow(zoomed, state.gatewayNowMs()) : zoomed);
             }}
           >
             {label}
