@@ -86,12 +86,12 @@ export async function decodeFragment(
   );
   decoder.stdin.on('error', () => undefined);
   decoder.stdin.end(Buffer.concat(parts));
-  const [frames, complaints, [code]] = await Promise.all([
+  const [frames, complaints] = await Promise.all([
     text(decoder.stdout),
     text(decoder.stderr),
     once(decoder, 'close'),
   ]);
-  assert.deepEqual([complaints, code], ['', 0], fragment.url);
+  assert.deepEqual([complaints, decoder.exitCode], ['', 0], fragment.url);
   const count = (track: number): number =>
     frames.match(new RegExp(`^${track},`, 'gm'))?.length ?? 0;
   return { video: count(0), audio: count(1) };
