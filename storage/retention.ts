@@ -70,7 +70,7 @@ export class Retention implements RoomMaker {
   #cancelTimer: CancelTimer | null = null;
   #closing = false;
   #suspended = false;
-  #failing = false;
+  readonly #failing = new Set<string>();
   #clockSeen: { wallMs: number; monotonicMs: number };
 
   constructor(options: RetentionOptions) {
@@ -143,15 +143,7 @@ export class Retention implements RoomMaker {
     await Promise.resolve();
     while (this.#again && !this.#closing) {
       this.#again = false;
-      try {
-        await this.#pass();
-        this.#failing = false;
-      } catch (error) {
-        if (!this.#failing) {
-          this.#options.logger.error({ error }, 'Retention failed; it is tried again.');
-        }
-        this.#failing = true;
-      }
+      await this.#pass();
     }
     this.#running = null;
   }
@@ -159,11 +151,31 @@ export class Retention implements RoomMaker {
   async #pass(): Promise<void> {
     this.#watchClock();
     for (const stream of this.#options.streams.all()) {
-      if (!this.#suspended) await this.#expire(stream);
-      await this.#fitBudget(stream);
+      await this.#try(`stream ${stream.options.name}`, async () => {
+        if (!this.#suspended) await this.#expire(stream);
+        await this.#fitBudget(stream);
+      });
     }
-    await this.#freeDeletedStreams();
-    await this.#vacuum();
+    await this.#try('deleted streams', () => this.#freeDeletedStreams());
+    await this.#try('free pages', () => this.#vacuum());
+    await this.#try('the disk reserve', () => this.#keepReserve());
+  }
+
+  /** What fails keeps nothing else from being done, and is said once until it works again. */
+  async #try(what: string, work: () => Promise<void>): Promise<void> {
+    if (this.#closing) return;
+    try {
+      await work();
+      this.#failing.delete(what);
+    } catch (error) {
+      if (!this.#failing.has(what)) {
+        this.#options.logger.error({ error, what }, 'Retention failed; it is tried again.');
+      }
+      this.#failing.add(what);
+    }
+  }
+
+  async #keepReserve(): Promise<void> {
     const { reserve, checkpointer } = this.#options;
     // Pages given back, and the write-ahead log itself, leave the disk with a checkpoint.
     if (reserve.full) await checkpointer.truncate();

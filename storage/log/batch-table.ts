@@ -87,18 +87,55 @@ export function batchRows(
   );
 }
 
-/** The batch that holds `sequence`, or the last one before it. */
-export function batchRowAt(
+/**
+ * The batch that holds `sequence`, or the last one before it. One on a damaged page is passed over
+ * for the one before.
+ */
+export async function batchRowAt(
   queries: Queries,
   shardId: number,
   sequence: number,
 ): Promise<BatchRow | undefined> {
-  return queries.get<BatchRow>(
-    `SELECT ${rowColumns} FROM batch WHERE shard_id = ? AND first_sequence <= ?
-      ORDER BY first_sequence DESC LIMIT 1`,
+  let upTo = sequence;
+  for (;;) {
+    try {
+      return await queries.get<BatchRow>(
+        `SELECT ${rowColumns} FROM batch WHERE shard_id = ? AND first_sequence <= ?
+          ORDER BY first_sequence DESC LIMIT 1`,
+        shardId,
+        upTo,
+      );
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      const damaged = await queries.get<{ first_sequence: number }>(
+        `SELECT first_sequence FROM batch INDEXED BY batch_position
+          WHERE shard_id = ? AND first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1`,
+        shardId,
+        upTo,
+      );
+      if (damaged === undefined) return undefined;
+      upTo = damaged.first_sequence - 1;
+    }
+  }
+}
+
+/** Where the first batch after `sequence` begins, be its page damaged or not. */
+export async function nextBatchBegin(
+  queries: Queries,
+  shardId: number,
+  sequence: number,
+): Promise<number | undefined> {
+  const row = await queries.get<{ first_sequence: number }>(
+    `SELECT first_sequence FROM batch INDEXED BY batch_position
+      WHERE shard_id = ? AND first_sequence > ? ORDER BY first_sequence LIMIT 1`,
     shardId,
     sequence,
   );
+  return row?.first_sequence;
+}
+
+function isCorrupt(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'corrupt';
 }
 
 /**
@@ -132,7 +169,7 @@ export async function batchSlice(
       limits.bytes,
     );
   } catch (error) {
-    if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+    if (!isCorrupt(error)) throw error;
     return salvageSlice(queries, shardId, sequence, limits.rows);
   }
 }
@@ -179,7 +216,7 @@ async function readOne(
     );
     return row ?? null;
   } catch (error) {
-    if (error instanceof StorageError && error.code === 'corrupt') return null;
+    if (isCorrupt(error)) return null;
     throw error;
   }
 }

@@ -171,6 +171,7 @@ export class ShardedLog implements Log {
     return this.#streams.shard(shardId).describe();
   }
 
+  /** The records' buffers are the log's until the promise settles: they are not copied before. */
   append(stream: string, records: readonly RecordInput[]): Promise<readonly RecordPlace[]> {
     return this.#writer.append(stream, records);
   }

@@ -12,7 +12,7 @@ import { StorageError } from '../errors.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
 import type { Counter, Logger, Metrics } from '../ports.ts';
 import { decodeBatch, recordOverheadBytes } from './batch.ts';
-import { batchRowAt, batchRows, batchSlice, trimSequenceNow } from './batch-table.ts';
+import { batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, Queries, StoredBatch } from './batch-table.ts';
 import type { Shard } from './streams.ts';
 
@@ -98,8 +98,8 @@ export class LogReader {
     end: number,
   ): Promise<number> {
     if (following !== undefined) return following.first_sequence;
-    const [next] = await batchRows(this.#queries, shard.id, stored.first_sequence + 1, 1);
-    return Math.min(next?.first_sequence ?? end, end);
+    const next = await nextBatchBegin(this.#queries, shard.id, stored.first_sequence);
+    return Math.min(next ?? end, end);
   }
 
   /** The records of a batch after the first `skip`, or null when it is corrupt. */

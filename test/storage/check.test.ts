@@ -185,3 +185,25 @@ test('flipped bytes anywhere in the file: found by the check, at most their batc
   }
   assert.ok(inBatches > 20, `only ${inBatches} flips hit a batch`);
 });
+
+test('a page of the table that is destroyed costs the batches on it and nothing else', async (t) => {
+  const { folder, shardId, reopen } = await closedStore(t);
+  const path = join(folder, 'headgate.db');
+  const database = await Database.open(path, { readOnly: true });
+  const pages = await database.all<{ pageno: number }>(
+    "SELECT pageno FROM dbstat WHERE name = 'batch' AND pagetype = 'leaf' ORDER BY pageno",
+  );
+  await database.close();
+  assert.ok(pages.length >= 3);
+  const sound = await readFile(path);
+  for (const { pageno } of pages.slice(0, -1)) {
+    await writeFile(path, Buffer.from(sound).fill(0, (pageno - 1) * 4096, pageno * 4096));
+    const opened = await reopen();
+    const { texts, lost } = await readEverything(opened.log, shardId);
+    await opened.close();
+    assert.ok(lost > 0 && lost < (batches * perBatch) / 2, `${lost} records are lost`);
+    assert.equal(texts.size, batches * perBatch - lost);
+    const codes = (await findings(folder)).map(({ code }) => code);
+    assert.ok(codes.includes('database-damaged') && codes.includes('batch-corrupt'), String(codes));
+  }
+});
