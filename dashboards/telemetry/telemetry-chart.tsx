@@ -222,7 +222,16 @@ function options(element: HTMLElement, names: readonly string[]): uPlot.Options 
     legend: { live: true },
     scales: { x: { time: true, auto: false } },
     cursor: { drag: { x: false, y: false } },
-    axes: [axis, { ...axis, size: 52 }],
+    // The plot lies under the timelines' canvas: style.css leaves it the same margin.
+    padding: [8, 0, 0, 0],
+    axes: [
+      {
+        ...axis,
+        space: 80,
+        values: (_chart, splits) => splits.map((second) => format.clockTime(second * 1000)),
+      },
+      { ...axis, size: 52 },
+    ],
     series: [
       {},
       ...names.map((label, index) => ({
