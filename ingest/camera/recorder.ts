@@ -201,8 +201,7 @@ export class Recorder {
     const stream = this.#stream;
     if (stream === null) return;
     this.#fragmentOpen = false;
-    const end = next ?? { decodeUs: this.#lastVideo?.endUs ?? 0, presentationUs: null };
-    const times = stream.timeline.finish(end);
+    const times = stream.timeline.finish(next?.decodeUs ?? this.#lastVideo?.endUs ?? 0);
     const damaged = this.#damaged;
     this.#damaged = false;
     await recording.closeFragment({ ...times, damaged });
@@ -230,7 +229,7 @@ export class Recorder {
   }
 
   #tellError(stream: Stream, instant: MediaInstant): void {
-    const errorUs = stream.timeline.errorUs(instant.presentationUs);
+    const errorUs = stream.timeline.errorUs(instant.decodeUs);
     if (this.#toldError || Math.abs(errorUs) < tellErrorUs) return;
     this.#toldError = true;
     this.#options.logger.warn(

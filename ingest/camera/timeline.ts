@@ -13,8 +13,10 @@
  * - After that fragments follow each other without a gap. The media clock is slewed towards the
  *   wall clock by at most 500 ppm of each fragment's duration, and never reset: a recording is not
  *   cut up because clocks drift.
- * - With B-frames the first decode times of a run can be wrong by some 0.3 s. A fragment is aimed
- *   at the presentation time of its keyframe, which is right, and the slewing evens it out.
+ * - Fragments follow each other in decode time, as their samples do, whatever the delay from
+ *   decoding to showing; the delay of the run's first keyframe is added to all. With B-frames over
+ *   RTP, ffmpeg has to guess the first decode times of a run and gets them wrong by up to 0.4 s;
+ *   the presentation times are right, and they stay so because nothing is corrected for it here.
  *
  * All times are microseconds; media times count from an arbitrary zero. A step of the wall clock
  * is not followed here: the recorder ends the run.
@@ -31,7 +33,7 @@ export interface ClockReading {
 
 export interface MediaInstant {
   readonly decodeUs: number;
-  /** Of the keyframe that is decoded then. */
+  /** When the keyframe that is decoded then is shown. */
   readonly presentationUs: number;
 }
 
@@ -50,7 +52,9 @@ export class Timeline {
   readonly #notBeforeUs: number;
   /** Rising offsets of the window, so that the first is the smallest. */
   #offsets: Offset[] = [];
-  #begin: MediaInstant | null = null;
+  #beginDecodeUs: number | null = null;
+  /** From decoding to showing, of the run's first keyframe. */
+  #delayUs: number | null = null;
   #startUs: number | null = null;
   #first = true;
 
@@ -81,43 +85,41 @@ export class Timeline {
    * A fragment begins. Answers its start on the wall clock: final, except for the run's first one,
    * where it is an estimate until `finish`.
    */
-  begin(instant: MediaInstant): number {
-    this.#begin = instant;
-    this.#startUs ??= this.#wallOf(instant.presentationUs);
+  begin({ decodeUs, presentationUs }: MediaInstant): number {
+    this.#beginDecodeUs = decodeUs;
+    this.#delayUs ??= presentationUs - decodeUs;
+    this.#startUs ??= this.#wallOf(decodeUs);
     return this.#startUs;
   }
 
   /**
-   * The fragment ends where the next one begins, or, at the end of the run, with its last frame
-   * (`presentationUs` null).
+   * The fragment ends.
+   * @param endUs decode time at which the next one begins, or at which the last frame ends.
    */
-  finish(end: { readonly decodeUs: number; readonly presentationUs: number | null }): {
-    startUs: number;
-    durationUs: number;
-  } {
-    const begin = this.#begin;
-    if (begin === null || this.#startUs === null) throw new Error('no fragment was begun');
-    if (this.#first) this.#startUs = this.#wallOf(begin.presentationUs);
+  finish(endUs: number): { startUs: number; durationUs: number } {
+    const beginUs = this.#beginDecodeUs;
+    if (beginUs === null || this.#startUs === null) throw new Error('no fragment was begun');
+    if (this.#first) this.#startUs = this.#wallOf(beginUs);
     this.#first = false;
     const startUs = this.#startUs;
-    const mediaUs = Math.max(1, Math.round(end.decodeUs - begin.decodeUs));
+    const mediaUs = Math.max(1, Math.round(endUs - beginUs));
     const slewUsMax = Math.floor((mediaUs * slewPpmMax) / 1e6);
-    const errorUs =
-      end.presentationUs === null ? 0 : this.#wallOf(end.presentationUs) - (startUs + mediaUs);
+    const errorUs = this.#wallOf(endUs) - (startUs + mediaUs);
     const durationUs = mediaUs + Math.max(-slewUsMax, Math.min(slewUsMax, errorUs));
     this.#startUs = startUs + durationUs;
-    this.#begin = null;
+    this.#beginDecodeUs = null;
     return { startUs, durationUs };
   }
 
-  /** How far the timeline is behind the wall clock, in microseconds, at a media time. */
-  errorUs(presentationUs: number): number {
-    return this.#startUs === null ? 0 : this.#wallOf(presentationUs) - this.#startUs;
+  /** How far the timeline is behind the wall clock, in microseconds, at a decode time. */
+  errorUs(decodeUs: number): number {
+    return this.#startUs === null ? 0 : this.#wallOf(decodeUs) - this.#startUs;
   }
 
-  #wallOf(presentationUs: number): number {
+  #wallOf(decodeUs: number): number {
     const [smallest] = this.#offsets;
     if (smallest === undefined) throw new Error('nothing was observed');
-    return Math.max(this.#notBeforeUs, Math.round(smallest.offsetUs + presentationUs));
+    const wallUs = Math.round(smallest.offsetUs + decodeUs + (this.#delayUs ?? 0));
+    return Math.max(this.#notBeforeUs, wallUs);
   }
 }

@@ -37,7 +37,7 @@ function simulate(simulation: Simulation): { startUs: number; durationUs: number
       });
       if (chunk > 0) continue;
       const instant = { decodeUs: mediaUs, presentationUs: mediaUs };
-      if (fragment > 0) found.push(timeline.finish(instant));
+      if (fragment > 0) found.push(timeline.finish(mediaUs));
       timeline.begin(instant);
     }
   }
@@ -107,29 +107,32 @@ describe('the timeline of a run', () => {
     assert.equal(fragments[1]!.durationUs, 2 * second - 1_000, 'and makes up for it slowly');
   });
 
-  it('evens out decode times that are wrong at first, as B-frames make them', () => {
+  it('begins when the first keyframe is shown, and keeps step with the decode times from there', () => {
     const timeline = new Timeline(null);
     const observe = (mediaUs: number): void =>
       timeline.observe({
-        ...{ arrivalUs: t0 + mediaUs, mediaEndUs: mediaUs, producer: null },
+        arrivalUs: t0 + mediaUs + 90_000,
+        mediaEndUs: mediaUs,
+        producer: { mediaUs, wallUs: t0 + mediaUs },
       });
     observe(200_000);
-    // The first keyframe is shown at 0.1 s and decoded at 0; the next has the delay that is right.
-    timeline.begin({ decodeUs: 0, presentationUs: 100_000 });
+    assert.equal(timeline.begin({ decodeUs: 0, presentationUs: 100_000 }), t0 + 100_000);
     observe(2 * second);
-    const first = timeline.finish({ decodeUs: 2_100_000, presentationUs: 2_400_000 });
-    assert.ok(Math.abs(first.durationUs - 2_100_000) <= 1_050);
-    timeline.begin({ decodeUs: 2_100_000, presentationUs: 2_400_000 });
+    // A group of pictures that is shown later after decoding moves nothing.
+    assert.deepEqual(timeline.finish(2 * second), {
+      startUs: t0 + 100_000,
+      durationUs: 2 * second,
+    });
+    timeline.begin({ decodeUs: 2 * second, presentationUs: 2_400_000 });
     observe(4 * second);
-    const following = timeline.finish({ decodeUs: 4_100_000, presentationUs: 4_400_000 });
-    assert.equal(following.startUs, first.startUs + first.durationUs);
+    assert.equal(timeline.finish(4 * second).startUs, t0 + 100_000 + 2 * second);
   });
 
   it('gives the last fragment its own length', () => {
     const timeline = new Timeline(null);
     timeline.observe({ arrivalUs: t0 + 200_000, mediaEndUs: 200_000, producer: null });
     timeline.begin({ decodeUs: 0, presentationUs: 0 });
-    assert.deepEqual(timeline.finish({ decodeUs: 200_000, presentationUs: null }), {
+    assert.deepEqual(timeline.finish(200_000), {
       startUs: t0,
       durationUs: 200_000,
     });
