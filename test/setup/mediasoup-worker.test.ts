@@ -5,13 +5,14 @@ import { existsSync } from 'node:fs';
 import { appendFile, cp, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
+import type { RouterRtpCodecCapability } from 'mediasoup/types';
 import { Child } from '../support/child.ts';
 import { copyProject, projectRoot } from './project.ts';
 
 const workerPath = join(projectRoot, 'build/mediasoup-worker/mediasoup-worker');
 
 describe("mediasoup's worker", () => {
-  it('is built, and takes part in a conversation over UDP', async (t) => {
+  it('is built, and takes part in a conversation, in the clear and encrypted', async (t) => {
     // Waits for the build that `npm test` has begun, or does it, or finds it done.
     const build = new Child(process.execPath, [
       join(projectRoot, 'gateway/setup/build-worker.cjs'),
@@ -30,16 +31,15 @@ describe("mediasoup's worker", () => {
     const mediasoup = await import('mediasoup');
     const worker = await mediasoup.createWorker({ logLevel: 'warn' });
     t.after(() => worker.close());
-    const router = await worker.createRouter({
-      mediaCodecs: [
-        {
-          kind: 'video',
-          mimeType: 'video/H264',
-          clockRate: 90_000,
-          parameters: { 'packetization-mode': 1, 'profile-level-id': '42e01f' },
-        },
-      ],
-    });
+    const mediaCodecs: RouterRtpCodecCapability[] = [
+      {
+        kind: 'video',
+        mimeType: 'video/H264',
+        clockRate: 90_000,
+        parameters: { 'packetization-mode': 1, 'profile-level-id': '42e01f' },
+      },
+    ];
+    const router = await worker.createRouter({ mediaCodecs });
     const transport = await router.createPlainTransport({
       listenInfo: { protocol: 'udp', ip: '127.0.0.1' },
       rtcpMux: true,
@@ -59,10 +59,22 @@ describe("mediasoup's worker", () => {
         encodings: [{ ssrc: 0x1234 }],
       },
     });
-    await producer.enableTraceEvent(['rtp']);
-    const traced = once(producer.observer, 'trace') as Promise<[{ type: string }]>;
-    // RFC 3550 5.1: version 2, marker and payload type 96, sequence 1, timestamp 0, the SSRC.
-    const packet = Buffer.from([0x80, 0x80 | 96, 0, 1, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0x65, 0x88]);
+    // The way to the second worker is encrypted, by SRTP with keys of their own making.
+    const other = await mediasoup.createWorker({ logLevel: 'warn' });
+    t.after(() => other.close());
+    const second = await other.createRouter({ mediaCodecs });
+    const { pipeProducer } = await router.pipeToRouter({
+      producerId: producer.id,
+      router: second,
+      enableSrtp: true,
+    });
+    assert.ok(pipeProducer);
+    await pipeProducer.enableTraceEvent(['rtp']);
+    const traced = once(pipeProducer.observer, 'trace') as Promise<[{ type: string }]>;
+    // RFC 3550 5.1: version 2, marker and payload type 96, sequence 1, timestamp 0, the SSRC; then
+    // an H.264 parameter set, with which a consumer may begin.
+    const header = [0x80, 0x80 | 96, 0, 1, 0, 0, 0, 0, 0, 0, 0x12, 0x34];
+    const packet = Buffer.from([...header, 0x67, 0x42, 0xe0, 0x1f]);
     const socket = createSocket('udp4');
     t.after(() => socket.close());
     socket.send(packet, transport.tuple.localPort, '127.0.0.1');
