@@ -6,7 +6,7 @@
  * the start of its run (plus a second), taken from the timeline: so within a run they go on
  * across media files, and stay in step with EXT-X-PROGRAM-DATE-TIME however long the run is.
  * Between two fragments they may so move by what the timeline was slewed meanwhile, which is
- * less than a frame.
+ * less than a frame. Where its sound stopped, a served fragment has silence.
  *
  * Limits: a playlist of the past lists 21,600 fragments (12 hours at one per 2 s), more are
  * refused; 256 MiB of fragments are in memory at once, more are `busy`; the live windows of 1,000
@@ -19,6 +19,7 @@ import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import { HttpError } from '../../http/errors.ts';
 import { timeQuery } from '../rest/times.ts';
+import { withSilence } from './silence.ts';
 import { LiveWindow, playlistText, segmentsOf, targetDurationS } from './playlist.ts';
 import { fragmentFile, initFile, parseFragmentFile, parseInitFile } from './urls.ts';
 
@@ -138,7 +139,8 @@ async function servedFragment(
     video.runs(fragment.camera, fragment.startUs, fragment.startUs + 1),
   ]);
   const run = runs.find(({ id }) => id === fragment.runId);
-  const shifted = shiftDecodeTimes(bytes, shifts(fragment, run?.startUs ?? 0, init));
+  const moved = shiftDecodeTimes(bytes, shifts(fragment, run?.startUs ?? 0, init));
+  const shifted = withSilence(moved, init);
   return new Uint8Array(shifted.buffer as ArrayBuffer, shifted.byteOffset, shifted.byteLength);
 }
 

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { withSilence } from '../../../../gateway/api/hls/silence.ts';
+import {
+  boxesIn,
+  describeTrack,
+  readInit,
+  readMovieFragments,
+  sampleDefaults,
+} from '../../../../storage/video/boxes.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+import { ffmpegPath } from '../../../support/tools.ts';
+
+const run = promisify(execFile);
+
+/** Four seconds of video, a fragment each, of which the sound is there for `soundSeconds`. */
+async function makeFragments(soundSeconds: number, channels: number) {
+  const { stdout } = await run(
+    ffmpegPath,
+    [
+      ...['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=size=160x120:rate=25:duration=4'],
+      ...['-f', 'lavfi', '-i', `sine=sample_rate=48000:duration=${soundSeconds}`],
+      ...['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '25', '-pix_fmt', 'yuv420p'],
+      ...['-c:a', 'aac', '-ac', String(channels), '-f', 'mp4'],
+      ...['-movflags', '+frag_keyframe+empty_moov+default_base_moof+skip_trailer', 'pipe:1'],
+    ],
+    { encoding: 'buffer', maxBuffer: 16 * 1024 * 1024 },
+  );
+  const moov = [...boxesIn(stdout)].find(({ type }) => type === 'moov');
+  const bytes = stdout.subarray(0, moov?.end ?? 0);
+  const segment = readInit(bytes);
+  const init = { bytes, tracks: segment.tracks.map(describeTrack) };
+  const pieces = readMovieFragments(stdout, sampleDefaults(segment));
+  return { init, fragments: pieces.map(({ start, end }) => stdout.subarray(start, end)) };
+}
+
+for (const channels of [1, 2]) {
+  test(`a picture goes on with silence when its sound stops: ${channels} channels`, async (t) => {
+    const { init, fragments } = await makeFragments(1.5, channels);
+    const served = fragments.map((fragment) => withSilence(fragment, init));
+    assert.deepEqual(served[0], fragments[0], 'nothing is added to sound that is there');
+    assert.ok(served.slice(2).every((bytes, i) => bytes.length > (fragments[i + 2]?.length ?? 0)));
+
+    const path = join(await temporaryFolder(t), 'served.mp4');
+    await writeFile(path, Buffer.concat([init.bytes, ...served]));
+    const decoding = ['-v', 'warning', '-i', path, '-map', '0:a', '-f', 's16le', '-ac', '1', '-'];
+    const { stdout, stderr } = await run(ffmpegPath, decoding, {
+      encoding: 'buffer',
+      maxBuffer: 16 * 1024 * 1024,
+    });
+    assert.equal(stderr.toString(), '');
+    const seconds = stdout.length / 2 / 48_000;
+    assert.ok(Math.abs(seconds - 4) < 0.15, `${seconds} s of sound`);
+    const loudest = (from: number, to: number): number => {
+      const part = stdout.subarray(from * 96_000, to * 96_000);
+      let peak = 0;
+      for (let at = 0; at + 1 < part.length; at += 2) {
+        peak = Math.max(peak, Math.abs(part.readInt16LE(at)));
+      }
+      return peak;
+    };
+    assert.ok(loudest(0, 1) > 1_000, 'the sound');
+    assert.ok(loudest(2, 3.5) <= 1, 'the silence');
+  });
+}
+
+test('a fragment whose sound goes on, or that never had any, is served as it is', async () => {
+  const { init, fragments } = await makeFragments(4, 2);
+  for (const fragment of fragments) assert.equal(withSilence(fragment, init), fragment);
+  const mute = { ...init, tracks: init.tracks.filter(({ kind }) => kind === 'video') };
+  for (const fragment of fragments) assert.equal(withSilence(fragment, mute), fragment);
+});
