@@ -50,7 +50,7 @@ interface Clips {
   readonly dock: string;
 }
 
-it('records cameras through unplugging, strangers and silence', async (t) => {
+it('records cameras through unplugging, strangers and silence', { timeout: 240_000 }, async (t) => {
   if (!needs(t, 'ffprobe')) return;
   const folder = await temporaryFolder(t);
   const clips = await prepareClips(t, folder);
@@ -134,24 +134,31 @@ it('records cameras through unplugging, strangers and silence', async (t) => {
     for (const camera of ['hall', 'dock']) {
       const [run] = await fragmentsByRun(gateway, camera);
       assert.ok(run !== undefined);
-      const sound = run.map(({ url }) => decoded.get(url)?.audio ?? 0);
-      assert.ok((sound[0] ?? 0) > 0, `${camera} began with sound`);
-      assert.deepEqual(sound.slice(5, -2).filter(Boolean), [], `${camera} lost its sound`);
+      const sound = run.map(({ url }) => decoded.get(url)?.sounds ?? 0);
+      assert.ok((sound[0] ?? 0) > 2, `${camera} began with sound`);
+      // What was transcoded has a rest of its sound at the very end.
+      assert.ok(
+        sound.slice(5, -2).every((count) => count <= 2),
+        `${camera} lost its sound`,
+      );
       // A fragment lasts 2 s here; ffmpeg by itself would wait 10 s for the sound.
       const waitMs = longestWaitMs(run);
       assert.ok(waitMs < 4_000, `${camera}: ${waitMs} ms without a fragment`);
     }
   });
 
-  await t.test('Chromium plays over the gap to the end', async (s) => {
+  await t.test('Chromium plays over the gap, and on without sound, to the end', async (s) => {
     const browser = await launchBrowser(s);
     if (browser === null) return;
     const page = await browser.newPage();
     await page.goto(gateway.loginLink);
-    for (const camera of ['gate']) {
+    for (const camera of ['gate', 'hall', 'dock']) {
       const runs = await fragmentsByRun(gateway, camera);
       const seen = await playThrough(page, `/hls/${camera}/range.m3u8?${aroundNow()}`);
       assert.deepEqual(seen.problems, [], camera);
+      // Where sound stops there may be a hole, of less than a fifth of a second.
+      if (camera === 'gate') assert.deepEqual(seen.warnings, []);
+      else s.diagnostic(`${camera}: ${seen.warnings.join()}`);
       assert.deepEqual(
         [...new Set(seen.continuities)],
         runs.map((_, index) => index),
@@ -165,7 +172,10 @@ it('records cameras through unplugging, strangers and silence', async (t) => {
 interface Seen {
   readonly seconds: number;
   readonly continuities: readonly number[];
+  /** What playing could not go on after. */
   readonly problems: readonly string[];
+  /** What it got over by itself. */
+  readonly warnings: readonly string[];
 }
 
 /** Plays a playlist to its end with the hls.js that the page brings along. */
@@ -176,14 +186,15 @@ async function playThrough(page: Page, playlist: string): Promise<Seen> {
   assert.ok(library !== undefined, 'the page brings a player');
   const script = `(async () => {
     const { default: Hls } = await import('/assets/${library}');
-    const seen = { seconds: 0, continuities: [], problems: [] };
+    const seen = { seconds: 0, continuities: [], problems: [], warnings: [] };
     document.addEventListener('securitypolicyviolation', ({ blockedURI }) =>
       seen.problems.push(blockedURI));
     const video = document.createElement('video');
     video.muted = true;
     document.body.append(video);
     const hls = new Hls();
-    hls.on(Hls.Events.ERROR, (_, { details }) => seen.problems.push(details));
+    hls.on(Hls.Events.ERROR, (_, { details, fatal }) =>
+      (fatal ? seen.problems : seen.warnings).push(details));
     hls.on(Hls.Events.FRAG_CHANGED, (_, { frag }) => seen.continuities.push(frag.cc));
     const ended = new Promise((resolve) => video.addEventListener('ended', resolve));
     hls.loadSource('${playlist}');
@@ -210,7 +221,7 @@ function assertTrueToTime(
 ): void {
   const { frameMs, unpluggedMs, steady } = clock;
   assertContiguous(run, frameMs);
-  const pictures = run.reduce((sum, { url }) => sum + (decoded.get(url)?.video ?? 0), 0);
+  const pictures = run.reduce((sum, { url }) => sum + (decoded.get(url)?.pictures ?? 0), 0);
   const shownMs = pictures * frameMs;
   // ffmpeg gets the times of a run's first pictures wrong, by up to 0.4 s, if they are B-frames.
   const withinMs = Math.max(shownMs / 100, 500);

@@ -60,9 +60,9 @@ export function longestWaitMs(fragments: readonly CameraFragment[]): number {
 }
 
 export interface Decoded {
-  /** Pictures, and pieces of sound. */
-  readonly video: number;
-  readonly audio: number;
+  readonly pictures: number;
+  /** Pieces of sound that differ from each other: silence has two at most. */
+  readonly sounds: number;
 }
 
 /** Decodes a fragment, fetched by its addresses; fails at the first complaint of the decoder. */
@@ -92,9 +92,9 @@ export async function decodeFragment(
     once(decoder, 'close'),
   ]);
   assert.deepEqual([complaints, decoder.exitCode], ['', 0], fragment.url);
-  const count = (track: number): number =>
-    frames.match(new RegExp(`^${track},`, 'gm'))?.length ?? 0;
-  return { video: count(0), audio: count(1) };
+  const hashes = (track: number): readonly string[] =>
+    frames.match(new RegExp(`(?<=^${track},.*)[0-9a-f]{32}$`, 'gm')) ?? [];
+  return { pictures: hashes(0).length, sounds: new Set(hashes(1)).size };
 }
 
 /** How long a picture of a clip is shown. */
