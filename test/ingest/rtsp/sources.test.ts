@@ -12,10 +12,10 @@ import { SourceError, type Source } from '../../../ingest/source.ts';
 import { systemClock } from '../../../storage/clock.ts';
 import type { Fragment, LiveEvent, Run } from '../../../storage/model.ts';
 import { openStore, type Store } from '../../../storage/store.ts';
-import { startChild, type Child } from '../../support/child.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
+import { startRtspCamera } from '../../support/rtsp-camera.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { ffmpegPath } from '../../support/tools.ts';
 import { credentialsOf, frameOf, play, publish, publishers, startServer } from './helpers.ts';
@@ -109,21 +109,6 @@ async function storedFrames(recording: Recording, run: Run): Promise<readonly st
   const path = join(folder, `run-${run.id}.mp4`);
   await writeFile(path, Buffer.concat([init.bytes, ...parts]));
   return framesOf(['-i', path]);
-}
-
-async function startCamera(
-  context: TestContext,
-  ...args: readonly string[]
-): Promise<{ readonly child: Child; readonly port: number } | null> {
-  const script = join(import.meta.dirname, '../../support/gst-rtsp-server.py');
-  const child = startChild(context, '/usr/bin/python3', [script, ...args]);
-  try {
-    const [, port] = await child.line(/^port (\d+)$/);
-    return { child, port: Number(port) };
-  } catch {
-    context.skip(`needs GStreamer's RTSP server: ${child.lines.at(-1) ?? 'not on this machine'}`);
-    return null;
-  }
 }
 
 describe('RTSP sources', { concurrency: 2 }, () => {
@@ -273,14 +258,14 @@ describe('RTSP sources', { concurrency: 2 }, () => {
     const { record, supervisor, store, folder } = recording;
     const clip = await makeClip(folder, { name: 'clip', seconds: 40 });
     const options = ['--file', clip, '--user', 'viewer', '--password', 'secret'];
-    const first = await startCamera(t, ...options);
+    const first = await startRtspCamera(t, ...options);
     if (first === null) return;
     const url = `rtsp://viewer:secret@127.0.0.1:${first.port}/cam`;
     supervisor.start(rtspPullSource({ camera: 'gate', url, record }));
     await recording.fragments((await recording.next('run-started')).run, 1);
     await first.child.stop('SIGKILL');
     await recording.next('run-ended');
-    const again = await startCamera(t, ...options, '--port', String(first.port));
+    const again = await startRtspCamera(t, ...options, '--port', String(first.port));
     if (again === null) return;
     await recording.fragments((await recording.next('run-started')).run, 1);
     await supervisor.close();
@@ -299,7 +284,7 @@ describe('RTSP sources', { concurrency: 2 }, () => {
     const recording = await setUp(t);
     const { record } = recording;
     for (const method of ['digest', 'basic']) {
-      const camera = await startCamera(
+      const camera = await startRtspCamera(
         t,
         ...['--user', 'viewer', '--password', 'secret', '--auth', method],
       );
@@ -312,7 +297,7 @@ describe('RTSP sources', { concurrency: 2 }, () => {
       await camera.child.stop();
       assert.equal(await pull(`viewer:secret@127.0.0.1:${camera.port}/cam`), 'unreachable');
     }
-    const other = await startCamera(t, '--codec', 'mjpeg');
+    const other = await startRtspCamera(t, '--codec', 'mjpeg');
     if (other === null) return;
     const url = `rtsp://127.0.0.1:${other.port}/cam`;
     assert.equal(await runOnce(rtspPullSource({ camera: 'gate', url, record })), 'unsupported');
