@@ -8,13 +8,15 @@
  * - Where audio and video begin apart, ffmpeg puts the first sample of the later one at 0 too and
  *   makes it last until the second, whose time is right again. (`delay_moov` would not, but writes
  *   edit lists, which players of fragmented MP4 get wrong.)
- * - It is started without a shell.
+ * - It is started without a shell. A URL with credentials does not appear on its command line, which
+ *   every user of the machine may read: it comes on its standard input (`input-script.ts`).
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Clock } from '../../storage/ports.ts';
 import { SourceError } from '../source.ts';
 import { ByteQueue } from './byte-queue.ts';
+import { concealed } from './input-script.ts';
 
 /** Where the media comes from: what stands before ffmpeg's output options. */
 export interface CameraInput {
@@ -32,15 +34,23 @@ const interleaveUs = 500_000;
 const libavformatMin = 59;
 const killAfterMs = 3_000;
 
-export function ffmpegArguments(input: CameraInput, audio: AudioHandling): readonly string[] {
+/** What ffmpeg is started with. */
+export interface FfmpegCommand {
+  readonly args: readonly string[];
+  /** For its standard input, if anything. */
+  readonly script: string | null;
+}
+
+export function ffmpegCommand(input: CameraInput, audio: AudioHandling): FfmpegCommand {
+  const { args, script } = concealed(input.args);
   const audioArguments = {
     copy: ['-map', '0:a:0?', '-c:a', 'copy'],
     transcode: ['-map', '0:a:0?', '-c:a', 'aac', '-b:a', '64k'],
     'leave out': ['-an'],
   }[audio];
-  return [
+  const all = [
     ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+warning'],
-    ...input.args,
+    ...args,
     ...['-map', '0:v:0', '-c:v', 'copy'],
     ...audioArguments,
     ...['-max_interleave_delta', String(interleaveUs)],
@@ -48,6 +58,7 @@ export function ffmpegArguments(input: CameraInput, audio: AudioHandling): reado
     ...['-movflags', '+frag_keyframe+empty_moov+default_base_moof+skip_trailer'],
     ...['-frag_duration', String(chunkUs), 'pipe:1'],
   ];
+  return { args: all, script };
 }
 
 export interface FfmpegExit {
@@ -66,14 +77,14 @@ export class Ffmpeg {
   /** @param onError takes its stderr, in pieces. */
   constructor(options: {
     readonly path: string;
-    readonly args: readonly string[];
+    readonly command: FfmpegCommand;
     readonly clock: Clock;
     readonly onError: (text: string) => void;
   }) {
-    const child = spawn(options.path, options.args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      shell: false,
-    });
+    const { args, script } = options.command;
+    const child = spawn(options.path, args, { stdio: ['pipe', 'pipe', 'pipe'], shell: false });
+    // One that ends before it has read all says why on stderr.
+    child.stdin.on('error', () => undefined).end(script ?? '');
     this.#process = child;
     this.#clock = options.clock;
     this.output = new ByteQueue(child.stdout, options.clock);

@@ -11,7 +11,7 @@ import { StorageError } from '../../storage/errors.ts';
 import type { CancelTimer, Clock, Gauge, Logger, Metrics } from '../../storage/ports.ts';
 import { type InitTrack, Mp4Error } from '../../storage/video/boxes.ts';
 import { SourceError } from '../source.ts';
-import { type AudioHandling, type CameraInput, Ffmpeg, ffmpegArguments } from './ffmpeg.ts';
+import { type AudioHandling, type CameraInput, Ffmpeg, ffmpegCommand } from './ffmpeg.ts';
 import { failureOf, isAudioFailure } from './ffmpeg-errors.ts';
 import { FfmpegLog } from './ffmpeg-log.ts';
 import { Recorder } from './recorder.ts';
@@ -112,7 +112,7 @@ class Attempt {
     });
     this.#ffmpeg = new Ffmpeg({
       path: options.ffmpegPath,
-      args: ffmpegArguments(options.input, audio),
+      command: ffmpegCommand(options.input, audio),
       clock,
       onError: (text) => {
         this.#log.write(text);
