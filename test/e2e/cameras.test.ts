@@ -271,7 +271,7 @@ class Site {
     const wrong = { username: 'gate', password: 'guessed' };
     const refused = [
       { push: this.#pushTo('gate', wrong), status: /ANNOUNCE failed: 401/ },
-      { push: this.#pushTo('attic', userOf('gate')), status: /ANNOUNCE failed: 40[14]/ },
+      { push: this.#pushTo('attic', userOf('gate')), status: /ANNOUNCE failed: 404/ },
       { push: this.#pushTo('road', userOf('road')), status: /ANNOUNCE failed: 503/ },
     ];
     for (const { push, status } of refused) {
