@@ -15,32 +15,13 @@ import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StorageError } from '../errors.ts';
 import type { Chunk, Fragment, Init, Run, RunRecording, TrackDescription } from '../model.ts';
-import type { Transaction } from '../writer.ts';
 import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
-import { announcement, type CameraState, emit, type VideoContext } from './context.ts';
-import { type FileOrigin, FragmentBuilder, placeChunk } from './fragment-builder.ts';
+import { type CameraState, emit, type VideoContext } from './context.ts';
+import { FragmentBuilder, placeChunk } from './fragment-builder.ts';
 import { MediaWriter } from './media-writer.ts';
+import { closeFileRow, insertFragment, mediaPath, type OpenFile } from './open-file.ts';
 import { recover } from './recovery.ts';
-import {
-  fragmentNumber,
-  fragmentsPerFileMax,
-  fragmentValues,
-  type InitRow,
-  insertFragmentSql,
-} from './rows.ts';
-
-interface OpenFile {
-  readonly id: number;
-  readonly path: string;
-  readonly writer: MediaWriter;
-  readonly initId: number;
-  startUs: number;
-  origin: FileOrigin | null;
-  /** Fragments committed. */
-  fragments: number;
-  /** Bytes up to the end of the last committed fragment. */
-  committedBytes: number;
-}
+import { fragmentNumber, fragmentsPerFileMax, type InitRow } from './rows.ts';
 
 interface FragmentEnd {
   readonly startUs: number;
@@ -373,47 +354,6 @@ export class Recording implements RunRecording {
     if (this.#ended !== null) throw new StorageError('closed', 'the run has ended');
     if (this.#context.failure !== null) throw this.#context.failure;
   }
-}
-
-async function insertFragment(
-  tx: Transaction,
-  beginningRun: Run | null,
-  file: OpenFile,
-  fragment: Fragment,
-  events: string | null,
-): Promise<void> {
-  if (beginningRun !== null && beginningRun.startUs !== fragment.startUs) {
-    await tx.run('UPDATE run SET start_us = ? WHERE id = ?', fragment.startUs, beginningRun.id);
-  }
-  const fileStartUs = file.fragments === 0 ? fragment.startUs : file.startUs;
-  if (fileStartUs !== file.startUs) {
-    await tx.run('UPDATE media_file SET start_us = ? WHERE id = ?', fileStartUs, file.id);
-  }
-  await tx.run(insertFragmentSql, ...fragmentValues(fragment, fileStartUs));
-  if (events === null) return;
-  const data = announcement(fragment, file.path);
-  await tx.append(events, [{ partitionKey: fragment.camera, data }]);
-}
-
-async function closeFileRow(tx: Transaction, file: OpenFile, endUs: number): Promise<void> {
-  if (file.fragments === 0) {
-    await tx.run('DELETE FROM media_file WHERE id = ?', file.id);
-    return;
-  }
-  await tx.run(
-    'UPDATE media_file SET end_us = ?, bytes = ? WHERE id = ?',
-    ...[endUs, file.committedBytes, file.id],
-  );
-}
-
-/**
- * `<camera>.<id>/<day>/<time>.<file>.mp4`. The ids keep apart what has had the same name, and make
- * a harmless folder of a camera called `..`.
- */
-function mediaPath(camera: CameraState, fileId: number, startUs: number): string {
-  const [day = '', time = ''] = new Date(startUs / 1000).toISOString().split('T');
-  const clock = time.slice(0, 8).replaceAll(':', '-');
-  return `${camera.options.name}.${camera.id}/${day}/${clock}.${fileId}.mp4`;
 }
 
 function parseInit(bytes: Buffer): InitSegment {
