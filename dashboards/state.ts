@@ -11,6 +11,8 @@ import { follow, type View } from './timeline/view.ts';
 
 const pollMs = 2000;
 const firstViewMs = 600_000;
+/** Less than this after what was played is still its end. */
+const joinedMs = 3000;
 
 export const loggedIn = signal(true);
 export const offline = signal<string | null>(null);
@@ -52,6 +54,14 @@ export function seek(timeMs: number, camera?: string): void {
 
 export function goLive(): void {
   seek(gatewayNowMs());
+}
+
+/** Goes on after a time: with the next footage that the timeline knows, or live if there is none. */
+export function playOn(camera: string, afterMs: number): void {
+  const spans = timelines.value.get(camera)?.spans ?? [];
+  const next = spans.find(({ endTime }) => Date.parse(endTime) > afterMs + joinedMs);
+  if (next === undefined) goLive();
+  else seek(Math.max(afterMs, Date.parse(next.startTime)), camera);
 }
 
 async function refresh(): Promise<void> {

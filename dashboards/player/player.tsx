@@ -83,15 +83,18 @@ function play(
 ): () => void {
   let stopped = false;
   let hls: Hls | null = null;
-  const toMs = fromMs === null ? null : fromMs + stretchMs;
-  const url = fromMs === null || toMs === null ? liveUrl(camera) : rangeUrl(camera, fromMs, toMs);
+  let shownMs: number | null = null;
+  const url = fromMs === null ? liveUrl(camera) : rangeUrl(camera, fromMs, fromMs + stretchMs);
 
   const showTime = (): void => {
     const date = hls === null ? nativeTime(element) : hls.playingDate?.getTime();
-    if (date !== undefined && !element.paused) state.cursorMs.value = date;
+    if (date === undefined || element.paused) return;
+    shownMs = date;
+    state.cursorMs.value = date;
   };
+  // A playlist of the past ends at its range's end, or at what was the present when it was made.
   const goOn = (): void => {
-    if (toMs !== null) state.seek(toMs);
+    if (fromMs !== null) state.playOn(camera, shownMs ?? fromMs);
   };
   element.addEventListener('timeupdate', showTime);
   element.addEventListener('ended', goOn);
