@@ -37,6 +37,15 @@ export function addChecks(
       ? ok
       : { status: 'failing', message: `${Math.floor(free / 2 ** 20)} MiB free: make room` };
   });
+  health.add('clock', () =>
+    store.retention.suspended
+      ? {
+          status: 'degraded',
+          message:
+            'it stepped by more than an hour, so nothing is deleted by age: restart once the time is right',
+        }
+      : ok,
+  );
   health.add('cameras', () =>
     degradedBy(
       cameras

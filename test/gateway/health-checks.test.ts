@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { addChecks } from '../../gateway/health-checks.ts';
+import type { CameraStatus } from '../../gateway/api/rest/cameras.ts';
+import type { Deliveries } from '../../gateway/forward/deliveries.ts';
+import { Health } from '../../gateway/observe/health.ts';
+import { openTestStore } from '../storage/support/open.ts';
+
+const noDeliveries: Deliveries = {
+  status: () => Promise.resolve([]),
+  close: () => Promise.resolve(),
+};
+
+const away: CameraStatus = {
+  name: 'gate',
+  state: 'backing-off',
+  sinceMs: 0,
+  source: 'rtsp://192.0.2.10/',
+  lastError: 'the camera does not answer',
+  restarts: 3,
+  retryAtMs: 1,
+};
+
+it('a camera that is away and a clock that leapt degrade the gateway, a full disk fails it', async (t) => {
+  const { store, clock } = await openTestStore(t);
+  const health = new Health(clock);
+  let cameras: readonly CameraStatus[] = [];
+  let free = 1e9;
+  addChecks(health, {
+    store,
+    cameras: { statuses: () => cameras },
+    deliveries: noDeliveries,
+    freeBytes: () => Promise.resolve(free),
+  });
+  assert.equal((await health.report()).status, 'ok');
+
+  cameras = [away];
+  const report = await health.report();
+  assert.equal(report.status, 'degraded');
+  const camera = report.checks.find(({ name }) => name === 'cameras');
+  assert.equal(camera?.message, 'gate: the camera does not answer');
+
+  cameras = [];
+  clock.stepWall(3 * 3_600_000);
+  await store.retention.run();
+  assert.equal((await health.report()).status, 'degraded', 'the clock leapt');
+  assert.equal(await health.ready(), true, 'degraded is ready');
+
+  free = 1000;
+  assert.equal(await health.ready(), false, 'a full disk is not');
+  assert.equal(await health.live(), true, 'and no restart mends it');
+});
