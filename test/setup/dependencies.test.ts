@@ -4,7 +4,14 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { copyProject, installFromNpm, projectRoot, type Project } from './project.ts';
+import { startChild } from '../support/child.ts';
+import {
+  copyProject,
+  installFromNpm,
+  newcomersEnvironment,
+  projectRoot,
+  type Project,
+} from './project.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** So that the copy need not compile sqlite3: that is another test's. */
@@ -34,19 +41,22 @@ describe('npm start on a clean clone', () => {
       if (packages === null) return;
       const project = await copyProject(t, { withPackages: false });
       await keepNative(project);
-      const env = {
-        ...(await settingsWithoutHeaders(t)),
-        npm_execpath: join(packages, 'npm/bin/npm-cli.js'),
-      };
-      const child = project.start('start.cjs', [], { env });
+      const env = { ...newcomersEnvironment(), ...(await settingsWithoutHeaders(t)) };
+      const npmStart = [join(packages, 'npm/bin/npm-cli.js'), 'start'];
+      const options = { cwd: project.root, env };
+      const child = startChild(t, process.execPath, npmStart, options);
       await child.line(/^gateway /);
-      await child.stop();
-      assert.match(child.lines[0]!, /npm ci.*because node_modules is not there yet/);
+      child.process.kill('SIGTERM');
+      // npm tells only the shell that runs the script, which must not stand between.
+      assert.equal((await child.exited).code, 7);
+      assert.ok(child.lines.includes('left by SIGTERM'));
+      assert.match(child.lines.join('\n'), /npm ci.*because node_modules is not there yet/);
       assert.ok(existsSync(project.path('node_modules/typescript/package.json')));
 
-      const again = project.start('start.cjs', [], { env });
+      const again = startChild(t, process.execPath, npmStart, options);
       await again.line(/^gateway /);
-      await again.stop();
+      again.process.kill('SIGTERM');
+      await again.exited;
       assert.doesNotMatch(again.lines.join('\n'), /npm ci/);
     });
   }
