@@ -60,6 +60,11 @@ function compilePage() {
   ]);
 }
 
+/** Whether dist/ was made from the sources as they are. */
+function isCompiled() {
+  return isStamped(stampFile, sourcesKey());
+}
+
 /** @param {import('./steps.cjs').Steps} steps */
 async function compile(steps) {
   const key = sourcesKey();
@@ -77,4 +82,4 @@ async function compile(steps) {
   if (!hasPage()) steps.note('There is no dashboards/index.html, so there is no page to compile.');
 }
 
-module.exports = { compile };
+module.exports = { compile, isCompiled };
