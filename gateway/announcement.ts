@@ -53,7 +53,7 @@ function introduce(demonstration: Demonstration, config: Config): readonly strin
     `    ${demonstration.publishCommand}`,
     ...(folder === undefined ? [] : ['  see what was sent on', `    find ${folder}`]),
     '  write your own configuration',
-    '    npm start -- config --reference > headgate.yaml',
+    '    cp headgate.reference.yaml headgate.yaml',
     '',
   ];
 }
