@@ -13,7 +13,6 @@ import type { WalKeeper } from './writer.ts';
 const pageBytes = 4096;
 /** A checkpoint starts when about this much was written since the last. */
 const checkpointEveryBytes = 4 * 1024 * 1024;
-const defaultMaxWalBytes = 64 * 1024 * 1024;
 /** What a commit writes beside its data: measured, 13.9 KB for a lone small one. */
 const commitOverheadBytes = 16 * 1024;
 /** What reaches the log per byte of data, in batches of common size: measured, 1.0 to 1.4. */
@@ -32,11 +31,11 @@ export class Checkpointer implements WalKeeper {
 
   constructor(
     database: Database,
-    options: { logger: Logger; metrics: Metrics; maxWalBytes?: number | undefined },
+    options: { logger: Logger; metrics: Metrics; maxWalBytes: number },
   ) {
     this.#database = database;
     this.#logger = options.logger;
-    this.#maxWalBytes = options.maxWalBytes ?? defaultMaxWalBytes;
+    this.#maxWalBytes = options.maxWalBytes;
     this.#walGauge = options.metrics.gauge(
       'headgate_store_wal_bytes',
       'Bytes of the write-ahead log in use, as the last checkpoint saw it.',

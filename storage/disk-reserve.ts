@@ -6,9 +6,13 @@
  * checkpoints of readers, deletion and giving pages back. Until it could be made again, with as
  * much room to spare, nothing new is appended (`full`).
  *
+ * Copying the write-ahead log back may grow the database by all of the log before the log can be
+ * cut. So the log is kept to half of the reserve (`maxWalBytes`): a longer one would use up the
+ * reserve without ever getting to its end, and nothing could be deleted any more.
+ *
  * Who deletes: `retention.ts`. Who refuses: `writer.ts`.
  */
-import { open, rm, stat, statfs } from 'node:fs/promises';
+import { open, rm, stat, statfs, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from './ports.ts';
@@ -44,18 +48,33 @@ export class DiskReserve {
     return this.#full;
   }
 
+  /**
+   * The longest that the write-ahead log may get, so that the reserve carries it back.
+   * @param wantedBytes what it may get if the reserve allows
+   */
+  maxWalBytes(wantedBytes: number): number {
+    return this.#bytes === 0 ? wantedBytes : Math.min(wantedBytes, this.#bytes / 2);
+  }
+
   /** A write found the disk full: gives up the reserve, so that deleting works. */
   release(): void {
     this.#full = true;
-    if (this.#releasing !== null) return;
-    this.#releasing = rm(this.#path, { force: true })
-      .catch((error: unknown) => {
+    this.#releasing ??= this.#giveUp().finally(() => {
+      this.#releasing = null;
+    });
+  }
+
+  async #giveUp(): Promise<void> {
+    try {
+      await unlink(this.#path);
+    } catch (error) {
+      // Already given up: what was tried then is tried again in time, not at once.
+      if (!isMissing(error)) {
         this.#logger.error({ error }, 'The disk reserve could not be released.');
-      })
-      .then(() => {
-        this.#releasing = null;
-        this.#onRelease();
-      });
+      }
+      return;
+    }
+    this.#onRelease();
   }
 
   /** Makes the reserve when it is missing and there is room for it, and as much again. */
@@ -109,4 +128,8 @@ export class DiskReserve {
     }
     this.#full = true;
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -31,7 +31,8 @@ import { Writer } from './writer.ts';
 export const databaseFileName = 'headgate.db';
 export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
-const defaultReserveBytes = 16 * 1024 * 1024;
+const defaultReserveBytes = 64 * 1024 * 1024;
+const defaultMaxWalBytes = 64 * 1024 * 1024;
 
 export interface StoreOptions {
   /** Made when it is not there. */
@@ -50,9 +51,12 @@ export interface StoreOptions {
   readonly lingerMs?: number;
   /** Bytes that may wait for a commit before callers get `overloaded`; 64 MiB when left out. */
   readonly maxQueuedBytes?: number;
-  /** Bytes of write-ahead log past which the writer waits for a checkpoint; 64 MiB when left out. */
+  /**
+   * Bytes of write-ahead log past which the writer waits for a checkpoint; 64 MiB when left out,
+   * and never more than half of the reserve.
+   */
   readonly maxWalBytes?: number;
-  /** Bytes kept back for when the disk is full; 16 MiB when left out, 0: none. */
+  /** Bytes kept back for when the disk is full; 64 MiB when left out, 0: none. */
   readonly reserveBytes?: number;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
   readonly holder?: string;
@@ -112,8 +116,6 @@ async function openParts(
 
   const streams = await loadStreams(database);
   const appender = new LogAppender(streams, clock);
-  const { maxWalBytes } = options;
-  const checkpointer = new Checkpointer(checkpoints, { logger, metrics, maxWalBytes });
   const reserve = new DiskReserve({
     folder,
     bytes: options.reserveBytes ?? defaultReserveBytes,
@@ -122,6 +124,8 @@ async function openParts(
       retention.kick();
     },
   });
+  const maxWalBytes = reserve.maxWalBytes(options.maxWalBytes ?? defaultMaxWalBytes);
+  const checkpointer = new Checkpointer(checkpoints, { logger, metrics, maxWalBytes });
   const writer = new Writer({
     ...options,
     database,
