@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { TestContext } from 'node:test';
+import type { Scope } from './scope.ts';
 
 /** A real program started by a test; what it prints is kept, and it ends with the test. */
 export class Child {
@@ -61,7 +61,7 @@ export class Child {
 
 /** Starts a program that is killed, if it still runs, when the test ends. */
 export function startChild(
-  context: TestContext,
+  context: Scope,
   command: string,
   args: readonly string[],
   options: SpawnOptions = {},

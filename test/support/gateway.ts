@@ -2,8 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
-import type { TestContext } from 'node:test';
 import { startChild, type Child } from './child.ts';
+import type { Scope } from './scope.ts';
 import { ffmpegPath } from './tools.ts';
 
 const mainPath = resolve(import.meta.dirname, '../../gateway/main.ts');
@@ -40,11 +40,11 @@ export class GatewayProcess {
   readonly httpPort: number;
   readonly mqttPort: number;
   readonly rtspPort: number;
-  #context: TestContext;
+  #context: Scope;
   #child: Child | null = null;
   #token: string | null = null;
 
-  private constructor(context: TestContext, folder: string, ports: readonly number[]) {
+  private constructor(context: Scope, folder: string, ports: readonly number[]) {
     this.#context = context;
     this.folder = folder;
     this.dataFolder = join(folder, 'data');
@@ -56,7 +56,7 @@ export class GatewayProcess {
    * @param sections YAML: everything but the listeners, which get free ports
    */
   static async start(
-    context: TestContext,
+    context: Scope,
     folder: string,
     sections: string,
     mqttUsers = '[{ username: device, password: device-password }]',
