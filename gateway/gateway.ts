@@ -25,6 +25,7 @@ import { loadPage } from './http/page.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
 import { Health } from './observe/health.ts';
+import { watchLoopDelay } from './observe/loop-delay.ts';
 import { Tokens } from './security/tokens.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -240,7 +241,11 @@ async function startHttp(
     const { bavail, bsize } = await statfs(config.dataDir);
     return bavail * bsize;
   };
-  addChecks(health, { store, cameras, deliveries, freeBytes });
+  const loopDelay = watchLoopDelay({ clock, metrics });
+  closers.push(() => {
+    loopDelay.close();
+  });
+  addChecks(health, { store, cameras, deliveries, freeBytes, loopDelay });
   const app = createApp({
     gatewayId: identity.gatewayId,
     version: building.version,

@@ -3,9 +3,12 @@ import type { Store } from '../storage/store.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import type { Deliveries } from './forward/deliveries.ts';
 import type { CheckResult, Health } from './observe/health.ts';
+import type { LoopDelay } from './observe/loop-delay.ts';
 
 /** Less than this, and the next checkpoint or vacuum may find no room. */
 const freeBytesMin = 64 * 2 ** 20;
+/** Five times what is aimed at: live pictures and acknowledgements are late by then. */
+const loopDelayMaxMs = 100;
 
 export interface Checked {
   readonly store: Store;
@@ -13,13 +16,14 @@ export interface Checked {
   readonly deliveries: Deliveries;
   /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
+  readonly loopDelay: LoopDelay;
 }
 
 const ok: CheckResult = { status: 'ok', message: null };
 
 export function addChecks(
   health: Health,
-  { store, cameras, deliveries, freeBytes }: Checked,
+  { store, cameras, deliveries, freeBytes, loopDelay }: Checked,
 ): void {
   health.add(
     'storage',
@@ -36,6 +40,15 @@ export function addChecks(
     return free >= freeBytesMin
       ? ok
       : { status: 'failing', message: `${Math.floor(free / 2 ** 20)} MiB free: make room` };
+  });
+  health.add('load', () => {
+    const delayMs = Math.round(loopDelay.p99Ms());
+    return delayMs <= loopDelayMaxMs
+      ? ok
+      : {
+          status: 'degraded',
+          message: `work waits ${delayMs} ms for the event loop: too much for this machine`,
+        };
   });
   health.add('clock', () =>
     store.retention.suspended

@@ -26,11 +26,13 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   const health = new Health(clock);
   let cameras: readonly CameraStatus[] = [];
   let free = 1e9;
+  let delayMs = 3;
   addChecks(health, {
     store,
     cameras: { statuses: () => cameras },
     deliveries: noDeliveries,
     freeBytes: () => Promise.resolve(free),
+    loopDelay: { p99Ms: () => delayMs, close: () => undefined },
   });
   assert.equal((await health.report()).status, 'ok');
 
@@ -41,6 +43,10 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   assert.equal(camera?.message, 'gate: the camera does not answer');
 
   cameras = [];
+  delayMs = 150;
+  assert.match(JSON.stringify(await health.report()), /waits 150 ms for the event loop/);
+
+  delayMs = 3;
   clock.stepWall(3 * 3_600_000);
   await store.retention.run();
   assert.equal((await health.report()).status, 'degraded', 'the clock leapt');
