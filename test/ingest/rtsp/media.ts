@@ -2,10 +2,10 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { startChild, type Child } from '../../support/child.ts';
 import { ffmpegPath } from '../../support/tools.ts';
+import type { Scope } from '../../support/scope.ts';
 
 const run = promisify(execFile);
 
@@ -33,7 +33,7 @@ export async function makeClip(folder: string, options: ClipOptions): Promise<st
 
 /** Pushes a clip in real time, as a camera does. */
 export function pushClip(
-  context: TestContext,
+  context: Scope,
   clip: string,
   url: string,
   options: {
@@ -70,7 +70,7 @@ export async function framesOf(input: readonly string[]): Promise<readonly strin
 
 /** Plays an address to its end into a file of frame hashes; `frames` resolves with them. */
 export function playFrames(
-  context: TestContext,
+  context: Scope,
   folder: string,
   url: string,
   options: readonly string[] = ['-rtsp_transport', 'tcp'],

@@ -4,7 +4,7 @@
  */
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TestContext } from 'node:test';
+import type { Scope } from '../../../support/scope.ts';
 
 export interface Answer {
   readonly status: number;
@@ -32,7 +32,7 @@ export interface Proxy {
 
 /** @param upstream null: there is nothing behind, the handler answers everything */
 export async function startProxy(
-  context: TestContext,
+  context: Scope,
   upstream: string | null,
   handler: (passing: Passing) => Promise<void> | void,
 ): Promise<Proxy> {

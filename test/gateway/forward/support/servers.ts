@@ -10,8 +10,8 @@ import {
 } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { startChild, type Child } from '../../../support/child.ts';
+import type { Scope } from '../../../support/scope.ts';
 import { startProxy, type Passing } from './proxy.ts';
 
 export const credentials = { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' };
@@ -24,7 +24,7 @@ export interface S3Server {
 }
 
 /** s3rver with one bucket, `bucket`; its objects lie in `folder`. `port` 0: a free one. */
-export async function startS3(context: TestContext, folder: string, port = 0): Promise<S3Server> {
+export async function startS3(context: Scope, folder: string, port = 0): Promise<S3Server> {
   const args = [
     join(modules, 's3rver/bin/s3rver.js'),
     ...['--directory', folder, '--address', '127.0.0.1', '--port', String(port)],
@@ -41,7 +41,7 @@ export async function startS3(context: TestContext, folder: string, port = 0): P
  * killed in that moment loses what it acknowledged.
  */
 export async function startWholeS3(
-  context: TestContext,
+  context: Scope,
   folder: string,
 ): Promise<{ readonly endpoint: string; readonly server: S3Server }> {
   const server = await startS3(context, folder);
@@ -60,7 +60,7 @@ export async function passWhole(passing: Passing): Promise<void> {
   passing.response.end(answer.body);
 }
 
-export function s3Client(context: TestContext, endpoint: string): S3Client {
+export function s3Client(context: Scope, endpoint: string): S3Client {
   const client = new S3Client({ endpoint, credentials, region: 'us-east-1', forcePathStyle: true });
   context.after(() => {
     client.destroy();
@@ -91,7 +91,7 @@ const kinesaliteProgram = `
 `;
 
 /** kinesalite, everything in its memory. */
-export async function startKinesis(context: TestContext): Promise<{
+export async function startKinesis(context: Scope): Promise<{
   readonly endpoint: string;
   readonly child: Child;
   readonly client: KinesisClient;
