@@ -27,6 +27,7 @@ import { loadIdentity, type Identity } from './identity.ts';
 import { Health } from './observe/health.ts';
 import { watchLoopDelay } from './observe/loop-delay.ts';
 import { Tokens } from './security/tokens.ts';
+import { streamMetrics } from './observe/stream-metrics.ts';
 import { Supervisor } from './supervisor.ts';
 
 type Closer = () => Promise<void> | void;
@@ -246,6 +247,7 @@ async function startHttp(
     loopDelay.close();
   });
   addChecks(health, { store, cameras, deliveries, freeBytes, loopDelay });
+  const updateStreamMetrics = streamMetrics({ log: store.log, metrics });
   const app = createApp({
     gatewayId: identity.gatewayId,
     version: building.version,
@@ -261,7 +263,10 @@ async function startHttp(
     sources: {
       health: () => health.report(),
       live: () => health.live(),
-      renderMetrics: () => metrics.render(),
+      renderMetrics: () => {
+        updateStreamMetrics();
+        return metrics.render();
+      },
       freeBytes,
       mqtt: () =>
         broker === null
