@@ -61,12 +61,13 @@ export class GatewayProcess {
     sections: string,
     mqttUsers = '[{ username: device, password: device-password }]',
     mqttRoutes = '[]',
+    rtspReaders = '[]',
   ): Promise<GatewayProcess> {
     const ports = [await freePort(), await freePort(), await freePort()];
     const gateway = new GatewayProcess(context, folder, ports);
     const listeners = [
       `http: { port: ${gateway.httpPort} }`,
-      `rtsp: { port: ${gateway.rtspPort} }`,
+      `rtsp: { port: ${gateway.rtspPort}, readers: ${rtspReaders} }`,
       `mqtt: { port: ${gateway.mqttPort}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
     ];
     await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);
