@@ -28,6 +28,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server';
 import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
 import { errorResponse, HttpError, toHttpError } from './errors.ts';
+import { Pipelines } from './pipeline.ts';
 import { protocolOf, type Protocol } from './preface.ts';
 
 /** What the app finds in `c.env`: Node's own request and response. */
@@ -192,6 +193,7 @@ export class HttpServer {
 
   #createHttp1(listener: NodeListener): Server {
     const limits = this.#limits;
+    const pipelines = new Pipelines();
     const server = createServer(
       {
         maxHeaderSize: limits.maxHeaderBytes,
@@ -201,7 +203,14 @@ export class HttpServer {
         connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs),
         noDelay: true,
       },
-      listener,
+      (incoming, outgoing) => {
+        const begin = (): void => {
+          listener(incoming, outgoing);
+        };
+        if (pipelines.enter(incoming, outgoing, begin)) return;
+        this.#malformed.add(1, { protocol: 'http/1.1' });
+        incoming.socket.destroy();
+      },
     );
     server.maxHeadersCount = 128;
     server.setTimeout(limits.idleTimeoutMs);

@@ -160,6 +160,30 @@ test('keep-alive: several requests of one connection', async (context) => {
   assert.equal(ports.size, 1);
 });
 
+test('requests sent in a row are answered in a row, and a flood of them is cut', async (context) => {
+  let underWay = 0;
+  let underWayMax = 0;
+  const { server } = await start(context, async (request) => {
+    underWay += 1;
+    underWayMax = Math.max(underWayMax, underWay);
+    await new Promise((resolve) => setImmediate(resolve));
+    underWay -= 1;
+    return new Response(new URL(request.url).pathname);
+  });
+  const ask = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
+  const answers = await exchange(
+    server,
+    ask('/one') + ask('/two') + ask('/three', 'Connection: close\r\n'),
+  );
+  assert.match(answers, /\/one.*\/two.*\/three$/s);
+  assert.equal(underWayMax, 1, 'one at a time');
+
+  const flooded = await exchange(server, ask('/flood').repeat(500));
+  assert.ok(!flooded.includes('HTTP/1.1 500'), 'a flood is no failure of ours');
+  assert.equal(underWay, 0, 'nothing is left under way');
+  assert.match(await exchange(server, ask('/after', 'Connection: close\r\n')), /\/after$/);
+});
+
 test('rubbish on the port is refused and costs nobody else anything', async (context) => {
   const { server, metrics } = await start(context, echo);
   const rubbish = [

@@ -26,7 +26,7 @@ export async function stuckHttpReader(
     `Authorization: Bearer ${gateway.token}`,
     '\r\n',
   ].join('\r\n');
-  socket.write(request.repeat(200));
+  socket.write(request.repeat(30));
   return socket;
 }
 
