@@ -103,6 +103,9 @@ function groupOf(address: string): string {
 export function sameSite(hostnames: readonly string[]): MiddlewareHandler<AppEnv> {
   const ours = new Set(['localhost', ...hostnames.map((name) => name.toLowerCase())]);
   return async (c, next) => {
+    if (!URL.canParse(c.req.url)) {
+      throw new HttpError('bad-request', 'The host that the request names is no host.');
+    }
     const url = new URL(c.req.url);
     const bare = url.hostname.replace(/^\[|\]$/g, '');
     if (isIP(bare) === 0 && !ours.has(bare)) {

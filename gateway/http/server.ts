@@ -311,8 +311,12 @@ export class HttpServer {
     peek(socket, (protocol) => {
       cancelPeek();
       this.#silent.delete(socket);
-      if (protocol === 'http2') this.#http2.emit('connection', socket);
-      else toHttp1();
+      if (protocol === 'http1') toHttp1();
+      else {
+        // An HTTP/1 server leaves its half of a connection open when the peer closes the other.
+        socket.allowHalfOpen = false;
+        this.#http2.emit('connection', socket);
+      }
     });
   }
 

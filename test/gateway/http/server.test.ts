@@ -273,6 +273,17 @@ test('connections past the limit are closed at once and said so', async (context
   );
 });
 
+test('a peer of HTTP/2 that has gone is not waited for', { timeout: 10_000 }, async (context) => {
+  const limits = { idleTimeoutMs: 600_000, headersTimeoutMs: 600_000 };
+  const { server } = await start(context, echo, limits);
+  const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  const settings = Buffer.from('000000040000000000', 'hex');
+  const socket = connect(server.address.port, '127.0.0.1');
+  const answer = received(socket);
+  socket.end(Buffer.concat([preface, settings]));
+  assert.notEqual(await answer, '', 'the server says its settings, and closes');
+});
+
 test('an impossible Host is a bad request', async (context) => {
   const { server } = await start(context, echo);
   const answer = await exchange(
