@@ -274,7 +274,8 @@ test('connections past the limit are closed at once and said so', async (context
 });
 
 test('a peer of HTTP/2 that has gone is not waited for', { timeout: 10_000 }, async (context) => {
-  const limits = { idleTimeoutMs: 600_000, headersTimeoutMs: 600_000 };
+  const [headersTimeoutMs, requestTimeoutMs, idleTimeoutMs] = [600_000, 600_000, 600_000];
+  const limits = { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs };
   const { server } = await start(context, echo, limits);
   const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
   const settings = Buffer.from('000000040000000000', 'hex');
