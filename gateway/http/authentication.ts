@@ -10,9 +10,10 @@
  * - A request whose Origin is another site's is refused, so that no page elsewhere acts with a
  *   browser's cookie; the cookie is SameSite=Strict too. With a cookie, a request that changes
  *   something must say where it comes from.
- * - Wrong credentials are counted per address (per /64 for IPv6): after 10 in a minute, that
- *   address must wait. A session's cookie is let through meanwhile, so that a device with an old
- *   token behind the same address locks no browser out.
+ * - Wrong credentials are counted per address (per /64 for IPv6): after 10 in a minute, further
+ *   ones are told to wait. Right ones are let through all the while, so
+ *   that a device with an old token behind the same address locks nobody out; tokens are too long
+ *   to be guessed, whatever the number of attempts.
  *
  * The secrets themselves are security/tokens.ts's. The AWS APIs sign their requests instead.
  */
@@ -172,9 +173,9 @@ async function checkBearer(
   authorization: string,
   address: string,
 ): Promise<void> {
-  attempts.check(address);
   const token = /^Bearer +([\w.~+/-]{1,256})$/i.exec(authorization)?.[1];
   if (token !== undefined && (await tokens.checkToken(token))) return;
+  attempts.check(address);
   attempts.failed(address);
   throw new HttpError('unauthorized', 'The token is wrong or was revoked.');
 }
