@@ -51,11 +51,11 @@ export function addChecks(
         };
   });
   health.add('clock', () =>
-    store.retention.suspended
+    store.clockGuard.suspended
       ? {
           status: 'degraded',
           message:
-            'it stepped by more than an hour, so nothing is deleted by age: restart once the time is right',
+            'it stepped by more than an hour, so what is stored is kept for one more retention: if it is right now, "headgate clock confirm" ends that',
         }
       : ok,
   );

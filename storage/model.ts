@@ -351,7 +351,8 @@ export interface VideoStore {
   /** Begins a run. One at a time per camera. @throws StorageError `already-exists` */
   startRun(camera: string, startUs: number): Promise<RunRecording>;
 
-  runs(camera: string, fromUs: number, toUs: number): Promise<readonly Run[]>;
+  /** Runs that overlap [fromUs, toUs), in order of start: the first 10,000 unless `limit` says less. */
+  runs(camera: string, fromUs: number, toUs: number, limit?: number): Promise<readonly Run[]>;
   /** In order of start. */
   fragments(query: FragmentQuery): Promise<readonly Fragment[]>;
   /** The newest `count` fragments of a camera, oldest first. */

@@ -14,12 +14,12 @@
  * tenth of the file; fewer are kept, for they are soon used again. On a full disk all of them go.
  *
  * Time: a batch dated in the future (the clock stepped back since) goes once a later batch is
- * expired. When the wall clock steps by more than an hour, deletion by age stops until
- * `confirmClock`: the first time sync of a box without a battery must not expire everything.
+ * expired. Whether the wall clock may be believed after a step: `clock-guard.ts`.
  *
  * Footage has its own rules: `video/`.
  */
 import type { Checkpointer } from './checkpointer.ts';
+import { type ClockGuard, clockStepMaxMs } from './clock-guard.ts';
 import type { DiskReserve } from './disk-reserve.ts';
 import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
@@ -27,12 +27,11 @@ import { batchRows, deleteBatches } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
 import { Front } from './log/front.ts';
 import type { Shard, Stream, Streams } from './log/streams.ts';
-import type { CancelTimer, Clock, Counter, Gauge, Logger, Metrics } from './ports.ts';
+import type { CancelTimer, Clock, Counter, Logger, Metrics } from './ports.ts';
 import type { Transaction } from './group-commit.ts';
 import type { Writer } from './writer.ts';
 
 const passEveryMs = 10_000;
-const clockStepMaxMs = 60 * 60 * 1000;
 /** One step deletes no more than this, so that commits hardly wait for it. */
 const stepRows = 64;
 const stepBytes = 2 * 1024 * 1024;
@@ -52,6 +51,7 @@ export interface RetentionOptions {
   readonly queries: Queries;
   readonly reserve: DiskReserve;
   readonly checkpointer: Checkpointer;
+  readonly clockGuard: ClockGuard;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -61,7 +61,6 @@ export class Retention implements RoomMaker {
   readonly #options: RetentionOptions;
   readonly #deletedBytes: Counter;
   readonly #droppedRecords: Counter;
-  readonly #suspendedGauge: Gauge;
   /** Highest arrival of the first batch of shards that had nothing expired. */
   readonly #oldest = new WeakMap<Shard, { trimSequence: number; highArrivalMs: number }>();
   readonly #drops = new WeakMap<Stream, { loggedMs: number; records: number }>();
@@ -69,9 +68,7 @@ export class Retention implements RoomMaker {
   #again = false;
   #cancelTimer: CancelTimer | null = null;
   #closing = false;
-  #suspended = false;
   readonly #failing = new Set<string>();
-  #clockSeen: { wallMs: number; monotonicMs: number };
 
   constructor(options: RetentionOptions) {
     this.#options = options;
@@ -84,30 +81,18 @@ export class Retention implements RoomMaker {
       'headgate_log_dropped_records_total',
       'Records dropped for want of room although a required application had not read them.',
     );
-    this.#suspendedGauge = metrics.gauge(
-      'headgate_log_retention_suspended',
-      '1 while deletion by age waits for confirmation that a step of the clock was right.',
+    const { clockGuard, streams } = options;
+    clockGuard.keepsFor(() =>
+      Math.max(0, ...[...streams.all()].map((stream) => stream.options.retentionMs)),
     );
-    this.#suspendedGauge.set(0);
-    this.#clockSeen = this.#readClock();
+    clockGuard.onConfirm(() => {
+      this.kick();
+    });
   }
 
   /** Begins to run by itself. */
   start(): void {
     this.#schedule();
-  }
-
-  /** Whether deletion by age waits for `confirmClock`. */
-  get suspended(): boolean {
-    return this.#suspended;
-  }
-
-  /** The clock is right after its step: deletion by age goes on. */
-  confirmClock(): void {
-    this.#clockSeen = this.#readClock();
-    this.#suspended = false;
-    this.#suspendedGauge.set(0);
-    this.kick();
   }
 
   /** Asks for a pass soon. */
@@ -149,10 +134,11 @@ export class Retention implements RoomMaker {
   }
 
   async #pass(): Promise<void> {
-    this.#watchClock();
+    const { clockGuard } = this.#options;
+    clockGuard.look();
     for (const stream of this.#options.streams.all()) {
       await this.#try(`stream ${stream.options.name}`, async () => {
-        if (!this.#suspended) await this.#expire(stream);
+        if (clockGuard.allowsAge(stream.options.retentionMs)) await this.#expire(stream);
         await this.#fitBudget(stream);
       });
     }
@@ -183,25 +169,6 @@ export class Retention implements RoomMaker {
   }
 
   // ---------------------------------------------------------------- by age
-
-  #watchClock(): void {
-    const now = this.#readClock();
-    const before = this.#clockSeen;
-    this.#clockSeen = now;
-    const stepMs = now.wallMs - before.wallMs - (now.monotonicMs - before.monotonicMs);
-    if (Math.abs(stepMs) <= clockStepMaxMs || this.#suspended) return;
-    this.#suspended = true;
-    this.#suspendedGauge.set(1);
-    this.#options.logger.warn(
-      { stepMs: Math.round(stepMs) },
-      'The clock stepped by more than an hour: nothing is deleted by age until that is confirmed.',
-    );
-  }
-
-  #readClock(): { wallMs: number; monotonicMs: number } {
-    const { clock } = this.#options;
-    return { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs() };
-  }
 
   async #expire(stream: Stream): Promise<void> {
     const nowMs = this.#options.clock.nowMs();

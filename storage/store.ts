@@ -8,6 +8,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Checkpointer } from './checkpointer.ts';
+import { ClockGuard } from './clock-guard.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { StoreLock } from './lock.ts';
 import { ApplicationTable } from './log/applications.ts';
@@ -71,6 +72,8 @@ export interface Store {
   /** Queries of committed data. */
   readonly queries: ReadPool;
   readonly retention: Retention;
+  /** Says whether age may be believed. */
+  readonly clockGuard: ClockGuard;
   /** Commits what is queued, copies the write-ahead log back, closes. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -145,7 +148,9 @@ async function openParts(
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
   });
   const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
-  const retention = new Retention({ ...parts, reserve, checkpointer });
+  const clockGuard = await ClockGuard.open({ writer, queries, clock, logger, metrics });
+  closers.push(() => clockGuard.close());
+  const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
   const log = new ShardedLog({
@@ -163,10 +168,10 @@ async function openParts(
     ...options.video,
     folder: options.mediaFolder ?? join(folder, mediaFolderName),
     reader: queries,
-    ...{ writer, clock, logger, metrics },
+    ...{ writer, clockGuard, clock, logger, metrics },
   });
   closers.push(() => video.close());
-  return { log, video, writer, applications, queries, retention, close };
+  return { log, video, writer, applications, queries, retention, clockGuard, close };
 }
 
 /** Syncs a folder and those above it that were made with it, from `made` on. */

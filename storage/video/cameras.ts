@@ -56,6 +56,7 @@ export function emptyState(id: number, options: CameraOptions): CameraState {
     lastClosedFileId: 0,
     unclosed: false,
     endRun: null,
+    initId: null,
     listeners: new Set(),
     fileListeners: new Set(),
   };

@@ -30,6 +30,8 @@ export interface CameraState {
   unclosed: boolean;
   /** Ends the run that is going on. */
   endRun: ((reason: string) => Promise<unknown>) | null;
+  /** The init of the run that is going on: it may not be in a row of a file yet. */
+  initId: number | null;
   readonly listeners: Set<(event: LiveEvent) => void>;
   /** Called whenever a media file of the camera is closed. */
   readonly fileListeners: Set<() => void>;

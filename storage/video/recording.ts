@@ -87,12 +87,16 @@ export class Recording implements RunRecording {
     const id = await this.#context.writer.transact(
       async (tx) => {
         const known = await tx.get<Pick<InitRow, 'id'>>('SELECT id FROM init WHERE hash = ?', hash);
-        if (known !== undefined) return known.id;
+        if (known !== undefined) {
+          this.#camera.initId = known.id;
+          return known.id;
+        }
         const text = JSON.stringify(tracks);
         const added = await tx.run(
           'INSERT INTO init (hash, tracks, bytes) VALUES (?, ?, ?)',
           ...[hash, text, bytes],
         );
+        this.#camera.initId = added.lastId;
         return added.lastId;
       },
       { bytes: bytes.length },
@@ -212,6 +216,7 @@ export class Recording implements RunRecording {
       this.#file = null;
       this.#camera.openBytes = 0;
       this.#camera.endRun = null;
+      this.#camera.initId = null;
       emit(this.#context, this.#camera, { type: 'run-ended', run: this.#run });
     }
   }

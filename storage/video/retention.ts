@@ -12,7 +12,7 @@
  */
 import { rmdir, statfs, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Clock, Logger } from '../ports.ts';
+import { type ClockGuard, clockStepMaxMs } from '../clock-guard.ts';
 import type { Transaction } from '../writer.ts';
 import type { CameraState, VideoContext } from './context.ts';
 import { numbersOf } from './rows.ts';
@@ -42,14 +42,14 @@ const step = 16;
 /** What to do with files that a required application still waits for. */
 type Required = 'spare' | 'drop';
 
-/** @param freedBytes of the files before it that are about to go. */
-type IsDue = (file: ClosedFile, freedBytes: number) => boolean;
+/** The next files to delete, oldest first, at most a step of them. */
+type FindDue = () => Promise<readonly ClosedFile[]>;
 
 /** One pass over all cameras. */
 export async function retain(
   context: VideoContext,
   options: RetentionOptions,
-  believeAge: boolean,
+  clockGuard: ClockGuard,
 ): Promise<RetentionPass> {
   let files = 0;
   let bytes = 0;
@@ -59,28 +59,35 @@ export async function retain(
   };
   await collectGarbage(context);
   for (const camera of context.cameras.values()) {
-    if (believeAge) count(await retainByAge(context, camera));
+    const { retentionMs } = camera.options;
+    if (retentionMs !== null && clockGuard.allowsAge(retentionMs)) {
+      count(await retainByAge(context, camera, retentionMs));
+    }
     count(await retainByBudget(context, camera));
   }
   count(await keepFree(context, options));
+  if (files > 0) await deleteUnusedInits(context);
   return { files, bytes };
 }
 
-async function retainByAge(context: VideoContext, camera: CameraState): Promise<RetentionPass> {
-  const { retentionMs } = camera.options;
-  if (retentionMs === null) return { files: 0, bytes: 0 };
+async function retainByAge(
+  context: VideoContext,
+  camera: CameraState,
+  retentionMs: number,
+): Promise<RetentionPass> {
   const horizonUs = (context.clock.nowMs() - retentionMs) * 1000;
-  return deleteWhile(context, camera, 'spare', (file) => file.end_us <= horizonUs);
+  return deleteWhile(context, camera, 'spare', () => expiredFiles(context, camera, horizonUs));
 }
 
 async function retainByBudget(context: VideoContext, camera: CameraState): Promise<RetentionPass> {
   const { maxBytes } = camera.options;
   if (maxBytes === null) return { files: 0, bytes: 0 };
-  return deleteWhile(
-    context,
-    camera,
-    'drop',
-    (_, freedBytes) => camera.closedBytes + camera.openBytes - freedBytes > maxBytes,
+  return deleteWhile(context, camera, 'drop', () =>
+    oldestFiles(
+      context,
+      camera,
+      (freedBytes) => camera.closedBytes + camera.openBytes - freedBytes > maxBytes,
+    ),
   );
 }
 
@@ -97,7 +104,9 @@ async function keepFree(
     while ((await freeBytes()) < minFreeBytes) {
       const camera = oldestCamera(context, exhausted);
       if (camera === null) break;
-      const deleted = await deleteStep(context, camera, required, (_, freed) => freed === 0);
+      const deleted = await deleteStep(context, camera, required, () =>
+        oldestFiles(context, camera, (freed) => freed === 0),
+      );
       if (deleted.length === 0) exhausted.add(camera);
       await collectGarbage(context);
       files += deleted.length;
@@ -124,12 +133,12 @@ async function deleteWhile(
   context: VideoContext,
   camera: CameraState,
   required: Required,
-  isDue: IsDue,
+  findDue: FindDue,
 ): Promise<RetentionPass> {
   let files = 0;
   let bytes = 0;
   for (;;) {
-    const deleted = await deleteStep(context, camera, required, isDue);
+    const deleted = await deleteStep(context, camera, required, findDue);
     if (deleted.length === 0) return { files, bytes };
     files += deleted.length;
     bytes += sizeOf(deleted);
@@ -141,9 +150,9 @@ async function deleteStep(
   context: VideoContext,
   camera: CameraState,
   required: Required,
-  isDue: IsDue,
+  findDue: FindDue,
 ): Promise<readonly ClosedFile[]> {
-  const due = await dueFiles(context, camera, isDue);
+  const due = await findDue();
   if (due.length === 0) return [];
   return context.writer.transact(async (tx) => {
     const pinned = await firstPinned(tx, camera.id);
@@ -163,11 +172,32 @@ async function deleteStep(
   });
 }
 
-/** The next closed files that are due and not being read, oldest first, at most a step of them. */
-async function dueFiles(
+/**
+ * The closed files that ended before `horizonUs`. One dated in the future, by a clock that stepped
+ * back since, goes with those that were recorded after it.
+ */
+async function expiredFiles(
   context: VideoContext,
   camera: CameraState,
-  isDue: IsDue,
+  horizonUs: number,
+): Promise<readonly ClosedFile[]> {
+  const futureUs = (context.clock.nowMs() + clockStepMaxMs) * 1000;
+  const files = await context.reader.all<ClosedFile>(
+    `SELECT id, path, bytes, end_us FROM media_file
+     WHERE camera_id = ?1 AND end_us IS NOT NULL AND (end_us <= ?2 OR start_us > ?3)
+       AND id <= (SELECT max(id) FROM media_file
+                  WHERE camera_id = ?1 AND start_us < ?2 AND end_us <= ?2)
+     ORDER BY id LIMIT ?4`,
+    ...[camera.id, horizonUs, futureUs, step],
+  );
+  return files.filter(({ id }) => !context.reading.has(id));
+}
+
+/** @param isWanted whether another one has to go, after those of `freedBytes`. */
+async function oldestFiles(
+  context: VideoContext,
+  camera: CameraState,
+  isWanted: (freedBytes: number) => boolean,
 ): Promise<readonly ClosedFile[]> {
   const oldest = await context.reader.all<ClosedFile>(
     `SELECT id, path, bytes, end_us FROM media_file
@@ -178,7 +208,7 @@ async function dueFiles(
   let freedBytes = 0;
   for (const file of oldest) {
     if (context.reading.has(file.id)) continue;
-    if (!isDue(file, freedBytes)) break;
+    if (!isWanted(freedBytes)) break;
     due.push(file);
     freedBytes += file.bytes;
   }
@@ -232,6 +262,20 @@ async function deleteOldRuns(
   );
 }
 
+/**
+ * Inits that no media file refers to any more, but for those of runs that go on. The transaction
+ * runs between those of the recordings, so none is taken away while it is being put to use.
+ */
+export async function deleteUnusedInits(context: VideoContext): Promise<void> {
+  await context.writer.transact((tx) =>
+    tx.run(
+      `DELETE FROM init WHERE NOT EXISTS (SELECT 1 FROM media_file m WHERE m.init_id = init.id)
+         AND id NOT IN (SELECT value FROM json_each(?))`,
+      JSON.stringify([...context.cameras.values()].flatMap(({ initId }) => initId ?? [])),
+    ),
+  );
+}
+
 /** Unlinks what was noted as garbage, also what a crash left noted. */
 export async function collectGarbage(context: VideoContext): Promise<void> {
   for (;;) {
@@ -280,45 +324,4 @@ function reportDeletion(
     { ...labels, path: file.path, bytes: file.bytes },
     'Footage was deleted before a required delivery had read it.',
   );
-}
-
-/** A step of the wall clock after which age is not believed. */
-const suspectStepMs = 3_600_000;
-
-/**
- * Says whether the wall clock may be believed when it calls footage old.
- *
- * A clock that was set by more than an hour (the first NTP sync of a box without a battery, a wrong
- * date typed in) could expire everything at once. So age does not count from then on until someone
- * confirms the clock; the other limits act all the same. The log's retention has the same rule.
- */
-export class AgeGuard {
-  readonly #clock: Clock;
-  readonly #logger: Logger;
-  #differenceMs: number;
-  #suspended = false;
-
-  constructor(clock: Clock, logger: Logger) {
-    this.#clock = clock;
-    this.#logger = logger;
-    this.#differenceMs = clock.nowMs() - clock.monotonicMs();
-  }
-
-  believes(): boolean {
-    const differenceMs = this.#clock.nowMs() - this.#clock.monotonicMs();
-    const stepMs = differenceMs - this.#differenceMs;
-    this.#differenceMs = differenceMs;
-    if (Math.abs(stepMs) > suspectStepMs && !this.#suspended) {
-      this.#suspended = true;
-      this.#logger.warn(
-        { stepMs: Math.round(stepMs) },
-        'The clock stepped by more than an hour: no footage is deleted by age until that is confirmed.',
-      );
-    }
-    return !this.#suspended;
-  }
-
-  confirm(): void {
-    this.#suspended = false;
-  }
 }

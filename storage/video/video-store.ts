@@ -7,6 +7,7 @@
  * to the few dozen fragments of each: `schema/002-video.ts`.
  */
 import { mkdir } from 'node:fs/promises';
+import type { ClockGuard } from '../clock-guard.ts';
 import { StorageError } from '../errors.ts';
 import type {
   CameraDescription,
@@ -28,7 +29,13 @@ import { readFragment, readMediaFile } from './media-reader.ts';
 import { diskErrors } from './media-writer.ts';
 import { Recording } from './recording.ts';
 import { recover } from './recovery.ts';
-import { AgeGuard, collectGarbage, deleteRows, retain, type RetentionPass } from './retention.ts';
+import {
+  collectGarbage,
+  deleteRows,
+  deleteUnusedInits,
+  retain,
+  type RetentionPass,
+} from './retention.ts';
 import {
   fragmentColumns,
   fragmentFrom,
@@ -47,6 +54,7 @@ export interface VideoStoreOptions {
   readonly folder: string;
   readonly writer: Writer;
   readonly reader: Reader;
+  readonly clockGuard: ClockGuard;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -60,6 +68,8 @@ export interface VideoStoreOptions {
   readonly retentionIntervalMs?: number;
 }
 
+/** Runs that one query answers: a camera that reconnects every ten seconds makes 8,640 a day. */
+const runsMax = 10_000;
 const defaultMinFreeBytes = 512 * 1024 * 1024;
 
 /** `fragment` joined with its file and camera, files first: they are found by the index. */
@@ -116,13 +126,13 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     if (camera.unclosed) await recover(context, camera);
   }
   await collectGarbage(context);
+  await deleteUnusedInits(context);
   return new VideoDiskStore(context, options);
 }
 
 export class VideoDiskStore implements VideoStore {
   readonly #context: VideoContext;
   readonly #options: VideoStoreOptions;
-  readonly #ageGuard: AgeGuard;
   #cancelRetention: CancelTimer = () => undefined;
   /** Settles, never rejecting, when the last pass that was asked for is over. */
   #retaining: Promise<unknown> = Promise.resolve();
@@ -132,7 +142,12 @@ export class VideoDiskStore implements VideoStore {
   constructor(context: VideoContext, options: VideoStoreOptions) {
     this.#context = context;
     this.#options = options;
-    this.#ageGuard = new AgeGuard(context.clock, context.logger);
+    options.clockGuard.keepsFor(() =>
+      Math.max(
+        0,
+        ...[...context.cameras.values()].map((camera) => camera.options.retentionMs ?? 0),
+      ),
+    );
     this.#scheduleRetention();
   }
 
@@ -192,15 +207,20 @@ export class VideoDiskStore implements VideoStore {
     return Recording.start(this.#context, cameraState(this.#context, camera), startUs);
   }
 
-  async runs(camera: string, fromUs: number, toUs: number): Promise<readonly Run[]> {
+  async runs(
+    camera: string,
+    fromUs: number,
+    toUs: number,
+    limit = runsMax,
+  ): Promise<readonly Run[]> {
     const { id } = cameraState(this.#context, camera);
     const rows = await this.#context.reader.all<RunRow>(
       `SELECT id, ?2 AS camera, start_us, end_us, end_reason FROM run
        WHERE camera_id = ?1 AND start_us < ?4 AND (end_us IS NULL OR end_us > ?3)
          AND start_us >= coalesce(
            (SELECT max(start_us) FROM run WHERE camera_id = ?1 AND start_us <= ?3), ?3)
-       ORDER BY start_us`,
-      ...[id, camera, fromUs, toUs],
+       ORDER BY start_us LIMIT ?5`,
+      ...[id, camera, fromUs, toUs, Math.min(limit, runsMax)],
     );
     return rows.map(runFrom);
   }
@@ -317,16 +337,13 @@ export class VideoDiskStore implements VideoStore {
   retain(): Promise<RetentionPass> {
     const { minFreeBytes = defaultMinFreeBytes, freeBytes } = this.#options;
     const options = { minFreeBytes, ...(freeBytes === undefined ? {} : { freeBytes }) };
-    const pass = this.#retaining.then(() =>
-      retain(this.#context, options, this.#ageGuard.believes()),
-    );
+    const { clockGuard } = this.#options;
+    const pass = this.#retaining.then(() => {
+      clockGuard.look();
+      return retain(this.#context, options, clockGuard);
+    });
     this.#retaining = pass.catch(() => undefined);
     return pass;
-  }
-
-  /** The clock is right after its step: footage is deleted by age again. */
-  confirmClock(): void {
-    this.#ageGuard.confirm();
   }
 
   /** Ends the runs that go on, and retention. Closing twice is harmless. */

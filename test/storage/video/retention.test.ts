@@ -209,7 +209,7 @@ describe('retention of footage', () => {
     await store.video.retain();
     assert.deepEqual(await minutesOf(store, 'gate'), [0, 1]);
     assert.ok(logger.lines.some(({ message }) => message.startsWith('The clock stepped')));
-    store.video.confirmClock();
+    await store.clockGuard.confirm();
     await store.video.retain();
     assert.deepEqual(await minutesOf(store, 'gate'), []);
   });
