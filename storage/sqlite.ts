@@ -128,6 +128,11 @@ export class Database {
     });
   }
 
+  /** Ends the statement under way, which fails with `SQLITE_INTERRUPT`. */
+  interrupt(): void {
+    this.#handle.interrupt();
+  }
+
   /** Waits for what is under way, then closes. Closing twice is harmless. */
   close(): Promise<void> {
     this.#closed ??= this.#inTurn(async () => {
