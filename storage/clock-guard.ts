@@ -85,7 +85,6 @@ export class ClockGuard {
   #monotonicMs: number;
   #savedMs: number;
   #changed: boolean;
-  #saving: Promise<void> = Promise.resolve();
 
   private constructor(options: ClockGuardOptions, saved: State | null) {
     this.#options = options;
@@ -109,9 +108,7 @@ export class ClockGuard {
     const row = await options.queries.get<{ state: string }>(
       'SELECT state FROM clock_state WHERE id = 1',
     );
-    const guard = new ClockGuard(options, row === undefined ? null : parse(row.state));
-    await guard.save();
-    return guard;
+    return new ClockGuard(options, row === undefined ? null : parse(row.state));
   }
 
   /** Names a retention: a suspension lasts until the longest of all has passed. */
@@ -192,19 +189,18 @@ export class ClockGuard {
     this.#changed = false;
     this.#savedMs = this.#monotonicMs;
     const text = JSON.stringify(this.#state);
-    const saving = writer.transact(async (transaction) => {
+    return writer.transact(async (transaction) => {
+      transaction.onRollback(() => {
+        this.#changed = true;
+      });
       await transaction.run('INSERT OR REPLACE INTO clock_state (id, state) VALUES (1, ?)', text);
     });
-    this.#saving = saving.catch(() => {
-      this.#changed = true;
-    });
-    return saving;
   }
 
-  /** Waits for the saving under way; saves the time last. Twice is harmless. */
-  async close(): Promise<void> {
-    await this.#saving;
-    await this.save().catch(() => undefined);
+  /** Queues the last time seen, for the last commit. Twice is harmless. */
+  close(): void {
+    this.look();
+    this.save().catch(() => undefined);
   }
 
   #compareWithLastRun(wallMs: number): void {

@@ -27,6 +27,7 @@ import { batchRows, deleteBatches } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
 import { Front } from './log/front.ts';
 import type { Shard, Stream, Streams } from './log/streams.ts';
+import type { Losses } from './losses.ts';
 import type { CancelTimer, Clock, Counter, Logger, Metrics } from './ports.ts';
 import type { Transaction } from './group-commit.ts';
 import type { Writer } from './writer.ts';
@@ -40,8 +41,6 @@ const slackBytesMax = 1024 * 1024;
 const vacuumStepPages = 128;
 const freePagesMin = 256;
 const pageBytes = 4096;
-/** A stream that drops what was still needed says so at most this often. */
-const dropLogEveryMs = 60_000;
 
 export interface RetentionOptions {
   readonly writer: Writer;
@@ -52,6 +51,7 @@ export interface RetentionOptions {
   readonly reserve: DiskReserve;
   readonly checkpointer: Checkpointer;
   readonly clockGuard: ClockGuard;
+  readonly losses: Losses;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -63,7 +63,6 @@ export class Retention implements RoomMaker {
   readonly #droppedRecords: Counter;
   /** Highest arrival of the first batch of shards that had nothing expired. */
   readonly #oldest = new WeakMap<Shard, { trimSequence: number; highArrivalMs: number }>();
-  readonly #drops = new WeakMap<Stream, { loggedMs: number; records: number }>();
   #running: Promise<void> | null = null;
   #again = false;
   #cancelTimer: CancelTimer | null = null;
@@ -269,35 +268,27 @@ export class Retention implements RoomMaker {
     for (const { shard, taken } of fronts) {
       const last = taken.at(-1);
       if (last === undefined) continue;
-      if (pinnedToo) this.#countDropped(stream, shard, taken, transaction);
+      if (pinnedToo) await this.#countDropped(stream, shard, taken, transaction);
       await this.#trim(shard, last, 'bytes', group, transaction);
     }
     return freed;
   }
 
-  #countDropped(
+  async #countDropped(
     stream: Stream,
     shard: Shard,
     rows: readonly BatchRow[],
     transaction: Transaction,
-  ): void {
+  ): Promise<void> {
     const needed = rows.filter((row) => this.#pinned(shard, row));
-    const records = needed.reduce((sum, row) => sum + row.record_count, 0);
-    if (records > 0) transaction.onCommit(() => this.#reportDropped(stream, records));
-  }
-
-  #reportDropped(stream: Stream, records: number): void {
-    const { clock, logger } = this.#options;
-    this.#droppedRecords.add(records, { stream: stream.options.name });
-    const drops = this.#drops.get(stream) ?? { loggedMs: -Infinity, records: 0 };
-    drops.records += records;
-    this.#drops.set(stream, drops);
-    if (clock.monotonicMs() - drops.loggedMs < dropLogEveryMs) return;
-    logger.warn(
-      { stream: stream.options.name, records: drops.records, maxBytes: stream.options.maxBytes },
-      'The stream is full: its oldest records were dropped before they were delivered.',
-    );
-    this.#drops.set(stream, { loggedMs: clock.monotonicMs(), records: 0 });
+    const count = needed.reduce((sum, row) => sum + row.record_count, 0);
+    const [first] = needed;
+    if (first === undefined) return;
+    const before = rows[rows.indexOf(first) - 1]?.end_bytes ?? shard.position.trimBytes;
+    const bytes = (needed.at(-1)?.end_bytes ?? before) - before;
+    const { name } = stream.options;
+    await this.#options.losses.addIn(transaction, 'records-dropped', name, { count, bytes });
+    transaction.onCommit(() => this.#droppedRecords.add(count, { stream: name }));
   }
 
   async #trim(

@@ -16,6 +16,7 @@ import { LogAppender } from './log/appending.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
 import { loadStreams } from './log/streams.ts';
+import { Losses } from './losses.ts';
 import type { Log } from './model.ts';
 import type { Clock, Logger, Metrics } from './ports.ts';
 import { ReadPool } from './read-pool.ts';
@@ -74,6 +75,8 @@ export interface Store {
   readonly retention: Retention;
   /** Says whether age may be believed. */
   readonly clockGuard: ClockGuard;
+  /** What was lost, ever. */
+  readonly losses: Losses;
   /** Commits what is queued, copies the write-ahead log back, closes. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -148,14 +151,17 @@ async function openParts(
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
   });
   const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
+  const losses = await Losses.open({ writer, queries, clock, logger, metrics });
   const clockGuard = await ClockGuard.open({ writer, queries, clock, logger, metrics });
-  closers.push(() => clockGuard.close());
-  const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard });
+  closers.push(() => {
+    clockGuard.close();
+  });
+  const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
   const log = new ShardedLog({
     ...parts,
-    reader: new LogReader(queries, logger, metrics),
+    reader: new LogReader(queries, logger, metrics, losses),
     onDeletable: () => {
       retention.kick();
     },
@@ -168,10 +174,10 @@ async function openParts(
     ...options.video,
     folder: options.mediaFolder ?? join(folder, mediaFolderName),
     reader: queries,
-    ...{ writer, clockGuard, clock, logger, metrics },
+    ...{ writer, clockGuard, losses, clock, logger, metrics },
   });
   closers.push(() => video.close());
-  return { log, video, writer, applications, queries, retention, clockGuard, close };
+  return { log, video, writer, applications, queries, retention, clockGuard, losses, close };
 }
 
 /** Syncs a folder and those above it that were made with it, from `made` on. */

@@ -9,6 +9,7 @@
  *   every read that skips it.
  */
 import { StorageError } from '../errors.ts';
+import type { Losses } from '../losses.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
 import type { Counter, Logger, Metrics } from '../ports.ts';
 import { decodeBatch, recordOverheadBytes } from './batch.ts';
@@ -26,11 +27,13 @@ const reportedMax = 10_000;
 
 export class LogReader {
   readonly #queries: Queries;
+  readonly #losses: Losses;
   readonly #logger: Logger;
   readonly #corruptBatches: Counter;
   readonly #reported = new Set<string>();
 
-  constructor(queries: Queries, logger: Logger, metrics: Metrics) {
+  constructor(queries: Queries, logger: Logger, metrics: Metrics, losses: Losses) {
+    this.#losses = losses;
     this.#queries = queries;
     this.#logger = logger;
     this.#corruptBatches = metrics.counter(
@@ -127,6 +130,8 @@ export class LogReader {
     if (this.#reported.size >= reportedMax) this.#reported.clear();
     this.#reported.add(key);
     this.#corruptBatches.add();
+    const { name } = shard.stream.options;
+    this.#losses.addDamage('records-corrupt', name, key, { count: stored.record_count });
     this.#logger.error(
       {
         stream: shard.stream.options.name,

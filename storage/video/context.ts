@@ -5,6 +5,7 @@
  * Invariant: the state mirrors committed rows only; it changes after the commit.
  */
 import { StorageError } from '../errors.ts';
+import type { Losses } from '../losses.ts';
 import type { CameraOptions, Fragment, LiveEvent } from '../model.ts';
 import type { Clock, Counter, Logger, Metrics } from '../ports.ts';
 import type { SqlValue } from '../sqlite.ts';
@@ -45,6 +46,7 @@ export interface VideoContext {
   readonly reader: Reader;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly losses: Losses;
   readonly metrics: VideoMetrics;
   /** About how long a media file is. */
   readonly mediaFileUs: number;

@@ -135,6 +135,9 @@ function freeBox(sizeBytes: number): Buffer {
 
 function reportDamage(context: VideoContext, fragment: Fragment, problem: string): void {
   context.metrics.corrupt.add(1, { camera: fragment.camera });
+  context.losses.addDamage('fragments-corrupt', fragment.camera, String(fragment.number), {
+    bytes: fragment.storedBytes,
+  });
   context.logger.error(
     { camera: fragment.camera, fragment: fragment.number, problem },
     'A stored fragment is corrupt.',

@@ -334,7 +334,7 @@ export class Recording implements RunRecording {
   }
 
   async #commit(file: OpenFile, fragment: Fragment): Promise<void> {
-    const { writer, logger, metrics } = this.#context;
+    const { writer, logger, losses, metrics } = this.#context;
     const { events } = this.#camera.options;
     // The first fragment settles when the run began.
     const run = this.#lastEndUs === null ? this.#run : null;
@@ -344,7 +344,8 @@ export class Recording implements RunRecording {
       const refused = error instanceof StorageError && announcementRefusals.has(error.code);
       if (!refused || events === null) throw error;
       metrics.lostAnnouncements.add(1, { camera: fragment.camera });
-      logger.warn({ error, camera: fragment.camera, events }, 'A fragment was not announced.');
+      logger.debug({ error, camera: fragment.camera, events }, 'A fragment was not announced.');
+      losses.add('announcements-lost', fragment.camera);
       await writer.transact((tx) => insertFragment(tx, run, file, fragment, null));
     }
   }

@@ -82,6 +82,7 @@ async function recoverFile(
   const lost = rows.length - kept.length;
   if (lost > 0) {
     logger.error({ fragments: lost }, 'Stored fragments are missing from their media file.');
+    context.losses.add('fragments-corrupt', camera.options.name, { count: lost });
   }
   const all = recovered === null ? kept : [...kept, recovered];
   const last = all.at(-1);
@@ -238,6 +239,7 @@ async function insertRecovered(
   const data = announcement(fragment, file.path);
   await tx.append(events, [{ partitionKey: fragment.camera, data }]).catch((error: unknown) => {
     context.metrics.lostAnnouncements.add(1, { camera: fragment.camera });
+    context.losses.add('announcements-lost', fragment.camera);
     context.logger.warn({ error, camera: fragment.camera }, 'A fragment was not announced.');
   });
 }

@@ -161,6 +161,11 @@ async function deleteStep(
       if (context.reading.has(file.id) || (file.id >= pinned && required === 'spare')) continue;
       if (await deleteRows(tx, file)) files.push(file);
     }
+    const dropped = files.filter(({ id }) => id >= pinned);
+    await context.losses.addIn(tx, 'footage-dropped', camera.options.name, {
+      count: dropped.length,
+      bytes: sizeOf(dropped),
+    });
     const firstStartUs = await firstStart(tx, camera.id);
     await deleteOldRuns(tx, camera.id, firstStartUs);
     tx.onCommit(() => {
@@ -267,13 +272,13 @@ async function deleteOldRuns(
  * runs between those of the recordings, so none is taken away while it is being put to use.
  */
 export async function deleteUnusedInits(context: VideoContext): Promise<void> {
-  await context.writer.transact((tx) =>
-    tx.run(
-      `DELETE FROM init WHERE NOT EXISTS (SELECT 1 FROM media_file m WHERE m.init_id = init.id)
-         AND id NOT IN (SELECT value FROM json_each(?))`,
-      JSON.stringify([...context.cameras.values()].flatMap(({ initId }) => initId ?? [])),
-    ),
-  );
+  const unused = `NOT EXISTS (SELECT 1 FROM media_file m WHERE m.init_id = init.id)
+    AND id NOT IN (SELECT value FROM json_each(?))`;
+  const inUse = (): string =>
+    JSON.stringify([...context.cameras.values()].flatMap(({ initId }) => initId ?? []));
+  const some = await context.reader.get(`SELECT 1 FROM init WHERE ${unused} LIMIT 1`, inUse());
+  if (some === undefined) return;
+  await context.writer.transact((tx) => tx.run(`DELETE FROM init WHERE ${unused}`, inUse()));
 }
 
 /** Unlinks what was noted as garbage, also what a crash left noted. */
@@ -318,10 +323,5 @@ function reportDeletion(
 ): void {
   const labels = { camera: camera.options.name };
   context.metrics.deletedBytes.add(file.bytes, labels);
-  if (!required) return;
-  context.metrics.droppedRequiredBytes.add(file.bytes, labels);
-  context.logger.warn(
-    { ...labels, path: file.path, bytes: file.bytes },
-    'Footage was deleted before a required delivery had read it.',
-  );
+  if (required) context.metrics.droppedRequiredBytes.add(file.bytes, labels);
 }

@@ -9,6 +9,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { ClockGuard } from '../clock-guard.ts';
 import { StorageError } from '../errors.ts';
+import type { Losses } from '../losses.ts';
 import type {
   CameraDescription,
   CameraOptions,
@@ -55,6 +56,7 @@ export interface VideoStoreOptions {
   readonly writer: Writer;
   readonly reader: Reader;
   readonly clockGuard: ClockGuard;
+  readonly losses: Losses;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -115,6 +117,7 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     reader,
     clock: options.clock,
     logger: options.logger,
+    losses: options.losses,
     metrics: videoMetrics(options.metrics),
     mediaFileUs: (options.mediaFileMs ?? 60_000) * 1000,
     cameras: await loadCameras(reader),
