@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
 import { MqttBroker } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
-import { openStore, type Store } from '../storage/store.ts';
+import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import { startCameras } from './cameras.ts';
@@ -28,6 +28,7 @@ import { Health } from './observe/health.ts';
 import { watchLoopDelay } from './observe/loop-delay.ts';
 import { Tokens } from './security/tokens.ts';
 import { streamMetrics } from './observe/stream-metrics.ts';
+import { startOperations } from './operations.ts';
 import { Supervisor } from './supervisor.ts';
 
 type Closer = () => Promise<void> | void;
@@ -66,7 +67,7 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
     video: { minFreeBytes: config.video.minFreeBytes },
     lingerMs: config.log.lingerMs,
     maxQueuedBytes: config.log.maxQueuedBytes,
-    holder: `headgate ${start.version}`,
+    holder: `headgate, process ${start.pid}`,
     clock,
     logger,
     metrics,
@@ -247,6 +248,15 @@ async function startHttp(
     loopDelay.close();
   });
   addChecks(health, { store, cameras, deliveries, freeBytes, loopDelay });
+  const operations = startOperations({
+    store,
+    folder: config.dataDir,
+    mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
+    version: building.version,
+    clock,
+    logger,
+  });
+  closers.push(() => operations.close());
   const updateStreamMetrics = streamMetrics({ log: store.log, metrics });
   const app = createApp({
     gatewayId: identity.gatewayId,
@@ -256,6 +266,7 @@ async function startHttp(
     page: await loadPage(join(building.packageFolder, 'dist/dashboards')),
     log: store.log,
     video: store.video,
+    operations,
     tokens,
     clock,
     logger,

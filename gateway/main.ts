@@ -20,6 +20,7 @@ process.exitCode = await runCli({
   stderr: process.stderr,
   stdoutIsTerminal: isatty(1),
   logOutput: 1,
+  pid: process.pid,
   clock: systemClock,
   fetch,
   onSignal: (listener) => {

@@ -18,7 +18,9 @@ export async function check(context: CliContext, options: CheckCommandOptions): 
   });
   for await (const finding of findings) {
     count[finding.severity] += 1;
-    context.stdout.write(options.json === true ? `${JSON.stringify(finding)}\n` : show(finding));
+    context.stdout.write(
+      options.json === true ? `${JSON.stringify(finding)}\n` : showFinding(finding),
+    );
   }
   const clean = count.error + count.warning === 0;
   if (options.json !== true) {
@@ -31,6 +33,6 @@ export async function check(context: CliContext, options: CheckCommandOptions): 
   return clean ? exitCodes.done : exitCodes.failed;
 }
 
-function show({ severity, code, where, what, advice }: Finding): string {
+export function showFinding({ severity, code, where, what, advice }: Finding): string {
   return `${severity} ${code}: ${where}: ${what}\n    ${advice}\n`;
 }

@@ -1,12 +1,14 @@
 /**
- * The command line: `headgate [run] | check | status | config | token`. Parsing, help and exit
+ * The command line: `headgate [run] | check | status | backup | restore | clock | config | token`. Parsing, help and exit
  * codes are here; what a command does is in the file of its name.
  */
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../config/substitute.ts';
 import { suggest } from '../config/suggest.ts';
 import { maskUrls } from '../observe/mask.ts';
+import { backup, restore, type BackupCommandOptions } from './backup.ts';
 import { check, type CheckCommandOptions } from './check.ts';
+import { confirmClock, showClock, type ClockCommandOptions } from './clock.ts';
 import { showConfig, type ConfigCommandOptions } from './config.ts';
 import { UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
@@ -81,7 +83,8 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
       finish(await run(context, options));
     },
   );
-  command('check', 'verify the store: every batch, fragment and file; changes nothing')
+  command('check', 'verify the store: every batch, fragment and file; changes nothing by itself')
+    .option('--repair', 'mend it: set aside what is damaged, so that all else is served')
     .option('--json', 'one finding per line, as JSON')
     .action(async (options: CheckCommandOptions) => {
       finish(await check(context, options));
@@ -92,6 +95,30 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
     .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
     .action(async (options: StatusCommandOptions) => {
       finish(await showStatus(context, options));
+    });
+  command('backup', 'copy the store, also of a running gateway, into an empty folder')
+    .argument('<folder>', 'where to: empty, or not there yet')
+    .option('--log-only', 'leave footage out')
+    .option('--url <url>', 'where the gateway is; the configured address otherwise')
+    .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
+    .action(async (folder: string, options: BackupCommandOptions) => {
+      finish(await backup(context, folder, options));
+    });
+  command('restore', 'make an empty data folder the store that a backup holds')
+    .argument('<folder>', 'the backup')
+    .action(async (folder: string, options: ConfigOption) => {
+      finish(await restore(context, folder, options));
+    });
+  const clock = command('clock', 'show the clock, its steps, and what would be deleted by age')
+    .option('--json', 'the whole answer, as JSON')
+    .option('--url <url>', 'where the gateway is; the configured address otherwise')
+    .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
+    .argument('[confirm]', '"confirm": the clock is right, delete by age again')
+    .action(async (word: string | undefined, options: ClockCommandOptions) => {
+      if (word !== undefined && word !== 'confirm') {
+        clock.error(`headgate: there is no "clock ${word}". Did you mean "clock confirm"?`);
+      }
+      finish(await (word === undefined ? showClock : confirmClock)(context, options));
     });
   command('config', 'print the configuration in force, and where each value comes from')
     .option('--reference', 'print every key with its description and default instead')

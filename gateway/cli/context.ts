@@ -28,6 +28,8 @@ export interface CliContext {
   readonly stdoutIsTerminal: boolean;
   /** Where the log goes: a file descriptor, or what takes its lines. */
   readonly logOutput: number | ((line: string) => void);
+  /** Of this process; tells others who holds the store. */
+  readonly pid: number;
   readonly clock: Clock;
   readonly fetch: typeof fetch;
   /** Calls back for every SIGTERM, SIGINT and SIGHUP; returns how to stop. */
@@ -58,6 +60,7 @@ export interface GatewayStart {
   readonly folder: string;
   readonly env: Environment;
   readonly version: string;
+  readonly pid: number;
   /** The folder of package.json; absolute. */
   readonly packageFolder: string;
   readonly clock: Clock;

@@ -4,6 +4,7 @@
  * The first SIGTERM, SIGINT or SIGHUP drains: what is under way is finished, for 15 s at most. A
  * second one leaves at once; nothing acknowledged is lost by that.
  */
+import { StorageError } from '../../storage/errors.ts';
 import { messageOf } from '../config/substitute.ts';
 import { createLogger, type GatewayLogger } from '../observe/logger.ts';
 import { maskUrls } from '../observe/mask.ts';
@@ -31,7 +32,9 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
     const signal = typeof first === 'string' ? first : await signals.next();
     return await drain(context, starting, signal, signals, logger);
   } catch (error) {
-    logger.error({ error }, 'the gateway could not start');
+    // Who has the store says everything; where in the program that was found does not.
+    const inUse = error instanceof StorageError && error.code === 'already-exists';
+    logger.error({ error: inUse ? error.message : error }, 'the gateway could not start');
     context.stderr.write(`headgate: could not start: ${maskUrls(messageOf(error))}\n`);
     return exitCodes.failed;
   } finally {
@@ -53,6 +56,7 @@ async function start(
     folder,
     env: context.env,
     version,
+    pid: context.pid,
     packageFolder,
     clock: context.clock,
     logger,

@@ -1,14 +1,4 @@
-/**
- * `headgate status`: asks the running gateway over HTTP, as any client could.
- *
- * Without a token it logs in by a one-time code that it puts into the data folder itself: who may
- * write there may look. It logs out again.
- */
-import { existsSync } from 'node:fs';
-import { z } from 'zod';
-import { isLoopback } from '../config/rules.ts';
-import type { Config } from '../config/schema.ts';
-import { maskUrls } from '../observe/mask.ts';
+/** `headgate status`: asks the running gateway over HTTP, as any client could (`client.ts`). */
 import {
   CamerasSchema,
   DeliveriesSchema,
@@ -19,18 +9,13 @@ import {
   type Status,
   type Streams,
 } from '../api/rest/schemas.ts';
-import { Tokens } from '../security/tokens.ts';
+import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { formatAge, formatBytes, table } from './table.ts';
 import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
-import { accessFolder } from './token.ts';
 
-const answerTimeoutMs = 10_000;
-
-export interface StatusCommandOptions extends ConfigOption {
+export interface StatusCommandOptions extends ConfigOption, ClientOptions {
   readonly json?: boolean;
-  readonly url?: string;
-  readonly token?: string;
 }
 
 /** Everything that the command shows; also what `--json` prints. */
@@ -41,20 +26,14 @@ interface Answers {
   readonly deliveries: Deliveries['deliveries'];
 }
 
-/** A sentence that says why there is no answer. */
-class NoAnswer extends Error {
-  override readonly name = 'NoAnswer';
-}
-
 /** @throws UnusableConfig */
 export async function showStatus(
   context: CliContext,
   options: StatusCommandOptions,
 ): Promise<ExitCode> {
   const { config } = await loadFor(context, options);
-  const base = options.url ?? addressOf(config);
   try {
-    const answers = await ask(context, config, base, options.token);
+    const answers = await ask(new GatewayClient(context, config, options));
     context.stdout.write(
       options.json === true ? `${JSON.stringify(answers, null, 2)}\n` : show(answers),
     );
@@ -66,24 +45,8 @@ export async function showStatus(
   }
 }
 
-/** Where a gateway with this configuration is reached from this machine. */
-function addressOf({ http }: Config): string {
-  const everywhere = http.host === '0.0.0.0' || http.host === '::';
-  const host = everywhere || isLoopback(http.host) ? '127.0.0.1' : http.host;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${http.port}`;
-}
-
-async function ask(
-  context: CliContext,
-  config: Config,
-  base: string,
-  token: string | undefined,
-): Promise<Answers> {
-  const client = new Client(context, base);
-  const given = token ?? context.env['HEADGATE_TOKEN'] ?? '';
-  const logOut =
-    given === '' ? await client.logIn(config) : client.use({ authorization: `Bearer ${given}` });
-  try {
+function ask(client: GatewayClient): Promise<Answers> {
+  return client.whileLoggedIn(async () => {
     const [status, streams, cameras, deliveries] = await Promise.all([
       client.get('/api/v1/status', StatusSchema),
       client.get('/api/v1/streams', StreamsSchema),
@@ -91,97 +54,7 @@ async function ask(
       client.get('/api/v1/deliveries', DeliveriesSchema),
     ]);
     return { status, ...streams, ...cameras, ...deliveries };
-  } finally {
-    await logOut();
-  }
-}
-
-class Client {
-  readonly #context: CliContext;
-  readonly #base: string;
-  #headers: Readonly<Record<string, string>> = {};
-
-  constructor(context: CliContext, base: string) {
-    if (!URL.canParse(base)) throw new NoAnswer(`${base} is not a URL.`);
-    this.#context = context;
-    this.#base = base;
-  }
-
-  use(headers: Readonly<Record<string, string>>): () => Promise<void> {
-    this.#headers = headers;
-    return () => Promise.resolve();
-  }
-
-  /** Logs in by a code in the data folder. Returns how to log out. */
-  async logIn({ dataDir }: Config): Promise<() => Promise<void>> {
-    const folder = accessFolder(dataDir);
-    if (!existsSync(folder)) {
-      // Nothing answers, or something else does: the better of the two sentences.
-      await this.#fetch('/healthz');
-      throw new NoAnswer(
-        `${this.#base} answers, but it needs a token, and ${dataDir} is not its data folder. Give one with --token or HEADGATE_TOKEN.`,
-      );
-    }
-    const tokens = await Tokens.open({ folder, clock: this.#context.clock });
-    const code = await tokens.createLoginCode();
-    try {
-      const answer = await this.#fetch(`/login?token=${encodeURIComponent(code)}`);
-      const cookie = answer.headers.getSetCookie()[0]?.split(';')[0];
-      if (cookie === undefined) {
-        throw new NoAnswer(
-          `The gateway at ${this.#base} does not take a login from ${dataDir}. Give a token with --token or HEADGATE_TOKEN.`,
-        );
-      }
-      this.#headers = { cookie, origin: new URL(this.#base).origin };
-    } finally {
-      await tokens.redeemLoginCode(code);
-    }
-    return async () => {
-      await this.#fetch('/logout', 'POST');
-    };
-  }
-
-  async get<Answer>(path: string, schema: z.ZodType<Answer>): Promise<Answer> {
-    const response = await this.#fetch(path);
-    if (response.status === 401) {
-      throw new NoAnswer(
-        `The gateway at ${this.#base} refused the token. "headgate token" makes another one.`,
-      );
-    }
-    const body: unknown = await response.json().catch(() => null);
-    const answer = schema.safeParse(body);
-    if (response.ok && answer.success) return answer.data;
-    throw new NoAnswer(
-      response.ok
-        ? `What answers at ${this.#base} is not this version of the gateway.`
-        : `The gateway at ${this.#base} answered ${path} with ${response.status}.`,
-    );
-  }
-
-  async #fetch(path: string, method: 'GET' | 'POST' = 'GET'): Promise<Response> {
-    try {
-      return await this.#context.fetch(new URL(path, this.#base), {
-        method,
-        headers: this.#headers,
-        redirect: 'manual',
-        signal: AbortSignal.timeout(answerTimeoutMs),
-      });
-    } catch (error) {
-      throw new NoAnswer(
-        `No gateway answers at ${maskUrls(this.#base)} (${causeOf(error)}). "headgate run" starts one.`,
-        { cause: error },
-      );
-    }
-  }
-}
-
-/** `fetch` says only that it failed; why is in the cause. */
-function causeOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? error.cause : error;
-  const code: unknown = 'code' in cause ? cause.code : undefined;
-  if (error.name === 'TimeoutError') return `no answer within ${answerTimeoutMs / 1000} s`;
-  return typeof code === 'string' ? code : cause.message;
+  });
 }
 
 // ---------------------------------------------------------------- what people see
@@ -198,6 +71,7 @@ function show({ status, streams, cameras, deliveries }: Answers): string {
       .filter((check) => check.status !== 'ok')
       .map((check) => `  ${check.status}: ${check.name}: ${check.message ?? ''}`),
     `Log ${formatBytes(storage.logBytes)}, footage ${formatBytes(storage.videoBytes)}${free}`,
+    ...lossLines(status.losses),
     ...(mqtt === null
       ? []
       : [`MQTT ${mqtt.address}: ${mqtt.connections} connected, ${mqtt.receivedMessages} messages`]),
@@ -237,4 +111,12 @@ function show({ status, streams, cameras, deliveries }: Answers): string {
     ),
   ];
   return `${parts.join('\n')}\n`;
+}
+
+/** Nothing, where nothing was lost. */
+function lossLines(losses: Status['losses']): readonly string[] {
+  return losses.map(
+    ({ what, subject, count, bytes, lastTime }) =>
+      `Lost: ${subject}: ${count} ${what}${bytes === 0 ? '' : ` (${formatBytes(bytes)})`}, last at ${lastTime}`,
+  );
 }

@@ -1,16 +1,21 @@
 /** Our own API, mounted at `/api/v1`, with its OpenAPI 3.1 description at `openapi.json`. */
 import { cameraRoutes } from './cameras.ts';
+import type { Operations } from '../../operations.ts';
+import { operationsRoutes } from './operations.ts';
 import { createRouter, type RestRouter } from './router.ts';
 import { seriesRoutes } from './series.ts';
 import { statusRoutes, type StatusRoutesOptions } from './status.ts';
 import { streamRoutes } from './streams.ts';
 
-export type RestOptions = StatusRoutesOptions;
+export interface RestOptions extends StatusRoutesOptions {
+  readonly operations: Operations;
+}
 
 export function restRoutes(options: RestOptions): RestRouter {
   const { clock, log, video, sources, version } = options;
   const router = createRouter();
   statusRoutes(router, options);
+  operationsRoutes(router, options);
   streamRoutes(router, { log, clock });
   seriesRoutes(router, { log });
   cameraRoutes(router, { video, cameraStatuses: () => sources.cameras() });

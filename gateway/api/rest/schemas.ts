@@ -82,6 +82,57 @@ export const RtspStatusSchema = z
   })
   .openapi('RtspStatus');
 
+export const LossSchema = z
+  .object({
+    kind: z.string().describe('A word of a closed list'),
+    what: z.string().describe('What is counted, for people'),
+    subject: z.string().describe('The stream, camera or delivery'),
+    count,
+    bytes: bytes.describe('0 where it is not known'),
+    firstTime: time,
+    lastTime: time,
+  })
+  .openapi('Loss');
+
+export const ClockSchema = z
+  .object({
+    time: time.describe("The gateway's clock, now"),
+    suspended: z
+      .object({
+        sinceTime: time.describe('What the clock said when it began'),
+        stepMs: z.number().int().describe('How far the clock went, against what was expected'),
+        expectedTime: time.describe('What the clock before the step would say'),
+        healsInMs: count.describe('When it ends by itself'),
+      })
+      .nullable()
+      .describe('Nothing stored before the step is deleted by age; null: age is believed'),
+    steps: z
+      .array(z.object({ time, stepMs: z.number().int(), whileStopped: z.boolean() }))
+      .describe('The newest last'),
+    expiring: z
+      .array(
+        z.object({
+          kind: z.enum(['stream', 'camera']),
+          name: z.string(),
+          count: count.describe('Records, or media files'),
+        }),
+      )
+      .describe('What is older than its retention by this clock'),
+  })
+  .openapi('Clock');
+
+export const BackupSchema = z
+  .object({
+    state: z.enum(['none', 'running', 'done', 'failed']).describe('Of the newest since the start'),
+    folder: z.string().nullable(),
+    logOnly: z.boolean(),
+    files: count.describe('Copied so far'),
+    bytes,
+    goneFiles: count.describe('Media files that retention deleted before they were copied'),
+    error: z.string().nullable(),
+  })
+  .openapi('Backup');
+
 export const StatusSchema = z
   .object({
     gatewayId: z.string(),
@@ -94,6 +145,7 @@ export const StatusSchema = z
       videoBytes: bytes.describe('Footage stored, all cameras'),
       freeBytes: bytes.nullable().describe('Left on the disk; null when it cannot be told'),
     }),
+    losses: z.array(LossSchema).describe('What was lost, ever; empty when nothing was'),
     mqtt: MqttStatusSchema.nullable(),
     rtsp: RtspStatusSchema.nullable(),
     counts: z.object({
@@ -353,6 +405,9 @@ export type ApiError = z.infer<typeof ErrorSchema>;
 export type Health = z.infer<typeof HealthSchema>;
 export type MqttStatus = z.infer<typeof MqttStatusSchema>;
 export type RtspStatus = z.infer<typeof RtspStatusSchema>;
+export type Loss = z.infer<typeof LossSchema>;
+export type ClockAnswer = z.infer<typeof ClockSchema>;
+export type BackupAnswer = z.infer<typeof BackupSchema>;
 export type Status = z.infer<typeof StatusSchema>;
 export type Rate = z.infer<typeof RateSchema>;
 export type Shard = z.infer<typeof ShardSchema>;

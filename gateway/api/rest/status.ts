@@ -3,6 +3,7 @@ import { createRoute } from '@hono/zod-openapi';
 import type { MqttStatus as BrokerStatus } from '../../../ingest/mqtt/broker.ts';
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
+import { lossKinds, type LossReport } from '../../../storage/losses.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import type { HealthReport } from '../../observe/health.ts';
 import type { CameraStatus } from './cameras.ts';
@@ -11,6 +12,7 @@ import {
   DeliveriesSchema,
   StatusSchema,
   type Delivery,
+  type Loss,
   type MqttStatus,
   type RtspStatus,
 } from './schemas.ts';
@@ -32,7 +34,13 @@ export interface StatusSources {
   readonly cameras: () => readonly CameraStatus[];
 }
 
+/** What is kept of losses: part of `Operations`. */
+interface LossSource {
+  losses(): readonly LossReport[];
+}
+
 export interface StatusRoutesOptions {
+  readonly operations: LossSource;
   readonly gatewayId: string;
   readonly version: string;
   readonly startMs: number;
@@ -80,6 +88,7 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
           videoBytes: stored.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
           freeBytes,
         },
+        losses: options.operations.losses().map(lossOf),
         mqtt: mqtt === null ? null : mqttStatus(mqtt.address, mqtt.status),
         rtsp: sources.rtsp(),
         counts: {
@@ -115,6 +124,11 @@ function mqttStatus(address: string, broker: BrokerStatus): MqttStatus {
       lastMessageTime: isoFromMsOrNull(lastMessageMs),
     })),
   };
+}
+
+function lossOf({ firstMs, lastMs, ...loss }: LossReport): Loss {
+  const { what } = lossKinds[loss.kind];
+  return { ...loss, what, firstTime: isoFromMs(firstMs), lastTime: isoFromMs(lastMs) };
 }
 
 function deliveryOf(delivery: DeliveryStatus): Delivery {

@@ -21,6 +21,7 @@ export class FakeProcess {
       logOutput: (line) => {
         this.log.push(JSON.parse(line) as { level: string; msg: string });
       },
+      pid: 4711,
       clock: this.clock,
       fetch: () => Promise.reject(new Error('there is no network here')),
       onSignal: (listener) => {

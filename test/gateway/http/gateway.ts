@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { createApp, type App, type AppSources } from '../../../gateway/http/app.ts';
 import type { Page } from '../../../gateway/http/page.ts';
+import { startOperations } from '../../../gateway/operations.ts';
 import { Tokens } from '../../../gateway/security/tokens.ts';
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import { openStore } from '../../../storage/store.ts';
@@ -56,6 +57,15 @@ export async function startGateway(
     cameras: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),
   };
+  const operations = startOperations({
+    store,
+    folder,
+    mediaFolder: join(folder, 'media'),
+    version: '0.1.0',
+    clock,
+    logger,
+  });
+  context.after(() => operations.close());
   const app = createApp({
     gatewayId: '0197-test',
     version: '0.1.0',
@@ -65,6 +75,7 @@ export async function startGateway(
     metrics,
     log,
     video,
+    operations,
     sources,
     tokens,
     hostNames: ['gateway.example.net'],

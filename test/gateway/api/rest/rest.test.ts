@@ -315,11 +315,14 @@ test('the description names every route, and nothing that is not there', async (
   assert.equal(document.openapi, '3.1.0');
   const paths = Object.keys(document.paths).sort();
   assert.deepEqual(paths, [
+    '/backup',
     '/cameras',
     '/cameras/{name}',
     '/cameras/{name}/fragments',
     '/cameras/{name}/runs',
     '/cameras/{name}/timeline',
+    '/clock',
+    '/clock/confirm',
     '/deliveries',
     '/status',
     '/streams',

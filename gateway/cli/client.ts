@@ -1,0 +1,162 @@
+/**
+ * How commands ask the running gateway: over HTTP, as any client could.
+ *
+ * Without a token it logs in by a one-time code that it puts into the data folder itself: who may
+ * write there may ask. It logs out again.
+ */
+import { existsSync } from 'node:fs';
+import type { z } from 'zod';
+import { ErrorSchema } from '../api/rest/schemas.ts';
+import { isLoopback } from '../config/rules.ts';
+import type { Config } from '../config/schema.ts';
+import { maskUrls } from '../observe/mask.ts';
+import { Tokens } from '../security/tokens.ts';
+import type { CliContext } from './context.ts';
+import { accessFolder } from './token.ts';
+
+const answerTimeoutMs = 10_000;
+
+export interface ClientOptions {
+  /** Where the gateway is; the configured address when left out. */
+  readonly url?: string;
+  readonly token?: string;
+}
+
+/** A sentence that says why there is no answer. */
+export class NoAnswer extends Error {
+  override readonly name = 'NoAnswer';
+}
+
+/** Where a gateway with this configuration is reached from this machine. */
+function addressOf({ http }: Config): string {
+  const everywhere = http.host === '0.0.0.0' || http.host === '::';
+  const host = everywhere || isLoopback(http.host) ? '127.0.0.1' : http.host;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${http.port}`;
+}
+
+/**
+ * @example
+ * const client = new GatewayClient(context, config, options);
+ * const status = await client.whileLoggedIn(() => client.get('/api/v1/status', StatusSchema));
+ */
+export class GatewayClient {
+  readonly #context: CliContext;
+  readonly #config: Config;
+  readonly #base: string;
+  readonly #token: string;
+  #headers: Readonly<Record<string, string>> = {};
+
+  /** @throws NoAnswer for a URL that is none */
+  constructor(context: CliContext, config: Config, { url, token }: ClientOptions) {
+    this.#base = url ?? addressOf(config);
+    if (!URL.canParse(this.#base)) throw new NoAnswer(`${this.#base} is not a URL.`);
+    this.#context = context;
+    this.#config = config;
+    this.#token = token ?? context.env['HEADGATE_TOKEN'] ?? '';
+  }
+
+  /** Logs in, by the token or through the data folder; logs out when the work is over. */
+  async whileLoggedIn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#token !== '') {
+      this.#headers = { authorization: `Bearer ${this.#token}` };
+      return work();
+    }
+    const logOut = await this.#logIn(this.#config);
+    try {
+      return await work();
+    } finally {
+      await logOut();
+    }
+  }
+
+  /** Logs in by a code in the data folder. Returns how to log out. */
+  async #logIn({ dataDir }: Config): Promise<() => Promise<void>> {
+    const folder = accessFolder(dataDir);
+    if (!existsSync(folder)) {
+      // Nothing answers, or something else does: the better of the two sentences.
+      await this.#fetch('/healthz');
+      throw new NoAnswer(
+        `${this.#base} answers, but it needs a token, and ${dataDir} is not its data folder. Give one with --token or HEADGATE_TOKEN.`,
+      );
+    }
+    const tokens = await Tokens.open({ folder, clock: this.#context.clock });
+    const code = await tokens.createLoginCode();
+    try {
+      const answer = await this.#fetch(`/login?token=${encodeURIComponent(code)}`);
+      const cookie = answer.headers.getSetCookie()[0]?.split(';')[0];
+      if (cookie === undefined) {
+        throw new NoAnswer(
+          `The gateway at ${this.#base} does not take a login from ${dataDir}. Give a token with --token or HEADGATE_TOKEN.`,
+        );
+      }
+      this.#headers = { cookie, origin: new URL(this.#base).origin };
+    } finally {
+      await tokens.redeemLoginCode(code);
+    }
+    return async () => {
+      await this.#fetch('/logout', 'POST');
+    };
+  }
+
+  /** @throws NoAnswer */
+  async get<Answer>(path: string, schema: z.ZodType<Answer>): Promise<Answer> {
+    return this.#read(path, await this.#fetch(path), schema);
+  }
+
+  /** @throws NoAnswer, also with what the gateway says against it */
+  async post<Answer>(path: string, schema: z.ZodType<Answer>, body?: unknown): Promise<Answer> {
+    return this.#read(path, await this.#fetch(path, 'POST', body), schema);
+  }
+
+  async #read<Answer>(
+    path: string,
+    response: Response,
+    schema: z.ZodType<Answer>,
+  ): Promise<Answer> {
+    if (response.status === 401) {
+      throw new NoAnswer(
+        `The gateway at ${this.#base} refused the token. "headgate token" makes another one.`,
+      );
+    }
+    const body: unknown = await response.json().catch(() => null);
+    const answer = schema.safeParse(body);
+    if (response.ok && answer.success) return answer.data;
+    const refusal = ErrorSchema.safeParse(body);
+    if (!response.ok && response.status < 500 && refusal.success) {
+      throw new NoAnswer(refusal.data.error.message);
+    }
+    throw new NoAnswer(
+      response.ok
+        ? `What answers at ${this.#base} is not this version of the gateway.`
+        : `The gateway at ${this.#base} answered ${path} with ${response.status}.`,
+    );
+  }
+
+  async #fetch(path: string, method: 'GET' | 'POST' = 'GET', body?: unknown): Promise<Response> {
+    const json: Record<string, string> =
+      body === undefined ? {} : { 'content-type': 'application/json' };
+    try {
+      return await this.#context.fetch(new URL(path, this.#base), {
+        method,
+        headers: { ...this.#headers, ...json },
+        body: body === undefined ? null : JSON.stringify(body),
+        redirect: 'manual',
+        signal: AbortSignal.timeout(answerTimeoutMs),
+      });
+    } catch (error) {
+      throw new NoAnswer(
+        `No gateway answers at ${maskUrls(this.#base)} (${causeOf(error)}). "headgate run" starts one.`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** `fetch` says only that it failed; why is in the cause. */
+function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error ? error.cause : error;
+  const code: unknown = 'code' in cause ? cause.code : undefined;
+  if (error.name === 'TimeoutError') return `no answer within ${answerTimeoutMs / 1000} s`;
+  return typeof code === 'string' ? code : cause.message;
+}
