@@ -93,6 +93,7 @@ function damaged(where: string, what: string): Finding {
     code: 'database-damaged',
     where,
     what,
-    advice: 'the file was damaged on its disk: check the disk, keep a copy, begin a new store',
+    advice:
+      'the file was damaged on its disk: check the disk; "headgate check --repair" saves what can be read',
   };
 }

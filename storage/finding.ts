@@ -24,6 +24,8 @@ export type FindingCode =
   | 'media-missing'
   /** A media file is shorter than the index says. */
   | 'media-short'
+  /** A media file is longer than the index says. */
+  | 'media-long'
   /** A file in the media folder that the index does not know. */
   | 'media-orphaned'
   /** A fragment whose bytes are not those that were recorded. */

@@ -107,6 +107,8 @@ export class LogReader {
 
   /** The records of a batch after the first `skip`, or null when it is corrupt. */
   #decode(shard: Shard, stored: StoredBatch, skip: number): LogRecord[] | null {
+    // Records that repair found lost, and counted (`repair.ts`).
+    if (stored.body?.length === 0) return null;
     try {
       if (stored.body === null) throw new StorageError('corrupt', 'its page is damaged');
       const records = decodeBatch(stored.body, skip);

@@ -15,7 +15,13 @@ import type { Reader } from './context.ts';
 import { type ReadChunk, readChunk } from './fragment-builder.ts';
 import { fragmentHeaderBytes } from './fragment-header.ts';
 import { damageOf, readStored } from './media-reader.ts';
-import { fragmentColumns, fragmentFrom, type FragmentRow, numbersOf } from './rows.ts';
+import {
+  fragmentColumns,
+  fragmentFrom,
+  type FragmentRow,
+  lostFragments,
+  numbersOf,
+} from './rows.ts';
 
 interface FileRow {
   readonly id: number;
@@ -89,15 +95,20 @@ async function* checkFile(
     if (size < needed) {
       yield finding('media-short', file.path, `${size} bytes, where the index has ${needed}`);
     }
-    yield* checkContents(handle, file, file.init_bytes, fragments);
+    if (file.end_us !== null && size > needed) {
+      yield finding('media-long', file.path, `${size} bytes, where the index has ${needed}`);
+    }
+    const lost = await lostFragments(reader, file.id);
+    const looked = fragments.filter(({ number }) => !lost.has(number));
+    yield* checkContents(handle, file, file.init_bytes, looked);
   } finally {
     await handle.close();
   }
 }
 
 /** What rows must agree on among themselves. */
-function* checkRows(
-  file: FileRow,
+export function* checkRows(
+  file: Pick<FileRow, 'camera_id' | 'run_id' | 'path' | 'end_us' | 'bytes'>,
   initBytes: number,
   fragments: readonly Fragment[],
   lastEnd: Map<number, { runId: number; endUs: number }>,
@@ -147,7 +158,7 @@ async function* checkContents(
 }
 
 /** What the boxes of a fragment say that its row does not. */
-function boxProblem(init: InitSegment, stored: Buffer, fragment: Fragment): string | null {
+export function boxProblem(init: InitSegment, stored: Buffer, fragment: Fragment): string | null {
   let at = fragmentHeaderBytes;
   const chunks: ReadChunk[] = [];
   try {
@@ -246,10 +257,12 @@ function mismatch(where: string, what: string): Finding {
 const advice: Readonly<Partial<Record<FindingCode, string>>> = {
   'media-missing': 'restore the file from a copy; else its footage is lost, and the rest is served',
   'media-short': 'restore the file from a copy; what is there is served',
+  'media-long': 'nothing is lost: what is behind the end is not served; repair takes it away',
   'fragment-corrupt': 'check the disk; this fragment is left out, the rest is served',
   'index-mismatch': 'keep a copy of the store and report this: it should not happen',
 };
 
 function finding(code: FindingCode, where: string, what: string): Finding {
-  return { severity: 'error', code, where, what, advice: advice[code] ?? '' };
+  const severity = code === 'media-long' ? 'warning' : 'error';
+  return { severity, code, where, what, advice: advice[code] ?? '' };
 }

@@ -199,7 +199,7 @@ function tryRead(init: InitSegment, bytes: Buffer): ReturnType<typeof readChunk>
 }
 
 /** moof + mdat after moof + mdat, from behind the header to the last whole one. */
-function* wholeChunks(tail: Buffer): Generator<Buffer, void> {
+export function* wholeChunks(tail: Buffer): Generator<Buffer, void> {
   let at = fragmentHeaderBytes;
   let start = at;
   for (;;) {

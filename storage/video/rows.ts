@@ -6,6 +6,7 @@
  */
 import { StorageError } from '../errors.ts';
 import type { Fragment, Init, MediaFile, Run, TrackDescription } from '../model.ts';
+import type { Reader } from './context.ts';
 import { decodeChunkTable, encodeChunkTable } from './chunk-table.ts';
 
 const positionsPerFile = 4096;
@@ -39,6 +40,7 @@ export interface FragmentRow {
   readonly file_offset: number;
   readonly stored_bytes: number;
   readonly plain_bytes: number;
+  /** 1: something of it was lost on its way in. 2: repair found its bytes lost. */
   readonly damaged: number;
   readonly activity: number;
   readonly chunks: Buffer;
@@ -69,7 +71,7 @@ export function fragmentFrom(row: FragmentRow): Fragment {
     storedBytes: row.stored_bytes,
     plainBytes: row.plain_bytes,
     chunks: decodeChunkTable(row.chunks),
-    damaged: row.damaged === 1,
+    damaged: row.damaged !== 0,
     activity: row.activity,
   };
 }
@@ -166,4 +168,16 @@ function parseTracks(text: string): readonly TrackDescription[] {
   const tracks: unknown = JSON.parse(text);
   if (!Array.isArray(tracks)) throw new StorageError('corrupt', 'an init without tracks');
   return tracks as TrackDescription[];
+}
+
+/** Fragments of a file that repair found lost: their place is kept, their bytes are not looked at. */
+export async function lostFragments(
+  queries: Reader,
+  mediaFileId: number,
+): Promise<ReadonlySet<number>> {
+  const rows = await queries.all<{ number: number }>(
+    'SELECT number FROM fragment WHERE number BETWEEN ? AND ? AND damaged = 2',
+    ...numbersOf(mediaFileId),
+  );
+  return new Set(rows.map(({ number }) => number));
 }

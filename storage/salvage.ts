@@ -1,0 +1,207 @@
+/**
+ * Makes a new database file of what can still be read in a damaged one, which is kept beside it as
+ * `headgate.db.damaged-<time>`.
+ *
+ * Tables are read by rowid, a few rows at a time. Where a page is damaged, the next row that can be
+ * read is searched by doubling steps and then by halving, so one bad page costs its own rows and
+ * nothing else. Rows whose values no longer fit their columns are left out. Nothing is repaired in
+ * place, and the old file is not written to.
+ */
+import { rename } from 'node:fs/promises';
+import { StorageError } from './errors.ts';
+import { migrate } from './schema/migrate.ts';
+import { Database, SqliteError, type SqlValue } from './sqlite.ts';
+
+/** In an order in which nothing refers to what comes later. */
+const rowidTables = [
+  ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
+  ...['media_garbage', 'clock_state', 'batch'],
+] as const;
+const otherTables = ['lease', 'plan', 'loss'] as const;
+const rowsAtOnce = 16;
+const rowidMax = Number.MAX_SAFE_INTEGER;
+
+type Row = Readonly<Record<string, SqlValue>>;
+
+export interface Salvaged {
+  /** Rows copied, by table. */
+  readonly rows: Readonly<Record<string, number>>;
+  /** Places in tables that could not be read. */
+  readonly gaps: readonly string[];
+  /** Where the old file is now. */
+  readonly keptAs: string;
+}
+
+/**
+ * Replaces the database file at `path`. The caller holds the store's lock and has no connection.
+ * @throws StorageError `corrupt` when nothing of it can be read: then it is left where it is
+ */
+export async function salvageDatabase(path: string, nowMs: number): Promise<Salvaged> {
+  const fresh = `${path}.repaired-${nowMs}`;
+  const rows: Record<string, number> = {};
+  const gaps: string[] = [];
+  const source = await Database.open(path, { readOnly: true });
+  try {
+    const tables = await source.all<{ name: string }>(
+      "SELECT name FROM sqlite_schema WHERE type = 'table'",
+    );
+    const there = new Set(tables.map(({ name }) => name));
+    const target = await Database.open(fresh);
+    try {
+      await migrate(target);
+      for (const table of [...rowidTables, ...otherTables]) {
+        if (!there.has(table)) continue;
+        const isRowid = (rowidTables as readonly string[]).includes(table);
+        const read = isRowid ? byRowid(source, table, gaps) : inOrder(source, table, gaps);
+        rows[table] = await copyRows(read, target, table, gaps);
+      }
+      await keepNumbers(source, target);
+      await target.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+  const keptAs = `${path}.damaged-${nowMs}`;
+  for (const suffix of ['', '-wal', '-shm']) {
+    await rename(`${path}${suffix}`, `${keptAs}${suffix}`).catch((error: unknown) => {
+      if (suffix === '') throw error;
+    });
+  }
+  await rename(fresh, path);
+  return { rows, gaps, keptAs };
+}
+
+/** Rows in the order of their rowid, past damaged pages. */
+async function* byRowid(source: Database, table: string, gaps: string[]): AsyncGenerator<Row[]> {
+  for (let from = 0; from <= rowidMax;) {
+    const rows = await readFrom(source, table, from, rowsAtOnce);
+    if (rows !== null) {
+      if (rows.length === 0) return;
+      yield rows;
+      from = Number(rows.at(-1)?.['rowid_'] ?? rowidMax) + 1;
+      continue;
+    }
+    const one = await readFrom(source, table, from, 1);
+    if (one !== null) {
+      if (one.length === 0) return;
+      yield one;
+      from = Number(one[0]?.['rowid_'] ?? rowidMax) + 1;
+      continue;
+    }
+    const next = await nextReadable(source, table, from);
+    gaps.push(`${table}: rows from ${from} ${next === null ? 'on' : `to ${next - 1}`}`);
+    if (next === null) return;
+    from = next;
+  }
+}
+
+/** null: a page on the way is damaged. */
+async function readFrom(
+  source: Database,
+  table: string,
+  from: number,
+  limit: number,
+): Promise<Row[] | null> {
+  try {
+    return await source.all<Row>(
+      `SELECT rowid AS rowid_, * FROM ${table} WHERE rowid >= ? ORDER BY rowid LIMIT ${limit}`,
+      from,
+    );
+  } catch (error) {
+    if (isDamage(error)) return null;
+    throw error;
+  }
+}
+
+/** The lowest rowid after `from` from which a row can be read; null when there is none. */
+async function nextReadable(source: Database, table: string, from: number): Promise<number | null> {
+  let step = 1;
+  let bad = from;
+  for (;;) {
+    const good = Math.min(rowidMax, from + step);
+    if ((await readFrom(source, table, good, 1)) !== null) {
+      let readable = good;
+      while (readable - bad > 1) {
+        const middle = bad + Math.floor((readable - bad) / 2);
+        if ((await readFrom(source, table, middle, 1)) === null) bad = middle;
+        else readable = middle;
+      }
+      return readable;
+    }
+    if (good === rowidMax) return null;
+    bad = good;
+    step *= 2;
+  }
+}
+
+/** For tables without rowids, which are small: all, or what comes before the damage. */
+async function* inOrder(source: Database, table: string, gaps: string[]): AsyncGenerator<Row[]> {
+  for (let offset = 0; ; offset += 1) {
+    try {
+      const rows = await source.all<Row>(`SELECT * FROM ${table} LIMIT 1 OFFSET ?`, offset);
+      if (rows.length === 0) return;
+      yield rows;
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      gaps.push(`${table}: rows from the ${offset + 1}th on`);
+      return;
+    }
+  }
+}
+
+async function copyRows(
+  read: AsyncGenerator<Row[]>,
+  target: Database,
+  table: string,
+  gaps: string[],
+): Promise<number> {
+  let copied = 0;
+  for await (const rows of read) {
+    await target.exec('BEGIN');
+    for (const row of rows) {
+      const columns = Object.keys(row).filter((column) => column !== 'rowid_');
+      const values = columns.map((column) => row[column] ?? null);
+      try {
+        const places = columns.map(() => '?').join(', ');
+        const sql = `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`;
+        await target.run(sql, ...values);
+        copied += 1;
+      } catch (error) {
+        // A flipped bit made another type, a second row of one key, a number that is none.
+        if (error instanceof StorageError) throw error;
+        gaps.push(`${table}: a row that is not one (${String(row['rowid_'] ?? '')})`);
+      }
+    }
+    await target.exec('COMMIT');
+  }
+  return copied;
+}
+
+/** No id is given out twice, not even one of a row that was lost. */
+async function keepNumbers(source: Database, target: Database): Promise<void> {
+  let sequences: { name: string; seq: number }[];
+  try {
+    sequences = await source.all('SELECT name, seq FROM sqlite_sequence');
+  } catch (error) {
+    if (isDamage(error)) return;
+    throw error;
+  }
+  for (const { name, seq } of sequences) {
+    if (!Number.isSafeInteger(seq)) continue;
+    const { changes } = await target.run(
+      'UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?',
+      ...[seq, name],
+    );
+    if (changes > 0) continue;
+    await target.run('INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)', name, seq);
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  return (
+    (error instanceof StorageError && error.code === 'corrupt') ||
+    (error instanceof SqliteError && error.code === 'SQLITE_ERROR')
+  );
+}
