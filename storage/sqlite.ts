@@ -35,6 +35,7 @@ const storageCodes: Readonly<Partial<Record<string, StorageErrorCode>>> = {
   SQLITE_FULL: 'disk-full',
   SQLITE_IOERR: 'write-failed',
   SQLITE_READONLY: 'write-failed',
+  SQLITE_CANTOPEN: 'write-failed',
   SQLITE_CORRUPT: 'corrupt',
   SQLITE_NOTADB: 'corrupt',
 };

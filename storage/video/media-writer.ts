@@ -7,7 +7,7 @@
  */
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
-import { StorageError } from '../errors.ts';
+import { diskErrors } from '../disk-errors.ts';
 
 export class MediaWriter {
   readonly #handle: FileHandle;
@@ -65,13 +65,13 @@ export class MediaWriter {
 
   /** Cuts the file back. @throws StorageError `write-failed` */
   async truncate(bytes: number): Promise<void> {
-    await diskErrors('truncate', () => this.#handle.truncate(bytes));
+    await diskErrors('truncate a media file', () => this.#handle.truncate(bytes));
     this.#bytes = bytes;
   }
 
   /** Makes what was written outlast a power cut. @throws StorageError `write-failed` */
   async sync(): Promise<void> {
-    await diskErrors('fsync', async () => {
+    await diskErrors('fsync a media file', async () => {
       await this.#handle.datasync();
       if (this.#directoriesSynced) return;
       for (const directory of this.#directories) await syncDirectory(directory);
@@ -86,7 +86,7 @@ export class MediaWriter {
   }
 
   async #write(bytes: Buffer, at: number): Promise<void> {
-    await diskErrors('write', async () => {
+    await diskErrors('write to a media file', async () => {
       let done = 0;
       while (done < bytes.length) {
         const { bytesWritten } = await this.#handle.write(
@@ -107,20 +107,5 @@ export async function syncDirectory(path: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
-  }
-}
-
-/** Runs file system work, its errors in the store's words. */
-export async function diskErrors<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    const full = code === 'ENOSPC' || code === 'EDQUOT';
-    throw new StorageError(
-      full ? 'disk-full' : 'write-failed',
-      `media file: ${what} failed${code === '' ? '' : ` (${code})`}`,
-      { cause: error },
-    );
   }
 }

@@ -14,7 +14,7 @@ import { type InitSegment, Mp4Error, readBoxHeader, readInit } from './boxes.ts'
 import { announcement, type CameraState, type VideoContext } from './context.ts';
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
-import { diskErrors } from './media-writer.ts';
+import { diskErrors } from '../disk-errors.ts';
 import {
   fragmentColumns,
   fragmentFrom,
@@ -136,7 +136,7 @@ async function repair(
     found !== null && found.fragment.startUs < (context.cameras.get(file.camera)?.lastEndUs ?? 0);
   const recovered = overlaps ? null : found;
   const bytes = recovered === null ? from : from + recovered.fragment.storedBytes;
-  await diskErrors('recover', async () => {
+  await diskErrors('recover a media file', async () => {
     if (recovered !== null) await handle.write(recovered.header, 0, fragmentHeaderBytes, from);
     if (size > bytes) await handle.truncate(bytes);
     await handle.datasync();

@@ -27,7 +27,7 @@ import type { Writer } from '../writer.ts';
 import { checkCamera, describe, emptyState, loadCameras } from './cameras.ts';
 import { cameraState, type Reader, type VideoContext, videoMetrics } from './context.ts';
 import { readFragment, readMediaFile } from './media-reader.ts';
-import { diskErrors } from './media-writer.ts';
+import { diskErrors } from '../disk-errors.ts';
 import { Recording } from './recording.ts';
 import { recover } from './recovery.ts';
 import {

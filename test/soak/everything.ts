@@ -24,6 +24,7 @@ import { metricOf, Probe } from '../support/load/probe.ts';
 import { stuckHttpReader, stuckPlayer, stuckSubscriber } from '../support/load/stuck-readers.ts';
 import type { Scope } from '../support/scope.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
+import type { Soak } from './soak.ts';
 
 export interface EverythingOptions {
   readonly seconds: number;
@@ -49,6 +50,15 @@ export interface EverythingFigures {
   readonly droppedForDeadSinks: number;
   readonly drainedInMs: number;
 }
+
+export const soak: Soak = {
+  name: 'everything',
+  title: 'flapping devices and cameras, slow and dead sinks, stuck readers, for ten minutes',
+  seeds: 1,
+  run: async ({ after, seed, note }) => ({
+    ...(await everythingAtOnce({ after }, { seconds: 600, seed, note })),
+  }),
+};
 
 const flappingDevices = 100;
 const steadyDevices = 5;

@@ -12,6 +12,7 @@ import { GatewayProcess } from '../support/gateway.ts';
 import { mutate, randomBytes } from '../support/load/mutate.ts';
 import type { Scope } from '../support/scope.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
+import type { Soak } from './soak.ts';
 
 export interface FuzzOptions {
   readonly conversations: number;
@@ -28,6 +29,15 @@ export interface FuzzFigures {
   readonly memoryBeforeBytes: number;
   readonly memoryAfterBytes: number;
 }
+
+export const soak: Soak = {
+  name: 'fuzz',
+  title: 'two thousand nearly valid conversations with a whole gateway',
+  seeds: 20,
+  run: async ({ after, seed, note }) => ({
+    ...(await fuzzGateway({ after }, { conversations: 2000, seed, note })),
+  }),
+};
 
 const mqttUser = { username: 'device', password: 'device-password' };
 const camera = { username: 'front', password: 'camera-password' };
