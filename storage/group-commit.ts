@@ -63,6 +63,8 @@ export interface AppendGroup<P extends PreparedAppend = PreparedAppend> {
 export interface DiskGuard {
   /** Nothing is appended, while checkpoints and deletions still go on. */
   readonly full: boolean;
+  /** Why, where it is not that the disk is full. */
+  readonly reason?: string | null;
   release(): void;
 }
 
@@ -241,7 +243,8 @@ export class Group {
 
 /** What is left of the disk is for deleting and for checkpoints. */
 export function refuseWhenFull(guard: DiskGuard): void {
-  if (guard.full) throw new StorageError('disk-full', 'the disk is full: nothing is appended');
+  if (!guard.full) return;
+  throw new StorageError('disk-full', guard.reason ?? 'the disk is full: nothing is appended');
 }
 
 /** After these SQLite may have rolled back the whole transaction on its own. */

@@ -25,6 +25,7 @@ import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
 import { batchRows, deleteBatches } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
+import type { FreeSpaceFloor } from './free-space.ts';
 import { Front } from './log/front.ts';
 import type { Shard, Stream, Streams } from './log/streams.ts';
 import type { Losses } from './losses.ts';
@@ -52,6 +53,7 @@ export interface RetentionOptions {
   readonly checkpointer: Checkpointer;
   readonly clockGuard: ClockGuard;
   readonly losses: Losses;
+  readonly floor: FreeSpaceFloor;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -67,6 +69,8 @@ export class Retention implements RoomMaker {
   #again = false;
   #cancelTimer: CancelTimer | null = null;
   #closing = false;
+  /** Makes footage give way. */
+  #freeFootage: () => Promise<unknown> = () => Promise.resolve();
   readonly #failing = new Set<string>();
 
   constructor(options: RetentionOptions) {
@@ -92,6 +96,11 @@ export class Retention implements RoomMaker {
   /** Begins to run by itself. */
   start(): void {
     this.#schedule();
+  }
+
+  /** Who is asked first when the disk has too little free space. */
+  setFreeFootage(freeFootage: () => Promise<unknown>): void {
+    this.#freeFootage = freeFootage;
   }
 
   /** Asks for a pass soon. */
@@ -143,6 +152,7 @@ export class Retention implements RoomMaker {
     }
     await this.#try('deleted streams', () => this.#freeDeletedStreams());
     await this.#try('free pages', () => this.#vacuum());
+    await this.#try('free space', () => this.#keepFloor());
     await this.#try('the disk reserve', () => this.#keepReserve());
   }
 
@@ -165,6 +175,54 @@ export class Retention implements RoomMaker {
     // Pages given back, and the write-ahead log itself, leave the disk with a checkpoint.
     if (reserve.full) await checkpointer.truncate();
     await reserve.restore();
+  }
+
+  // ---------------------------------------------------------------- by free space
+
+  /** Below the floor footage goes, then the oldest records that may; then appends are refused. */
+  async #keepFloor(): Promise<void> {
+    const { floor } = this.#options;
+    let missing = await floor.missingBytes();
+    if (missing > 0) {
+      await this.#freeFootage();
+      missing = await floor.missingBytes();
+    }
+    if (missing > 0) {
+      for (const pinnedToo of [false, true]) missing -= await this.#dropOldest(missing, pinnedToo);
+      await this.#vacuum(true);
+      await this.#options.checkpointer.truncate();
+      missing = await floor.missingBytes();
+    }
+    floor.decide(missing);
+  }
+
+  /** @returns how many bytes of batches were deleted, of the streams with the oldest records first */
+  async #dropOldest(bytes: number, pinnedToo: boolean): Promise<number> {
+    const { streams, writer, appender } = this.#options;
+    const exhausted = new Set<Stream>();
+    let freed = 0;
+    while (freed < bytes && !this.#closing) {
+      const candidates = [...streams.all()].filter(
+        (stream) =>
+          !exhausted.has(stream) &&
+          stream.storedBytes > 0 &&
+          (!pinnedToo || stream.options.whenFull === 'drop-oldest'),
+      );
+      const [oldest] = candidates.sort((a, b) => oldestMs(a) - oldestMs(b));
+      if (oldest === undefined) break;
+      const step = await writer.transact((transaction) =>
+        this.#free(
+          oldest,
+          Math.min(stepBytes, bytes - freed),
+          pinnedToo,
+          appender.group,
+          transaction,
+        ),
+      );
+      if (step === 0) exhausted.add(oldest);
+      freed += step;
+    }
+    return freed;
   }
 
   // ---------------------------------------------------------------- by age
@@ -340,7 +398,8 @@ export class Retention implements RoomMaker {
 
   // ---------------------------------------------------------------- the file
 
-  async #vacuum(): Promise<void> {
+  /** @param wanted all of it, because space is short. */
+  async #vacuum(wanted = false): Promise<void> {
     const { queries, writer } = this.#options;
     const sizes = await queries.get<{ free: number; pages: number }>(
       `SELECT freelist_count AS free, page_count AS pages
@@ -348,7 +407,7 @@ export class Retention implements RoomMaker {
     );
     if (sizes === undefined) return;
     let { free, pages } = sizes;
-    const { full } = this.#options.reserve;
+    const full = wanted || this.#options.reserve.full;
     if (free <= (full ? 0 : Math.max(freePagesMin, pages / 10))) return;
     while (free > (full ? 0 : Math.max(freePagesMin, pages / 20)) && !this.#closing) {
       await writer.transact(
@@ -366,4 +425,13 @@ function stepEnd(rows: readonly BatchRow[]): BatchRow | null {
   const [first] = rows;
   if (first === undefined) return null;
   return rows.findLast((row) => row.end_bytes - first.end_bytes <= stepBytes) ?? first;
+}
+
+/** About how old the oldest records of a stream are: what was stored before them. */
+function oldestMs(stream: Stream): number {
+  return Math.min(
+    ...stream.shards
+      .filter(({ position }) => position.nextSequence > position.trimSequence)
+      .map(({ position }) => position.trimArrivalMs),
+  );
 }

@@ -10,6 +10,8 @@ import { dirname, join, resolve } from 'node:path';
 import { Checkpointer } from './checkpointer.ts';
 import { ClockGuard } from './clock-guard.ts';
 import { DiskReserve } from './disk-reserve.ts';
+import { FreeSpaceFloor } from './free-space.ts';
+import type { DiskGuard } from './group-commit.ts';
 import { StoreLock } from './lock.ts';
 import { ApplicationTable } from './log/applications.ts';
 import { LogAppender } from './log/appending.ts';
@@ -60,6 +62,13 @@ export interface StoreOptions {
   readonly maxWalBytes?: number;
   /** Bytes kept back for when the disk is full; 64 MiB when left out, 0: none. */
   readonly reserveBytes?: number;
+  /**
+   * Free space below which the log takes nothing new; null: 512 MiB, but at most a tenth of the
+   * disk. None when left out.
+   */
+  readonly minFreeBytes?: number | null;
+  /** Free bytes on the disk of the folder; what the file system says when left out. */
+  readonly freeBytes?: () => Promise<number>;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
   readonly holder?: string;
 }
@@ -130,6 +139,13 @@ async function openParts(
       retention.kick();
     },
   });
+  const floor = new FreeSpaceFloor({
+    folder,
+    minFreeBytes: options.minFreeBytes === undefined ? 0 : options.minFreeBytes,
+    ...(options.freeBytes === undefined ? {} : { freeBytes: options.freeBytes }),
+    logger,
+    metrics,
+  });
   const maxWalBytes = reserve.maxWalBytes(options.maxWalBytes ?? defaultMaxWalBytes);
   const checkpointer = new Checkpointer(checkpoints, { logger, metrics, maxWalBytes });
   const writer = new Writer({
@@ -137,7 +153,7 @@ async function openParts(
     database,
     appender,
     walKeeper: checkpointer,
-    diskGuard: reserve,
+    diskGuard: guardOf(reserve, floor),
   });
   closers.push(async () => {
     await writer.close();
@@ -156,7 +172,7 @@ async function openParts(
   closers.push(() => {
     clockGuard.close();
   });
-  const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses });
+  const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses, floor });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
   const log = new ShardedLog({
@@ -177,7 +193,23 @@ async function openParts(
     ...{ writer, clockGuard, losses, clock, logger, metrics },
   });
   closers.push(() => video.close());
+  retention.setFreeFootage(() => video.retain());
   return { log, video, writer, applications, queries, retention, clockGuard, losses, close };
+}
+
+function guardOf(reserve: DiskReserve, floor: FreeSpaceFloor): DiskGuard {
+  return {
+    get full() {
+      return reserve.full || floor.refusing;
+    },
+    get reason() {
+      if (reserve.full || !floor.refusing) return null;
+      return 'the disk has less free space than log.minFreeBytes: nothing is appended';
+    },
+    release: () => {
+      reserve.release();
+    },
+  };
 }
 
 /** Syncs a folder and those above it that were made with it, from `made` on. */

@@ -13,6 +13,7 @@
 import { rmdir, statfs, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type ClockGuard, clockStepMaxMs } from '../clock-guard.ts';
+import { StorageError } from '../errors.ts';
 import type { Transaction } from '../writer.ts';
 import type { CameraState, VideoContext } from './context.ts';
 import { numbersOf } from './rows.ts';
@@ -45,8 +46,56 @@ type Required = 'spare' | 'drop';
 /** The next files to delete, oldest first, at most a step of them. */
 type FindDue = () => Promise<readonly ClosedFile[]>;
 
-/** One pass over all cameras. */
+/** How often one call may make room by the last resort. */
+const sacrificesMax = 64;
+
+/**
+ * One pass over all cameras. On a disk so full that not even a deletion can be committed, the
+ * oldest file is unlinked first, and the index follows as soon as it can be written: should the
+ * process die in between, the file's rows are the first that the next passes delete.
+ */
 export async function retain(
+  context: VideoContext,
+  options: RetentionOptions,
+  clockGuard: ClockGuard,
+): Promise<RetentionPass> {
+  const gone = new Set<number>();
+  for (;;) {
+    try {
+      return await pass(context, options, clockGuard);
+    } catch (error) {
+      const full = error instanceof StorageError && error.code === 'disk-full';
+      if (!full || gone.size >= sacrificesMax || !(await sacrifice(context, gone))) throw error;
+    }
+  }
+}
+
+/** Unlinks the oldest media file, one that nobody waits for if there is one. */
+async function sacrifice(context: VideoContext, gone: Set<number>): Promise<boolean> {
+  const files = await context.reader.all<{ id: number; path: string; bytes: number }>(
+    `SELECT id, path, bytes FROM media_file m WHERE end_us IS NOT NULL
+       AND id NOT IN (SELECT value FROM json_each(?1))
+     ORDER BY coalesce(id >= (
+       SELECT min(id) FROM (
+         SELECT l.checkpoint AS id, l.source_id FROM lease l
+           JOIN application a ON a.id = l.application_id
+           WHERE a.required = 1 AND l.source_kind = 'camera'
+         UNION ALL SELECT from_position, source_id FROM plan WHERE source_kind = 'camera')
+       WHERE source_id = m.camera_id), 0), start_us LIMIT 1`,
+    JSON.stringify([...gone, ...context.reading.keys()]),
+  );
+  const [file] = files;
+  if (file === undefined) return false;
+  gone.add(file.id);
+  await unlinkMedia(context.folder, file.path);
+  context.logger.warn(
+    { path: file.path, bytes: file.bytes },
+    'The disk is so full that nothing can be deleted in order: the oldest footage was unlinked.',
+  );
+  return true;
+}
+
+async function pass(
   context: VideoContext,
   options: RetentionOptions,
   clockGuard: ClockGuard,
