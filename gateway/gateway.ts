@@ -66,6 +66,7 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
     video: { minFreeBytes: config.video.minFreeBytes },
     lingerMs: config.log.lingerMs,
+    minFreeBytes: config.log.minFreeBytes,
     maxQueuedBytes: config.log.maxQueuedBytes,
     holder: `headgate, process ${start.pid}`,
     clock,

@@ -134,6 +134,12 @@ const log = z.strictObject({
   maxQueuedBytes: size(MiB)
     .default(64 * MiB)
     .describe('Bytes that may wait for the disk; past it, senders are held back.'),
+  minFreeBytes: size(0)
+    .nullable()
+    .default(null)
+    .describe(
+      'Disk space that stays free of records: below it, the oldest that no delivery needs are deleted, then new ones are refused. null: 512 MiB, but at most a tenth of the disk.',
+    ),
 });
 
 const logging = z.strictObject({
