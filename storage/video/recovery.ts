@@ -33,6 +33,9 @@ interface OpenFileRow extends MediaFileRow {
 /** More than the largest fragment that the recorder makes: what is behind it is given up. */
 const tailBytesMax = 100 * 1024 * 1024;
 
+const sectorBytes = 4096;
+const zeroSector = Buffer.alloc(sectorBytes);
+
 /**
  * Recovers every open file and run of a camera.
  * @throws StorageError `write-failed`, `disk-full`
@@ -130,18 +133,36 @@ async function repair(
   const from = last === undefined ? file.init_bytes.length : last.offset + last.storedBytes;
   // A tail can only be trusted behind all that was committed.
   const tail =
-    kept.length === rows.length && size >= from ? await readRange(handle, from, size) : null;
+    kept.length === rows.length && size >= from
+      ? arrivedPart(await readRange(handle, from, size), from)
+      : null;
   const found = tail === null ? null : recoverTail(file, tail, from, last ?? null, kept.length);
   const overlaps =
     found !== null && found.fragment.startUs < (context.cameras.get(file.camera)?.lastEndUs ?? 0);
   const recovered = overlaps ? null : found;
   const bytes = recovered === null ? from : from + recovered.fragment.storedBytes;
   await diskErrors('recover a media file', async () => {
+    // Before the first commit of a file nothing was synced, so a power cut may have torn its head.
+    if (recovered !== null && last === undefined) {
+      await handle.write(file.init_bytes, 0, file.init_bytes.length, 0);
+    }
     if (recovered !== null) await handle.write(recovered.header, 0, fragmentHeaderBytes, from);
     if (size > bytes) await handle.truncate(bytes);
     await handle.datasync();
   });
   return { kept, bytes, recovered: recovered?.fragment ?? null };
+}
+
+/**
+ * The tail up to the first sector that never arrived: after a power cut a file may be longer than
+ * what was written to it, and the rest reads as zeros. Coded pictures hold no such run of them.
+ */
+function arrivedPart(tail: Buffer, offset: number): Buffer {
+  const firstSector = (sectorBytes - (offset % sectorBytes)) % sectorBytes;
+  for (let at = firstSector; at + sectorBytes <= tail.length; at += sectorBytes) {
+    if (tail.subarray(at, at + sectorBytes).equals(zeroSector)) return tail.subarray(0, at);
+  }
+  return tail;
 }
 
 /** Reads what stands behind the last committed fragment; null when no whole chunk is there. */

@@ -6,7 +6,6 @@
  * Queries by time go through the media files of a camera, which follow each other without overlap,
  * to the few dozen fragments of each: `schema/002-video.ts`.
  */
-import { mkdir } from 'node:fs/promises';
 import type { ClockGuard } from '../clock-guard.ts';
 import { StorageError } from '../errors.ts';
 import type { Losses } from '../losses.ts';
@@ -27,7 +26,7 @@ import type { Writer } from '../writer.ts';
 import { checkCamera, describe, emptyState, loadCameras } from './cameras.ts';
 import { cameraState, type Reader, type VideoContext, videoMetrics } from './context.ts';
 import { readFragment, readMediaFile } from './media-reader.ts';
-import { diskErrors } from '../disk-errors.ts';
+import { makeFolder } from '../folders.ts';
 import { Recording } from './recording.ts';
 import { recover } from './recovery.ts';
 import {
@@ -106,7 +105,7 @@ const mediaFileColumns = `
  * @throws StorageError `write-failed`, `disk-full`
  */
 export async function openVideoStore(options: VideoStoreOptions): Promise<VideoDiskStore> {
-  await diskErrors('create the media folder', () => mkdir(options.folder, { recursive: true }));
+  await makeFolder(options.folder);
   const { reader } = options;
   const newest = await reader.get<{ seq: number }>(
     "SELECT seq FROM sqlite_sequence WHERE name = 'media_file'",

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -179,14 +180,30 @@ static int open_file(opener *real, const char *path, int flags, mode_t mode) {
 OPENER(open)
 OPENER(open64)
 
+static void forget_descriptor(int fd) {
+  if (file_of(fd) == 0) return;
+  pthread_mutex_lock(&lock);
+  file_of_fd[fd] = 0;
+  pthread_mutex_unlock(&lock);
+}
+
 int close(int fd) {
   REAL(close);
-  if (file_of(fd) != 0) {
-    pthread_mutex_lock(&lock);
-    file_of_fd[fd] = 0;
-    pthread_mutex_unlock(&lock);
-  }
+  forget_descriptor(fd);
   return real(fd);
+}
+
+/* libuv closes files by the bare system call. */
+long syscall(long number, ...) {
+  va_list list;
+  long arguments[6];
+  va_start(list, number);
+  for (int index = 0; index < 6; index += 1) arguments[index] = va_arg(list, long);
+  va_end(list);
+  if (number == SYS_close) forget_descriptor((int)arguments[0]);
+  REAL(syscall);
+  return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+              arguments[5]);
 }
 
 typedef ssize_t positioned(int, const void *, size_t, off64_t);
