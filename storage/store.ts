@@ -5,14 +5,16 @@
  * In the folder: `headgate.db` with its `-wal` and `-shm`, `lock.db`, `reserve`, and `media/` unless
  * it is put elsewhere. What is opened in order is closed in reverse.
  */
-import { mkdir, open } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Checkpointer } from './checkpointer.ts';
 import { ClockGuard } from './clock-guard.ts';
 import { DiskReserve } from './disk-reserve.ts';
+import { syncFolders } from './folders.ts';
 import { FreeSpaceFloor } from './free-space.ts';
 import type { DiskGuard } from './group-commit.ts';
 import { StoreLock } from './lock.ts';
+import { diskErrors } from './disk-errors.ts';
 import { ApplicationTable } from './log/applications.ts';
 import { LogAppender } from './log/appending.ts';
 import { ShardedLog } from './log/log.ts';
@@ -112,7 +114,9 @@ async function openParts(
   close: () => Promise<void>,
 ): Promise<Store> {
   const { folder, clock, logger, metrics } = options;
-  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  const made = await diskErrors('create the data folder', () =>
+    mkdir(folder, { recursive: true, mode: 0o700 }),
+  );
   const lock = await StoreLock.take(folder, options.holder ?? 'another process', clock.nowMs());
   closers.push(() => lock.release());
 
@@ -121,7 +125,7 @@ async function openParts(
   closers.push(() => database.close());
   await migrate(database);
   // A new file is not safe before its name is.
-  await syncFolders(folder, made);
+  await diskErrors('sync the data folder', () => syncFolders(folder, made));
   // The checkpointer does it, beside the commits.
   await database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${writerCacheKib}`);
   const checkpoints = await Database.open(path);
@@ -210,16 +214,6 @@ function guardOf(reserve: DiskReserve, floor: FreeSpaceFloor): DiskGuard {
       reserve.release();
     },
   };
-}
-
-/** Syncs a folder and those above it that were made with it, from `made` on. */
-async function syncFolders(folder: string, made: string | undefined): Promise<void> {
-  const top = dirname(resolve(made ?? join(folder, databaseFileName)));
-  for (let current = resolve(folder); ; current = dirname(current)) {
-    const handle = await open(current, 'r');
-    await handle.sync().finally(() => handle.close());
-    if (current === top || current === dirname(current)) return;
-  }
 }
 
 /** Closes everything even if something fails on the way; the first failure is thrown. */
