@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import type { StreamOptions } from '../../../storage/model.ts';
 import { openStore, type Store, type StoreOptions } from '../../../storage/store.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
+import type { Scope } from '../../support/scope.ts';
 
 export interface TestStore {
   store: Store;
@@ -20,7 +20,7 @@ export interface TestStore {
 
 /** A store in a new folder, closed when the test ends. */
 export async function openTestStore(
-  context: TestContext,
+  context: Scope,
   options: Partial<StoreOptions> = {},
 ): Promise<TestStore> {
   // Removed after the store is closed: hooks run in the order of their registration.
