@@ -1,19 +1,12 @@
 /** The index at the size of a month of one camera: 1.3 million fragments. */
 import assert from 'node:assert/strict';
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { Fragment } from '../../../storage/model.ts';
 import { Database } from '../../../storage/sqlite.ts';
-import { encodeChunkTable } from '../../../storage/video/chunk-table.ts';
 import { fragmentsByTimeSql, latestFragmentsSql } from '../../../storage/video/video-store.ts';
-import { fragmentValues, insertFragmentSql } from '../../../storage/video/rows.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { cameraOptions, newYearUs, openVideo } from './footage.ts';
-
-const files = 43_200;
-const fragmentsPerFile = 30;
-const fragmentUs = 2_000_000;
+import { bytesPerCameraHour, fillMonth, fragmentUs, monthFragments } from './month.ts';
 
 describe('the index of a month', () => {
   it('finds by time through the index, never by looking through the table', async (t) => {
@@ -21,7 +14,7 @@ describe('the index of a month', () => {
     const { store } = await openVideo(t, folder);
     await store.video.ensureCamera(cameraOptions('yard'));
     const { id } = await store.video.ensureCamera(cameraOptions('gate'));
-    await fill(store.writer, id);
+    await fillMonth(store.writer, id);
 
     const byTime = await plan(folder, fragmentsByTimeSql, [id, newYearUs, newYearUs + 1, 10]);
     assert.ok(
@@ -37,7 +30,7 @@ describe('the index of a month', () => {
     );
     assert.ok(!latest.some((step) => /^SCAN (media_file|fragment|f|c)\b/.test(step)));
 
-    for (const at of [0, 1, 12_345, 777_777, files * fragmentsPerFile - 1]) {
+    for (const at of [0, 1, 12_345, 777_777, monthFragments - 1]) {
       const fromUs = newYearUs + at * fragmentUs;
       const found = await store.video.fragments({
         ...{ camera: 'gate', fromUs, toUs: fromUs + 1, limit: 10 },
@@ -50,7 +43,7 @@ describe('the index of a month', () => {
     const gone = { camera: 'gate', fromUs: newYearUs - 5, toUs: newYearUs - 1, limit: 10 };
     assert.deepEqual(await store.video.fragments(gone), []);
     const newest = await store.video.latestFragments('gate', 3);
-    assert.equal(newest.at(-1)?.startUs, newYearUs + (files * fragmentsPerFile - 1) * fragmentUs);
+    assert.equal(newest.at(-1)?.startUs, newYearUs + (monthFragments - 1) * fragmentUs);
     assert.deepEqual(
       await store.video.fragments({ camera: 'yard', fromUs: 0, toUs: 9e15, limit: 1 }),
       [],
@@ -60,88 +53,11 @@ describe('the index of a month', () => {
   it('spends at most 300 KB on a camera-hour of four cameras', async (t) => {
     const folder = await temporaryFolder(t);
     const { store } = await openVideo(t, folder);
-    const cameras = 4;
-    const ids: number[] = [];
-    for (let index = 0; index < cameras; index += 1) {
-      ids.push((await store.video.ensureCamera(cameraOptions(`camera-${index}`))).id);
-    }
-    const bytesBefore = await databaseBytes(folder, store.writer);
-    const hours = 3;
-    await store.writer.transact(async (tx) => {
-      for (let file = 0; file < hours * 60; file += 1) {
-        for (const [index, camera] of ids.entries()) {
-          const mediaFileId = file * cameras + index + 1;
-          const startUs = newYearUs + file * 60_000_000;
-          await tx.run(
-            `INSERT INTO media_file (id, camera_id, run_id, init_id, start_us, end_us, bytes, path)
-             VALUES (?, ?, 1, 1, ?, ?, 30000000, ?)`,
-            ...[mediaFileId, camera, startUs, startUs + 60_000_000],
-            `camera-${index}.${camera}/2026-01-01/00-00-00.${mediaFileId}.mp4`,
-          );
-        }
-        for (let position = 0; position < fragmentsPerFile; position += 1) {
-          for (const index of ids.keys()) {
-            const mediaFileId = file * cameras + index + 1;
-            const fragment = typicalFragment(mediaFileId, position);
-            const fileStartUs = fragment.startUs - position * fragmentUs;
-            await tx.run(insertFragmentSql, ...fragmentValues(fragment, fileStartUs));
-          }
-        }
-      }
-    });
-    const bytes = (await databaseBytes(folder, store.writer)) - bytesBefore;
-    const perCameraHour = bytes / cameras / hours;
+    const perCameraHour = await bytesPerCameraHour(store, folder);
     t.diagnostic(`${Math.round(perCameraHour / 1000)} KB per camera-hour`);
     assert.ok(perCameraHour <= 300_000, `${perCameraHour} bytes`);
   });
 });
-
-type Writing = Awaited<ReturnType<typeof openVideo>>['store']['writer'];
-
-/** A month of two-second fragments of one camera, by one statement each. */
-async function fill(writer: Writing, cameraId: number): Promise<void> {
-  const chunks = encodeChunkTable(
-    Array.from({ length: 10 }, () => ({ bytes: 99_000, durationUs: 200_000 })),
-  );
-  await writer.transact(async (tx) => {
-    await tx.run(
-      `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?4 - 1)
-       INSERT INTO media_file (id, camera_id, run_id, init_id, start_us, end_us, bytes, path)
-       SELECT i + 1, ?1, 1, 1, ?2 + i * ?3, ?2 + (i + 1) * ?3, 30000000, 'gate/' || i FROM n`,
-      ...[cameraId, newYearUs, fragmentsPerFile * fragmentUs, files],
-    );
-    await tx.run(
-      `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 - 1)
-       INSERT INTO fragment (number, start_offset_us, duration_us, producer_offset_ms,
-         server_offset_ms, decode_time, file_offset, stored_bytes, plain_bytes, damaged, activity,
-         chunks)
-       SELECT (i / ?2 + 1) * 4096 + i % ?2, (i % ?2) * ?3, ?3, 12, 250, 90000, 1000000, 990112,
-         990000, 0, 4000, ?4 FROM n`,
-      ...[files * fragmentsPerFile, fragmentsPerFile, fragmentUs, chunks],
-    );
-  });
-}
-
-/** 2 s at 4 Mb/s, frames of ever other sizes, RTP's jitter in the durations. */
-function typicalFragment(mediaFileId: number, position: number): Fragment {
-  const startUs = newYearUs + mediaFileId * 15_000_000 + position * fragmentUs;
-  const jitter = (index: number): number => ((mediaFileId * 7 + position * 13 + index * 5) % 9) - 4;
-  const chunks = Array.from({ length: 10 }, (_, index) => ({
-    bytes: 100_000 + jitter(index) * 3_000,
-    durationUs: 200_000 + jitter(index),
-  }));
-  const plainBytes = chunks.reduce((sum, { bytes }) => sum + bytes, 0);
-  return {
-    ...{ number: mediaFileId * 4096 + position, camera: '', runId: 1, initId: 1, mediaFileId },
-    ...{ startUs, durationUs: fragmentUs + jitter(3), damaged: false, activity: 4_321 },
-    producerMs: Math.floor(startUs / 1000) + 120,
-    serverMs: Math.floor(startUs / 1000) + 320,
-    decodeTime: position * 180_000,
-    offset: 1_300 + position * 1_000_000,
-    storedBytes: plainBytes + 112,
-    ...{ plainBytes, chunks },
-  };
-}
 
 async function plan(
   folder: string,
@@ -152,14 +68,4 @@ async function plan(
   const rows = await database.all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`, ...values);
   await database.close();
   return rows.map(({ detail }) => detail);
-}
-
-/** Size of the database file once all of the write-ahead log is in it. */
-async function databaseBytes(folder: string, writer: Writing): Promise<number> {
-  await writer.transact((tx) => tx.get('SELECT 1'));
-  const path = join(folder, 'headgate.db');
-  const database = await Database.open(path);
-  await database.all('PRAGMA wal_checkpoint(TRUNCATE)');
-  await database.close();
-  return (await stat(path)).size;
 }
