@@ -23,6 +23,9 @@ import { closeFileRow, insertFragment, mediaPath, type OpenFile } from './open-f
 import { recover } from './recovery.ts';
 import { fragmentNumber, fragmentsPerFileMax, type InitRow } from './rows.ts';
 
+type FragmentStart = Parameters<RunRecording['openFragment']>[0];
+type FragmentClose = Parameters<RunRecording['closeFragment']>[0];
+
 interface FragmentEnd {
   readonly startUs: number;
   readonly durationUs: number;
@@ -41,6 +44,8 @@ export class Recording implements RunRecording {
   #fragment: FragmentBuilder | null = null;
   #lastEndUs: number | null = null;
   #ended: Promise<Run> | null = null;
+  /** The call under way, if any; it never rejects. */
+  #underWay: Promise<unknown> = Promise.resolve();
 
   private constructor(context: VideoContext, camera: CameraState, run: Run) {
     this.#context = context;
@@ -79,8 +84,31 @@ export class Recording implements RunRecording {
     return this.#run;
   }
 
-  async setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init> {
+  setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init> {
+    return this.#call(() => this.#setInit(bytes, tracks));
+  }
+
+  openFragment(start: FragmentStart): Promise<void> {
+    return this.#call(() => this.#openFragment(start));
+  }
+
+  appendChunk(chunk: Chunk): Promise<void> {
+    return this.#call(() => this.#appendChunk(chunk));
+  }
+
+  closeFragment(end: FragmentClose): Promise<Fragment> {
+    return this.#call(() => this.#close(end));
+  }
+
+  /** Whoever records calls one after the other; a store that closes may come in between. */
+  async #call<T>(work: () => Promise<T>): Promise<T> {
     this.#assertGoingOn();
+    const call = work();
+    this.#underWay = call.catch(() => undefined);
+    return call;
+  }
+
+  async #setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init> {
     assert(this.#fragment === null, 'an init is set between fragments');
     const segment = parseInit(bytes);
     const hash = createHash('sha256').update(bytes).digest('hex');
@@ -106,12 +134,7 @@ export class Recording implements RunRecording {
     return row;
   }
 
-  async openFragment(start: {
-    readonly startUs: number;
-    readonly producerMs: number | null;
-    readonly serverMs: number;
-  }): Promise<void> {
-    this.#assertGoingOn();
+  async #openFragment(start: FragmentStart): Promise<void> {
     this.#checkTimes({ ...start, durationUs: 1 });
     assert(this.#fragment === null, 'one fragment at a time');
     assert(this.#init !== null, 'an init comes before the first fragment');
@@ -130,8 +153,7 @@ export class Recording implements RunRecording {
     );
   }
 
-  async appendChunk({ bytes, keyframe }: Chunk): Promise<void> {
-    this.#assertGoingOn();
+  async #appendChunk({ bytes, keyframe }: Chunk): Promise<void> {
     const { file, fragment } = this.#open();
     assert(this.#init !== null, 'an init comes before the first chunk');
     const { chunk, origin } = placeChunk(this.#init.segment, bytes, file.origin);
@@ -147,25 +169,12 @@ export class Recording implements RunRecording {
     });
   }
 
-  async closeFragment(end: {
-    readonly startUs?: number;
-    readonly durationUs: number;
-    readonly damaged: boolean;
-  }): Promise<Fragment> {
-    this.#assertGoingOn();
-    return this.#close(end);
-  }
-
   end(reason: string): Promise<Run> {
     this.#ended ??= this.#end(reason);
     return this.#ended;
   }
 
-  async #close(end: {
-    readonly startUs?: number;
-    readonly durationUs: number;
-    readonly damaged: boolean;
-  }): Promise<Fragment> {
+  async #close(end: FragmentClose): Promise<Fragment> {
     if (this.#context.failure !== null) throw this.#context.failure;
     const { file, fragment } = this.#open();
     assert(fragment.chunkCount > 0, 'a fragment has a chunk at least');
@@ -191,6 +200,7 @@ export class Recording implements RunRecording {
 
   async #end(reason: string): Promise<Run> {
     try {
+      await this.#underWay;
       await this.#closeLeftover();
       const endUs = this.#lastEndUs ?? this.#run.startUs;
       const file = this.#file;

@@ -155,7 +155,10 @@ class Run {
     clock.stepWall((this.#random() < 0.5 ? -hours : hours) * hourMs);
     await this.#retain();
     if (store.clockGuard.suspended) assert.deepEqual(trims(), before, 'a leap expired records');
-    if (this.#random() < 0.3) await store.clockGuard.confirm();
+    if (this.#random() < 0.3) {
+      await store.clockGuard.confirm();
+      await this.#retain();
+    }
   }
 
   async #retain(): Promise<void> {
