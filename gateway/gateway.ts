@@ -178,6 +178,7 @@ async function startMqtt(building: Building): Promise<MqttBroker | null> {
       connections: config.mqtt.maxConnections,
     },
     log: store.log,
+    received: store.received,
     clock,
     logger,
     metrics,

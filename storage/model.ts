@@ -104,6 +104,39 @@ export interface ReadResult {
   readonly skipped: { readonly trimmed: number; readonly corrupt: number };
 }
 
+/** What a message that its source may send again is known by. */
+export interface OnceKey {
+  /** Who numbers its messages, e.g. a client's name. */
+  readonly source: string;
+  /** The source's own number; it may use it again once it has let go of it. */
+  readonly number: number;
+  /** Tells another message under the same number from a repetition. */
+  readonly digest: string;
+}
+
+export interface OnceMessage {
+  readonly records: readonly RecordInput[];
+  /** null: a message that is not looked up. */
+  readonly once: OnceKey | null;
+}
+
+/** Appends that survive their repetition: see `received.ts`. */
+export interface OnceLog {
+  /** Whether the source has numbers that it has not let go of. */
+  remembers(source: string): boolean;
+  /**
+   * Appends the records of the messages that are no repetitions, and remembers the numbers in the
+   * same transaction. A message goes to several streams by one call for each; the numbers within a
+   * call differ.
+   * @throws StorageError as `Log.append`; `overloaded` too when too many numbers are remembered
+   */
+  appendOnce(stream: string, messages: readonly OnceMessage[]): Promise<void>;
+  /** Lets go of a number, on disk. One that is not there is no error. */
+  forget(source: string, number: number): Promise<void>;
+  /** Lets go of everything of the source. */
+  forgetSource(source: string): Promise<void>;
+}
+
 /** The local sharded log: `storage/log`. */
 export interface Log {
   readonly applications: Applications;

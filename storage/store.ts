@@ -21,9 +21,10 @@ import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
 import { loadStreams } from './log/streams.ts';
 import { Losses } from './losses.ts';
-import type { Log } from './model.ts';
+import type { Log, OnceLog } from './model.ts';
 import type { Clock, Logger, Metrics } from './ports.ts';
 import { ReadPool } from './read-pool.ts';
+import { Received } from './received.ts';
 import { Retention } from './retention.ts';
 import { migrate } from './schema/migrate.ts';
 import { Database } from './sqlite.ts';
@@ -78,6 +79,8 @@ export interface StoreOptions {
 export interface Store {
   readonly log: Log;
   readonly video: VideoDiskStore;
+  /** Appends of messages that may be repeated, each stored once. */
+  readonly received: OnceLog;
   /** For work that commits together with the log's, and for its own tables. */
   readonly writer: Writer;
   readonly applications: ApplicationTable;
@@ -171,6 +174,7 @@ async function openParts(
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
   });
   const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
+  const received = await Received.open({ writer, queries, clock });
   const losses = await Losses.open({ writer, queries, clock, logger, metrics });
   const clockGuard = await ClockGuard.open({ writer, queries, clock, logger, metrics });
   closers.push(() => {
@@ -198,7 +202,10 @@ async function openParts(
   });
   closers.push(() => video.close());
   retention.setFreeFootage(() => video.retain());
-  return { log, video, writer, applications, queries, retention, clockGuard, losses, close };
+  return {
+    ...{ log, received, video, writer, applications, queries, retention, clockGuard, losses },
+    close,
+  };
 }
 
 function guardOf(reserve: DiskReserve, floor: FreeSpaceFloor): DiskGuard {

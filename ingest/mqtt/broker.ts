@@ -6,9 +6,10 @@
  * get what is published once it is stored, so devices can also talk among themselves. The client
  * identifier, topic, payload and all that is remembered have limits (`limits.ts`).
  */
+import { createHash } from 'node:crypto';
 import { createServer, isIP, type AddressInfo, type Server } from 'node:net';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
-import type { Log } from '../../storage/model.ts';
+import type { Log, OnceKey, OnceLog } from '../../storage/model.ts';
 import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
 import { MqttConnection } from './connection.ts';
 import type { MqttUser } from './credentials.ts';
@@ -33,6 +34,8 @@ export interface MqttBrokerOptions {
   /** Overrides of `defaultLimits`. */
   readonly limits?: Partial<MqttLimits>;
   readonly log: Pick<Log, 'append'>;
+  /** Remembers messages of QoS 2 over restarts; left out, they are remembered in memory alone. */
+  readonly received?: OnceLog;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -108,6 +111,7 @@ export class MqttBroker {
     this.#rules = new ClientRules(options.users, options.allowAnonymous, this.#limits);
     this.#intake = new Intake({
       log,
+      received: options.received ?? null,
       routes: options.routes,
       limits: this.#limits,
       clock,
@@ -257,6 +261,7 @@ export class MqttBroker {
         limits: this.#limits,
         metrics: this.#options.metrics,
         store: (client, packet) => this.#storeQos2(client, packet),
+        received: this.#options.received ?? null,
         isConnected: (clientId) => this.#clientIds.has(clientId),
       }),
       // Ours are shorter, and a connection never makes aedes wait for its socket.
@@ -333,10 +338,11 @@ export class MqttBroker {
         reject(new MqttError('connection-lost', 'the client went away'));
         return;
       }
-      publisher.submit(message, 2, (error) => {
+      const settle = (error: MqttError | null): void => {
         if (error === null) resolve();
         else reject(error);
-      });
+      };
+      publisher.submit(message, 2, settle, onceKeyOf(client, packet));
     });
   }
 
@@ -374,6 +380,13 @@ function withRoomForPayloads(limits: MqttLimits): MqttLimits {
 
 function connectionOf(client: Client): MqttConnection | null {
   return client.conn instanceof MqttConnection ? client.conn : null;
+}
+
+/** Clients without a session to be kept have promised nothing about repetitions (3.1.2.4). */
+function onceKeyOf(client: Client, { messageId, topic, payload }: StoredPacket): OnceKey | null {
+  if (client.clean || messageId === undefined) return null;
+  const digest = createHash('sha256').update(topic).update('\0').update(payload).digest('base64');
+  return { source: client.id, number: messageId, digest };
 }
 
 function asBuffer(payload: string | Buffer): Buffer {

@@ -1,7 +1,7 @@
 /**
  * What all publishers share: the router, the log, the limit on bytes in flight, and the counts.
  */
-import type { Log, RecordInput } from '../../storage/model.ts';
+import type { Log, OnceLog, OnceMessage } from '../../storage/model.ts';
 import type { StorageError } from '../../storage/errors.ts';
 import type { Clock, Counter, Gauge, Metrics } from '../../storage/ports.ts';
 import type { MqttLimits } from './limits.ts';
@@ -29,6 +29,7 @@ export class Intake {
   readonly limits: MqttLimits;
   readonly clock: Clock;
   readonly #log: Pick<Log, 'append'>;
+  readonly #onceLog: OnceLog | null;
   readonly #router: Router;
   readonly #summary: Summary;
   readonly #unroutedCounter: Counter;
@@ -48,6 +49,7 @@ export class Intake {
 
   constructor(options: {
     readonly log: Pick<Log, 'append'>;
+    readonly received: OnceLog | null;
     readonly routes: readonly MqttRoute[];
     readonly limits: MqttLimits;
     readonly clock: Clock;
@@ -58,6 +60,7 @@ export class Intake {
     this.limits = options.limits;
     this.clock = clock;
     this.#log = options.log;
+    this.#onceLog = options.received;
     this.#summary = options.summary;
     this.#router = new Router(options.routes, clock, metrics);
     this.#unroutedCounter = metrics.counter(
@@ -103,7 +106,12 @@ export class Intake {
   }
 
   /** @throws StorageError */
-  async append(stream: string, records: readonly RecordInput[]): Promise<void> {
+  async append(stream: string, messages: readonly OnceMessage[]): Promise<void> {
+    if (this.#onceLog !== null && messages.some(({ once }) => once !== null)) {
+      await this.#onceLog.appendOnce(stream, messages);
+      return;
+    }
+    const records = messages.flatMap((message) => message.records);
     await this.#log.append(stream, records);
   }
 

@@ -11,7 +11,7 @@
  * dropped, so that the device sends again. A message of QoS 0 that is given up is counted as lost.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { RecordInput } from '../../storage/model.ts';
+import type { OnceKey, OnceMessage } from '../../storage/model.ts';
 import { StorageError } from '../../storage/errors.ts';
 import { recordDataBytesMax } from '../../storage/log/appending.ts';
 import { MqttError } from './errors.ts';
@@ -37,6 +37,8 @@ interface Pending {
   readonly qos: number;
   readonly bytes: number;
   readonly targets: readonly Target[];
+  /** Of a message that its device may send again after a restart of ours. */
+  readonly once: OnceKey | null;
   readonly settle: Settle;
   /** Why it is given up. */
   error: MqttError | null;
@@ -64,12 +66,13 @@ export class Publisher {
   }
 
   /** Takes a message on its way. `settle` is called once, never before this returns. */
-  submit(message: Message, qos: number, settle: Settle): void {
+  submit(message: Message, qos: number, settle: Settle, once: OnceKey | null = null): void {
     const targets = this.#failure === null ? this.#intake.route(message) : [];
     let bytes = message.payload.length + message.topic.length + MESSAGE_OVERHEAD_BYTES;
     for (const { record } of targets) bytes += record.data.length;
     const error = recordProblem(targets);
-    this.#waiting.push({ qos, bytes, targets: error === null ? targets : [], settle, error });
+    const taken = error === null ? targets : [];
+    this.#waiting.push({ qos, bytes, targets: taken, once, settle, error });
     this.#inflightBytes += bytes;
     this.#intake.entered(this, bytes);
     if (this.#inflightBytes >= this.#intake.limits.inflightBytesPerConnection) {
@@ -178,9 +181,8 @@ export class Publisher {
   }
 
   async #append(group: Group): Promise<{ group: Group; error: StorageError } | null> {
-    const records: RecordInput[] = group.members.map(({ target }) => target.record);
     try {
-      await this.#intake.append(group.stream, records);
+      await this.#intake.append(group.stream, messagesOf(group));
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       this.#intake.noteRefusal(group.stream, error);
@@ -251,6 +253,19 @@ function groupByStream(batch: readonly Pending[]): Group[] {
     }
   }
   return [...groups.values()];
+}
+
+/** A message that goes to a stream by several routes is one message with several records. */
+function messagesOf(group: Group): readonly OnceMessage[] {
+  const messages: { readonly pending: Pending; readonly message: OnceMessage }[] = [];
+  for (const { pending, target } of group.members) {
+    const last = messages.at(-1);
+    if (last?.pending === pending) {
+      const records = [...last.message.records, target.record];
+      messages[messages.length - 1] = { pending, message: { ...last.message, records } };
+    } else messages.push({ pending, message: { records: [target.record], once: pending.once } });
+  }
+  return messages.map(({ message }) => message);
 }
 
 function countStored(group: Group): void {

@@ -4,10 +4,13 @@
  * whose handshake is open. The interface is aedes'; unlike its own memory store, everything here has a
  * limit, and past it the newest goes without.
  *
- * All of it is memory and ends with the process. What devices publish does not live here: that is the
+ * All of it is memory and ends with the process, but for one thing: which QoS 2 messages of kept
+ * sessions await their PUBREL is on disk too, so that a device that sends one again after a restart
+ * is answered and nothing is stored twice. What devices publish does not live here: that is the
  * log's, and a QoS 2 message counts as taken only once `store` has put it there.
  */
 import { Readable } from 'node:stream';
+import type { OnceLog } from '../../storage/model.ts';
 import type { Counter, Metrics } from '../../storage/ports.ts';
 import type { MqttLimits } from './limits.ts';
 import { TopicTree } from './topics.ts';
@@ -59,6 +62,7 @@ export type StoreHandler<Client> = (client: Client, packet: StoredPacket) => Pro
 export class SessionStore<Client extends SessionClient> {
   readonly #limits: MqttLimits;
   readonly #store: StoreHandler<Client>;
+  readonly #received: OnceLog | null;
   readonly #isConnected: (clientId: string) => boolean;
   readonly #dropped: Counter;
   readonly #retained = new Map<string, StoredPacket>();
@@ -75,10 +79,12 @@ export class SessionStore<Client extends SessionClient> {
     readonly metrics: Metrics;
     /** Puts a QoS 2 message into the log; resolves once it is on disk. */
     readonly store: StoreHandler<Client>;
+    readonly received: OnceLog | null;
     readonly isConnected: (clientId: string) => boolean;
   }) {
     this.#limits = options.limits;
     this.#store = options.store;
+    this.#received = options.received;
     this.#isConnected = options.isConnected;
     this.#dropped = options.metrics.counter(
       'headgate_mqtt_undelivered_total',
@@ -170,9 +176,9 @@ export class SessionStore<Client extends SessionClient> {
   }
 
   /** Called when a client asks for a clean session: nothing of an earlier one is left (3.1.2.4). */
-  cleanSubscriptions(client: Client): Promise<void> {
+  async cleanSubscriptions(client: Client): Promise<void> {
     this.#forget(client.id);
-    return Promise.resolve();
+    await this.#received?.forgetSource(client.id);
   }
 
   subscriptionsByTopic(topic: string): Promise<readonly StoredSubscription[]> {
@@ -254,16 +260,18 @@ export class SessionStore<Client extends SessionClient> {
 
   /**
    * Resolves when this message id is taken already and awaits its PUBREL: then it is a repetition.
-   * One that is still on its way into the log is waited for, so it is never stored twice.
+   * One that is still on its way into the log is waited for, so it is never stored twice. What was
+   * taken before a restart is told from a new message where it is stored; its PUBREL is let through.
    */
   async incomingGetPacket(
     client: Client,
-    packet: { readonly messageId: number },
+    { cmd, messageId }: { readonly cmd?: string; readonly messageId: number },
   ): Promise<{ readonly messageId: number }> {
-    const stored = this.#sessions.get(client.id)?.handshakes.get(packet.messageId);
-    if (stored === undefined) throw new Error('no such packet');
+    const stored = this.#sessions.get(client.id)?.handshakes.get(messageId);
+    const remembered = cmd === 'pubrel' && this.#received?.remembers(client.id) === true;
+    if (stored === undefined && !remembered) throw new Error('no such packet');
     await stored;
-    return { messageId: packet.messageId };
+    return { messageId };
   }
 
   async incomingStorePacket(
@@ -286,9 +294,10 @@ export class SessionStore<Client extends SessionClient> {
     }
   }
 
-  incomingDelPacket(client: Client, packet: { readonly messageId: number }): Promise<void> {
-    const known = this.#sessions.get(client.id)?.handshakes.delete(packet.messageId) ?? false;
-    return known ? Promise.resolve() : Promise.reject(new Error('no such packet'));
+  /** Resolves once the device may be told that it can use the number for another message. */
+  async incomingDelPacket(client: Client, packet: { readonly messageId: number }): Promise<void> {
+    await this.#received?.forget(client.id, packet.messageId);
+    this.#sessions.get(client.id)?.handshakes.delete(packet.messageId);
   }
 
   cleanIncoming(client: Client): Promise<void> {

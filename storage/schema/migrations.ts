@@ -1,7 +1,13 @@
 import { logMigration } from './001-log.ts';
 import { videoMigration } from './002-video.ts';
 import { operationsMigration } from './003-operations.ts';
+import { receivedMigration } from './004-received.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
-export const migrations: readonly Migration[] = [logMigration, videoMigration, operationsMigration];
+export const migrations: readonly Migration[] = [
+  logMigration,
+  videoMigration,
+  operationsMigration,
+  receivedMigration,
+];

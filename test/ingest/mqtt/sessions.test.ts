@@ -45,6 +45,7 @@ function newStore(limits: Partial<MqttLimits> = {}): {
       if (refuse.next) throw new Error('refused');
       stored.push(packet);
     },
+    received: null,
     isConnected: (id) => connected.has(id),
   });
   const dropped = (reason: string): number =>
