@@ -96,8 +96,9 @@ export async function backupStore(options: BackupOptions): Promise<BackupResult>
   try {
     if (options.logOnly) await forgetFootage(database);
     else goneFiles = await copyFootage(database, copy, options.mediaFolder);
-    // Notes of files to unlink, which the copy does not have.
-    await database.exec('DELETE FROM media_garbage');
+    // Notes of files to unlink, which the copy does not have; and what sources may still repeat now:
+    // once the copy is a store again they have gone on, and use the same numbers for other messages.
+    await database.exec('DELETE FROM media_garbage; DELETE FROM received');
   } finally {
     await database.close();
   }

@@ -70,12 +70,6 @@ export class Received implements OnceLog {
 
   async appendOnce(stream: string, messages: readonly OnceMessage[]): Promise<void> {
     const numbered = messages.flatMap(({ once }) => (once === null ? [] : [once]));
-    if (this.#rowCount + numbered.length > this.#rowsMax) {
-      throw new StorageError(
-        'overloaded',
-        `${this.#rowCount} messages were taken and not let go of; the limit is ${this.#rowsMax}`,
-      );
-    }
     const bytes = messages.reduce(
       (sum, { records }) => records.reduce((all, { data }) => all + data.length + 300, sum),
       0,
@@ -94,6 +88,8 @@ export class Received implements OnceLog {
           ({ once }) => once === null || digests.get(keyOf(once)) !== once.digest,
         );
         if (fresh.length === 0) return;
+        const unknown = numbered.filter((once) => !digests.has(keyOf(once)));
+        if (this.#rowCount + unknown.length > this.#rowsMax) throw this.#tooMany();
         await transaction.run(
           `INSERT INTO received (source, number, stream_name, digest, received_ms)
              SELECT value ->> 0, value ->> 1, ?1, value ->> 2, ?2 FROM json_each(?3)
@@ -112,12 +108,17 @@ export class Received implements OnceLog {
           fresh.flatMap(({ records }) => records),
         );
         transaction.onCommit(() => {
-          for (const { once } of fresh) {
-            if (once !== null && !digests.has(keyOf(once))) this.#count(once.source, 1);
-          }
+          for (const { source } of unknown) this.#count(source, 1);
         });
       },
       { bytes },
+    );
+  }
+
+  #tooMany(): StorageError {
+    return new StorageError(
+      'overloaded',
+      `${this.#rowCount} messages were taken and not let go of; the limit is ${this.#rowsMax}`,
     );
   }
 

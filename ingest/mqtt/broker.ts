@@ -6,7 +6,6 @@
  * get what is published once it is stored, so devices can also talk among themselves. The client
  * identifier, topic, payload and all that is remembered have limits (`limits.ts`).
  */
-import { createHash } from 'node:crypto';
 import { createServer, isIP, type AddressInfo, type Server } from 'node:net';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { Log, OnceKey, OnceLog } from '../../storage/model.ts';
@@ -260,8 +259,12 @@ export class MqttBroker {
       persistence: new SessionStore<Client>({
         limits: this.#limits,
         metrics: this.#options.metrics,
-        store: (client, packet) => this.#storeQos2(client, packet),
+        store: (client, packet, digest) => this.#storeQos2(client, packet, digest),
         received: this.#options.received ?? null,
+        disconnect: (client, reason) => {
+          const message = 'the end of a QoS 2 handshake could not be stored';
+          connectionOf(client)?.fail(new MqttError('refused-by-log', message, { cause: reason }));
+        },
         isConnected: (clientId) => this.#clientIds.has(clientId),
       }),
       // Ours are shorter, and a connection never makes aedes wait for its socket.
@@ -330,7 +333,7 @@ export class MqttBroker {
     }
   }
 
-  #storeQos2(client: Client, packet: StoredPacket): Promise<void> {
+  #storeQos2(client: Client, packet: StoredPacket, digest: string): Promise<void> {
     const message = { topic: packet.topic, payload: packet.payload, clientId: client.id };
     const publisher = this.#deviceOf(client)?.publisher;
     return new Promise((resolve, reject) => {
@@ -342,7 +345,7 @@ export class MqttBroker {
         if (error === null) resolve();
         else reject(error);
       };
-      publisher.submit(message, 2, settle, onceKeyOf(client, packet));
+      publisher.submit(message, 2, settle, onceKeyOf(client, packet.messageId, digest));
     });
   }
 
@@ -383,10 +386,9 @@ function connectionOf(client: Client): MqttConnection | null {
 }
 
 /** Clients without a session to be kept have promised nothing about repetitions (3.1.2.4). */
-function onceKeyOf(client: Client, { messageId, topic, payload }: StoredPacket): OnceKey | null {
-  if (client.clean || messageId === undefined) return null;
-  const digest = createHash('sha256').update(topic).update('\0').update(payload).digest('base64');
-  return { source: client.id, number: messageId, digest };
+function onceKeyOf(client: Client, number: number | undefined, digest: string): OnceKey | null {
+  if (client.clean || number === undefined) return null;
+  return { source: client.id, number, digest };
 }
 
 function asBuffer(payload: string | Buffer): Buffer {

@@ -9,6 +9,7 @@
  * is answered and nothing is stored twice. What devices publish does not live here: that is the
  * log's, and a QoS 2 message counts as taken only once `store` has put it there.
  */
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { OnceLog } from '../../storage/model.ts';
 import type { Counter, Metrics } from '../../storage/ports.ts';
@@ -45,11 +46,26 @@ interface StoredSubscription extends Subscription {
   readonly clientId: string;
 }
 
+type IncomingPublish = StoredPacket & { readonly cmd: 'publish'; readonly messageId: number };
+
+/** PUBREL. */
+interface Release {
+  readonly cmd: 'pubrel';
+  readonly messageId: number;
+}
+
+interface Handshake {
+  /** Tells a repetition from another message of a device that has lost count. */
+  readonly digest: string;
+  /** The append. */
+  readonly storing: Promise<void>;
+}
+
 interface Session {
   readonly subscriptions: Map<string, StoredSubscription>;
   queue: StoredPacket[];
-  /** QoS 2 message ids awaiting PUBREL, and the append of each. */
-  readonly handshakes: Map<number, Promise<void>>;
+  /** QoS 2 messages awaiting PUBREL, by message id. */
+  readonly handshakes: Map<number, Handshake>;
 }
 
 interface Will {
@@ -57,12 +73,18 @@ interface Will {
   clientId?: string;
 }
 
-export type StoreHandler<Client> = (client: Client, packet: StoredPacket) => Promise<void>;
+export type StoreHandler<Client> = (
+  client: Client,
+  packet: StoredPacket,
+  /** What a repetition of the message has too, and another one has not. */
+  digest: string,
+) => Promise<void>;
 
 export class SessionStore<Client extends SessionClient> {
   readonly #limits: MqttLimits;
   readonly #store: StoreHandler<Client>;
   readonly #received: OnceLog | null;
+  readonly #disconnect: (client: Client, reason: unknown) => void;
   readonly #isConnected: (clientId: string) => boolean;
   readonly #dropped: Counter;
   readonly #retained = new Map<string, StoredPacket>();
@@ -80,11 +102,14 @@ export class SessionStore<Client extends SessionClient> {
     /** Puts a QoS 2 message into the log; resolves once it is on disk. */
     readonly store: StoreHandler<Client>;
     readonly received: OnceLog | null;
+    /** Breaks the client's connection off at once. */
+    readonly disconnect: (client: Client, reason: unknown) => void;
     readonly isConnected: (clientId: string) => boolean;
   }) {
     this.#limits = options.limits;
     this.#store = options.store;
     this.#received = options.received;
+    this.#disconnect = options.disconnect;
     this.#isConnected = options.isConnected;
     this.#dropped = options.metrics.counter(
       'headgate_mqtt_undelivered_total',
@@ -265,38 +290,49 @@ export class SessionStore<Client extends SessionClient> {
    */
   async incomingGetPacket(
     client: Client,
-    { cmd, messageId }: { readonly cmd?: string; readonly messageId: number },
+    packet: IncomingPublish | Release,
   ): Promise<{ readonly messageId: number }> {
-    const stored = this.#sessions.get(client.id)?.handshakes.get(messageId);
-    const remembered = cmd === 'pubrel' && this.#received?.remembers(client.id) === true;
-    if (stored === undefined && !remembered) throw new Error('no such packet');
-    await stored;
+    const { messageId } = packet;
+    const handshake = this.#sessions.get(client.id)?.handshakes.get(messageId);
+    if (packet.cmd === 'pubrel') {
+      const remembered = this.#received?.remembers(client.id) === true;
+      if (handshake === undefined && !remembered) throw new Error('no such packet');
+    } else if (handshake === undefined || handshake.digest !== digestOf(packet)) {
+      throw new Error('no such packet');
+    }
+    await handshake?.storing;
     return { messageId };
   }
 
-  async incomingStorePacket(
-    client: Client,
-    packet: StoredPacket & { readonly messageId: number },
-  ): Promise<void> {
+  async incomingStorePacket(client: Client, packet: IncomingPublish): Promise<void> {
     const { handshakes } = this.#session(client.id);
+    const digest = digestOf(packet);
     // A repetition right behind its original was looked up before that got here.
     const first = handshakes.get(packet.messageId);
-    if (first !== undefined) return first;
-    const storing = this.#store(client, packet);
-    handshakes.set(packet.messageId, storing);
+    if (first?.digest === digest) return first.storing;
+    const handshake = { digest, storing: this.#store(client, packet, digest) };
+    handshakes.set(packet.messageId, handshake);
     try {
-      await storing;
+      await handshake.storing;
     } catch (error) {
-      if (handshakes.get(packet.messageId) === storing) handshakes.delete(packet.messageId);
+      if (handshakes.get(packet.messageId) === handshake) handshakes.delete(packet.messageId);
       throw error;
     } finally {
       if (client.clean && client.closed) this.#forgetUnlessTakenOver(client.id);
     }
   }
 
-  /** Resolves once the device may be told that it can use the number for another message. */
+  /**
+   * Resolves once the device may be told that it can use the number for another message. When the
+   * disk refuses that, the device must not be told: aedes would, so the connection is broken off.
+   */
   async incomingDelPacket(client: Client, packet: { readonly messageId: number }): Promise<void> {
-    await this.#received?.forget(client.id, packet.messageId);
+    try {
+      await this.#received?.forget(client.id, packet.messageId);
+    } catch (error) {
+      this.#disconnect(client, error);
+      throw error;
+    }
     this.#sessions.get(client.id)?.handshakes.delete(packet.messageId);
   }
 
@@ -357,6 +393,10 @@ export class SessionStore<Client extends SessionClient> {
     for (const packet of session.queue) this.#queuedBytes -= queuedSize(packet);
     this.#sessions.delete(clientId);
   }
+}
+
+function digestOf({ topic, payload }: StoredPacket): string {
+  return createHash('sha256').update(topic).update('\0').update(payload).digest('base64');
 }
 
 /** A copy that does not keep the socket's whole read buffer alive. */

@@ -46,6 +46,7 @@ function newStore(limits: Partial<MqttLimits> = {}): {
       stored.push(packet);
     },
     received: null,
+    disconnect: () => undefined,
     isConnected: (id) => connected.has(id),
   });
   const dropped = (reason: string): number =>
@@ -159,21 +160,55 @@ describe('kept sessions', () => {
 });
 
 describe('QoS 2 handshakes', () => {
-  const publish = (id: number): StoredPacket & { messageId: number } => ({
-    ...message('t', String(id)),
+  const publish = (id: number, payload = String(id)) => ({
+    ...message('t', payload),
+    cmd: 'publish' as const,
     messageId: id,
   });
+  const release = (id: number) => ({ cmd: 'pubrel' as const, messageId: id });
 
   it('wait for the log, and are not known when it refused', async () => {
     const { store, stored, refuse } = newStore();
     const device = client('a');
     const storing = store.incomingStorePacket(device, publish(1));
-    await store.incomingGetPacket(device, { messageId: 1 });
+    await store.incomingGetPacket(device, publish(1));
     assert.equal(stored.length, 1, 'a repetition is answered only once the first is stored');
     await storing;
     refuse.next = true;
     await assert.rejects(store.incomingStorePacket(device, publish(2)));
-    await assert.rejects(store.incomingGetPacket(device, { messageId: 2 }));
+    await assert.rejects(store.incomingGetPacket(device, publish(2)));
+  });
+
+  it('know another message under the same number, of a device that has lost count', async () => {
+    const { store, stored } = newStore();
+    const device = client('a');
+    await store.incomingStorePacket(device, publish(1, 'before'));
+    await store.incomingGetPacket(device, publish(1, 'before'));
+    await assert.rejects(store.incomingGetPacket(device, publish(1, 'after')));
+    await store.incomingStorePacket(device, publish(1, 'after'));
+    assert.deepEqual(
+      stored.map(({ payload }) => payload.toString()),
+      ['before', 'after'],
+    );
+  });
+
+  it('break the connection off when their end can not be stored', async () => {
+    const gone: string[] = [];
+    const store = new SessionStore<FakeClient>({
+      limits: defaultLimits,
+      metrics: new MemoryMetrics(),
+      store: () => Promise.resolve(),
+      received: {
+        remembers: () => true,
+        appendOnce: () => Promise.resolve(),
+        forget: () => Promise.reject(new Error('the disk is full')),
+        forgetSource: () => Promise.resolve(),
+      },
+      disconnect: ({ id }) => gone.push(id),
+      isConnected: () => true,
+    });
+    await assert.rejects(store.incomingDelPacket(client('a'), release(1)), /disk is full/);
+    assert.deepEqual(gone, ['a']);
   });
 
   it('are gone with a clean session, and not those of who took its place', async () => {
@@ -183,10 +218,10 @@ describe('QoS 2 handshakes', () => {
     device.closed = true;
     connected.add('a');
     await store.cleanIncoming(device);
-    await store.incomingGetPacket(client('a'), { messageId: 1 });
+    await store.incomingGetPacket(client('a'), release(1));
     connected.delete('a');
     await store.cleanIncoming(device);
-    await assert.rejects(store.incomingGetPacket(client('a'), { messageId: 1 }));
+    await assert.rejects(store.incomingGetPacket(client('a'), release(1)));
   });
 });
 
