@@ -11,6 +11,8 @@ import type { Database } from './sqlite.ts';
 import type { WalKeeper } from './writer.ts';
 
 const pageBytes = 4096;
+/** How long a checkpoint waits for readers to be done. */
+const readersMaxMs = 200;
 /** A checkpoint starts when about this much was written since the last. */
 const checkpointEveryBytes = 4 * 1024 * 1024;
 /** What a commit writes beside its data: measured, 13.9 KB for a lone small one. */
@@ -34,6 +36,7 @@ export class Checkpointer implements WalKeeper {
     options: { logger: Logger; metrics: Metrics; maxWalBytes: number },
   ) {
     this.#database = database;
+    database.setBusyTimeout(readersMaxMs);
     this.#logger = options.logger;
     this.#maxWalBytes = options.maxWalBytes;
     this.#walGauge = options.metrics.gauge(
@@ -45,8 +48,9 @@ export class Checkpointer implements WalKeeper {
   async admit(): Promise<void> {
     if (this.#walBytes < this.#maxWalBytes) return;
     await this.#running;
-    // The one that was running left out what was written meanwhile.
-    await this.#start();
+    // The one that was running left out what was written meanwhile. This one also waits until nobody
+    // reads from the log any more: while somebody does, the next transaction would lengthen it.
+    await this.#start('RESTART');
   }
 
   committed(bytes: number): void {
@@ -69,7 +73,7 @@ export class Checkpointer implements WalKeeper {
     await this.#running;
   }
 
-  #start(mode: 'PASSIVE' | 'TRUNCATE' = 'PASSIVE'): Promise<void> {
+  #start(mode: 'PASSIVE' | 'RESTART' | 'TRUNCATE' = 'PASSIVE'): Promise<void> {
     this.#sinceCheckpointBytes = 0;
     const writtenBefore = this.#walBytes;
     this.#running = this.#checkpoint(mode, writtenBefore).finally(() => {
@@ -80,14 +84,18 @@ export class Checkpointer implements WalKeeper {
 
   async #checkpoint(mode: string, writtenBefore: number): Promise<void> {
     try {
-      const row = await this.#database.get<{ log: number; checkpointed: number }>(
+      const row = await this.#database.get<{ busy: number; log: number; checkpointed: number }>(
         `PRAGMA wal_checkpoint(${mode})`,
       );
       const frames = row?.log ?? 0;
-      const complete = frames === (row?.checkpointed ?? 0);
+      const complete = row?.busy === 0 && frames === row.checkpointed;
       const writtenMeanwhile = this.#walBytes - writtenBefore;
       // All of it copied: the next transaction begins the log anew, if no reader is in the way.
       this.#walBytes = complete ? writtenMeanwhile : frames * pageBytes;
+      if (mode === 'RESTART' && !complete) {
+        // A long read, such as a backup's. The log grows on, and only now and then waits for it.
+        this.#walBytes = Math.min(this.#walBytes, this.#maxWalBytes * 0.75);
+      }
       this.#walGauge.set(frames * pageBytes);
       this.#failing = false;
     } catch (error) {

@@ -231,7 +231,10 @@ export class Recording implements RunRecording {
     }
   }
 
-  /** Commits the fragment that is open, or takes it back when that fails. */
+  /**
+   * Commits the fragment that is open, or takes it back when that fails. What can't be taken back
+   * either keeps its file open, for the next start to recover.
+   */
   async #closeLeftover(): Promise<void> {
     const fragment = this.#fragment;
     if (fragment === null) return;
@@ -246,10 +249,9 @@ export class Recording implements RunRecording {
         );
       }
     }
+    if (this.#context.failure !== null) throw this.#context.failure;
     this.#fragment = null;
-    if (this.#context.failure === null && this.#file !== null) {
-      await this.#file.writer.truncate(this.#file.committedBytes).catch(() => undefined);
-    }
+    await this.#file?.writer.truncate(this.#file.committedBytes);
   }
 
   async #fileFor(startUs: number, init: Init): Promise<OpenFile> {
