@@ -21,7 +21,8 @@ export function loginRoutes(options: AuthenticationOptions): Hono<AppEnv> {
 
   app.get('/login', async (c) => {
     const code = c.req.query('token');
-    if (code === undefined) return c.redirect('/', 303);
+    // A HEAD is a program's look at the link, a mail scanner's for instance: it must not spend it.
+    if (code === undefined || c.req.method === 'HEAD') return c.redirect('/', 303);
     const address = remoteAddress(c.env);
     attempts.check(address);
     if (await tokens.redeemLoginCode(code)) {

@@ -102,6 +102,8 @@ async function prepareLocked(steps, options) {
     env: {
       ...ffmpeg.ffmpegEnvironment(ffmpegPath, process.env),
       MEDIASOUP_WORKER_BIN: process.env.MEDIASOUP_WORKER_BIN || worker.workerPath,
+      // It speaks to whoever chooses the SDK's version, and that is us.
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
     },
     worker: seen.workerReady ? 'ready' : workerMissing ? 'impossible' : 'to build',
   };

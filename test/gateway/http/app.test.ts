@@ -69,6 +69,8 @@ test('a token opens everything, a wrong or revoked one nothing', async (context)
 test('the login link works once, sets a cookie and leads to the page', async (context) => {
   const gateway = await startGateway(context);
   const link = `/login?token=${await gateway.tokens.createLoginCode()}`;
+  const look = await gateway.app.request(link, { method: 'HEAD' });
+  assert.equal(look.headers.get('set-cookie'), null, 'a look at the link does not spend it');
   const first = await ask(gateway, link);
   assert.equal(first.status, 303);
   assert.equal(first.headers.get('location'), '/');
