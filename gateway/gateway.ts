@@ -5,30 +5,34 @@
  */
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
-import { MqttBroker } from '../ingest/mqtt/broker.ts';
+import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
-import type { CameraStatus } from './api/rest/cameras.ts';
-import { startCameras } from './cameras.ts';
+import { startCameras, type Cameras } from './cameras.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
-import { parseConfig } from './config/load.ts';
+import { parseConfig, type ConfigResult } from './config/load.ts';
 import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
 import { demoConfiguration, demoSecrets, demoVariables } from './demonstration/configuration.ts';
 import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, unpinRemoved, type Deliveries } from './forward/deliveries.ts';
+import type { DeliveryOptions } from './forward/options.ts';
 import { addChecks } from './health-checks.ts';
 import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
+import { listening } from './listening.ts';
+import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
 import { watchLoopDelay } from './observe/loop-delay.ts';
 import { Tokens } from './security/tokens.ts';
 import { streamMetrics } from './observe/stream-metrics.ts';
 import { startOperations } from './operations.ts';
+import { Reloader } from './reload.ts';
 import { Supervisor } from './supervisor.ts';
 
 type Closer = () => Promise<void> | void;
@@ -39,6 +43,8 @@ interface Building extends GatewayStart {
   readonly supervisor: Supervisor;
   readonly store: Store;
   readonly closers: Closer[];
+  /** The configuration in force, for what looks at it every time; `config` is the first one. */
+  readonly inForce: () => Config;
 }
 
 /** Starts everything; when a part can't start, closes what has and rejects with the reason. */
@@ -47,8 +53,8 @@ export async function startGateway(start: GatewayStart): Promise<RunningGateway>
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => (closing ??= closeInReverse(closers));
   try {
-    await build(start, closers);
-    return { close };
+    const reloader = await build(start, closers);
+    return { reload: () => reloader.reload(), close };
   } catch (error) {
     await close().catch((closeError: unknown) => {
       start.logger.error({ error: closeError }, 'a part did not close after a failed start');
@@ -57,10 +63,10 @@ export async function startGateway(start: GatewayStart): Promise<RunningGateway>
   }
 }
 
-async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
+async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> {
   const { clock, logger, metrics } = start;
   const identity = await loadIdentity(start.config.dataDir);
-  const config = start.demonstration ? demonstrationConfig(start, identity) : start.config;
+  const config = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
   const store = await openStore({
     folder: config.dataDir,
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
@@ -74,24 +80,45 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
     metrics,
   });
   closers.push(() => store.close());
-  await ensureStreams(store, config);
+  await ensureStreams(store, config, null);
 
+  let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
-  const building: Building = { ...start, config, identity, supervisor, store, closers };
+  const building: Building = {
+    ...{ ...start, config, identity, supervisor, store, closers, inForce: () => inForce },
+  };
   const rtspServer = await startRtsp(building);
-  const broker = await startMqtt(building);
+  const mqtt = await startMqtt(building);
   const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
   closers.push(() => supervisor.close());
   const deliveries = await startForwarding(building);
-  const { server, tokens } = await startHttp(building, { rtspServer, broker, cameras, deliveries });
+  const reloader = new Reloader({
+    config,
+    files: start.files,
+    load: async () => (start.demonstration ? demonstrationConfig(start, identity) : start.load()),
+    apply: async (next) => {
+      await ensureStreams(store, next, inForce);
+      // The RTSP server asks who may push and watch every time: it has to know before they come.
+      inForce = next;
+      await cameras.update(next.cameras);
+      await mqtt.update(next.mqtt);
+      await deliveries.update(configuredDeliveries(next));
+      await unpinRemoved(store.log, configuredDeliveries(next), logger);
+      logger.setLevel(next.logging.level);
+    },
+    logger,
+  });
+  const parts = { rtspServer, mqtt, cameras, deliveries, reloader };
+  const { server, tokens } = await startHttp(building, parts);
 
+  const mqttAddress = mqtt.address();
   const demonstration =
-    start.demonstration && rtspServer !== null && broker !== null
+    start.demonstration && rtspServer !== null && mqttAddress !== null
       ? startDemonstration({
           secrets: demoSecrets(identity.secret),
           rtspAddress: rtspServer.address,
-          mqttPort: addressOf(broker).port,
+          mqttPort: mqttAddress.port,
           ffmpegPath,
           supervisor,
           clock,
@@ -102,7 +129,7 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
     config,
     pageUrl: `${server.url}/login?token=${await tokens.createLoginCode()}`,
     firstToken: await tokens.createFirstToken(),
-    mqtt: broker === null ? null : addressOf(broker),
+    mqtt: mqttAddress,
     rtsp: rtspServer?.address ?? null,
     demonstration,
   })) {
@@ -112,22 +139,28 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<void> {
     { version: start.version, gatewayId: identity.gatewayId, http: server.url },
     'serving',
   );
+  return reloader;
 }
 
 /** The configuration of the demonstration, with the environment laid over it as over any file. */
-function demonstrationConfig(start: GatewayStart, identity: Identity): Config {
-  const result = parseConfig({
+function demonstrationConfig(start: GatewayStart, identity: Identity): ConfigResult {
+  return parseConfig({
     name: 'the demonstration',
     text: demoConfiguration,
     folder: start.folder,
     env: { ...start.env, ...demoVariables(demoSecrets(identity.secret)) },
   });
+}
+
+function usable(result: ConfigResult): Config {
   if (result.ok) return result.config;
   throw new Error(result.problems.map(showProblem).join('\n'));
 }
 
-async function ensureStreams(store: Store, config: Config): Promise<void> {
+/** @param known whose streams are as they should be; null: look at all of them */
+async function ensureStreams(store: Store, config: Config, known: Config | null): Promise<void> {
   for (const [name, stream] of Object.entries(config.streams)) {
+    if (isDeepStrictEqual(known?.streams[name], stream)) continue;
     await store.log.ensureStream({
       name,
       shardCount: stream.shards,
@@ -139,16 +172,25 @@ async function ensureStreams(store: Store, config: Config): Promise<void> {
   }
 }
 
-async function startRtsp({ config, closers, ...ports }: Building): Promise<RtspServer | null> {
-  const { enabled, host, port, readers, maxConnections, maxReaderBufferBytes } = config.rtsp;
+async function startRtsp({
+  config,
+  inForce,
+  closers,
+  ...ports
+}: Building): Promise<RtspServer | null> {
+  const { enabled, host, port, maxConnections, maxReaderBufferBytes } = config.rtsp;
   if (!enabled) return null;
   const server = new RtspServer({
     host,
     port,
     path: (camera) => {
-      const found = Object.hasOwn(config.cameras, camera) ? config.cameras[camera] : undefined;
+      const { cameras, rtsp } = inForce();
+      const found = Object.hasOwn(cameras, camera) ? cameras[camera] : undefined;
       if (found === undefined) return undefined;
-      return { publisher: 'push' in found.source ? found.source.push : null, readers };
+      return {
+        publisher: 'push' in found.source ? found.source.push : null,
+        readers: rtsp.readers,
+      };
     },
     limits: { connectionsMax: maxConnections, queueBytesMax: maxReaderBufferBytes },
     clock: ports.clock,
@@ -160,39 +202,11 @@ async function startRtsp({ config, closers, ...ports }: Building): Promise<RtspS
   return server;
 }
 
-async function startMqtt(building: Building): Promise<MqttBroker | null> {
-  const { config, store, closers, clock, logger, metrics } = building;
-  const { enabled, host, port, users, allowAnonymous, routes } = config.mqtt;
-  if (!enabled || (users.length === 0 && !allowAnonymous)) {
-    if (enabled) logger.info({}, 'MQTT is not served: mqtt.users is empty');
-    return null;
-  }
-  const broker = new MqttBroker({
-    host,
-    port,
-    users,
-    allowAnonymous,
-    routes,
-    limits: {
-      payloadBytes: config.mqtt.maxPayloadBytes,
-      connections: config.mqtt.maxConnections,
-    },
-    log: store.log,
-    received: store.received,
-    clock,
-    logger,
-    metrics,
-  });
-  await listening('MQTT', `${host}:${port}`, 'mqtt.port', broker.listen());
-  closers.push(() => broker.close());
-  return broker;
-}
-
 async function startVideo(
   { config, store, supervisor, clock, logger, metrics }: Building,
   rtspServer: RtspServer | null,
   ffmpegPath: string,
-): Promise<{ statuses(): readonly CameraStatus[] }> {
+): Promise<Cameras> {
   if (Object.keys(config.cameras).length > 0) await probeFfmpegVersion(ffmpegPath);
   return startCameras({
     cameras: config.cameras,
@@ -208,10 +222,7 @@ async function startVideo(
 
 async function startForwarding(building: Building): Promise<Deliveries> {
   const { config, store, identity, clock, logger, metrics, closers } = building;
-  const configured = Object.entries(config.deliveries).map(([name, options]) => ({
-    name,
-    ...options,
-  }));
+  const configured = configuredDeliveries(config);
   await unpinRemoved(store.log, configured, logger);
   const deliveries = startDeliveries({
     deliveries: configured,
@@ -227,16 +238,21 @@ async function startForwarding(building: Building): Promise<Deliveries> {
   return deliveries;
 }
 
+function configuredDeliveries(config: Config): readonly DeliveryOptions[] {
+  return Object.entries(config.deliveries).map(([name, options]) => ({ name, ...options }));
+}
+
 interface Parts {
   readonly rtspServer: RtspServer | null;
-  readonly broker: MqttBroker | null;
-  readonly cameras: { statuses(): readonly CameraStatus[] };
+  readonly mqtt: Mqtt;
+  readonly cameras: Cameras;
   readonly deliveries: Deliveries;
+  readonly reloader: Reloader;
 }
 
 async function startHttp(
   building: Building,
-  { rtspServer, broker, cameras, deliveries }: Parts,
+  { rtspServer, mqtt, cameras, deliveries, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
   const { config, store, identity, clock, logger, metrics, closers } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
@@ -249,12 +265,16 @@ async function startHttp(
   closers.push(() => {
     loopDelay.close();
   });
-  addChecks(health, { store, cameras, deliveries, freeBytes, loopDelay });
+  const configurationTrouble = (): string | null => reloader.trouble;
+  addChecks(health, {
+    ...{ store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
+  });
   const operations = startOperations({
     store,
     folder: config.dataDir,
     mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
     version: building.version,
+    reload: () => reloader.reload(),
     clock,
     logger,
   });
@@ -281,10 +301,7 @@ async function startHttp(
         return metrics.render();
       },
       freeBytes,
-      mqtt: () =>
-        broker === null
-          ? null
-          : { address: printAddress(addressOf(broker)), status: broker.status() },
+      mqtt: () => mqttStatus(mqtt),
       rtsp: () => (rtspServer === null ? null : rtspStatus(rtspServer)),
       deliveries: () => deliveries.status(),
       cameras: () => cameras.statuses(),
@@ -301,6 +318,11 @@ async function startHttp(
   return { server, tokens };
 }
 
+function mqttStatus(mqtt: Mqtt): { address: string; status: MqttStatus } | null {
+  const [address, status] = [mqtt.address(), mqtt.status()];
+  return address === null || status === null ? null : { address: printAddress(address), status };
+}
+
 function rtspStatus(server: RtspServer): { address: string; publishers: number; readers: number } {
   const publishing = server.status();
   return {
@@ -308,23 +330,6 @@ function rtspStatus(server: RtspServer): { address: string; publishers: number; 
     publishers: publishing.length,
     readers: publishing.reduce((sum, { readers }) => sum + readers, 0),
   };
-}
-
-function addressOf(broker: MqttBroker): { readonly host: string; readonly port: number } {
-  const { address } = broker;
-  if (address === null) throw new Error('the MQTT broker is not listening');
-  return address;
-}
-
-/** Waits for a listener, and says what to do when its address is taken. */
-async function listening<T>(what: string, at: string, key: string, start: Promise<T>): Promise<T> {
-  try {
-    return await start;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const message = `${what} can't listen on ${at} (${reason}): free it, or set ${key} to another port`;
-    throw new Error(message, { cause });
-  }
 }
 
 async function closeInReverse(closers: readonly Closer[]): Promise<void> {
