@@ -10,16 +10,19 @@ import { createServer, isIP, type AddressInfo, type Server } from 'node:net';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { Log, OnceKey, OnceLog } from '../../storage/model.ts';
 import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
+import { Audience } from './audience.ts';
 import { MqttConnection } from './connection.ts';
 import type { MqttUser } from './credentials.ts';
 import { MqttError } from './errors.ts';
 import { Intake, type IntakeStatus } from './intake.ts';
 import { defaultLimits, type MqttLimits } from './limits.ts';
+import type { Publish } from './packet-reader.ts';
 import { Publisher } from './publisher.ts';
 import type { MqttRoute } from './routes.ts';
 import { ClientRules, type Refusal } from './rules.ts';
 import { SessionStore, type StoredPacket } from './sessions.ts';
 import { Summary } from './summary.ts';
+import { unlimited, type MqttRates } from './throttle.ts';
 import { TOPIC_LEVELS_MAX } from './topics.ts';
 
 export interface MqttBrokerOptions {
@@ -32,6 +35,8 @@ export interface MqttBrokerOptions {
   readonly routes: readonly MqttRoute[];
   /** Overrides of `defaultLimits`. */
   readonly limits?: Partial<MqttLimits>;
+  /** How much one connection may send; left out, as much as the log takes. */
+  readonly rates?: MqttRates;
   readonly log: Pick<Log, 'append'>;
   /** Remembers messages of QoS 2 over restarts; left out, they are remembered in memory alone. */
   readonly received?: OnceLog;
@@ -55,6 +60,8 @@ type PublishCallback = (error?: Error | null) => void;
 interface Device {
   readonly publisher: Publisher;
   readonly subscriptions: Set<string>;
+  /** Empty until the client is let in. */
+  clientId: string;
 }
 
 const DRAIN_MS = 5000;
@@ -76,6 +83,8 @@ export class MqttBroker {
   readonly #intake: Intake;
   /** For wills: their connections are gone. */
   readonly #departed: Publisher;
+  readonly #sessions: SessionStore<Client>;
+  readonly #audience = new Audience();
   readonly #aedes: Aedes;
   readonly #server: Server;
   readonly #devices = new Map<MqttConnection, Device>();
@@ -127,6 +136,7 @@ export class MqttBroker {
       'headgate_mqtt_undelivered_total',
       'Messages not retained, not queued or not sent to a subscriber, by reason',
     );
+    this.#sessions = this.#createSessions();
     this.#aedes = this.#createAedes();
     this.#server = createServer((socket) => this.#accept(socket));
   }
@@ -211,9 +221,16 @@ export class MqttBroker {
   // -------------------------------------------------------------- connections
 
   #accept(socket: ConstructorParameters<typeof MqttConnection>[0]): void {
-    const connection = new MqttConnection(socket, this.#limits, this.#clock, {
+    const settings = {
+      limits: this.#limits,
+      rates: this.#options.rates ?? unlimited,
+      clock: this.#clock,
+    };
+    const connection = new MqttConnection(socket, settings, {
       greeted: (greeted) => this.#greeted(greeted),
-      failed: (failed, error) => this.#noteFailure(failed, null, error),
+      publish: (from, publish) => this.#takePlain(from, publish),
+      failed: (failed, error) =>
+        this.#noteFailure(failed, this.#devices.get(failed)?.clientId ?? null, error),
       closed: (closed) => this.#closed(closed),
     });
     this.#pending.add(connection);
@@ -228,6 +245,7 @@ export class MqttBroker {
     this.#devices.set(connection, {
       publisher: new Publisher(this.#intake, connection),
       subscriptions: new Set(),
+      clientId: '',
     });
     this.#connectionGauge.set(this.#devices.size);
     this.#aedes.handle(connection);
@@ -236,7 +254,12 @@ export class MqttBroker {
 
   #closed(connection: MqttConnection): void {
     this.#pending.delete(connection);
-    this.#devices.get(connection)?.publisher.leave();
+    const device = this.#devices.get(connection);
+    if (device !== undefined) {
+      device.publisher.leave();
+      for (const filter of device.subscriptions) this.#audience.remove(filter);
+      device.subscriptions.clear();
+    }
     this.#devices.delete(connection);
     this.#connectionGauge.set(this.#devices.size);
   }
@@ -244,7 +267,7 @@ export class MqttBroker {
   #noteFailure(connection: MqttConnection | null, clientId: string | null, error: MqttError): void {
     this.#failures += 1;
     this.#failureCounter.add(1, { reason: error.code });
-    const client = clientId === null ? {} : { clientId };
+    const client = clientId === null || clientId === '' ? {} : { clientId };
     this.#summary.warn(
       `connection: ${error.code}`,
       { remote: connection?.remote, ...client, reason: error.code, error: error.message },
@@ -254,19 +277,24 @@ export class MqttBroker {
 
   // -------------------------------------------------------------- aedes and its hooks
 
+  #createSessions(): SessionStore<Client> {
+    return new SessionStore<Client>({
+      limits: this.#limits,
+      metrics: this.#options.metrics,
+      store: (client, packet, digest) => this.#storeQos2(client, packet, digest),
+      received: this.#options.received ?? null,
+      disconnect: (client, reason) => {
+        const message = 'the end of a QoS 2 handshake could not be stored';
+        connectionOf(client)?.fail(new MqttError('refused-by-log', message, { cause: reason }));
+      },
+      isConnected: (clientId) => this.#clientIds.has(clientId),
+      audience: this.#audience,
+    });
+  }
+
   #createAedes(): Aedes {
     const aedes = new Aedes({
-      persistence: new SessionStore<Client>({
-        limits: this.#limits,
-        metrics: this.#options.metrics,
-        store: (client, packet, digest) => this.#storeQos2(client, packet, digest),
-        received: this.#options.received ?? null,
-        disconnect: (client, reason) => {
-          const message = 'the end of a QoS 2 handshake could not be stored';
-          connectionOf(client)?.fail(new MqttError('refused-by-log', message, { cause: reason }));
-        },
-        isConnected: (clientId) => this.#clientIds.has(clientId),
-      }),
+      persistence: this.#sessions,
       // Ours are shorter, and a connection never makes aedes wait for its socket.
       connectTimeout: 2 * this.#limits.connectTimeoutMs,
       drainTimeout: 0,
@@ -290,10 +318,14 @@ export class MqttBroker {
     });
     aedes.on('client', (client) => void this.#clientIds.add(client.id));
     aedes.on('clientDisconnect', (client) => void this.#clientIds.delete(client.id));
-    aedes.on('clientReady', (client) => connectionOf(client)?.open());
+    aedes.on('clientReady', (client) => {
+      const device = this.#deviceOf(client);
+      if (device !== undefined) device.clientId = client.id;
+      connectionOf(client)?.open();
+    });
     aedes.on('unsubscribe', (topics, client) => {
       const own = this.#deviceOf(client)?.subscriptions;
-      for (const topic of topics) own?.delete(topic);
+      for (const topic of topics) if (own?.delete(topic) === true) this.#audience.remove(topic);
     });
     const failed = (client: Client, error: Error): void => {
       // After a connection is closed, what was still to be written to it "fails" too.
@@ -305,8 +337,22 @@ export class MqttBroker {
     return aedes;
   }
 
+  /** The short way of a message of QoS 0 or 1 that nobody listens to and nothing is wrong with. */
+  #takePlain(connection: MqttConnection, { topic, payload, qos, messageId }: Publish): boolean {
+    const device = this.#devices.get(connection);
+    if (device === undefined || this.#closing !== null || this.#audience.hears(topic)) return false;
+    if (this.#rules.messageProblem(topic, payload) !== null) return false;
+    device.publisher.submit({ topic, payload, clientId: device.clientId }, qos, (error) => {
+      if (error !== null) connection.fail(error);
+      else if (qos === 1) connection.acknowledge(messageId);
+    });
+    return true;
+  }
+
   /** aedes' hook for every PUBLISH and will: QoS 0 and 1 go on when the callback is called. */
   #publish(client: Client | null, packet: PublishPacket, callback: PublishCallback): void {
+    const connection = client === null ? null : connectionOf(client);
+    connection?.publishHandled();
     if (client === null || this.#closing !== null) {
       callback(new MqttError('connection-lost', 'the broker is closing'));
       return;
@@ -328,7 +374,9 @@ export class MqttBroker {
     } else {
       publisher.submit(message, packet.qos, (error) => {
         // A client that went away can't be acknowledged; its subscribers get what it will repeat.
-        if (packet.qos === 0 || !client.closed) callback(error);
+        if (packet.qos > 0 && client.closed) return;
+        connection?.flushAcknowledgements();
+        callback(error);
       });
     }
   }
@@ -352,6 +400,7 @@ export class MqttBroker {
   #subscribe(client: Client, filter: string): boolean {
     const own = this.#deviceOf(client)?.subscriptions;
     if (own === undefined || !this.#rules.maySubscribe(own, filter)) return false;
+    if (!own.has(filter)) this.#audience.add(filter);
     own.add(filter);
     return true;
   }

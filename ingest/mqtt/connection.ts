@@ -3,23 +3,42 @@
  * here, holds no packet beyond its limit, can be stopped while the log is busy, and takes what is
  * written to it without ever making the writer wait.
  *
- * Not here: the meaning of packets (aedes), who may log in (`credentials.ts`).
+ * Two kinds of packets take a shorter way than through aedes, which parses and copies more than they
+ * need. A PUBLISH may be taken by `ConnectionEvents.publish`, and is acknowledged with `acknowledge`;
+ * but none overtakes one that aedes has not handled yet. A PINGREQ is answered here, so that none
+ * waits behind messages that wait for the log; the keep-alive is ours for the same reason.
+ *
+ * Not here: the meaning of other packets (aedes), who may log in (`credentials.ts`).
  */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { Clock } from '../../storage/ports.ts';
 import { MqttError } from './errors.ts';
 import type { MqttLimits } from './limits.ts';
-import { connack, PacketWatch, readGreeting } from './packets.ts';
+import { KeepAlive } from './keep-alive.ts';
+import {
+  isPlainPingRequest,
+  PacketReader,
+  packetTypes,
+  readPlainPublish,
+  typeOf,
+} from './packet-reader.ts';
+import type { Packet, Publish } from './packet-reader.ts';
+import { connack, readGreeting } from './packets.ts';
 import type { Flow } from './publisher.ts';
+import { Throttle, type MqttRates } from './throttle.ts';
 
 const CONNECT_BYTES_MAX = 64 * 1024;
 const FLUSH_MS = 2000;
 const TCP_KEEP_ALIVE_MS = 60_000;
+const PUBACK = 0x40;
+const pingResponse = Buffer.from([0xd0, 0]);
 
 export interface ConnectionEvents {
   /** The CONNECT is there. Returns false when there is no room for the client. */
   greeted(connection: MqttConnection): boolean;
+  /** A plain PUBLISH has come. Returns false when aedes is to have it. */
+  publish(connection: MqttConnection, publish: Publish): boolean;
   /** It was turned away, or broken off by us. */
   failed(connection: MqttConnection, error: MqttError): void;
   /** The socket is closed. Called once. */
@@ -33,7 +52,9 @@ export class MqttConnection extends Duplex implements Flow {
   readonly #events: ConnectionEvents;
   readonly #limits: MqttLimits;
   readonly #clock: Clock;
-  readonly #watch: PacketWatch;
+  readonly #reader: PacketReader;
+  readonly #throttle: Throttle;
+  #keepAlive: KeepAlive | null = null;
   /** greeting: before the CONNECT; waiting: it is being decided on; open: let in. */
   #phase: 'greeting' | 'waiting' | 'open' = 'greeting';
   /** Until the CONNECT is whole, then what came after it until the client is let in. */
@@ -41,16 +62,29 @@ export class MqttConnection extends Duplex implements Flow {
   readonly #holds = new Set<string>();
   #wanted = true;
   #ended = false;
+  /** A DISCONNECT has come: what is behind it is nothing. */
+  #parted = false;
+  /** Publishes passed to aedes that it has not handled yet. */
+  #passedPublishes = 0;
+  /** Message ids of which the PUBACK is written at the end of this turn. */
+  #acknowledged: number[] = [];
   readonly #cancelTimeout: () => void;
+  #cancelThrottle: () => void = () => undefined;
 
-  constructor(socket: Socket, limits: MqttLimits, clock: Clock, events: ConnectionEvents) {
+  constructor(
+    socket: Socket,
+    options: { readonly limits: MqttLimits; readonly rates: MqttRates; readonly clock: Clock },
+    events: ConnectionEvents,
+  ) {
+    const { limits, clock } = options;
     super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: limits.outputBytes });
     this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
     this.#socket = socket;
     this.#events = events;
     this.#limits = limits;
     this.#clock = clock;
-    this.#watch = new PacketWatch(limits);
+    this.#reader = new PacketReader(limits);
+    this.#throttle = new Throttle(options.rates, clock);
     this.on('error', () => undefined);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
@@ -59,7 +93,7 @@ export class MqttConnection extends Duplex implements Flow {
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.#end();
-      this.#cancelTimeout();
+      this.#cancelTimers();
       events.closed(this);
     });
     this.#cancelTimeout = clock.setTimer(limits.connectTimeoutMs, () => {
@@ -92,7 +126,35 @@ export class MqttConnection extends Duplex implements Flow {
   }
 
   release(reason: string): void {
-    if (this.#holds.delete(reason)) this.#steer();
+    if (!this.#holds.delete(reason)) return;
+    this.#keepAlive?.heard();
+    this.#steer();
+  }
+
+  /** Writes the PUBACK of a message, together with the others of this turn. */
+  acknowledge(messageId: number): void {
+    if (this.#acknowledged.length === 0) queueMicrotask(() => this.flushAcknowledgements());
+    this.#acknowledged.push(messageId);
+  }
+
+  /** To be called before another acknowledgement is written: they go out in order. */
+  flushAcknowledgements(): void {
+    const ids = this.#acknowledged;
+    if (ids.length === 0) return;
+    this.#acknowledged = [];
+    if (this.destroyed || this.writableEnded) return;
+    const bytes = Buffer.allocUnsafe(4 * ids.length);
+    let at = 0;
+    for (const id of ids) {
+      bytes.writeUInt32BE((PUBACK << 24) | (2 << 16) | id, at);
+      at += 4;
+    }
+    this.write(bytes);
+  }
+
+  /** aedes has come to a publish that was passed to it. */
+  publishHandled(): void {
+    if (this.#passedPublishes > 0) this.#passedPublishes -= 1;
   }
 
   /** Breaks the connection off, after what was written to it. */
@@ -123,7 +185,7 @@ export class MqttConnection extends Duplex implements Flow {
   }
 
   override _destroy(_error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#cancelTimeout();
+    this.#cancelTimers();
     this.#early = Buffer.alloc(0);
     if (!this.#socket.destroyed) {
       const cancel = this.#clock.setTimer(FLUSH_MS, () => this.#socket.destroy());
@@ -169,20 +231,84 @@ export class MqttConnection extends Duplex implements Flow {
       );
       return;
     }
-    const connect = this.#early.subarray(0, greeting.length);
+    const connect = Buffer.from(this.#early.subarray(0, greeting.length));
     this.#early = this.#early.subarray(greeting.length);
+    if (greeting.keepAliveSeconds > 0) {
+      connect.writeUInt16BE(0, greeting.keepAliveAt);
+      this.#keepAlive = new KeepAlive({
+        clock: this.#clock,
+        // [MQTT-3.1.2-24]
+        silenceMs: greeting.keepAliveSeconds * 1500,
+        isRead: () => this.#phase === 'open' && this.#wanted && this.#holds.size === 0,
+        expired: () =>
+          this.fail(new MqttError('connection-lost', 'nothing came within its keep-alive')),
+      });
+    }
     this.push(connect);
   }
 
   #pass(chunk: Buffer): void {
+    this.#keepAlive?.heard();
+    let messages = 0;
+    /** What aedes is to have: whole packets that lie side by side. */
+    let run: { readonly bytes: Buffer; readonly start: number; end: number } | null = null;
+    const flush = (): void => {
+      if (run !== null) this.#wanted = this.push(run.bytes.subarray(run.start, run.end));
+      run = null;
+    };
     try {
-      this.#watch.follow(chunk);
+      this.#reader.read(chunk, (packet) => {
+        if (this.destroyed) return;
+        if (typeOf(packet) === packetTypes.publish) messages += 1;
+        if (this.#takes(packet)) flush();
+        else if (run?.bytes === packet.bytes) run.end = packet.end;
+        else {
+          flush();
+          run = { bytes: packet.bytes, start: packet.start, end: packet.end };
+        }
+      });
     } catch (error) {
       if (!(error instanceof MqttError)) throw error;
       this.fail(error);
       return;
     }
-    this.#wanted = this.push(chunk);
+    flush();
+    this.#slowDown({ messages, bytes: chunk.length });
+  }
+
+  /** Whether a packet is dealt with already, so that aedes does not get it. */
+  #takes(packet: Packet): boolean {
+    if (this.#parted) return false;
+    switch (typeOf(packet)) {
+      case packetTypes.publish: {
+        const publish = this.#passedPublishes === 0 ? readPlainPublish(packet) : null;
+        if (publish !== null && this.#events.publish(this, publish)) return true;
+        this.#passedPublishes += 1;
+        return false;
+      }
+      case packetTypes.pingRequest:
+        if (!isPlainPingRequest(packet)) return false;
+        this.write(pingResponse);
+        return true;
+      case packetTypes.disconnect:
+        this.#parted = true;
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  #slowDown(amount: { readonly messages: number; readonly bytes: number }): void {
+    const waitMs = this.#throttle.spend(amount);
+    if (waitMs <= 0 || this.destroyed) return;
+    this.hold('rate');
+    this.#cancelThrottle = this.#clock.setTimer(waitMs, () => this.release('rate'));
+  }
+
+  #cancelTimers(): void {
+    this.#cancelTimeout();
+    this.#cancelThrottle();
+    this.#keepAlive?.stop();
   }
 
   /** Reads on or stops reading. In between, the system's own buffers make the device wait. */

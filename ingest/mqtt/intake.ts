@@ -1,7 +1,7 @@
 /**
  * What all publishers share: the router, the log, the limit on bytes in flight, and the counts.
  */
-import type { Log, OnceLog, OnceMessage } from '../../storage/model.ts';
+import type { Log, OnceLog, OnceMessage, RecordInput } from '../../storage/model.ts';
 import type { StorageError } from '../../storage/errors.ts';
 import type { Clock, Counter, Gauge, Metrics } from '../../storage/ports.ts';
 import type { MqttLimits } from './limits.ts';
@@ -106,13 +106,20 @@ export class Intake {
   }
 
   /** @throws StorageError */
-  async append(stream: string, messages: readonly OnceMessage[]): Promise<void> {
-    if (this.#onceLog !== null && messages.some(({ once }) => once !== null)) {
-      await this.#onceLog.appendOnce(stream, messages);
-      return;
-    }
-    const records = messages.flatMap((message) => message.records);
+  async append(stream: string, records: readonly RecordInput[]): Promise<void> {
     await this.#log.append(stream, records);
+  }
+
+  /** Remembers what may be sent again, where the log can. @throws StorageError */
+  async appendOnce(stream: string, messages: readonly OnceMessage[]): Promise<void> {
+    if (this.#onceLog === null) {
+      await this.append(
+        stream,
+        messages.flatMap(({ records }) => records),
+      );
+    } else {
+      await this.#onceLog.appendOnce(stream, messages);
+    }
   }
 
   noteRefusal(stream: string, error: StorageError): void {

@@ -1,7 +1,7 @@
 /**
- * What must be known of MQTT packets before the broker's parser sees them (OASIS MQTT 3.1.1, chapter
- * 2 and 3.1): how long each is, so that nothing is buffered beyond its limit, and which protocol
- * version a CONNECT asks for. Payloads are not looked at here; parsing is aedes'.
+ * What must be known of the first packet of a connection before the broker's parser sees it (OASIS
+ * MQTT 3.1.1, 3.1): that it is a CONNECT within its limit, which protocol version it asks for, and the
+ * keep-alive that it promises. The rest of it is aedes'.
  */
 import { MqttError, type MqttErrorCode } from './errors.ts';
 
@@ -23,8 +23,15 @@ export function connackUnsupportedVersion5(): Buffer {
 
 export type Greeting =
   | { readonly kind: 'incomplete' }
-  /** The CONNECT is whole and its version spoken here; it ends at `length`. */
-  | { readonly kind: 'connect'; readonly length: number }
+  /** The CONNECT is whole and its version spoken here. */
+  | {
+      readonly kind: 'connect';
+      readonly length: number;
+      /** 0: none promised. */
+      readonly keepAliveSeconds: number;
+      /** Where that is written. */
+      readonly keepAliveAt: number;
+    }
   | { readonly kind: 'refuse'; readonly error: MqttError; readonly reply: Buffer | null };
 
 /** Looks at the first bytes of a connection. Answers as soon as the bytes there allow it. */
@@ -41,14 +48,24 @@ export function readGreeting(bytes: Buffer, maxBytes: number): Greeting {
     return refuse('too-large', `a CONNECT of ${length} bytes; at most ${maxBytes} are taken`);
   }
   const version = readVersion(bytes.subarray(header.end, length));
-  if (version !== 'incomplete' && version !== 'spoken') return version;
+  if (typeof version === 'object') return version;
   if (bytes.length < length) return { kind: 'incomplete' };
-  if (version === 'incomplete') return refuse('malformed', 'the CONNECT is too short');
-  return { kind: 'connect', length };
+  // After the version come one byte of flags and the keep-alive (3.1.2.3, 3.1.2.10).
+  const keepAliveAt = version === 'incomplete' ? length : header.end + version + 1;
+  if (keepAliveAt + 2 > length) return refuse('malformed', 'the CONNECT is too short');
+  return {
+    kind: 'connect',
+    length,
+    keepAliveSeconds: bytes.readUInt16BE(keepAliveAt),
+    keepAliveAt,
+  };
 }
 
-/** The protocol name and level (3.1.2.1, 3.1.2.2). The level's top bit marks a bridge. */
-function readVersion(body: Buffer): 'incomplete' | 'spoken' | Greeting {
+/**
+ * The protocol name and level (3.1.2.1, 3.1.2.2), of which the length is returned when they are
+ * spoken here. The level's top bit marks a bridge.
+ */
+function readVersion(body: Buffer): 'incomplete' | number | Greeting {
   const spoken = [
     { name: Buffer.from('\0\x04MQTT'), level: 4 },
     { name: Buffer.from('\0\x06MQIsdp'), level: 3 },
@@ -60,7 +77,7 @@ function readVersion(body: Buffer): 'incomplete' | 'spoken' | Greeting {
   const levelByte = body[spoken.name.length];
   if (levelByte === undefined) return 'incomplete';
   const level = levelByte & 0x7f;
-  if (level === spoken.level) return 'spoken';
+  if (level === spoken.level) return spoken.name.length + 1;
   if (level === 5) {
     return refuse('version-5', 'the client asks for MQTT 5', connackUnsupportedVersion5());
   }
@@ -83,88 +100,4 @@ function readLength(
     if ((byte & 0x80) === 0) return { value, end: index + 1 };
   }
   return 'malformed';
-}
-
-export interface PacketSizes {
-  readonly payloadBytes: number;
-  readonly topicBytes: number;
-}
-
-interface Bounds {
-  readonly least: number;
-  readonly most: number;
-}
-
-const SUBSCRIBE_BYTES_MAX = 64 * 1024;
-
-/**
- * Follows the packets of one connection across any chunking and refuses a packet by its header,
- * before its body is buffered anywhere.
- */
-export class PacketWatch {
-  readonly #bounds: readonly (Bounds | undefined)[];
-  /** Bounds of the packet whose length is being read; null between packets and within a body. */
-  #packet: Bounds | null = null;
-  #length = 0;
-  #lengthShift = 0;
-  #bodyLeft = 0;
-
-  constructor(sizes: PacketSizes) {
-    const acknowledgement = { least: 2, most: 2 };
-    const subscription = { least: 5, most: SUBSCRIBE_BYTES_MAX };
-    const empty = { least: 0, most: 0 };
-    const bounds: (Bounds | undefined)[] = [];
-    // A second CONNECT (1) is for aedes to refuse; the types left out never come from a client.
-    bounds[1] = { least: 10, most: SUBSCRIBE_BYTES_MAX };
-    bounds[3] = { least: 3, most: 2 + sizes.topicBytes + 2 + sizes.payloadBytes };
-    for (const type of [4, 5, 6, 7]) bounds[type] = acknowledgement;
-    bounds[8] = subscription;
-    bounds[10] = subscription;
-    bounds[12] = empty;
-    bounds[14] = empty;
-    this.#bounds = bounds;
-  }
-
-  /** @throws MqttError `malformed`, `too-large` */
-  follow(chunk: Buffer): void {
-    let offset = 0;
-    while (offset < chunk.length) {
-      if (this.#bodyLeft > 0) {
-        const step = Math.min(this.#bodyLeft, chunk.length - offset);
-        this.#bodyLeft -= step;
-        offset += step;
-      } else {
-        this.#header(chunk[offset] ?? 0);
-        offset += 1;
-      }
-    }
-  }
-
-  #header(byte: number): void {
-    if (this.#packet === null) {
-      const bounds = this.#bounds[byte >> 4];
-      if (bounds === undefined) {
-        throw new MqttError('malformed', `a packet of type ${byte >> 4} from a client`);
-      }
-      this.#packet = bounds;
-      this.#length = 0;
-      this.#lengthShift = 0;
-      return;
-    }
-    this.#length += (byte & 0x7f) * 2 ** this.#lengthShift;
-    this.#lengthShift += 7;
-    if ((byte & 0x80) !== 0) {
-      if (this.#lengthShift > 21) throw new MqttError('malformed', 'a length of over four bytes');
-      return;
-    }
-    if (this.#length < this.#packet.least) throw new MqttError('malformed', 'a truncated packet');
-    if (this.#length > this.#packet.most) {
-      throw new MqttError(
-        'too-large',
-        `a packet of ${this.#length} bytes; at most ${this.#packet.most} are taken`,
-      );
-    }
-    this.#bodyLeft = this.#length;
-    this.#packet = null;
-  }
 }

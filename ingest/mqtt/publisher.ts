@@ -11,7 +11,7 @@
  * dropped, so that the device sends again. A message of QoS 0 that is given up is counted as lost.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { OnceKey, OnceMessage } from '../../storage/model.ts';
+import type { OnceKey, OnceMessage, RecordInput } from '../../storage/model.ts';
 import { StorageError } from '../../storage/errors.ts';
 import { recordDataBytesMax } from '../../storage/log/appending.ts';
 import { MqttError } from './errors.ts';
@@ -48,6 +48,8 @@ interface Pending {
 interface Group {
   readonly stream: string;
   members: { readonly pending: Pending; readonly target: Target }[];
+  /** Whether some of it may be sent again after a restart. */
+  once: boolean;
 }
 
 export class Publisher {
@@ -182,7 +184,9 @@ export class Publisher {
 
   async #append(group: Group): Promise<{ group: Group; error: StorageError } | null> {
     try {
-      await this.#intake.append(group.stream, messagesOf(group));
+      const { stream, members } = group;
+      if (group.once) await this.#intake.appendOnce(stream, messagesOf(group));
+      else await this.#intake.append(stream, recordsOf(members));
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       this.#intake.noteRefusal(group.stream, error);
@@ -246,13 +250,18 @@ function groupByStream(batch: readonly Pending[]): Group[] {
       const { stream } = target.route.options;
       let group = groups.get(stream);
       if (group === undefined) {
-        group = { stream, members: [] };
+        group = { stream, members: [], once: false };
         groups.set(stream, group);
       }
       group.members.push({ pending, target });
+      group.once ||= pending.once !== null;
     }
   }
   return [...groups.values()];
+}
+
+function recordsOf(members: Group['members']): readonly RecordInput[] {
+  return members.map(({ target }) => target.record);
 }
 
 /** A message that goes to a stream by several routes is one message with several records. */

@@ -5,7 +5,7 @@ import type { ConnectPacket } from 'aedes';
 import { Credentials, type MqttUser } from './credentials.ts';
 import { MqttError } from './errors.ts';
 import type { MqttLimits } from './limits.ts';
-import { filterProblem } from './topics.ts';
+import { filterProblem, TOPIC_LEVELS_MAX } from './topics.ts';
 
 /** CONNACK return codes (OASIS MQTT 3.1.1, 3.2.2.3): identifier, credentials, not authorised. */
 type ReturnCode = 2 | 4 | 5;
@@ -58,6 +58,9 @@ export class ClientRules {
     }
     if (Buffer.byteLength(topic) > topicBytes) {
       return new MqttError('too-large', `a topic of over ${topicBytes} bytes`);
+    }
+    if (topic.length >= TOPIC_LEVELS_MAX && topic.split('/').length > TOPIC_LEVELS_MAX) {
+      return new MqttError('too-large', `a topic of over ${TOPIC_LEVELS_MAX} levels`);
     }
     if (payload.length > payloadBytes) {
       const sizes = `${payload.length} bytes; at most ${payloadBytes} are taken`;

@@ -13,6 +13,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { OnceLog } from '../../storage/model.ts';
 import type { Counter, Metrics } from '../../storage/ports.ts';
+import type { Audience } from './audience.ts';
 import type { MqttLimits } from './limits.ts';
 import { TopicTree } from './topics.ts';
 
@@ -86,6 +87,7 @@ export class SessionStore<Client extends SessionClient> {
   readonly #received: OnceLog | null;
   readonly #disconnect: (client: Client, reason: unknown) => void;
   readonly #isConnected: (clientId: string) => boolean;
+  readonly #audience: Audience;
   readonly #dropped: Counter;
   readonly #retained = new Map<string, StoredPacket>();
   #retainedBytes = 0;
@@ -105,12 +107,15 @@ export class SessionStore<Client extends SessionClient> {
     /** Breaks the client's connection off at once. */
     readonly disconnect: (client: Client, reason: unknown) => void;
     readonly isConnected: (clientId: string) => boolean;
+    /** Is told of the subscriptions for which messages are queued. */
+    readonly audience: Audience;
   }) {
     this.#limits = options.limits;
     this.#store = options.store;
     this.#received = options.received;
     this.#disconnect = options.disconnect;
     this.#isConnected = options.isConnected;
+    this.#audience = options.audience;
     this.#dropped = options.metrics.counter(
       'headgate_mqtt_undelivered_total',
       'Messages not retained, not queued or not sent to a subscriber, by reason',
@@ -170,10 +175,10 @@ export class SessionStore<Client extends SessionClient> {
       ) {
         continue;
       }
-      if (before !== undefined) this.#tree.remove(topic, before);
+      if (before !== undefined) this.#unlisten(before);
       const subscription = { clientId: client.id, topic, qos };
       session.subscriptions.set(topic, subscription);
-      if (qos > 0) this.#tree.add(topic, subscription);
+      this.#listen(subscription);
     }
     return Promise.resolve();
   }
@@ -183,7 +188,7 @@ export class SessionStore<Client extends SessionClient> {
     for (const topic of topics) {
       const subscription = session?.subscriptions.get(topic);
       if (subscription === undefined) continue;
-      this.#tree.remove(topic, subscription);
+      this.#unlisten(subscription);
       session?.subscriptions.delete(topic);
     }
     return Promise.resolve();
@@ -380,6 +385,19 @@ export class SessionStore<Client extends SessionClient> {
     return session;
   }
 
+  /** Nothing is queued for a subscription of QoS 0. */
+  #listen(subscription: StoredSubscription): void {
+    if (subscription.qos === 0) return;
+    this.#tree.add(subscription.topic, subscription);
+    this.#audience.add(subscription.topic);
+  }
+
+  #unlisten(subscription: StoredSubscription): void {
+    if (subscription.qos === 0) return;
+    this.#tree.remove(subscription.topic, subscription);
+    this.#audience.remove(subscription.topic);
+  }
+
   #forgetUnlessTakenOver(clientId: string): void {
     if (!this.#isConnected(clientId)) this.#forget(clientId);
   }
@@ -388,7 +406,7 @@ export class SessionStore<Client extends SessionClient> {
     const session = this.#sessions.get(clientId);
     if (session === undefined) return;
     for (const subscription of session.subscriptions.values()) {
-      this.#tree.remove(subscription.topic, subscription);
+      this.#unlisten(subscription);
     }
     for (const packet of session.queue) this.#queuedBytes -= queuedSize(packet);
     this.#sessions.delete(clientId);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { Audience } from '../../../ingest/mqtt/audience.ts';
 import { defaultLimits, type MqttLimits } from '../../../ingest/mqtt/limits.ts';
 import { SessionStore, type StoredPacket } from '../../../ingest/mqtt/sessions.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
@@ -48,6 +49,7 @@ function newStore(limits: Partial<MqttLimits> = {}): {
     received: null,
     disconnect: () => undefined,
     isConnected: (id) => connected.has(id),
+    audience: new Audience(),
   });
   const dropped = (reason: string): number =>
     metrics.values.get(`headgate_mqtt_undelivered_total{reason="${reason}"}`) ?? 0;
@@ -206,6 +208,7 @@ describe('QoS 2 handshakes', () => {
       },
       disconnect: ({ id }) => gone.push(id),
       isConnected: () => true,
+      audience: new Audience(),
     });
     await assert.rejects(store.incomingDelPacket(client('a'), release(1)), /disk is full/);
     assert.deepEqual(gone, ['a']);
