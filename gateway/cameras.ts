@@ -1,9 +1,11 @@
 /** The configured cameras: a supervised source each, and what is said about how it is doing. */
+import { isDeepStrictEqual } from 'node:util';
 import { recordSession } from '../ingest/camera/session.ts';
+import { anywhere, onlyNetworks } from '../ingest/rtsp/client/guard.ts';
 import { rtspPullSource } from '../ingest/rtsp/pull-source.ts';
 import { rtspPushSource } from '../ingest/rtsp/push-source.ts';
 import type { RecordRun } from '../ingest/rtsp/recording.ts';
-import type { RtspServer } from '../ingest/rtsp/server.ts';
+import { RtspServer, type RtspPath } from '../ingest/rtsp/server.ts';
 import type { Source } from '../ingest/source.ts';
 import type { VideoStore } from '../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
@@ -17,9 +19,13 @@ type CameraConfig = Config['cameras'][string];
 
 export interface CamerasOptions {
   readonly cameras: Config['cameras'];
+  /** Where cameras that are confined may be, and where any may redirect to. */
+  readonly allowedNetworks: readonly string[];
   readonly video: VideoStore;
   /** null: it is switched off, and cameras that push can't come in. */
   readonly rtspServer: RtspServer | null;
+  /** Takes what is to be closed after the sources. */
+  readonly onClose: (close: () => Promise<void>) => void;
   readonly ffmpegPath: string;
   readonly supervisor: Supervisor;
   readonly clock: Clock;
@@ -27,30 +33,96 @@ export interface CamerasOptions {
   readonly metrics: Metrics;
 }
 
+export interface Cameras {
+  /** In the order of the configuration. */
+  statuses(): readonly CameraStatus[];
+  /**
+   * Brings them in line with another configuration: those that are new are started, those that
+   * are gone are stopped (their footage stays), those that differ are begun again, no others.
+   * @throws StorageError
+   */
+  update(cameras: Config['cameras']): Promise<void>;
+}
+
+interface RunningCamera {
+  readonly config: CameraConfig;
+  readonly task: SupervisedTask | null;
+}
+
 /** Starts the source of every camera; returns how to ask how they are doing. */
-export async function startCameras(
-  options: CamerasOptions,
-): Promise<{ statuses(): readonly CameraStatus[] }> {
-  const tasks: { name: string; config: CameraConfig; task: SupervisedTask | null }[] = [];
-  for (const [name, config] of Object.entries(options.cameras)) {
-    await options.video.ensureCamera({
-      name,
-      retentionMs: config.retentionHours === null ? null : config.retentionHours * 3_600_000,
-      maxBytes: config.maxBytes,
-      events: config.events,
-    });
-    const source = sourceOf(name, config, options);
-    tasks.push({ name, config, task: source === null ? null : options.supervisor.start(source) });
-  }
+export async function startCameras(options: CamerasOptions): Promise<Cameras> {
+  const running = new Map<string, RunningCamera>();
+  let order: readonly string[] = [];
+  const relay = relayOf(options);
+  const update = async (cameras: Config['cameras']): Promise<void> => {
+    const stopped = [...running].filter(
+      ([name, { config }]) =>
+        !Object.hasOwn(cameras, name) || !isDeepStrictEqual(cameras[name], config),
+    );
+    await Promise.all(stopped.map(async ([, { task }]) => task?.stop()));
+    for (const [name] of stopped) running.delete(name);
+    order = Object.keys(cameras);
+    for (const [name, config] of Object.entries(cameras)) {
+      if (!running.has(name)) running.set(name, await startCamera(name, config, relay, options));
+    }
+  };
+  await update(options.cameras);
   return {
     statuses: () =>
-      tasks.map(({ name, config, task }) =>
-        task === null ? disabled(name) : statusOf(name, config, task.status()),
-      ),
+      order.flatMap((name) => {
+        const camera = running.get(name);
+        if (camera === undefined) return [];
+        const { config, task } = camera;
+        return [task === null ? disabled(name) : statusOf(name, config, task.status())];
+      }),
+    update,
   };
 }
 
-function sourceOf(camera: string, config: CameraConfig, options: CamerasOptions): Source | null {
+async function startCamera(
+  name: string,
+  config: CameraConfig,
+  relay: () => Promise<RtspServer>,
+  options: CamerasOptions,
+): Promise<RunningCamera> {
+  await options.video.ensureCamera({
+    name,
+    retentionMs: config.retentionHours === null ? null : config.retentionHours * 3_600_000,
+    maxBytes: config.maxBytes,
+    events: config.events,
+  });
+  const source = await sourceOf(name, config, relay, options);
+  return { config, task: source === null ? null : options.supervisor.start(source) };
+}
+
+/**
+ * Cameras that are fetched from are recorded through a server of our own. Where the configuration
+ * switches that off there is one all the same, on loopback, and nobody else may do anything there.
+ */
+function relayOf(options: CamerasOptions): () => Promise<RtspServer> {
+  const { clock, logger, metrics, onClose } = options;
+  let started: Promise<RtspServer> | null =
+    options.rtspServer === null ? null : Promise.resolve(options.rtspServer);
+  const start = async (): Promise<RtspServer> => {
+    const path = (): RtspPath => ({ publisher: null, readers: [] });
+    const server = new RtspServer({ host: '127.0.0.1', port: 0, path, clock, logger, metrics });
+    await server.listen();
+    return server;
+  };
+  if (options.rtspServer === null) {
+    onClose(async () => {
+      await (await started)?.close();
+    });
+  }
+  return () => (started ??= start());
+}
+
+async function sourceOf(
+  camera: string,
+  config: CameraConfig,
+  relay: () => Promise<RtspServer>,
+  options: CamerasOptions,
+): Promise<Source | null> {
   const { video, ffmpegPath, clock, logger, metrics, rtspServer } = options;
   const record: RecordRun = (request) =>
     recordSession({
@@ -63,7 +135,20 @@ function sourceOf(camera: string, config: CameraConfig, options: CamerasOptions)
       stallTimeoutMs: config.stallSeconds * 1000,
       ...request,
     });
-  if ('rtsp' in config.source) return rtspPullSource({ camera, url: config.source.rtsp, record });
+  if ('rtsp' in config.source) {
+    const allowed = onlyNetworks(options.allowedNetworks);
+    return rtspPullSource({
+      camera,
+      url: config.source.rtsp,
+      transport: config.transport,
+      verifyTls: config.verifyTls,
+      guard: config.confined ? allowed : anywhere,
+      redirectGuard: allowed,
+      server: await relay(),
+      record,
+      clock,
+    });
+  }
   return rtspServer === null ? null : rtspPushSource({ camera, server: rtspServer, record });
 }
 

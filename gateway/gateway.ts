@@ -203,15 +203,17 @@ async function startRtsp({
 }
 
 async function startVideo(
-  { config, store, supervisor, clock, logger, metrics }: Building,
+  { config, store, supervisor, closers, clock, logger, metrics }: Building,
   rtspServer: RtspServer | null,
   ffmpegPath: string,
 ): Promise<Cameras> {
   if (Object.keys(config.cameras).length > 0) await probeFfmpegVersion(ffmpegPath);
   return startCameras({
     cameras: config.cameras,
+    allowedNetworks: config.sources.allowedNetworks,
     video: store.video,
     rtspServer,
+    onClose: (close) => closers.push(close),
     ffmpegPath,
     supervisor,
     clock,
@@ -327,7 +329,7 @@ function rtspStatus(server: RtspServer): { address: string; publishers: number; 
   const publishing = server.status();
   return {
     address: printAddress(server.address),
-    publishers: publishing.length,
+    publishers: publishing.filter(({ isFetched }) => !isFetched).length,
     readers: publishing.reduce((sum, { readers }) => sum + readers, 0),
   };
 }

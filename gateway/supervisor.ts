@@ -6,7 +6,8 @@
  * - failed, or ended early: wait, twice as long each time up to `maxDelayMs`, half of it random,
  *   so that fifty cameras behind one switch do not come back in the same instant;
  * - failed with an error that says `retryable: false` (a wrong password): wait the longest delay
- *   straight away. It is never given up: somebody mends the camera, and nobody restarts the box.
+ *   straight away. It is never given up: somebody mends the camera, and nobody restarts the box;
+ * - failed with an error that says `retryAfterMs`: wait that long at least.
  * A healthy run starts the delays over.
  *
  * The first error of a kind is logged; the same one repeated is counted, and summed up once per
@@ -114,7 +115,10 @@ export class Supervisor {
       task,
       { ...defaults, ...this.#options.backOff, whenEnded: 'restart', ...options },
       this.#options,
-      () => this.#tasks.delete(task.name),
+      () => {
+        // One that was left behind may end when its successor runs already.
+        if (this.#tasks.get(task.name) === supervised) this.#tasks.delete(task.name);
+      },
     );
     this.#tasks.set(task.name, supervised);
     return supervised;
@@ -145,6 +149,7 @@ export class SupervisedTask {
   readonly #up: Gauge;
   readonly #restartCounter: Counter;
   readonly #failureCounter: Counter;
+  readonly #forget: () => void;
   readonly #abort = new AbortController();
   #state: TaskState = 'starting';
   #sinceMs: number;
@@ -172,6 +177,7 @@ export class SupervisedTask {
     this.#options = options;
     this.#clock = ports.clock;
     this.#random = ports.random;
+    this.#forget = forget;
     this.#logger = ports.logger.child({ task: task.name });
     const { metrics } = ports;
     this.#up = metrics.gauge('headgate_task_up', 'Whether the task is doing its work.');
@@ -203,6 +209,7 @@ export class SupervisedTask {
     const timeout = new Promise<void>((resolve) => {
       cancel = this.#clock.setTimer(this.#options.stopTimeoutMs, () => {
         this.#logger.error({}, 'a task did not stop in time and is left behind');
+        this.#forget();
         resolve();
       });
     });
@@ -280,7 +287,8 @@ export class SupervisedTask {
         ? maxDelayMs
         : Math.min(maxDelayMs, firstDelayMs * 2 ** Math.min(this.#attempt, 30));
     this.#attempt += 1;
-    const delayMs = Math.round(longest * (0.5 + this.#random() / 2));
+    const leastMs = outcome.kind === 'failed' ? leastDelayOf(outcome.error) : 0;
+    const delayMs = Math.max(leastMs, Math.round(longest * (0.5 + this.#random() / 2)));
     if (outcome.kind === 'failed') this.#failed(outcome.error, delayMs);
     return delayMs;
   }
@@ -343,6 +351,13 @@ type Outcome =
 /** Errors of ours say `retryable`; what says nothing is worth another try. */
 function isRetryable(error: unknown): boolean {
   return !(error instanceof Error && 'retryable' in error && error.retryable === false);
+}
+
+/** An error may ask for a longer wait than any delay: a camera locks who guesses too often. */
+function leastDelayOf(error: unknown): number {
+  return error instanceof Error && 'retryAfterMs' in error && typeof error.retryAfterMs === 'number'
+    ? error.retryAfterMs
+    : 0;
 }
 
 function codeOf(error: unknown): string | null {

@@ -27,6 +27,8 @@ const codes = {
   unreachable: { retryable: true },
   /** The far end does not accept the credentials. Retrying fast can lock the account there. */
   unauthorized: { retryable: false },
+  /** It may not be connected to: an address outside of what is allowed. */
+  forbidden: { retryable: false },
   /** The far end answers, but has no such path. */
   'not-found': { retryable: false },
   /** A codec, transport or protocol version that can't be recorded. */
@@ -47,10 +49,17 @@ export type SourceErrorCode = keyof typeof codes;
 export class SourceError extends Error {
   override readonly name = 'SourceError';
   readonly code: SourceErrorCode;
+  /** The next attempt should not be made sooner than this; null: nothing speaks against it. */
+  readonly retryAfterMs: number | null;
 
-  constructor(code: SourceErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(
+    code: SourceErrorCode,
+    message: string,
+    options: { cause?: unknown; retryAfterMs?: number } = {},
+  ) {
     super(message, options);
     this.code = code;
+    this.retryAfterMs = options.retryAfterMs ?? null;
   }
 
   /** Whether the same attempt may succeed soon, with nobody changing anything. */

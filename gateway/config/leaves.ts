@@ -4,6 +4,7 @@
  * Which keys there are is said in schema.ts, what they mean together in rules.ts.
  */
 import { z } from 'zod';
+import { isNetwork } from '../../ingest/rtsp/client/guard.ts';
 import { compileKeyTemplate } from '../../ingest/mqtt/partition-key.ts';
 
 /** What is known about a key beside its shape. */
@@ -125,6 +126,15 @@ export function port() {
 /** An address to listen on. */
 export function host() {
   return matching(/^[a-zA-Z0-9.:_-]{1,253}$/, 'an IP address or a host name');
+}
+
+/** A network, like `192.168.0.0/16`; an address by itself is one too. */
+export function network() {
+  return z
+    .string()
+    .max(64)
+    .refine(isNetwork)
+    .register(keyNotes, { allowed: 'a network, like 192.168.0.0/16 or fd00::/8' });
 }
 
 /** A file or a folder. */

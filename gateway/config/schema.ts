@@ -6,6 +6,7 @@
  * keys mean together (references between sections, listening beyond loopback) is in rules.ts.
  */
 import { z } from 'zod';
+import { privateNetworks } from '../../ingest/rtsp/client/guard.ts';
 import {
   choice,
   decimal,
@@ -14,6 +15,7 @@ import {
   keyNotes,
   line,
   name,
+  network,
   oneOf,
   partitionKey,
   path,
@@ -177,6 +179,19 @@ const camera = z.strictObject({
       'The camera sends its stream to rtsp://…/<camera>, with these credentials.',
     ),
   }).describe('Where the pictures come from: rtsp or push.'),
+  transport: choice(['tcp', 'udp'])
+    .default('tcp')
+    .describe('How the packets of source.rtsp come; udp is for cameras that know nothing else.'),
+  verifyTls: flag()
+    .default(true)
+    .describe(
+      'Whether a camera at rtsps://… must have a certificate that this machine trusts. Most have made their own: false accepts any.',
+    ),
+  confined: flag()
+    .default(false)
+    .describe(
+      'Connects to source.rtsp only where sources.allowedNetworks says; cameras that were added over the API are.',
+    ),
   retentionHours: decimal(1, 87_600)
     .nullable()
     .default(168)
@@ -198,6 +213,17 @@ const video = z.strictObject({
   minFreeBytes: size(0)
     .default(2 * GB)
     .describe('Disk space that stays free: below it, the oldest footage is deleted.'),
+});
+
+const sources = z.strictObject({
+  allowedNetworks: z
+    .array(network())
+    .max(100)
+    .register(keyNotes, { allowed: 'a list of networks', example: [...privateNetworks] })
+    .default([...privateNetworks])
+    .describe(
+      'Where cameras that are added over the API may be, and where cameras may redirect to. Never this machine, link-local or multicast addresses, whatever is said here. The default is the private networks below.',
+    ),
 });
 
 const awsCredentials = {
@@ -273,6 +299,11 @@ const delivery = z.strictObject({
   required: flag()
     .default(true)
     .describe('Keeps what has not been sent yet, as long as the byte limit of its source allows.'),
+  catchUp: choice(['in-order', 'live-first'])
+    .default('in-order')
+    .describe(
+      'After an outage: in-order sends everything in the order it came; live-first sends what is new at once and the backlog behind it, so the two arrive mixed.',
+    ),
   startAt: choice(['earliest', 'latest'])
     .default('earliest')
     .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
@@ -303,6 +334,7 @@ export const configSchema = z
     log: log.prefault({}).describe('The record log on disk.'),
     logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
     video: video.prefault({}).describe('The store of footage.'),
+    sources: sources.prefault({}).describe('What a source may be.'),
     streams: z
       .record(name(), stream)
       .register(keyNotes, {

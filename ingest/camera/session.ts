@@ -35,9 +35,14 @@ export interface SessionOptions {
   readonly stallTimeoutMs?: number;
   /** Audio is copied or transcoded when left out. */
   readonly audio?: 'keep' | 'leave out';
+  /** Packets known to be missing so far: a fragment in which there are more is damaged. */
+  readonly missingPackets?: () => number;
 }
 
 const defaultStallTimeoutMs = 15_000;
+
+/** What is missing shows in the pictures that come within this time. */
+const damageShowsMs = 1_000;
 
 /** The audio is not what ffmpeg was told to make of it: try the next way. */
 class AudioMismatch extends Error {
@@ -86,6 +91,8 @@ class Attempt {
   readonly #ffmpeg: Ffmpeg;
   readonly #buffered: Gauge;
   #busy = false;
+  #missingPackets: number;
+  #damagedUntilMs = -Infinity;
   #lastPictureMs: number;
   #failure: Error | null = null;
   #cancelWatch: CancelTimer = () => undefined;
@@ -95,6 +102,7 @@ class Attempt {
     this.#audio = audio;
     this.#last = last;
     this.#lastPictureMs = options.clock.monotonicMs();
+    this.#missingPackets = options.missingPackets?.() ?? 0;
     this.#buffered = options.metrics.gauge(
       'headgate_camera_buffered_bytes',
       'Bytes from a camera that wait for the disk.',
@@ -148,6 +156,7 @@ class Attempt {
       const piece = await output.next();
       if (piece === null) return;
       this.#buffered.set(output.bytes, { camera: this.#options.camera });
+      this.#lookForDamage();
       this.#busy = true;
       try {
         const before = this.#recorder.videoChunks;
@@ -159,6 +168,14 @@ class Attempt {
         this.#busy = false;
       }
     }
+  }
+
+  #lookForDamage(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const missing = this.#options.missingPackets?.() ?? 0;
+    if (missing > this.#missingPackets) this.#damagedUntilMs = nowMs + damageShowsMs;
+    this.#missingPackets = missing;
+    if (nowMs <= this.#damagedUntilMs) this.#recorder.markDamaged();
   }
 
   /** Waits for ffmpeg, ends the run with its reason, and throws what went wrong. */

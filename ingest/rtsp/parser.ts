@@ -1,11 +1,11 @@
 /**
- * Reads what an RTSP client sends (RFC 2326 sections 4, 6 and 10.12) from bytes in any pieces:
- * requests, answers (to requests that this server never makes) and interleaved frames.
+ * Reads what an RTSP peer sends (RFC 2326 sections 4, 6, 7 and 10.12) from bytes in any pieces:
+ * requests, answers and interleaved frames.
  *
  * Invariants: never holds more than one unfinished message, at most `headBytesMax + bodyBytesMax`
  * or one frame (65 539 bytes); what was delivered does not depend on how the bytes were cut;
  * after an error the parser is finished, since nobody knows where the next message starts.
- * What a request means is not decided here (connection.ts).
+ * What a message means is not decided here (session.ts, client/).
  */
 import { RtspError } from './errors.ts';
 
@@ -19,9 +19,17 @@ export interface RtspRequest {
   readonly body: Buffer;
 }
 
+export interface RtspResponse {
+  readonly status: number;
+  readonly reason: string;
+  /** By name in lower case. A header sent more than once is joined by commas. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: Buffer;
+}
+
 export type RtspInput =
   | { readonly kind: 'request'; readonly request: RtspRequest }
-  | { readonly kind: 'response' }
+  | { readonly kind: 'response'; readonly response: RtspResponse }
   | {
       readonly kind: 'frame';
       readonly channel: number;
@@ -192,9 +200,17 @@ export class RtspParser {
     const body = Buffer.from(bytes.subarray(0, head.bodyBytes));
     this.#consume(bytes, head.bodyBytes);
     this.#head = null;
-    if (/^RTSP\/\d/.test(head.line)) return { kind: 'response' };
+    const answer = /^RTSP\/\d\.\d (\d{3})(?: (.*))?$/.exec(head.line);
+    if (answer !== null) {
+      const [, status = '', reason = ''] = answer;
+      return {
+        kind: 'response',
+        response: { status: Number(status), reason, headers: head.headers, body },
+      };
+    }
     const match = /^([A-Z_]{1,32}) (\S+) RTSP\/(\d\.\d)$/.exec(head.line);
-    if (match === null) throw malformed('not an RTSP request line', head.headers.get('cseq'));
+    if (match === null)
+      throw malformed('neither a request nor an answer of RTSP', head.headers.get('cseq'));
     const [, method = '', url = '', version = ''] = match;
     return { kind: 'request', request: { method, url, version, headers: head.headers, body } };
   }

@@ -12,10 +12,13 @@
  *   dropped when that is too long (connection.ts).
  * - One recorder at a time, known by a ticket that nobody else can use while it is connected.
  *
- * Packets are not looked into: sender reports pass like everything else.
+ * Packets pass as they are; looked at are their sequence numbers, to count what a camera lost, and
+ * for the recorder alone the sender reports (report-filter.ts).
  */
 import type { CancelTimer, Clock } from '../../storage/ports.ts';
 import type { RtspUser } from './authentication.ts';
+import { ReportFilter } from './report-filter.ts';
+import { SequenceWatch } from './rtp.ts';
 import { describeToReaders, type SessionDescription } from './sdp.ts';
 
 /** Why a session ended. */
@@ -62,6 +65,8 @@ interface Held {
   readonly frame: Buffer;
 }
 
+const frameHeaderBytes = 4;
+
 /** What a held or queued packet costs beside its bytes, so that tiny ones are limited too. */
 export const packetOverheadBytes = 128;
 
@@ -75,6 +80,9 @@ export class Publication {
   readonly #readers = new Set<Reader>();
   readonly #setUp = new Set<number>();
   readonly #closeListeners: ((end: PublicationEnd) => void)[] = [];
+  readonly #sequences = new Map<number, SequenceWatch>();
+  readonly #reports = new ReportFilter();
+  #missing = 0;
   #held: Held[] | null = [];
   #heldBytes = 0;
   #heldSinceMs: number | null = null;
@@ -133,6 +141,16 @@ export class Publication {
     return this.#lost;
   }
 
+  /** Packets that the camera did not send, or that were lost on the way here. */
+  get missingPackets(): number {
+    return this.#missing;
+  }
+
+  /** Sender reports that contradicted the others, so that the recorder was not told of them. */
+  get withheldReports(): number {
+    return this.#reports.withheld;
+  }
+
   /** Whether the last recorder was dropped because it did not keep up. */
   get recorderDropped(): boolean {
     return this.#recorderDropped;
@@ -173,6 +191,7 @@ export class Publication {
 
   trackSetUp(track: number): void {
     this.#setUp.add(track);
+    this.#sequences.set(track, new SequenceWatch());
   }
 
   get tracksSetUp(): ReadonlySet<number> {
@@ -190,8 +209,11 @@ export class Publication {
 
   /** Passes on a packet of the camera. */
   forward(track: number, isRtcp: boolean, frame: Buffer): void {
-    if (this.#held !== null) this.#hold({ track, isRtcp, frame });
-    for (const reader of this.#readers) reader.send(track, isRtcp, frame);
+    const isForRecorder = this.#look(track, isRtcp, frame);
+    if (this.#held !== null && isForRecorder) this.#hold({ track, isRtcp, frame });
+    for (const reader of this.#readers) {
+      if (isForRecorder || !reader.isRecorder) reader.send(track, isRtcp, frame);
+    }
   }
 
   /** Passes on whatever `body` forwards in as few writes as possible. */
@@ -249,6 +271,14 @@ export class Publication {
   /** Ends the wait for a recorder, if the camera has left: what is held is let go. */
   giveUpWaiting(): void {
     if (this.#hasDeparted) this.#finish('left');
+  }
+
+  /** Whether the recorder may have it. */
+  #look(track: number, isRtcp: boolean, frame: Buffer): boolean {
+    if (isRtcp) return this.#reports.passes(track, frame, this.#clock.monotonicMs());
+    this.#missing += this.#sequences.get(track)?.missingBefore(frame, frameHeaderBytes) ?? 0;
+    this.#reports.media(track, frame);
+    return true;
   }
 
   #finish(end: PublicationEnd): void {

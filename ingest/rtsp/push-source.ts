@@ -9,6 +9,7 @@
  */
 import { SourceError, type Source, type SourceErrorCode } from '../source.ts';
 import type { Publication } from './publication.ts';
+import { recordPublication } from './record-publication.ts';
 import type { RecordRun } from './recording.ts';
 import type { RtspServer } from './server.ts';
 
@@ -36,25 +37,11 @@ export function rtspPushSource({ camera, server, record }: RtspPushOptions): Sou
       const { signal } = context;
       const publication = await server.waitForPublication(camera, signal);
       if (publication === null) return;
-      const input = {
-        args: ['-rtsp_transport', 'tcp', '-i', server.recorderUrl(publication)],
-        description: `RTSP pushed from ${publication.publisher.remote}`,
-      };
-      const onFirstFragment = (): void => {
-        publication.confirmRecorded();
-        context.ready();
-      };
-      let failure: SourceError | null = null;
-      try {
-        await record({ input, signal, onFirstFragment });
-      } catch (error) {
-        if (!(error instanceof SourceError)) throw error;
-        failure = error;
-      } finally {
-        publication.revokeTicket();
-        // The camera was removed, or its settings changed: it may come again under the new ones.
-        if (signal.aborted) publication.publisher.dismiss();
-      }
+      const description = `RTSP pushed from ${publication.publisher.remote}`;
+      const session = { server, publication, record, description };
+      const failure = await recordPublication(session, context);
+      // The camera was removed, or its settings changed: it may come again under the new ones.
+      if (signal.aborted) publication.publisher.dismiss();
       settle(publication, failure);
     },
   };

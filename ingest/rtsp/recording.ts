@@ -6,6 +6,8 @@ export interface RecordingRequest {
   readonly signal: AbortSignal;
   /** Called when the first fragment of the run is stored. */
   readonly onFirstFragment: () => void;
+  /** Packets missing so far: a fragment in which there are more is marked as damaged. */
+  readonly missingPackets: () => number;
 }
 
 /**

@@ -12,6 +12,8 @@ export interface Media {
   readonly control: string;
   /** Encoding name in upper case, such as `H264`; null where the description does not say. */
   readonly codec: string | null;
+  /** `RTP/AVP` for what is served here. */
+  readonly profile: string;
   /** The lines of this media, `m=` first. */
   readonly lines: readonly string[];
 }
@@ -45,37 +47,84 @@ const staticCodecs: ReadonlyMap<string, string> = new Map([
  *   H.264 or H.265 in it, or the media is encrypted (SRTP)
  */
 export function parseAnnounced(body: Buffer): SessionDescription {
-  const text = body.toString('utf8');
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) throw invalid('control characters');
-  const lines = text.split(/\r\n|\n|\r/).filter((line) => line !== '');
+  const lines = linesOf(body);
   if (lines[0] !== 'v=0') throw invalid('the first line is not v=0');
   const wrong = lines.find((line) => !/^[a-z]=/.test(line));
   if (wrong !== undefined) throw invalid('a line without a type');
+  const session = sessionOf(lines);
+  const other = session.media.find(({ profile }) => profile !== 'RTP/AVP');
+  if (other !== undefined) {
+    throw new RtspError('unsupported-media', `media over ${other.profile.slice(0, 32)}`);
+  }
+  requireVideo(session);
+  return session;
+}
+
+/**
+ * Reads what a camera describes itself as. Cameras add lines and media of their own making, which
+ * are passed over: only one video and one audio track are of interest (`recordedTracks`).
+ *
+ * @throws RtspError as `parseAnnounced`
+ */
+export function parseDescribed(body: Buffer): SessionDescription {
+  const session = sessionOf(linesOf(body).filter((line) => /^[a-z]=/.test(line)));
+  requireVideo(session);
+  return session;
+}
+
+/** The tracks of a camera that are recorded: the first video that can be, the first audio. */
+export function recordedTracks({ media }: SessionDescription): readonly number[] {
+  const video = media.findIndex(isRecordedVideo);
+  const audio = media.findIndex(({ kind, profile }) => kind === 'audio' && profile === 'RTP/AVP');
+  return [video, audio].filter((index) => index !== -1);
+}
+
+/** What an attribute of the session as a whole says, or null. */
+export function sessionAttribute(session: SessionDescription, name: string): string | null {
+  return attribute(session.lines, `${name}:`)?.trim() ?? null;
+}
+
+/** What an attribute of a media says, or null. */
+export function mediaAttribute(media: Media, name: string): string | null {
+  return attribute(media.lines, `${name}:`)?.trim() ?? null;
+}
+
+function linesOf(body: Buffer): readonly string[] {
+  const text = body.toString('utf8');
+  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) throw invalid('control characters');
+  return text.split(/\r\n|\n|\r/).filter((line) => line !== '');
+}
+
+function sessionOf(lines: readonly string[]): SessionDescription {
   const starts = lines.flatMap((line, index) => (line.startsWith('m=') ? [index] : []));
   if (starts.length === 0) throw invalid('no media');
   if (starts.length > mediaMax) throw invalid(`more than ${mediaMax} media`);
   const media = starts.map((start, n) => parseMedia(lines.slice(start, starts[n + 1])));
-  if (!media.some((one) => one.kind === 'video' && recordedVideo.has(one.codec ?? ''))) {
-    const found = media.map((one) => `${one.kind} ${one.codec ?? 'unknown'}`).join(', ');
-    throw new RtspError('unsupported-media', `no H.264 or H.265 video among: ${found}`);
-  }
   return { lines: lines.slice(0, starts[0]), media };
+}
+
+function requireVideo({ media }: SessionDescription): void {
+  if (media.some(isRecordedVideo)) return;
+  const found = media.map((one) => `${one.kind} ${one.codec ?? 'unknown'}`).join(', ');
+  throw new RtspError('unsupported-media', `no H.264 or H.265 video among: ${found}`);
+}
+
+function isRecordedVideo({ kind, codec, profile }: Media): boolean {
+  return kind === 'video' && profile === 'RTP/AVP' && recordedVideo.has(codec ?? '');
 }
 
 function parseMedia(lines: readonly string[]): Media {
   const match = /^m=([a-z]{1,32}) \d{1,5}(?:\/\d+)? (\S+) (\d{1,3})(?: |$)/.exec(lines[0] ?? '');
   if (match === null) throw invalid('a media line that can not be read');
   const [, kind = '', profile = '', payloadType = ''] = match;
-  if (profile !== 'RTP/AVP') {
-    throw new RtspError('unsupported-media', `media over ${profile.slice(0, 32)}`);
-  }
   const rtpmap = attribute(lines, `rtpmap:${payloadType} `);
   const name = rtpmap === null ? staticCodecs.get(payloadType) : rtpmap.split('/')[0];
   return {
     kind,
     control: attribute(lines, 'control:')?.trim() ?? '',
     codec: name?.trim().toUpperCase() ?? null,
+    profile,
     lines,
   };
 }

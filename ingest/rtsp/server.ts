@@ -1,6 +1,7 @@
 /**
  * The RTSP server (RFC 2326, RTP interleaved in TCP): cameras push to `rtsp://box:8554/<camera>`,
- * our own ffmpeg and whoever is allowed to watch play from the same address.
+ * our own ffmpeg and whoever is allowed to watch play from the same address. What is fetched from a
+ * camera (pull-source.ts) passes through here too, so all cameras are recorded and played alike.
  *
  * One publisher per camera: a second one is refused with 503 and Retry-After, since a camera that
  * lost its connection without a word holds its path until `publisherTimeoutMs` have passed.
@@ -63,6 +64,8 @@ export interface PublicationStatus {
   /** Address and port of the camera. */
   readonly remote: string;
   readonly sinceMs: number;
+  /** We fetch from it; otherwise it pushes. */
+  readonly isFetched: boolean;
   /** Those that play it now, our recorder among them. */
   readonly readers: number;
 }
@@ -74,6 +77,7 @@ interface RtspMetrics {
   readonly refused: Counter;
   readonly dropped: Counter;
   readonly lost: Counter;
+  readonly missing: Counter;
 }
 
 /**
@@ -93,6 +97,7 @@ export class RtspServer {
   /** Those without packets yet, oldest first. */
   readonly #pending = new Set<Connection>();
   readonly #publications = new Map<string, Publication>();
+  readonly #fetched = new WeakSet<Publication>();
   readonly #waiters = new Map<string, Set<(publication: Publication | null) => void>>();
   #isClosed = false;
 
@@ -124,7 +129,7 @@ export class RtspServer {
     return { host: address, port };
   }
 
-  /** The cameras that push now. */
+  /** The cameras that send now. */
   status(): readonly PublicationStatus[] {
     return [...this.#publications.values()]
       .filter((publication) => publication.isRecording && !publication.hasDeparted)
@@ -132,6 +137,7 @@ export class RtspServer {
         camera: publication.camera,
         remote: publication.publisher.remote,
         sinceMs: publication.sinceMs,
+        isFetched: this.#fetched.has(publication),
         readers: publication.readerCount,
       }));
   }
@@ -157,6 +163,26 @@ export class RtspServer {
       signal.addEventListener('abort', abort, { once: true });
       waiters.add(done);
     });
+  }
+
+  /**
+   * Begins the session of a camera that is fetched from: whoever may read the camera can play it,
+   * as if it had pushed. The caller forwards its packets to what comes back, and closes that.
+   *
+   * @param tracks the media of the description that the camera sends
+   * @throws RtspError `busy` while an earlier session of the camera is open
+   */
+  relay(
+    camera: string,
+    session: SessionDescription,
+    tracks: readonly number[],
+    publisher: Publisher,
+  ): Publication {
+    const publication = this.#announce(camera, session, publisher);
+    this.#fetched.add(publication);
+    for (const track of tracks) publication.trackSetUp(track);
+    publication.record();
+    return publication;
   }
 
   /**
@@ -249,7 +275,7 @@ export class RtspServer {
   #publicationOf(camera: string): Publication {
     const publication = this.#publications.get(camera);
     if (publication?.isRecording === true) return publication;
-    throw new RtspError('not-found', `${shown(camera)} is not being pushed now`);
+    throw new RtspError('not-found', `${shown(camera)} is not sending now`);
   }
 
   #announce(camera: string, session: SessionDescription, publisher: Publisher): Publication {
@@ -268,7 +294,15 @@ export class RtspServer {
         const fields = { camera, packets: publication.lostPackets };
         logger.warn(fields, 'packets of a camera were let go before its recorder came');
       }
-      if (publication.isRecording) logger.info({ camera, end }, 'a camera stopped pushing');
+      const { missingPackets, withheldReports } = publication;
+      if (missingPackets > 0) this.#metrics.missing.add(missingPackets, { camera });
+      if (withheldReports > 0) {
+        const fields = { camera, reports: withheldReports };
+        logger.warn(fields, 'sender reports of a camera contradicted each other');
+      }
+      if (publication.isRecording) {
+        logger.info({ camera, end, missingPackets }, 'the session of a camera is over');
+      }
     });
     return publication;
   }
@@ -299,6 +333,10 @@ function makeMetrics(metrics: Metrics): RtspMetrics {
     lost: metrics.counter(
       'headgate_rtsp_lost_packets_total',
       'Packets let go before a recorder came.',
+    ),
+    missing: metrics.counter(
+      'headgate_rtsp_missing_packets_total',
+      'Packets that a camera did not send, or that were lost on the way; counted when it leaves.',
     ),
   };
 }

@@ -260,8 +260,10 @@ describe('RTSP sources', { concurrency: 2 }, () => {
     const options = ['--file', clip, '--user', 'viewer', '--password', 'secret'];
     const first = await startRtspCamera(t, ...options);
     if (first === null) return;
+    const { server } = await startServer(t);
     const url = `rtsp://viewer:secret@127.0.0.1:${first.port}/cam`;
-    supervisor.start(rtspPullSource({ camera: 'gate', url, record }));
+    const pull = { camera: 'gate', url, server, record, clock: systemClock };
+    supervisor.start(rtspPullSource(pull));
     await recording.fragments((await recording.next('run-started')).run, 1);
     await first.child.stop('SIGKILL');
     await recording.next('run-ended');
@@ -283,6 +285,8 @@ describe('RTSP sources', { concurrency: 2 }, () => {
   it('say what is wrong with a camera that is fetched from', async (t) => {
     const recording = await setUp(t);
     const { record } = recording;
+    const { server } = await startServer(t);
+    const common = { camera: 'gate', server, record, clock: systemClock };
     for (const method of ['digest', 'basic']) {
       const camera = await startRtspCamera(
         t,
@@ -290,7 +294,7 @@ describe('RTSP sources', { concurrency: 2 }, () => {
       );
       if (camera === null) return;
       const pull = (address: string): Promise<string> =>
-        runOnce(rtspPullSource({ camera: 'gate', url: `rtsp://${address}`, record }));
+        runOnce(rtspPullSource({ ...common, url: `rtsp://${address}` }));
       assert.equal(await pull(`viewer:wrong@127.0.0.1:${camera.port}/cam`), 'unauthorized');
       if (method === 'basic') continue;
       assert.equal(await pull(`viewer:secret@127.0.0.1:${camera.port}/nowhere`), 'not-found');
@@ -300,6 +304,6 @@ describe('RTSP sources', { concurrency: 2 }, () => {
     const other = await startRtspCamera(t, '--codec', 'mjpeg');
     if (other === null) return;
     const url = `rtsp://127.0.0.1:${other.port}/cam`;
-    assert.equal(await runOnce(rtspPullSource({ camera: 'gate', url, record })), 'unsupported');
+    assert.equal(await runOnce(rtspPullSource({ ...common, url })), 'unsupported');
   });
 });
