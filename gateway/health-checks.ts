@@ -17,13 +17,15 @@ export interface Checked {
   /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
   readonly loopDelay: LoopDelay;
+  /** Why the configuration in force is not the one that is written; null when it is. */
+  readonly configurationTrouble: () => string | null;
 }
 
 const ok: CheckResult = { status: 'ok', message: null };
 
 export function addChecks(
   health: Health,
-  { store, cameras, deliveries, freeBytes, loopDelay }: Checked,
+  { store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble }: Checked,
 ): void {
   health.add(
     'storage',
@@ -59,6 +61,10 @@ export function addChecks(
         }
       : ok,
   );
+  health.add('configuration', () => {
+    const message = configurationTrouble();
+    return message === null ? ok : { status: 'degraded', message };
+  });
   health.add('cameras', () =>
     degradedBy(
       cameras

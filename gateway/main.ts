@@ -6,6 +6,7 @@ import { runCli } from './cli/cli.ts';
 import type { GatewayModule } from './cli/context.ts';
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+const onTerminal = isatty(1);
 
 for (const stream of [process.stdout, process.stderr]) {
   // The reader of a pipe went away, as `head` does: that is no reason to fall over.
@@ -18,19 +19,23 @@ process.exitCode = await runCli({
   folder: process.cwd(),
   stdout: process.stdout,
   stderr: process.stderr,
-  stdoutIsTerminal: isatty(1),
+  stdoutIsTerminal: onTerminal,
   logOutput: 1,
   pid: process.pid,
   clock: systemClock,
   fetch,
   onSignal: (listener) => {
-    for (const signal of signals) process.on(signal, listener);
+    const heard = (signal: NodeJS.Signals): void => {
+      // SIGHUP means "load the configuration again", unless it says that the terminal is gone.
+      listener(signal === 'SIGHUP' && onTerminal && !isatty(1) ? 'SIGTERM' : signal);
+    };
+    for (const signal of signals) process.on(signal, heard);
     // The start script passes signals on; once it is dead, nobody could stop this process so.
-    const orphaned = (): void => listener('SIGHUP');
+    const orphaned = (): void => listener('SIGTERM');
     process.on('disconnect', orphaned);
     process.channel?.unref();
     return () => {
-      for (const signal of signals) process.off(signal, listener);
+      for (const signal of signals) process.off(signal, heard);
       process.off('disconnect', orphaned);
     };
   },

@@ -1,6 +1,7 @@
 /**
- * What an operator asks of the running gateway: whether its clock is right, and a backup. The
- * routes are in `api/rest/operations.ts`, the commands in `cli/clock.ts` and `cli/backup.ts`.
+ * What an operator asks of the running gateway: whether its clock is right, a backup, to load
+ * its configuration again (reload.ts). The routes are in `api/rest/operations.ts`, the commands
+ * in `cli/clock.ts`, `cli/backup.ts` and `cli/reload.ts`.
  */
 import { isAbsolute } from 'node:path';
 import { backupStore, type BackupResult } from '../storage/backup.ts';
@@ -10,6 +11,7 @@ import { expiring, type Expiring } from '../storage/expiring.ts';
 import type { LossReport } from '../storage/losses.ts';
 import type { Clock, Logger } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
+import type { ReloadResult } from './reload.ts';
 
 /** What a backup takes along beside the store: who this box is, and who may log in to it. */
 export const backedUpFiles: readonly string[] = ['identity.json', 'access'];
@@ -41,6 +43,8 @@ export interface Operations {
   /** The newest backup since the start. */
   backup(): BackupState | null;
   losses(): readonly LossReport[];
+  /** @throws ConfigError; what a part throws that can't follow the change */
+  reload(): Promise<ReloadResult>;
 }
 
 export interface OperationsOptions {
@@ -48,6 +52,7 @@ export interface OperationsOptions {
   readonly folder: string;
   readonly mediaFolder: string;
   readonly version: string;
+  readonly reload: () => Promise<ReloadResult>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -101,6 +106,7 @@ export function startOperations(
     },
     backup: () => backup,
     losses: () => store.losses.report(),
+    reload: options.reload,
     close: () => running,
   };
 }

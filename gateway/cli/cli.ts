@@ -1,5 +1,5 @@
 /**
- * The command line: `headgate [run] | check | status | backup | restore | clock | config | token`. Parsing, help and exit
+ * The command line: `headgate [run] | check | status | backup | restore | clock | reload | config | token`. Parsing, help and exit
  * codes are here; what a command does is in the file of its name.
  */
 import { Command, CommanderError } from 'commander';
@@ -13,6 +13,7 @@ import { showConfig, type ConfigCommandOptions } from './config.ts';
 import { UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { packageInfo } from './package-info.ts';
+import { reload, type ReloadCommandOptions } from './reload.ts';
 import { run } from './run.ts';
 import { showStatus, type StatusCommandOptions } from './status.ts';
 import { makeToken, type TokenCommandOptions } from './token.ts';
@@ -119,6 +120,13 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
         clock.error(`headgate: there is no "clock ${word}". Did you mean "clock confirm"?`);
       }
       finish(await (word === undefined ? showClock : confirmClock)(context, options));
+    });
+  command('reload', 'have the running gateway load its configuration again')
+    .option('--json', 'the whole answer, as JSON')
+    .option('--url <url>', 'where the gateway is; the configured address otherwise')
+    .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
+    .action(async (options: ReloadCommandOptions) => {
+      finish(await reload(context, options));
     });
   command('config', 'print the configuration in force, and where each value comes from')
     .option('--reference', 'print every key with its description and default instead')

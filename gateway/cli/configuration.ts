@@ -16,6 +16,8 @@ export type LoadedConfig = Extract<ConfigResult, { ok: true }> & {
   readonly file: string | null;
   /** What its relative paths start from; absolute. */
   readonly folder: string;
+  /** Loads the same file, under the same environment, once more. */
+  readonly load: () => Promise<ConfigResult>;
 };
 
 /** The configuration that can't be used; what is wrong with it is told in the message. */
@@ -38,9 +40,10 @@ export async function loadFor(context: CliContext, option: ConfigOption): Promis
   const { env, folder } = context;
   const named = option.config ?? nonEmpty(env['HEADGATE_CONFIG']);
   const file = named ?? (existsSync(join(folder, defaultFile)) ? defaultFile : null);
-  const result = await loadConfig({ file, folder, env });
+  const load = (): Promise<ConfigResult> => loadConfig({ file, folder, env });
+  const result = await load();
   if (!result.ok) throw new UnusableConfig(file, result.problems);
-  return { ...result, file, folder: file === null ? folder : dirname(resolve(folder, file)) };
+  return { ...result, load, file, folder: file === null ? folder : dirname(resolve(folder, file)) };
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

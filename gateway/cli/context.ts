@@ -2,10 +2,12 @@
  * What the commands get from the process, so that none of them touches it: main.ts fills this in,
  * tests put in what they like.
  */
+import type { ConfigResult, FileRead } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Environment } from '../config/substitute.ts';
 import type { GatewayLogger } from '../observe/logger.ts';
 import type { PrometheusMetrics } from '../observe/metrics.ts';
+import type { ReloadResult } from '../reload.ts';
 import type { Clock } from '../../storage/ports.ts';
 
 export const exitCodes = { done: 0, failed: 1, usage: 2, configuration: 78 } as const;
@@ -59,6 +61,10 @@ export interface GatewayStart {
   /** What relative paths of a configuration start from; absolute. */
   readonly folder: string;
   readonly env: Environment;
+  /** The files that the configuration was made of; none in the demonstration. */
+  readonly files: readonly FileRead[];
+  /** Loads the same configuration once more. */
+  readonly load: () => Promise<ConfigResult>;
   readonly version: string;
   readonly pid: number;
   /** The folder of package.json; absolute. */
@@ -71,6 +77,11 @@ export interface GatewayStart {
 }
 
 export interface RunningGateway {
+  /**
+   * Loads the configuration again and takes over what can be taken over (gateway/reload.ts).
+   * @throws ConfigError for a file that can't be used: everything stays as it was
+   */
+  reload(): Promise<ReloadResult>;
   /** Finishes what is under way and closes everything. Twice is harmless. */
   close(): Promise<void>;
 }

@@ -1,8 +1,8 @@
 /**
  * `headgate run`: the gateway until a signal ends it.
  *
- * The first SIGTERM, SIGINT or SIGHUP drains: what is under way is finished, for 15 s at most. A
- * second one leaves at once; nothing acknowledged is lost by that.
+ * The first SIGTERM or SIGINT drains: what is under way is finished, for 15 s at most. A second
+ * one leaves at once; nothing acknowledged is lost by that. SIGHUP loads the configuration again.
  */
 import { StorageError } from '../../storage/errors.ts';
 import { messageOf } from '../config/substitute.ts';
@@ -28,8 +28,13 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
   const starting = start(context, loaded, logger);
   try {
     const first = await Promise.race([starting, signals.next()]);
-    if (typeof first !== 'string') context.serving();
+    if (typeof first !== 'string') {
+      context.serving();
+      // What is wrong with a configuration has been logged, problem by problem.
+      signals.reloads = () => void first.reload().catch(() => undefined);
+    }
     const signal = typeof first === 'string' ? first : await signals.next();
+    signals.reloads = null;
     return await drain(context, starting, signal, signals, logger);
   } catch (error) {
     // Who has the store says everything; where in the program that was found does not.
@@ -45,7 +50,7 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
 
 async function start(
   context: CliContext,
-  { config, file, folder }: LoadedConfig,
+  { config, file, folder, files, load }: LoadedConfig,
   logger: GatewayLogger,
 ): Promise<RunningGateway> {
   const { startGateway } = await context.loadGateway();
@@ -55,6 +60,8 @@ async function start(
     demonstration: file === null,
     folder,
     env: context.env,
+    files: file === null ? [] : files,
+    load,
     version,
     pid: context.pid,
     packageFolder,
@@ -120,14 +127,20 @@ function loggerFor(context: CliContext, { config }: LoadedConfig): GatewayLogger
   });
 }
 
-/** Signals one after the other; one that comes while nobody waits is kept. */
+/** Signals to end, one after the other; one that comes while nobody waits is kept. */
 class Signals {
+  /** What SIGHUP does; null: nothing, since the gateway is starting or ending. */
+  reloads: (() => void) | null = null;
   readonly #kept: string[] = [];
   #waiting: ((signal: string) => void) | null = null;
   readonly close: () => void;
 
   constructor(context: CliContext) {
     this.close = context.onSignal((signal) => {
+      if (signal === 'SIGHUP') {
+        this.reloads?.();
+        return;
+      }
       if (this.#waiting === null) this.#kept.push(signal);
       else this.#waiting(signal);
       this.#waiting = null;

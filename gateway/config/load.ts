@@ -5,6 +5,7 @@
  * becomes a tree that remembers lines (document.ts, substitute.ts), the environment is laid over
  * it (environment.ts), texts get the type that their key has, and the schema judges the whole.
  */
+import { createHash } from 'node:crypto';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseFile, type RawMap, type RawNode } from './document.ts';
 import { applyEnvironment } from './environment.ts';
@@ -26,14 +27,26 @@ export interface ConfigSource {
   readonly env: Environment;
 }
 
-export type ConfigResult =
+/** A file that a configuration was made of; its content, as far as telling changes goes. */
+export interface FileRead {
+  /** Absolute. */
+  readonly path: string;
+  /** SHA-256; null: it could not be read. */
+  readonly digest: string | null;
+}
+
+export type ConfigResult = {
+  /** The file itself, and what it and the environment refer to. */
+  readonly files: readonly FileRead[];
+} & (
   | {
       readonly ok: true;
       readonly config: Config;
       /** Where the value of a key was set. */
       readonly originOf: (path: KeyPath) => Origin;
     }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+);
 
 /**
  * Loads a configuration file; `null`: there is none, and only the environment counts.
@@ -52,15 +65,31 @@ export async function loadConfig(options: {
     text = await readFileText(path);
   } catch (error) {
     const message = `can't be read: ${messageOf(error)}`;
-    const origin: Origin = { kind: 'file', name: file, line: 1, column: 1 };
-    return { ok: false, problems: [problem(origin, '', message)] };
+    const problems = [problem({ kind: 'default' }, '', `${file} ${message}`)];
+    return { ok: false, problems, files: [{ path, digest: null }] };
   }
-  return parseConfig({ name: file, text, folder: dirname(path), env });
+  const result = parseConfig({ name: file, text, folder: dirname(path), env });
+  return { ...result, files: [{ path, digest: digestOf(text) }, ...result.files] };
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /** As `loadConfig`, with the text at hand. Reads only files that the text or a variable names. */
 export function parseConfig({ name, text, folder, env }: ConfigSource): ConfigResult {
-  const readText = (path: string): string => readSecretFile(resolve(folder, path));
+  const files: FileRead[] = [];
+  const readText = (name: string): string => {
+    const path = resolve(folder, name);
+    try {
+      const read = readSecretFile(path);
+      files.push({ path, digest: digestOf(read) });
+      return read;
+    } catch (error) {
+      files.push({ path, digest: null });
+      throw error;
+    }
+  };
   const parsed = parseFile(name, text, substituteFrom(env, readText));
   const problems = new ProblemList();
   problems.add(parsed.problems);
@@ -79,9 +108,10 @@ export function parseConfig({ name, text, folder, env }: ConfigSource): ConfigRe
   const result = readable ? configSchema.safeParse(toPlain(root, configTree)) : null;
   for (const issue of result?.error?.issues ?? []) problems.add(explain(issue, root));
   if (result?.success !== true || problems.length > 0)
-    return { ok: false, problems: problems.sorted() };
+    return { ok: false, problems: problems.sorted(), files };
   return {
     ok: true,
+    files,
     config: resolvePaths(result.data, folder),
     originOf: (path) => {
       const found = locate(root, path);

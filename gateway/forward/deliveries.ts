@@ -2,6 +2,7 @@
  * All deliveries of a gateway. What goes out, and how, is in `delivery.ts`; this starts them,
  * keeps the backlog metrics fresh, and stops them.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
@@ -31,6 +32,11 @@ export interface Deliveries {
   /** In the order they were given. */
   status(): Promise<readonly DeliveryStatus[]>;
   /**
+   * Brings them in line with another configuration: those that are new are started, those that
+   * are gone or differ are stopped, and the latter begun again where they were; no others notice.
+   */
+  update(deliveries: readonly DeliveryOptions[]): Promise<void>;
+  /**
    * Stops all of them at once, in bounded time; what was on its way goes up again at the next
    * start, under the same key. Twice is harmless.
    */
@@ -51,22 +57,40 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const supervisor = new Supervisor({ clock, logger, metrics, random });
   const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
   const ports = { log, video, gatewayId, owner, supervisor, clock, logger, metrics, random };
-  const deliveries = options.deliveries.map(
-    (delivery) => new Delivery(delivery, sinkFor(delivery.to), prefixOf(delivery.to), ports),
-  );
+  const start = (delivery: DeliveryOptions): Running => ({
+    options: delivery,
+    delivery: new Delivery(delivery, sinkFor(delivery.to), prefixOf(delivery.to), ports),
+  });
+  let running: readonly Running[] = options.deliveries.map(start);
   const stopSampling = new AbortController();
-  const sampling = sample(deliveries, clock, logger, stopSampling.signal);
+  const sampling = sample(() => running, clock, logger, stopSampling.signal);
   let closing: Promise<void> | null = null;
+  const close = async (): Promise<void> => {
+    await Promise.all(running.map(({ delivery }) => delivery.close()));
+    await supervisor.close();
+    await sampling;
+  };
   return {
-    status: () => Promise.all(deliveries.map((delivery) => delivery.status())),
+    status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
+    update: async (wanted) => {
+      const same = (one: DeliveryOptions): Running | undefined =>
+        running.find(({ options: other }) => isDeepStrictEqual(one, other));
+      const kept = new Set(wanted.map(same));
+      const ending = running.filter((one) => !kept.has(one));
+      await Promise.all(ending.map(({ delivery }) => delivery.close()));
+      if (closing === null) running = wanted.map((one) => same(one) ?? start(one));
+    },
     close: () => {
       stopSampling.abort();
-      closing ??= Promise.all(deliveries.map((delivery) => delivery.close()))
-        .then(() => supervisor.close())
-        .then(() => sampling);
+      closing ??= close();
       return closing;
     },
   };
+}
+
+interface Running {
+  readonly options: DeliveryOptions;
+  readonly delivery: Delivery;
 }
 
 /**
@@ -88,13 +112,13 @@ export async function unpinRemoved(
 
 /** Asking for the status sets the metrics that only asking can tell. */
 async function sample(
-  deliveries: readonly Delivery[],
+  running: () => readonly Running[],
   clock: Clock,
   logger: Logger,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    for (const delivery of deliveries) {
+    for (const { delivery } of running()) {
       try {
         await delivery.status();
       } catch (error) {

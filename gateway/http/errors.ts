@@ -8,6 +8,7 @@
  */
 import { StorageError, type StorageErrorCode } from '../../storage/errors.ts';
 import type { ApiError } from '../api/rest/schemas.ts';
+import { ConfigError, showProblem } from '../config/problems.ts';
 
 const statuses = {
   'bad-request': 400,
@@ -18,6 +19,7 @@ const statuses = {
   trimmed: 410,
   'too-large': 413,
   'wrong-host': 421,
+  'invalid-configuration': 422,
   'too-many-attempts': 429,
   corrupt: 500,
   internal: 500,
@@ -89,6 +91,14 @@ export function toHttpError(thrown: unknown): HttpError {
     return new HttpError(ofStorage[thrown.code], thrown.message, {
       cause: thrown,
       ...(thrown.retryable ? { retryAfterSeconds: 1 } : {}),
+    });
+  }
+  if (thrown instanceof ConfigError) {
+    return new HttpError('invalid-configuration', thrown.message, {
+      cause: thrown,
+      details: thrown.problems.map((problem) => ({
+        ...{ field: problem.key, message: showProblem(problem) },
+      })),
     });
   }
   return new HttpError('internal', 'Something went wrong in the gateway; its log says what.', {

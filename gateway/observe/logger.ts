@@ -15,8 +15,10 @@ const depthMax = 5;
 const entriesMax = 200;
 const textMaxLength = 8192;
 
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
 export interface LoggerOptions {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly level: LogLevel;
   /** Lines for people, or JSON. */
   readonly format: 'text' | 'json';
   /** A file descriptor, or what takes the lines, each with its line end. */
@@ -30,6 +32,8 @@ export interface GatewayLogger extends Logger {
   drained(): Promise<void>;
   /** Writes what is waiting at once, as far as that goes; for a process that ends suddenly. */
   flush(): void;
+  /** The least important lines from now on, of this logger and its children. */
+  setLevel(level: LogLevel): void;
 }
 
 /**
@@ -42,33 +46,43 @@ export function createLogger({ level, format, output, color }: LoggerOptions): G
   const print = format === 'json' ? (line: string) => line : textPrinter(color === true);
   const write = (line: string): void => sink.write(print(line));
   const options = {
-    level,
+    // Which lines are written is decided by `Threshold`: a child of pino's keeps its parent's level.
+    level: 'debug',
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return new PinoLogger(pino(options, { write }), sink);
+  return new PinoLogger(pino(options, { write }), sink, { level });
+}
+
+const ranks: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+/** Shared by a logger and all its children. */
+interface Threshold {
+  level: LogLevel;
 }
 
 class PinoLogger implements GatewayLogger {
   readonly #pino: pino.Logger;
   readonly #sink: Sink;
+  readonly #threshold: Threshold;
 
-  constructor(logger: pino.Logger, sink: Sink) {
+  constructor(logger: pino.Logger, sink: Sink, threshold: Threshold) {
     this.#pino = logger;
     this.#sink = sink;
+    this.#threshold = threshold;
   }
 
   debug(fields: LogFields, message: string): void {
-    if (this.#pino.isLevelEnabled('debug')) this.#pino.debug(clean(fields), message);
+    if (this.#writes('debug')) this.#pino.debug(clean(fields), message);
   }
 
   info(fields: LogFields, message: string): void {
-    if (this.#pino.isLevelEnabled('info')) this.#pino.info(clean(fields), message);
+    if (this.#writes('info')) this.#pino.info(clean(fields), message);
   }
 
   warn(fields: LogFields, message: string): void {
-    if (this.#pino.isLevelEnabled('warn')) this.#pino.warn(clean(fields), message);
+    if (this.#writes('warn')) this.#pino.warn(clean(fields), message);
   }
 
   error(fields: LogFields, message: string): void {
@@ -76,7 +90,15 @@ class PinoLogger implements GatewayLogger {
   }
 
   child(fields: LogFields): Logger {
-    return new PinoLogger(this.#pino.child(clean(fields)), this.#sink);
+    return new PinoLogger(this.#pino.child(clean(fields)), this.#sink, this.#threshold);
+  }
+
+  setLevel(level: LogLevel): void {
+    this.#threshold.level = level;
+  }
+
+  #writes(level: LogLevel): boolean {
+    return ranks[level] >= ranks[this.#threshold.level];
   }
 
   drained(): Promise<void> {

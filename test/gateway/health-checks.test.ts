@@ -8,6 +8,7 @@ import { openTestStore } from '../storage/support/open.ts';
 
 const noDeliveries: Deliveries = {
   status: () => Promise.resolve([]),
+  update: () => Promise.resolve(),
   close: () => Promise.resolve(),
 };
 
@@ -27,12 +28,14 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   let cameras: readonly CameraStatus[] = [];
   let free = 1e9;
   let delayMs = 3;
+  let configurationTrouble: string | null = null;
   addChecks(health, {
     store,
     cameras: { statuses: () => cameras },
     deliveries: noDeliveries,
     freeBytes: () => Promise.resolve(free),
     loopDelay: { p99Ms: () => delayMs, close: () => undefined },
+    configurationTrouble: () => configurationTrouble,
   });
   assert.equal((await health.report()).status, 'ok');
 
@@ -47,6 +50,10 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   assert.match(JSON.stringify(await health.report()), /waits 150 ms for the event loop/);
 
   delayMs = 3;
+  configurationTrouble = 'it has a problem';
+  const unread = (await health.report()).checks.find(({ name }) => name === 'configuration');
+  assert.deepEqual([unread?.status, unread?.message], ['degraded', 'it has a problem']);
+  configurationTrouble = null;
   clock.stepWall(3 * 3_600_000);
   await store.retention.run();
   assert.equal((await health.report()).status, 'degraded', 'the clock leapt');

@@ -1,8 +1,14 @@
-/** Routes of an operator: the clock and whether it is right, and backups. */
+/** Routes of an operator: the clock and whether it is right, backups, the configuration. */
 import { createRoute, z } from '@hono/zod-openapi';
 import type { BackupState, Operations } from '../../operations.ts';
 import { answers, type RestRouter } from './router.ts';
-import { BackupSchema, ClockSchema, type BackupAnswer, type ClockAnswer } from './schemas.ts';
+import {
+  BackupSchema,
+  ClockSchema,
+  ReloadSchema,
+  type BackupAnswer,
+  type ClockAnswer,
+} from './schemas.ts';
 import { isoFromMs } from './times.ts';
 
 const clock = createRoute({
@@ -46,6 +52,13 @@ const startBackup = createRoute({
   responses: answers(BackupSchema, 'The backup, which goes on'),
 });
 
+const reload = createRoute({
+  method: 'post',
+  path: '/reload',
+  summary: 'Loads the configuration again, and takes over what can be taken over',
+  responses: answers(ReloadSchema, 'What was taken over, and what needs a restart'),
+});
+
 export function operationsRoutes(
   router: RestRouter,
   { operations }: { readonly operations: Operations },
@@ -59,6 +72,10 @@ export function operationsRoutes(
   router.openapi(startBackup, (c) =>
     c.json(backupOf(operations.startBackup(c.req.valid('json'))), 200),
   );
+  router.openapi(reload, async (c) => {
+    const { changed, needsRestart } = await operations.reload();
+    return c.json({ changed: [...changed], needsRestart: [...needsRestart] }, 200);
+  });
 }
 
 async function clockOf(operations: Operations): Promise<ClockAnswer> {

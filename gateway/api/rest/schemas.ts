@@ -399,6 +399,13 @@ export const DeliveriesSchema = z
   .object({ deliveries: z.array(DeliverySchema) })
   .openapi('Deliveries');
 
+export const ReloadSchema = z
+  .object({
+    changed: z.array(z.string()).describe('What was taken over, such as cameras.front'),
+    needsRestart: z.array(z.string()).describe('What a restart only takes over, such as http.port'),
+  })
+  .openapi('Reload');
+
 // ---------------------------------------------------------------- types
 
 export type ApiError = z.infer<typeof ErrorSchema>;
@@ -407,6 +414,7 @@ export type MqttStatus = z.infer<typeof MqttStatusSchema>;
 export type RtspStatus = z.infer<typeof RtspStatusSchema>;
 export type Loss = z.infer<typeof LossSchema>;
 export type ClockAnswer = z.infer<typeof ClockSchema>;
+export type ReloadAnswer = z.infer<typeof ReloadSchema>;
 export type BackupAnswer = z.infer<typeof BackupSchema>;
 export type Status = z.infer<typeof StatusSchema>;
 export type Rate = z.infer<typeof RateSchema>;

@@ -66,6 +66,7 @@ export class FakeGateway {
   readonly asked = new Moment<GatewayStart>();
   readonly closeCalled = new Moment<undefined>();
   readonly closed = new Moment<undefined>();
+  reloads = 0;
 
   readonly load = (): ReturnType<CliContext['loadGateway']> =>
     Promise.resolve({
@@ -73,6 +74,10 @@ export class FakeGateway {
         this.asked.resolve(start);
         await this.started.promise;
         return {
+          reload: () => {
+            this.reloads += 1;
+            return Promise.resolve({ changed: [], needsRestart: [] });
+          },
           close: async () => {
             this.closeCalled.resolve(undefined);
             await this.closed.promise;

@@ -62,6 +62,7 @@ export async function startGateway(
     folder,
     mediaFolder: join(folder, 'media'),
     version: '0.1.0',
+    reload: () => Promise.resolve({ changed: [], needsRestart: [] }),
     clock,
     logger,
   });
