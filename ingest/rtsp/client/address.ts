@@ -30,7 +30,9 @@ const lengthMax = 2048;
  */
 export function parseCameraUrl(url: string): CameraAddress {
   if (url.length > lengthMax) throw invalid('it is too long');
-  if (/[\s\p{Cc}]/u.test(url)) throw invalid('it has white space or control characters in it');
+  if (/[\s\p{Cc}\\]/u.test(url)) {
+    throw invalid('it has white space, a control character or a backslash in it');
+  }
   const match = /^(rtsps?):\/\/([^/?#]*)([^#]*)(#.*)?$/i.exec(url);
   if (match === null) throw invalid('it does not begin with rtsp:// or rtsps://');
   const [, scheme = '', authority = '', path = '', fragment] = match;
