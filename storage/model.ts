@@ -197,6 +197,8 @@ export interface Lease {
   readonly source: SourceKey;
   readonly owner: string;
   readonly counter: number;
+  /** Where the application began with this source; set once, before it can send anything. */
+  readonly start: number;
   /** Where to read from: the next sequence number, or the next media file. */
   readonly checkpoint: number;
 }
@@ -237,6 +239,11 @@ export interface Applications {
   /** @throws StorageError `lease-lost` */
   renew(lease: Lease, durationMs: number): Promise<Lease>;
   release(lease: Lease): Promise<void>;
+  /**
+   * Forgets what the application knows of the source, checkpoint and plan, fenced: it no longer pins
+   * anything there, and begins anew if it comes back. @throws `lease-lost`
+   */
+  forget(lease: Lease): Promise<void>;
 
   /** Moves the checkpoint, fenced by the lease in the same transaction. @throws `lease-lost` */
   checkpoint(lease: Lease, position: number): Promise<Lease>;

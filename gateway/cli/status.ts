@@ -103,7 +103,7 @@ function show({ status, streams, cameras, deliveries }: Answers): string {
       deliveries.map((delivery) => [
         delivery.name,
         delivery.state,
-        formatBytes(delivery.backlog.bytes),
+        backlogText(delivery),
         formatAge(delivery.backlog.ms),
         since(delivery.lastSuccessTime),
         delivery.state === 'backing-off' ? (delivery.lastError?.message ?? '') : '',
@@ -111,6 +111,12 @@ function show({ status, streams, cameras, deliveries }: Answers): string {
     ),
   ];
   return `${parts.join('\n')}\n`;
+}
+
+/** How much is left; apart, while what is new goes out first. */
+function backlogText({ backlog, lanes }: Answers['deliveries'][number]): string {
+  if (lanes.length === 0) return formatBytes(backlog.bytes);
+  return lanes.map((lane) => `${lane.kind} ${formatBytes(lane.backlog.bytes)}`).join(', ');
 }
 
 /** Nothing, where nothing was lost. */

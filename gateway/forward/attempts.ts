@@ -5,6 +5,7 @@
 import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import type { BackOff } from './backoff.ts';
+import type { Lane } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Progress } from './progress.ts';
 import { SinkError } from './sink.ts';
@@ -17,6 +18,9 @@ export interface Worker {
   readonly name: string;
   readonly log: Log;
   readonly video: VideoStore;
+  /** Its stretch of the source. */
+  readonly lane: Lane;
+  /** Of the lane. */
   readonly lease: LeaseKeeper;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -36,8 +40,8 @@ export function attemptLimitMs(sizeBytes: number): number {
 }
 
 /**
- * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the sink are counted, shown and waited out;
- * anything else is thrown.
+ * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the
+ * sink are counted, shown and waited out; anything else is thrown.
  *
  * @throws the signal's reason, once it aborts
  */
@@ -49,8 +53,10 @@ export async function untilDone<T>(
   for (;;) {
     worker.signal.throwIfAborted();
     try {
-      const result = await worker.slots.use(worker.signal, () =>
-        within(worker.clock, attemptLimitMs(sizeBytes), worker.signal, attempt),
+      const result = await worker.slots.use(
+        worker.signal,
+        () => within(worker.clock, attemptLimitMs(sizeBytes), worker.signal, attempt),
+        { behind: worker.lane.behind },
       );
       worker.backOff.succeeded();
       worker.progress.recovered(worker.name);

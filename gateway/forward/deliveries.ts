@@ -7,7 +7,8 @@ import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
-import { applicationOf, Delivery, isDelivery } from './delivery.ts';
+import { applicationsOf, isDelivery } from './applications.ts';
+import { Delivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import type { DeliveryOptions } from './options.ts';
 import { pause } from './timing.ts';
@@ -102,7 +103,7 @@ export async function unpinRemoved(
   deliveries: readonly { readonly name: string }[],
   logger: Logger,
 ): Promise<void> {
-  const configured = new Set(deliveries.map(({ name }) => applicationOf(name)));
+  const configured = new Set(deliveries.flatMap(({ name }) => applicationsOf(name)));
   for (const { name, required } of log.applications.list()) {
     if (!required || !isDelivery(name) || configured.has(name)) continue;
     await log.applications.ensure({ name, required: false });

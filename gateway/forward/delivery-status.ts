@@ -7,11 +7,14 @@ export interface DeliveryStatus {
   readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
   readonly to: { readonly kind: string; readonly description: string };
   readonly required: boolean;
+  readonly catchUp: 'in-order' | 'live-first';
   /** `idle`: everything is sent; `backing-off`: something failed and will be tried again. */
   readonly state: 'starting' | 'idle' | 'sending' | 'backing-off' | 'stopped';
   /** When the next attempt begins, while backing off. */
   readonly retryAtMs: number | null;
   readonly backlog: Backlog;
+  /** While new data goes out before a backlog: what each of the two has still to send. */
+  readonly lanes: readonly { readonly kind: 'live' | 'backlog'; readonly backlog: Backlog }[];
   readonly rate: { readonly recordsPerSecond: number; readonly bytesPerSecond: number };
   /** Since the start; media files count as records. */
   readonly sentRecords: number;

@@ -2,12 +2,12 @@
  * One delivery: an application that reads the shards of a stream, or the media files of a camera,
  * and a worker for each of them under supervision.
  *
- * - One checkpoint and one worker per source: a shard that is stuck holds up no other.
+ * - One worker per source: a shard that is stuck holds up no other. It has one checkpoint, or one
+ *   for each of its lanes (`lanes.ts`).
  * - A shard is begun only when its parents are sent to their ends, so order survives resharding.
  * - `startAt` counts only while the delivery has no checkpoint anywhere; what comes to be later
  *   (children of a reshard) is always read from its beginning.
  */
-import { createHash } from 'node:crypto';
 import type {
   Lease,
   Log,
@@ -18,11 +18,13 @@ import type {
 } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
+import { applicationOf, applicationsOf } from './applications.ts';
 import type { Worker } from './attempts.ts';
 import { BackOff } from './backoff.ts';
-import { cameraBacklog, shardsBacklog, type Backlog } from './backlog.ts';
+import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { earliest, newest, type DeliveryStatus } from './delivery-status.ts';
 import type { KeyScope } from './keys.ts';
+import { runLanes, type Lane, type LiveFirst } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { sendMediaFiles } from './media-objects.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
@@ -39,6 +41,8 @@ export type { DeliveryStatus } from './delivery-status.ts';
 const rescanMs = 5_000;
 /** Objects of one delivery that go up at once; each is held in memory, compressed. */
 const uploadsAtOnce = 4;
+/** What is older than this, beyond the time that it is gathered for, is a backlog. */
+const backlogAfterMs = 30_000;
 
 export interface DeliveryPorts {
   readonly log: Log;
@@ -54,9 +58,19 @@ export interface DeliveryPorts {
   readonly random: () => number;
 }
 
+/** What the worker of a source does. */
+interface Job {
+  work(worker: Worker): Promise<void>;
+  /** All of the source is sent; with live-first its newest part, at least. */
+  finished(): void;
+  readonly liveFirst: LiveFirst;
+}
+
 export class Delivery {
   readonly name: string;
   readonly application: string;
+  /** Those of its further lanes too. */
+  readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
   readonly #sink: ObjectSink | RecordSink;
   readonly #ports: DeliveryPorts;
@@ -87,6 +101,7 @@ export class Delivery {
     }
     this.name = options.name;
     this.application = applicationOf(options.name);
+    this.#applications = applicationsOf(options.name);
     this.#options = options;
     this.#sink = sink;
     this.#ports = ports;
@@ -108,7 +123,8 @@ export class Delivery {
   /** How it fares now. The backlog is counted afresh. */
   async status(): Promise<DeliveryStatus> {
     const progress = this.#progress;
-    const backlog = await this.#backlog();
+    const backlogs = await this.#backlogs();
+    const backlog = backlogs.all;
     progress.backlog(backlog);
     const { from } = this.#options;
     const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
@@ -122,9 +138,16 @@ export class Delivery {
           : { kind: 'camera', name: from.camera },
       to: { kind: this.#sink.kind, description: this.#sink.description },
       required: this.#required,
+      catchUp: this.#options.catchUp ?? 'in-order',
       state: this.#state(retryAtMs, backlog),
       retryAtMs,
       backlog,
+      lanes: backlogs.divided
+        ? [
+            { kind: 'live', backlog: backlogs.live },
+            { kind: 'backlog', backlog: backlogs.behind },
+          ]
+        : [],
       rate: {
         recordsPerSecond: progress.recordsPerSecond,
         bytesPerSecond: progress.bytesPerSecond,
@@ -160,34 +183,44 @@ export class Delivery {
     return this.#closing;
   }
 
+  get #liveFirst(): boolean {
+    return this.#options.catchUp === 'live-first';
+  }
+
   get #required(): boolean {
     return this.#options.required ?? true;
   }
 
-  #state(retryAtMs: number | null, backlog: Backlog): DeliveryStatus['state'] {
+  #state(retryAtMs: number | null, backlog: Backlogs['all']): DeliveryStatus['state'] {
     if (this.#closing !== null) return 'stopped';
     if (retryAtMs !== null) return 'backing-off';
     if (this.#task.status().state === 'starting') return 'starting';
     return backlog.records > 0 ? 'sending' : 'idle';
   }
 
-  async #backlog(): Promise<Backlog> {
+  async #backlogs(): Promise<Backlogs> {
     const { log, video, clock } = this.#ports;
     const { from } = this.#options;
-    const positions = new Map(this.#leases().map((lease) => [lease.source.id, lease.checkpoint]));
     return 'stream' in from
-      ? shardsBacklog(log, from.stream, positions, clock)
-      : cameraBacklog(video, from.camera, positions, clock);
+      ? shardsBacklog(log, from.stream, this.#leases(), clock)
+      : cameraBacklog(video, from.camera, this.#leases(), clock);
   }
 
+  /** Of all its lanes. */
   #leases(): readonly Lease[] {
-    const all = this.#ports.log.applications.list();
-    return all.find(({ name }) => name === this.application)?.leases ?? [];
+    return this.#ports.log.applications
+      .list()
+      .filter(({ name }) => this.#applications.includes(name))
+      .flatMap(({ leases }) => leases);
   }
 
   async #run(context: TaskContext): Promise<void> {
     const { applications } = this.#ports.log;
     await applications.ensure({ name: this.application, required: this.#required });
+    for (const { name, required } of applications.list()) {
+      if (!this.#applications.includes(name) || required === this.#required) continue;
+      await applications.ensure({ name, required: this.#required });
+    }
     const { from } = this.#options;
     try {
       if ('stream' in from) await this.#followStream(from.stream, context);
@@ -224,6 +257,7 @@ export class Delivery {
           {
             work: (worker) => this.#sendShard(worker, shard, description.createdMs),
             finished: () => finished.add(shard.index),
+            liveFirst: this.#liveFirstOfShard(shard.id),
           },
         );
       }
@@ -249,6 +283,31 @@ export class Delivery {
     });
   }
 
+  #liveFirstOfShard(shardId: number): LiveFirst {
+    const { log } = this.#ports;
+    const gatheredMs =
+      'put' in this.#sink
+        ? (this.#options.buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000
+        : 0;
+    return {
+      afterMs: backlogAfterMs + gatheredMs,
+      head: () => Promise.resolve(log.shard(shardId).nextSequence),
+      oldestMs: async (position) => (await log.backlog(shardId, position)).oldestArrivalMs,
+    };
+  }
+
+  #liveFirstOfCamera(cameraId: number): LiveFirst {
+    const { video } = this.#ports;
+    return {
+      afterMs: backlogAfterMs,
+      head: () => nextMediaFile(video, cameraId),
+      oldestMs: async (position) => {
+        const [file] = await video.closedMediaFiles(cameraId, position, 1);
+        return file === undefined ? null : Math.floor(file.endUs / 1000);
+      },
+    };
+  }
+
   /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
   async #followCamera(name: string, context: TaskContext): Promise<void> {
     const sink = this.#sink;
@@ -261,6 +320,7 @@ export class Delivery {
     this.#startWorker('media', { kind: 'camera', id: camera.id }, start, {
       work: (worker) => sendMediaFiles(worker, { sink, cameraId: camera.id, scope: this.#scope }),
       finished: () => undefined,
+      liveFirst: this.#liveFirstOfCamera(camera.id),
     });
     while (!context.signal.aborted) {
       await pause(clock, rescanMs, context.signal);
@@ -285,15 +345,23 @@ export class Delivery {
     for (const shard of shards) {
       if (known.has(shard.id)) continue;
       const start = atHead ? shard.nextSequence : shard.trimSequence;
-      const lease = await this.#acquire({ kind: 'shard', id: shard.id }, start);
+      const lease = await this.#acquire(this.application, { kind: 'shard', id: shard.id }, start);
       await lease.release();
     }
   }
 
-  #acquire(source: SourceKey, initialCheckpoint: number): Promise<LeaseKeeper> {
+  async #acquire(
+    application: string,
+    source: SourceKey,
+    initialCheckpoint: number,
+  ): Promise<LeaseKeeper> {
+    const { applications } = this.#ports.log;
+    if (!applications.list().some(({ name }) => name === application)) {
+      await applications.ensure({ name: application, required: this.#required });
+    }
     return LeaseKeeper.acquire({
-      applications: this.#ports.log.applications,
-      application: this.application,
+      applications,
+      application,
       source,
       owner: this.#ports.owner,
       initialCheckpoint,
@@ -302,30 +370,34 @@ export class Delivery {
     });
   }
 
-  #startWorker(
-    name: string,
-    source: SourceKey,
-    initialCheckpoint: number,
-    job: { work: (worker: Worker) => Promise<void>; finished: () => void },
-  ): void {
+  #startWorker(name: string, source: SourceKey, initialCheckpoint: number, job: Job): void {
     const run = async (context: TaskContext): Promise<void> => {
-      const lease = await this.#acquire(source, initialCheckpoint);
-      const stop = new AbortController();
-      const onStop = (): void => {
-        stop.abort(lease.lost.aborted ? lease.lost.reason : context.signal.reason);
-      };
-      context.signal.addEventListener('abort', onStop, { once: true });
-      lease.lost.addEventListener('abort', onStop, { once: true });
-      if (context.signal.aborted) onStop();
-      try {
-        context.ready();
-        await job.work(this.#worker(name, lease, stop.signal));
-        job.finished();
-      } finally {
-        context.signal.removeEventListener('abort', onStop);
-        this.#progress.left(name);
-        await lease.release();
-      }
+      const { clock } = this.#ports;
+      context.ready();
+      await runLanes({
+        applications: this.#applications,
+        known: this.#leases()
+          .filter(({ source: { kind, id } }) => kind === source.kind && id === source.id)
+          .map(({ application }) => application),
+        initialCheckpoint,
+        liveFirst: this.#liveFirst ? job.liveFirst : null,
+        ...{ clock, logger: this.#logger, signal: context.signal },
+        acquire: (application, position) => this.#acquire(application, source, position),
+        send: async (lane, suffix, signal) => {
+          const laneName = `${name}${suffix}`;
+          try {
+            await job.work(this.#worker(laneName, lane, signal));
+          } finally {
+            this.#progress.left(laneName);
+          }
+        },
+        liveEnded: () => {
+          if (!this.#liveFirst) return;
+          job.finished();
+          this.#wake();
+        },
+      });
+      job.finished();
     };
     const task = this.#ports.supervisor.start(
       { name: `delivery/${this.name}/${name}`, run },
@@ -338,13 +410,14 @@ export class Delivery {
     });
   }
 
-  #worker(name: string, lease: LeaseKeeper, signal: AbortSignal): Worker {
+  #worker(name: string, lane: Lane, signal: AbortSignal): Worker {
     const { log, video, clock, random } = this.#ports;
     return {
       name,
       log,
       video,
-      lease,
+      lane,
+      lease: lane.lease,
       clock,
       logger: this.#logger,
       progress: this.#progress,
@@ -355,21 +428,7 @@ export class Delivery {
   }
 }
 
-/** Applications of deliveries are told from those of outside clients by their prefix. */
-const applicationPrefix = 'delivery:';
-
-/** The name of a delivery's application. */
-export function applicationOf(delivery: string): string {
-  const name = `${applicationPrefix}${delivery}`;
-  if (name.length <= 128) return name;
-  return `${applicationPrefix}${createHash('sha256').update(delivery).digest('hex')}`;
-}
-
-/** Whether an application is, or was, a delivery's. */
-export function isDelivery(application: string): boolean {
-  return application.startsWith(applicationPrefix);
-}
-
+/** The position after the newest media file. */
 async function nextMediaFile(video: VideoStore, cameraId: number): Promise<number> {
   for (let next = 0; ;) {
     const files = await video.closedMediaFiles(cameraId, next, 1000);

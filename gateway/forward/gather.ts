@@ -3,7 +3,7 @@
  * the shard. Nothing is kept: the records are counted here and read again when the object is made,
  * from the plan, the same way as after a crash.
  */
-import type { Log, LogRecord } from '../../storage/model.ts';
+import type { Log, LogRecord, ReadResult } from '../../storage/model.ts';
 import type { Clock } from '../../storage/ports.ts';
 import type { Progress } from './progress.ts';
 import { pause, within } from './timing.ts';
@@ -16,6 +16,8 @@ export interface GatherOptions {
   readonly clock: Clock;
   readonly shardId: number;
   readonly from: number;
+  /** The first position that is somebody else's; null: there is no such. */
+  readonly until: number | null;
   readonly maxBytes: number;
   readonly maxAgeMs: number;
   /** What a record counts for against `maxBytes`. */
@@ -32,26 +34,35 @@ export type Gathered =
       readonly to: number;
       readonly oldestArrivalMs: number;
     }
-  /** No record is left below `to`, and none will come: the shard is closed. */
+  /** No record is left below `to`, and none will come: the shard is closed, or `until` reached. */
   | { readonly kind: 'end'; readonly to: number };
 
 /** @throws the signal's reason, once it aborts */
 export async function gather(options: GatherOptions): Promise<Gathered> {
   const { log, clock, shardId, maxBytes, signal } = options;
+  const until = options.until ?? Infinity;
   let next = options.from;
   let bytes = 0;
   let oldestArrivalMs: number | null = null;
   let dueMs = Infinity;
   for (;;) {
     signal.throwIfAborted();
+    if (next >= until) {
+      if (oldestArrivalMs === null) return { kind: 'end', to: until };
+      return { kind: 'range', to: until, oldestArrivalMs };
+    }
     const slice = await log.read({
       shardId,
       fromSequence: next,
-      maxRecords: sliceRecords,
+      maxRecords: Math.min(sliceRecords, until - next),
       maxBytes: sliceBytes,
     });
-    options.progress.lost(options.worker, slice.skipped.trimmed, 'trimmed');
-    options.progress.lost(options.worker, slice.skipped.corrupt, 'corrupt');
+    countSkipped(options, slice, until - next);
+    if (slice.nextSequence > until) {
+      // What lay before the end is gone, and reading began beyond it.
+      next = until;
+      continue;
+    }
     for (const record of slice.records) {
       const size = options.measure(record);
       if (oldestArrivalMs !== null && bytes + size > maxBytes) {
@@ -72,6 +83,17 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     }
     if (slice.recordsBehind === 0) await moreOrDue(options, next, dueMs);
   }
+}
+
+/** What was skipped may reach into what is somebody else's: no more than `mine` was lost here. */
+function countSkipped(
+  { progress, worker }: GatherOptions,
+  { skipped }: ReadResult,
+  mine: number,
+): void {
+  const trimmed = Math.min(skipped.trimmed, mine);
+  progress.lost(worker, trimmed, 'trimmed');
+  progress.lost(worker, Math.min(skipped.corrupt, mine - trimmed), 'corrupt');
 }
 
 /** By the monotonic clock, so that a step of the wall clock afterwards changes nothing. */

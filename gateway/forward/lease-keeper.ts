@@ -51,6 +51,11 @@ export class LeaseKeeper {
     return new LeaseKeeper(request, lease);
   }
 
+  /** Where the application began with the source. */
+  get start(): number {
+    return this.#lease.start;
+  }
+
   /** The first position that is not done. */
   get checkpoint(): number {
     return this.#lease.checkpoint;
@@ -74,6 +79,13 @@ export class LeaseKeeper {
     return this.#inTurn(async (lease) => {
       this.#lease = await this.#request.applications.checkpoint(lease, position);
     });
+  }
+
+  /** Lets go of the source for good, its checkpoint and its plan included. */
+  async forget(): Promise<void> {
+    await this.#inTurn((lease) => this.#request.applications.forget(lease));
+    this.#released = true;
+    this.#cancelRenewal();
   }
 
   /** Gives the lease back. Never rejects: one that can't be given back runs out. */

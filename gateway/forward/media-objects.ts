@@ -32,13 +32,14 @@ export interface MediaObjectsOptions {
 }
 
 /**
- * Runs until it is stopped.
+ * Runs until it is stopped, the end of its lane is reached, or its turn is over.
  * @throws the signal's reason, once it aborts; StorageError
  */
 export async function sendMediaFiles(worker: Worker, options: MediaObjectsOptions): Promise<void> {
   for (;;) {
     worker.signal.throwIfAborted();
     const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
+    if (plan === 'end') return;
     if (plan === null) {
       const from = worker.lease.checkpoint;
       await worker.video.waitForMediaFile(options.cameraId, from, worker.signal);
@@ -50,12 +51,19 @@ export async function sendMediaFiles(worker: Worker, options: MediaObjectsOption
     }
     await carryOut(worker, options, plan);
     await worker.lease.completePlan();
+    if (!(await worker.lane.goOn())) return;
   }
 }
 
-async function nextPlan(worker: Worker, options: MediaObjectsOptions): Promise<Plan | null> {
+/** null: nothing is there yet; `end`: what comes is another lane's. */
+async function nextPlan(
+  worker: Worker,
+  options: MediaObjectsOptions,
+): Promise<Plan | 'end' | null> {
   const from = worker.lease.checkpoint;
   const [file] = await worker.video.closedMediaFiles(options.cameraId, from, 1);
+  const { end } = worker.lane;
+  if (end !== null && (file === undefined || file.id >= end)) return 'end';
   if (file === undefined) return null;
   const keys = mediaObjectKeys(options.scope, {
     camera: file.camera,

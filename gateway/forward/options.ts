@@ -49,6 +49,11 @@ export interface DeliveryOptions {
   };
   /** Pins what it has not sent, within its source's byte budget. Default true. */
   readonly required?: boolean;
+  /**
+   * After an outage: everything in the order it came (the default), or what is new at once and the
+   * backlog behind it, the order between the two given up; see `lanes.ts`.
+   */
+  readonly catchUp?: 'in-order' | 'live-first';
   /** Where it begins while it has no checkpoint. Default `earliest`. */
   readonly startAt?: 'earliest' | 'latest';
   /** Part of the names of its objects. Default 1. */

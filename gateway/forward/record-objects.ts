@@ -34,7 +34,7 @@ export interface RecordObjectsOptions {
 }
 
 /**
- * Runs until the shard is closed and all of it is sent.
+ * Runs until all of the lane is sent and no more will come, or its turn is over.
  * @throws the signal's reason, once it aborts; StorageError
  */
 export async function sendShardAsObjects(
@@ -46,6 +46,7 @@ export async function sendShardAsObjects(
     if (plan === null) return;
     await carryOut(worker, options, plan);
     await worker.lease.completePlan();
+    if (!(await worker.lane.goOn())) return;
   }
 }
 
@@ -56,6 +57,7 @@ async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<
     clock: worker.clock,
     shardId: options.shard.id,
     from,
+    until: worker.lane.end,
     maxBytes: options.maxBytes,
     maxAgeMs: options.maxAgeMs,
     measure: (record) => lineBytesEstimate(record, options.format),

@@ -19,7 +19,7 @@ export interface RecordStreamOptions {
 }
 
 /**
- * Runs until the shard is closed and all of it is sent.
+ * Runs until all of the lane is sent and no more will come, or its turn is over.
  * @throws the signal's reason, once it aborts; StorageError
  */
 export async function sendShardAsRecords(
@@ -30,18 +30,21 @@ export async function sendShardAsRecords(
   const queues = new KeyQueues(options.sink.limits, options.random);
   let next = lease.checkpoint;
   let ended = false;
+  let taken = 0;
   for (;;) {
     signal.throwIfAborted();
     if (!ended) ({ next, ended } = await refill(worker, options, queues, next));
     const done = queues.lowest() ?? next;
     if (done > lease.checkpoint) await lease.advance(done);
+    if (taken > 0 && !(await worker.lane.goOn())) return;
+    taken = 0;
     if (queues.empty) {
       if (ended) return;
       await log.waitForRecords(options.shardId, next, signal);
       continue;
     }
     const batch = queues.nextBatch(clock.monotonicMs());
-    if (batch.records.length > 0) await sendBatch(worker, options.sink, queues, batch);
+    if (batch.records.length > 0) taken = await sendBatch(worker, options.sink, queues, batch);
     else await heldBack(worker, options, queues, ended ? null : next);
   }
 }
@@ -53,28 +56,38 @@ async function refill(
   queues: KeyQueues,
   next: number,
 ): Promise<{ next: number; ended: boolean }> {
+  const end = worker.lane.end ?? Infinity;
+  if (next >= end) return { next: end, ended: true };
   const room = queues.room;
   if (room.records === 0 || room.bytes === 0) return { next, ended: false };
   const slice = await worker.log.read({
     shardId: options.shardId,
     fromSequence: next,
-    maxRecords: Math.min(sliceRecords, room.records),
+    maxRecords: Math.min(sliceRecords, room.records, end - next),
     maxBytes: Math.min(sliceBytes, room.bytes),
   });
-  worker.progress.lost(worker.name, slice.skipped.trimmed, 'trimmed');
-  worker.progress.lost(worker.name, slice.skipped.corrupt, 'corrupt');
+  // What was skipped may reach into the next lane, which has sent it.
+  const trimmed = Math.min(slice.skipped.trimmed, end - next);
+  worker.progress.lost(worker.name, trimmed, 'trimmed');
+  worker.progress.lost(
+    worker.name,
+    Math.min(slice.skipped.corrupt, end - next - trimmed),
+    'corrupt',
+  );
+  if (slice.nextSequence > end) return { next: end, ended: true };
   for (const { sequence, partitionKey, data } of slice.records) {
     queues.add({ sequence, partitionKey, data });
   }
   return { next: slice.nextSequence, ended: slice.endOfShard };
 }
 
+/** Returns how many records were taken. */
 async function sendBatch(
   worker: Worker,
   sink: RecordSink,
   queues: KeyQueues,
   batch: Batch,
-): Promise<void> {
+): Promise<number> {
   const fit: QueuedRecord[] = [];
   const nowMs = worker.clock.monotonicMs();
   for (const record of batch.records) {
@@ -88,10 +101,9 @@ async function sendBatch(
     );
     worker.progress.failed(worker.name, error, queues.left(record, error, nowMs));
   }
-  if (fit.length === 0) return;
+  if (fit.length === 0) return 0;
   const outcomes = await attempt(worker, sink, fit);
-  if (outcomes === null) return;
-  settle(worker, queues, fit, outcomes);
+  return outcomes === null ? 0 : settle(worker, queues, fit, outcomes);
 }
 
 /** One call; null when it failed as a whole, after the wait that follows. */
@@ -122,7 +134,7 @@ function settle(
   queues: KeyQueues,
   records: Batch['records'],
   outcomes: readonly (SinkError | null)[],
-): void {
+): number {
   const nowMs = worker.clock.monotonicMs();
   const amount = { records: 0, bytes: 0, objects: 0 };
   let worst: { error: SinkError; delayMs: number } | null = null;
@@ -140,6 +152,7 @@ function settle(
   if (amount.records > 0) worker.progress.sent(amount);
   if (worst !== null) worker.progress.failed(worker.name, worst.error, worst.delayMs);
   else if (!queues.failing) worker.progress.recovered(worker.name);
+  return amount.records;
 }
 
 /** Every key that is left waits for its back-off; new records of other keys need not. */

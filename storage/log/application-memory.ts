@@ -15,6 +15,7 @@ interface LeaseState {
   readonly source: SourceKey;
   readonly owner: string | null;
   readonly counter: number;
+  readonly start: number;
   readonly checkpoint: number;
   readonly plan: { readonly from: number; readonly to: number } | null;
 }
@@ -27,6 +28,7 @@ export interface LeaseRow {
   readonly counter: number;
   readonly taken_counter: number;
   readonly checkpoint: number;
+  readonly start_position: number;
 }
 
 export interface PlanRow {
@@ -65,10 +67,16 @@ export class ApplicationMemory {
       source: { ...source },
       owner: null,
       counter: 0,
+      start: 0,
       checkpoint: 0,
       plan: null,
     };
     leases?.set(keyOf(source), { ...before, ...change });
+  }
+
+  /** Removes one lease. */
+  forgetLease(application: string, source: SourceKey): void {
+    this.#byName.get(application)?.leases.delete(keyOf(source));
   }
 
   /** Removes all leases of a source; returns the ids of the applications that had one. */
@@ -87,6 +95,7 @@ export class ApplicationMemory {
         source: state.source,
         owner: state.owner ?? '',
         counter: state.counter,
+        start: state.start,
         checkpoint: state.checkpoint,
       })),
     }));
@@ -122,10 +131,10 @@ export async function loadApplications(queries: Queries): Promise<ApplicationMem
     memory.ensure(id, { name, required: required === 1 });
   }
   for (const row of await queries.all<LeaseRow>('SELECT * FROM lease')) {
-    const { owner, counter, checkpoint } = row;
+    const { owner, counter, start_position: start, checkpoint } = row;
     const name = names.get(row.application_id);
     const source = { kind: row.source_kind, id: row.source_id };
-    if (name !== undefined) memory.change(name, source, { owner, counter, checkpoint });
+    if (name !== undefined) memory.change(name, source, { owner, counter, start, checkpoint });
   }
   for (const row of await queries.all<PlanRow>('SELECT * FROM plan')) {
     const name = names.get(row.application_id);

@@ -134,9 +134,10 @@ export class ApplicationTable implements Applications {
       if (row !== undefined) this.#checkFree(id, source, row, owner);
       const counter = (row?.counter ?? 0) + 1;
       const checkpoint = row?.checkpoint ?? initialCheckpoint;
+      const start = row?.start_position ?? initialCheckpoint;
       await transaction.run(
         `INSERT OR REPLACE INTO lease (application_id, source_kind, source_id, owner, counter,
-           taken_counter, checkpoint) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+           taken_counter, checkpoint, start_position) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
         id,
         source.kind,
         source.id,
@@ -144,11 +145,12 @@ export class ApplicationTable implements Applications {
         counter,
         counter,
         checkpoint,
+        start,
       );
       const expiresMs = this.#clock.monotonicMs() + durationMs;
       this.#setTenure(transaction, id, source, { owner, takenCounter: counter, expiresMs });
-      const lease = { application, source, owner, counter, checkpoint };
-      this.#mirror(transaction, lease, { owner, counter, checkpoint });
+      const lease = { application, source, owner, counter, start, checkpoint };
+      this.#mirror(transaction, lease, { owner, counter, start, checkpoint });
       return lease;
     });
   }
@@ -184,6 +186,24 @@ export class ApplicationTable implements Applications {
       } catch (error) {
         if (!(error instanceof StorageError && error.code === 'lease-lost')) throw error;
       }
+    });
+  }
+
+  async forget(lease: Lease): Promise<void> {
+    await this.#writer.transact(async (transaction) => {
+      const { application_id: id } = await this.#fence(transaction, lease, 'owner = NULL');
+      for (const table of ['lease', 'plan']) {
+        await transaction.run(
+          `DELETE FROM ${table} WHERE ${ofSource}`,
+          id,
+          lease.source.kind,
+          lease.source.id,
+        );
+      }
+      this.#setTenure(transaction, id, lease.source, null);
+      transaction.onCommit(() => {
+        this.#memory.forgetLease(lease.application, lease.source);
+      });
     });
   }
 

@@ -2,6 +2,7 @@ import { logMigration } from './001-log.ts';
 import { videoMigration } from './002-video.ts';
 import { operationsMigration } from './003-operations.ts';
 import { receivedMigration } from './004-received.ts';
+import { lanesMigration } from './005-lanes.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -10,4 +11,5 @@ export const migrations: readonly Migration[] = [
   videoMigration,
   operationsMigration,
   receivedMigration,
+  lanesMigration,
 ];

@@ -364,6 +364,12 @@ export const TimelineSchema = z
 
 // ---------------------------------------------------------------- deliveries
 
+const BacklogSchema = z.object({
+  bytes,
+  records: count.describe('Or media files, from a camera'),
+  ms: count.describe('Age of the oldest thing not yet sent'),
+});
+
 export const DeliverySchema = z
   .object({
     name: z.string(),
@@ -377,11 +383,11 @@ export const DeliverySchema = z
       .enum(['starting', 'idle', 'sending', 'backing-off', 'stopped'])
       .describe('idle: everything is sent; backing-off: failed, and will be tried again'),
     nextAttemptTime: time.nullable(),
-    backlog: z.object({
-      bytes,
-      records: count.describe('Or media files, from a camera'),
-      ms: count.describe('Age of the oldest thing not yet sent'),
-    }),
+    backlog: BacklogSchema,
+    catchUp: z.enum(['in-order', 'live-first']),
+    lanes: z
+      .array(z.object({ kind: z.enum(['live', 'backlog']), backlog: BacklogSchema }))
+      .describe('While new data goes out before a backlog: what each has still to send'),
     rate: z.object({
       recordsPerSecond: z.number().min(0),
       bytesPerSecond: z.number().min(0),

@@ -131,8 +131,12 @@ function lossOf({ firstMs, lastMs, ...loss }: LossReport): Loss {
   return { ...loss, what, firstTime: isoFromMs(firstMs), lastTime: isoFromMs(lastMs) };
 }
 
+function backlogOf({ bytes, records, seconds }: DeliveryStatus['backlog']): Delivery['backlog'] {
+  return { bytes, records, ms: Math.max(0, Math.round(seconds * 1_000)) };
+}
+
 function deliveryOf(delivery: DeliveryStatus): Delivery {
-  const { backlog, lastFailure } = delivery;
+  const { lastFailure } = delivery;
   return {
     name: delivery.name,
     from: { ...delivery.from },
@@ -140,11 +144,9 @@ function deliveryOf(delivery: DeliveryStatus): Delivery {
     required: delivery.required,
     state: delivery.state,
     nextAttemptTime: isoFromMsOrNull(delivery.retryAtMs),
-    backlog: {
-      bytes: backlog.bytes,
-      records: backlog.records,
-      ms: Math.max(0, Math.round(backlog.seconds * 1_000)),
-    },
+    backlog: backlogOf(delivery.backlog),
+    catchUp: delivery.catchUp,
+    lanes: delivery.lanes.map(({ kind, backlog }) => ({ kind, backlog: backlogOf(backlog) })),
     rate: { ...delivery.rate },
     sentRecords: delivery.sentRecords,
     sentBytes: delivery.sentBytes,

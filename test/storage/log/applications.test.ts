@@ -216,3 +216,23 @@ test('a camera is a source like a shard', async (t) => {
   const lease = await applications.acquire('uplink', source, 'a', leaseMs, 12);
   assert.equal((await applications.checkpoint(lease, 40)).checkpoint, 40);
 });
+
+test('a lease tells where it began, and forgetting it lets go of what it pinned', async (t) => {
+  const { applications, source, reopen } = await withApplication(t);
+  const lease = await applications.acquire('uplink', source, 'a', leaseMs, 3);
+  assert.equal(lease.start, 3);
+  const moved = await applications.checkpoint(lease, 5);
+  assert.equal(moved.start, 3, 'the start stays where it was');
+  await applications.savePlan(moved, plan(5, 7));
+
+  const again = (await reopen()).log.applications;
+  const taken = await again.acquire('uplink', source, 'b', leaseMs, 0);
+  assert.deepEqual([taken.start, taken.checkpoint], [3, 5]);
+  await assert.rejects(again.forget(moved), code('lease-lost'), 'fenced');
+  await again.forget(taken);
+  assert.deepEqual(again.list().find(({ name }) => name === 'uplink')?.leases, []);
+  await assert.rejects(again.checkpoint(taken, 9), code('lease-lost'));
+  const anew = await again.acquire('uplink', source, 'b', leaseMs, 8);
+  assert.deepEqual([anew.start, anew.checkpoint], [8, 8]);
+  assert.equal(await again.plan(anew), null, 'the plan went with it');
+});

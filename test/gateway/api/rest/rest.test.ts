@@ -277,7 +277,12 @@ test('deliveries, with their backlog and their last error', async (context) => {
         required: true,
         state: 'backing-off',
         retryAtMs: gateway.clock.nowMs() + 5_000,
+        catchUp: 'live-first',
         backlog: { bytes: 1_000, records: 10, seconds: 61.5 },
+        lanes: [
+          { kind: 'live', backlog: { bytes: 100, records: 1, seconds: 0.25 } },
+          { kind: 'backlog', backlog: { bytes: 900, records: 9, seconds: 61.5 } },
+        ],
         rate: { recordsPerSecond: 0, bytesPerSecond: 0 },
         sentRecords: 5,
         sentBytes: 500,
@@ -295,6 +300,13 @@ test('deliveries, with their backlog and their last error', async (context) => {
     ]);
   const { deliveries } = DeliveriesSchema.parse(await gateway.json('/api/v1/deliveries'));
   assert.equal(deliveries[0]?.backlog.ms, 61_500);
+  assert.deepEqual(
+    deliveries[0].lanes.map(({ kind, backlog }) => [kind, backlog.bytes, backlog.ms]),
+    [
+      ['live', 100, 250],
+      ['backlog', 900, 61_500],
+    ],
+  );
   assert.equal(deliveries[0].nextAttemptTime, '2026-01-01T00:00:05.000Z');
   assert.deepEqual(deliveries[0].lastError, {
     time: '2026-01-01T00:00:00.000Z',

@@ -177,7 +177,8 @@ export async function runClock(
   stepMs = 100,
 ): Promise<number> {
   const startMs = clock.monotonicMs();
-  while (!wanted()) {
+  for (let steps = 0; !wanted(); steps += 1) {
+    if (steps > 20_000) throw new Error(`not as wanted after ${steps} steps of ${stepMs} ms`);
     clock.advance(stepMs);
     await settle(rig);
   }
