@@ -3,6 +3,7 @@
  * what takes in, what sends on. Ways in close before the store, so that what was acknowledged is
  * committed; deliveries before them have nothing to finish that the next start does not repeat.
  */
+import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -13,6 +14,8 @@ import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
 import { startCameras, type Cameras } from './cameras.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
+import { FileWatch } from './config/watch.ts';
+import { defaultFile } from './cli/configuration.ts';
 import { parseConfig, type ConfigResult } from './config/load.ts';
 import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
@@ -107,8 +110,12 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
       logger.setLevel(next.logging.level);
     },
+    // The demonstration goes on until the next start, also when somebody has written a file.
+    alsoWaiting: () =>
+      start.demonstration && existsSync(join(start.folder, defaultFile)) ? [defaultFile] : [],
     logger,
   });
+  watchConfiguration(building, reloader);
   const parts = { rtspServer, mqtt, cameras, deliveries, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
@@ -140,6 +147,25 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
     'serving',
   );
   return reloader;
+}
+
+/** Has the configuration loaded again whenever one of its files changes. */
+function watchConfiguration({ clock, logger, closers }: Building, reloader: Reloader): void {
+  const follow = (): void => {
+    watch.follow(reloader.files.map(({ path }) => path));
+  };
+  const watch = new FileWatch({
+    clock,
+    logger,
+    changed: () => {
+      // What went wrong is logged where it went wrong.
+      void reloader.reloadIfChanged().then(follow, follow);
+    },
+  });
+  closers.push(() => {
+    watch.close();
+  });
+  follow();
 }
 
 /** The configuration of the demonstration, with the environment laid over it as over any file. */

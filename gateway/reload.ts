@@ -31,6 +31,8 @@ export interface ReloaderOptions {
   readonly load: () => Promise<ConfigResult>;
   /** Brings the running parts in line with a configuration; comparing is theirs. */
   readonly apply: (config: Config) => Promise<void>;
+  /** What else waits for a restart. */
+  readonly alsoWaiting: () => readonly string[];
   readonly logger: Logger;
 }
 
@@ -105,7 +107,10 @@ export class Reloader {
     }
     this.#inForce = result.config;
     this.#trouble = null;
-    const waiting = changedKeys(this.#started, result.config).filter(needsRestart);
+    const waiting = [
+      ...changedKeys(this.#started, result.config).filter(needsRestart),
+      ...this.#options.alsoWaiting(),
+    ];
     logger.info({ changed, needsRestart: waiting }, 'the configuration was loaded again');
     return { changed, needsRestart: waiting };
   }

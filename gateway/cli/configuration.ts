@@ -5,7 +5,7 @@ import { loadConfig, type ConfigResult } from '../config/load.ts';
 import { showProblem, type Problem } from '../config/problems.ts';
 import type { CliContext } from './context.ts';
 
-const defaultFile = 'headgate.yaml';
+export const defaultFile = 'headgate.yaml';
 
 export interface ConfigOption {
   readonly config?: string;

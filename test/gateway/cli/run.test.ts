@@ -59,6 +59,25 @@ test('the gateway gets the configuration of the file, and its log the level and 
   assert.deepEqual(process.messages, ['told']);
 });
 
+test('SIGHUP loads the configuration again, and ends nothing', async () => {
+  const gateway = new FakeGateway();
+  const { process, ended } = runWith(gateway);
+  await gateway.asked.promise;
+  process.signal('SIGHUP');
+  gateway.started.resolve(undefined);
+  await settled();
+  assert.equal(gateway.reloads, 0, 'not while it starts: it has just been loaded');
+  process.signal('SIGHUP');
+  process.signal('SIGHUP');
+  assert.equal(gateway.reloads, 2);
+  assert.deepEqual(process.messages, []);
+  gateway.closed.resolve(undefined);
+  process.signal();
+  process.signal('SIGHUP');
+  assert.equal(await ended, 0);
+  assert.equal(gateway.reloads, 2);
+});
+
 test('a second signal leaves at once', async () => {
   const gateway = new FakeGateway();
   const { process, ended } = runWith(gateway);

@@ -1,0 +1,193 @@
+/** A changed configuration in a running gateway, as people change it: by an editor and commands. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { connectAsync } from 'mqtt';
+import { startCameras } from '../../gateway/cameras.ts';
+import { parseConfig } from '../../gateway/config/load.ts';
+import type { Config } from '../../gateway/config/schema.ts';
+import { Supervisor } from '../../gateway/supervisor.ts';
+import { RtspServer } from '../../ingest/rtsp/server.ts';
+import { openTestStore } from '../storage/support/open.ts';
+import { GatewayProcess, headgateCommand } from '../support/gateway.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+interface Status {
+  readonly health: {
+    readonly status: string;
+    readonly checks: readonly { readonly name: string; readonly message: string | null }[];
+  };
+}
+
+function headgate(
+  folder: string,
+  ...args: readonly string[]
+): Promise<{ code: number; said: string }> {
+  const [program, all] = headgateCommand(...args);
+  return new Promise((resolve) => {
+    const options = { cwd: folder, env: { ...process.env, NODE_OPTIONS: '' } };
+    execFile(program, all, options, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), said: `${stdout}${stderr}` });
+    });
+  });
+}
+
+/** Does something, and waits for a line that was not there before. */
+async function lineAfter(
+  gateway: GatewayProcess,
+  pattern: RegExp,
+  act: () => unknown,
+): Promise<string> {
+  gateway.child.lines.length = 0;
+  await act();
+  return (await gateway.child.line(pattern)).input;
+}
+
+const loaded = /the configuration was loaded again/;
+
+test('an edited file is taken over, a wrong one is not, and the gateway runs on', async (t) => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'headgate.yaml');
+  await writeFile(join(folder, 'password'), 'first-password');
+  const gateway = await GatewayProcess.start(
+    t,
+    folder,
+    'streams: { readings: {} }',
+    '[{ username: device, password: "${file:./password}" }]',
+    '[{ topic: a, stream: readings }]',
+  );
+  const before = await readFile(path, 'utf8');
+  const login = (password: string) =>
+    connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, {
+      username: 'device',
+      password,
+      reconnectPeriod: 0,
+    });
+  const first = await login('first-password');
+  t.after(() => first.endAsync(true));
+
+  // An editor writes beside the file and renames.
+  const after = before
+    .replace('streams: { readings: {} }', 'streams: { readings: {}, fresh: { retentionHours: 2 } }')
+    .replace('[{ topic: a, stream: readings }]', '[{ topic: b, stream: fresh }]');
+  await writeFile(
+    join(folder, 'headgate.yaml~'),
+    `${after}deliveries: { fresh: { from: { stream: fresh }, to: { folder: { path: ./out } }, buffer: { maxSeconds: 0.1 } } }\n`,
+  );
+  const line = await lineAfter(gateway, loaded, () => rename(join(folder, 'headgate.yaml~'), path));
+  assert.match(line, /"changed":\["mqtt\.routes","streams\.fresh","deliveries\.fresh"\]/);
+  await first.publishAsync('b', '{"value":1}', { qos: 1 });
+  await gateway.until<{ streams: readonly { name: string; storedRecords: number }[] }>(
+    '/streams',
+    ({ streams }) =>
+      streams.some(({ name, storedRecords }) => name === 'fresh' && storedRecords === 1),
+  );
+  await gateway.until<{ deliveries: readonly { sentRecords: number }[] }>(
+    '/deliveries',
+    ({ deliveries }) => deliveries[0]?.sentRecords === 1,
+  );
+  assert.ok((await readdir(join(folder, 'out'))).length > 0, 'the new delivery delivers');
+
+  // A secret file that changes is a change of the configuration.
+  const secret = await lineAfter(gateway, loaded, () =>
+    writeFile(join(folder, 'password'), 'second-password'),
+  );
+  assert.match(secret, /"changed":\["mqtt\.users"\]/);
+  await assert.rejects(login('first-password'));
+  const second = await login('second-password');
+  await second.endAsync(true);
+
+  await wrongFile(gateway, folder, path);
+  gateway.child.process.kill('SIGTERM');
+  assert.deepEqual(await gateway.child.exited, { code: 0, signal: null });
+});
+
+async function wrongFile(gateway: GatewayProcess, folder: string, path: string): Promise<void> {
+  const right = await readFile(path, 'utf8');
+  const kept = /the configuration stays as it was/;
+  await lineAfter(gateway, kept, () => writeFile(path, `${right}streems: {}\nvideo: { x: 1 }\n`));
+  assert.match(gateway.child.lines.join('\n'), /streems: is not a known key/);
+  assert.match(gateway.child.lines.join('\n'), /video\.x: is not a known key/);
+  const { health } = await gateway.get<Status>('/status');
+  assert.equal(health.status, 'degraded');
+  const check = health.checks.find(({ name }) => name === 'configuration');
+  assert.match(check?.message ?? '', /2 problems.*one before stays in force.*streems/);
+  const refused = await fetch(`${gateway.url}/api/v1/reload`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${gateway.token}` },
+  });
+  assert.equal(refused.status, 422);
+  assert.match(await refused.text(), /"code":"invalid-configuration".*video\.x/);
+  assert.equal((await headgate(folder, 'reload')).code, 78, 'with the problems, without asking');
+
+  // Mended, and with a port that only a restart can take over; the signal says so at once.
+  const mended = right.replace(/rtsp: \{ port: \d+/, 'rtsp: { port: 1');
+  await lineAfter(gateway, loaded, async () => {
+    await writeFile(path, mended);
+    gateway.child.process.kill('SIGHUP');
+  });
+  const { said, code } = await headgate(folder, 'reload', '--url', gateway.url);
+  assert.deepEqual([code, said], [0, 'Nothing changed.\nNeeds a restart: rtsp.port.\n']);
+  assert.equal((await gateway.get<Status>('/status')).health.status, 'ok');
+}
+
+function camerasOf(yard: string): Config['cameras'] {
+  const text = `
+cameras:
+  front: { source: { push: { username: front, password: secret } } }
+  ${yard}`;
+  const result = parseConfig({ name: 'test', text, folder: '/', env: {} });
+  assert.ok(result.ok, 'the configuration is right');
+  return result.config.cameras;
+}
+
+async function cameras(t: TestContext) {
+  const { store, clock, logger, metrics } = await openTestStore(t);
+  const supervisor = new Supervisor({ clock, logger, metrics, random: () => 0.5 });
+  const path = () => ({ publisher: null, readers: [] });
+  const rtspServer = new RtspServer({ host: '127.0.0.1', port: 0, path, clock, logger, metrics });
+  await rtspServer.listen();
+  const running = await startCameras({
+    cameras: camerasOf('yard: { source: { push: { username: yard, password: secret } } }'),
+    allowedNetworks: [],
+    onClose: () => undefined,
+    ffmpegPath: 'ffmpeg',
+    ...{ video: store.video, rtspServer, supervisor, clock, logger, metrics },
+  });
+  t.after(async () => {
+    await supervisor.close();
+    await rtspServer.close();
+  });
+  return { running, clock, store };
+}
+
+test('of the cameras only those begin again whose settings differ', async (t) => {
+  const { running, clock, store } = await cameras(t);
+  const started = clock.nowMs();
+  clock.advance(1000);
+  await running.update(
+    camerasOf(
+      'yard: { source: { push: { username: yard, password: other } }, retentionHours: 2 }\n' +
+        '  gate: { source: { push: { username: gate, password: secret } } }',
+    ),
+  );
+  assert.deepEqual(
+    running.statuses().map(({ name, sinceMs }) => [name, sinceMs]),
+    [
+      ['front', started],
+      ['yard', started + 1000],
+      ['gate', started + 1000],
+    ],
+  );
+  assert.equal((await store.video.camera('yard')).retentionMs, 2 * 3_600_000);
+
+  await running.update(camerasOf(''));
+  assert.deepEqual(
+    running.statuses().map(({ name, sinceMs }) => [name, sinceMs]),
+    [['front', started]],
+  );
+  const stored = (await store.video.cameras()).map(({ name }) => name).toSorted();
+  assert.deepEqual(stored, ['front', 'gate', 'yard'], 'footage stays where it is');
+});
