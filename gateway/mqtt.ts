@@ -1,6 +1,8 @@
 /** The MQTT broker as the configuration asks for it. */
+import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { MqttBroker, type MqttStatus } from '../ingest/mqtt/broker.ts';
+import type { MqttTls } from '../ingest/mqtt/listeners.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import type { Config } from './config/schema.ts';
@@ -13,8 +15,9 @@ export interface Mqtt {
   /** null: there is none. */
   status(): MqttStatus | null;
   /**
-   * Takes over other users and routes; all else needs a restart. Devices have to connect again.
-   * @throws Error when it can't listen any more
+   * Takes over other users, routes and rates; all else needs a restart. Devices stay connected, but
+   * those whose user is another now.
+   * @throws Error when it can't listen, where it had no users before
    */
   update(mqtt: Config['mqtt']): Promise<void>;
 }
@@ -22,6 +25,8 @@ export interface Mqtt {
 interface Parts {
   readonly config: Pick<Config, 'mqtt'>;
   readonly store: Pick<Store, 'log' | 'received'>;
+  /** The gateway's certificate and key (PEM), and where TLS is served when not on `mqtt.host`. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly host?: string } | null;
   readonly closers: (() => Promise<void> | void)[];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -35,21 +40,30 @@ export async function startMqtt(parts: Parts): Promise<Mqtt> {
   return {
     address: () => broker?.address ?? null,
     status: () => broker?.status() ?? null,
-    update: async ({ users, routes }) => {
-      if (isDeepStrictEqual([users, routes], [config.users, config.routes])) return;
-      const next = { ...config, users, routes };
-      await broker?.close();
-      broker = null;
-      broker = await startBroker(parts, next);
+    update: async ({ users, routes, rates }) => {
+      const next = { ...config, users, routes, rates };
+      if (isDeepStrictEqual(next, config)) return;
+      if (broker === null) {
+        broker = await startBroker(parts, next);
+      } else if (canLogIn(next)) {
+        broker.update({ users, routes, rates });
+      } else {
+        await broker.close();
+        broker = null;
+      }
       config = next;
     },
   };
 }
 
+function canLogIn({ users, allowAnonymous, clientCaFile }: Config['mqtt']): boolean {
+  return users.length > 0 || allowAnonymous || clientCaFile !== null;
+}
+
 async function startBroker(parts: Parts, config: Config['mqtt']): Promise<MqttBroker | null> {
   const { store, clock, logger, metrics } = parts;
-  const { enabled, host, port, users, allowAnonymous, routes } = config;
-  if (!enabled || (users.length === 0 && !allowAnonymous)) {
+  const { enabled, host, port, users, allowAnonymous, routes, rates } = config;
+  if (!enabled || !canLogIn(config)) {
     if (enabled) logger.info({}, 'MQTT is not served: mqtt.users is empty');
     return null;
   }
@@ -59,6 +73,8 @@ async function startBroker(parts: Parts, config: Config['mqtt']): Promise<MqttBr
     users,
     allowAnonymous,
     routes,
+    rates,
+    tls: await tlsOf(parts.tls ?? null, config),
     limits: { payloadBytes: config.maxPayloadBytes, connections: config.maxConnections },
     log: store.log,
     received: store.received,
@@ -68,4 +84,13 @@ async function startBroker(parts: Parts, config: Config['mqtt']): Promise<MqttBr
   });
   await listening('MQTT', `${host}:${port}`, 'mqtt.port', broker.listen());
   return broker;
+}
+
+async function tlsOf(
+  tls: Parts['tls'] | null,
+  { host, tlsPort, clientCaFile }: Config['mqtt'],
+): Promise<MqttTls | null> {
+  if (tls === null || tls === undefined) return null;
+  const clientCa = clientCaFile === null ? null : await readFile(clientCaFile, 'utf8');
+  return { host: tls.host ?? host, port: tlsPort, cert: tls.cert, key: tls.key, clientCa };
 }

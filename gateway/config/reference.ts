@@ -78,6 +78,10 @@ function printExamples(node: MapNode | ListNode, told: Set<KeyNode>): readonly s
 /** An entry as an example gives it, filled up with the defaults of its keys. */
 function printExample(node: KeyNode, value: unknown, told: Set<KeyNode>): readonly string[] {
   if (isLeaf(node)) return [showLeaf(node, value)];
+  if (node.kind === 'list' && isLeaf(node.item)) {
+    const { item } = node;
+    return (value as readonly unknown[]).map((entry) => `- ${showLeaf(item, entry)}`);
+  }
   if (node.kind !== 'section') return [];
   return [...node.keys].flatMap(([key, child]) => {
     const given = (value as Readonly<Record<string, unknown>>)[key];

@@ -73,6 +73,40 @@ const route = z.strictObject({
   envelope: flag()
     .default(false)
     .describe('Wraps each record: {"topic": …, "receivedAt": …, "payload": …}.'),
+  retained: flag()
+    .default(true)
+    .describe('Whether messages that ask to be retained are stored, as any other.'),
+  wills: flag()
+    .default(true)
+    .describe(
+      'Whether wills are stored: what a device wants said when it goes away without a word.',
+    ),
+});
+
+const mqttUser = user.extend({
+  publish: permittedTopics('plant/{clientId}/#').describe(
+    'What it may publish to. {username} and {clientId} stand for its own names. Elsewhere, its connection ends.',
+  ),
+  subscribe: permittedTopics('commands/{username}/+').describe('What it may subscribe to.'),
+});
+
+function permittedTopics(example: string) {
+  return z
+    .array(topicFilter())
+    .max(1000)
+    .register(keyNotes, { allowed: 'a list of topic filters', example: [example] })
+    .default(['#']);
+}
+
+const rates = z.strictObject({
+  messagesPerSecond: whole(1, 10_000_000)
+    .nullable()
+    .default(null)
+    .describe('Messages; null: as many as are taken.'),
+  bytesPerSecond: size(1024)
+    .nullable()
+    .default(null)
+    .describe('Bytes; null: as many as are taken.'),
 });
 
 const mqtt = z.strictObject({
@@ -82,7 +116,7 @@ const mqtt = z.strictObject({
     .describe('Address to listen on. Beyond loopback, users are required.'),
   port: port().default(1883).describe('Port of the MQTT broker (3.1.1).'),
   users: z
-    .array(user)
+    .array(mqttUser)
     .max(10_000)
     .register(keyNotes, {
       allowed: 'a list of {username, password}',
@@ -90,6 +124,19 @@ const mqtt = z.strictObject({
     })
     .default([])
     .describe('Who may connect.'),
+  tlsPort: port()
+    .default(8883)
+    .describe('Port of MQTT over TLS, which is served where the gateway has a certificate.'),
+  clientCaFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/devices-ca.pem' })
+    .nullable()
+    .default(null)
+    .describe(
+      'Authority (PEM) whose certificates devices must show on the TLS port; their common name is their user name, and they need no password.',
+    ),
+  rates: rates
+    .prefault({})
+    .describe('How much one device may send. It is made to wait, not refused.'),
   allowAnonymous: flag()
     .default(false)
     .describe('Lets anyone on this machine connect without a password; only on loopback.'),

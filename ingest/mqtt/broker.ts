@@ -6,7 +6,8 @@
  * get what is published once it is stored, so devices can also talk among themselves. The client
  * identifier, topic, payload and all that is remembered have limits (`limits.ts`).
  */
-import { createServer, isIP, type AddressInfo, type Server } from 'node:net';
+import { isIP, type Socket } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { Log, OnceKey, OnceLog } from '../../storage/model.ts';
 import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
@@ -16,9 +17,11 @@ import type { MqttUser } from './credentials.ts';
 import { MqttError } from './errors.ts';
 import { Intake, type IntakeStatus } from './intake.ts';
 import { defaultLimits, type MqttLimits } from './limits.ts';
+import { Listeners, type Address, type MqttTls } from './listeners.ts';
 import type { Publish } from './packet-reader.ts';
+import { unrestricted, type Permissions } from './permissions.ts';
 import { Publisher } from './publisher.ts';
-import type { MqttRoute } from './routes.ts';
+import type { Message, MqttRoute } from './routes.ts';
 import { ClientRules, type Refusal } from './rules.ts';
 import { SessionStore, type StoredPacket } from './sessions.ts';
 import { Summary } from './summary.ts';
@@ -29,6 +32,8 @@ export interface MqttBrokerOptions {
   readonly host: string;
   /** 0: any free port; see `address`. */
   readonly port: number;
+  /** Serves TLS on another port too. */
+  readonly tls?: MqttTls | null;
   readonly users: readonly MqttUser[];
   /** Lets clients in that give no user name. Only on a loopback host. */
   readonly allowAnonymous: boolean;
@@ -60,8 +65,14 @@ type PublishCallback = (error?: Error | null) => void;
 interface Device {
   readonly publisher: Publisher;
   readonly subscriptions: Set<string>;
+  /** The common name of its verified certificate. */
+  readonly identity: string | null;
   /** Empty until the client is let in. */
   clientId: string;
+  /** Null before its login, and for who gave none. */
+  username: string | null;
+  permissions: Permissions;
+  willTopic: string | null;
 }
 
 const DRAIN_MS = 5000;
@@ -79,17 +90,19 @@ export class MqttBroker {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #summary: Summary;
-  readonly #rules: ClientRules;
+  #rules: ClientRules;
+  #users: readonly MqttUser[];
+  #rates: MqttRates;
   readonly #intake: Intake;
   /** For wills: their connections are gone. */
   readonly #departed: Publisher;
   readonly #sessions: SessionStore<Client>;
   readonly #audience = new Audience();
   readonly #aedes: Aedes;
-  readonly #server: Server;
+  readonly #listeners: Listeners;
   readonly #devices = new Map<MqttConnection, Device>();
-  /** Connections without a CONNECT, oldest first. */
-  readonly #pending = new Set<MqttConnection>();
+  /** Connections without a CONNECT, oldest first, with the names of their certificates. */
+  readonly #pending = new Map<MqttConnection, string | null>();
   readonly #clientIds = new Set<string>();
   /** Why clients are turned away, found before their passwords are looked at. */
   readonly #refusals = new WeakMap<Client, Refusal>();
@@ -108,7 +121,8 @@ export class MqttBroker {
         `anonymous MQTT clients are let in on a loopback address only, and ${options.host} is none`,
       );
     }
-    if (options.users.length === 0 && !options.allowAnonymous) {
+    const certified = (options.tls?.clientCa ?? null) !== null;
+    if (options.users.length === 0 && !options.allowAnonymous && !certified) {
       throw new MqttError('invalid-options', 'nobody could log in to MQTT: there are no users');
     }
     this.#options = options;
@@ -117,6 +131,8 @@ export class MqttBroker {
     this.#limits = withRoomForPayloads({ ...defaultLimits, ...options.limits });
     this.#summary = new Summary(clock, this.#logger);
     this.#rules = new ClientRules(options.users, options.allowAnonymous, this.#limits);
+    this.#users = options.users;
+    this.#rates = options.rates ?? unlimited;
     this.#intake = new Intake({
       log,
       received: options.received ?? null,
@@ -138,34 +154,40 @@ export class MqttBroker {
     );
     this.#sessions = this.#createSessions();
     this.#aedes = this.#createAedes();
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#listeners = new Listeners({
+      host: options.host,
+      port: options.port,
+      tls: options.tls ?? null,
+      tlsConnectionsMax: this.#limits.connections + this.#limits.pendingConnections,
+      handshakeTimeoutMs: this.#limits.connectTimeoutMs,
+      accept: (socket, identity) => this.#accept(socket, identity),
+      refused: (remote, error) => this.#noteFailure({ remote }, null, error),
+      troubled: ({ message }) =>
+        this.#summary.warn('accept', { error: message }, 'an MQTT connection was not accepted'),
+    });
   }
 
   /** Where it listens; null before and after. */
-  get address(): { readonly host: string; readonly port: number } | null {
-    const address = this.#server.address() as AddressInfo | null;
-    return address === null ? null : { host: address.address, port: address.port };
+  get address(): Address | null {
+    return this.#listeners.address;
+  }
+
+  /** Where it listens for TLS; null when it does not. */
+  get tlsAddress(): Address | null {
+    return this.#listeners.tlsAddress;
   }
 
   /** @throws MqttError `listen-failed` */
   async listen(): Promise<void> {
     await this.#aedes.listen();
-    const { host, port } = this.#options;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (cause) => {
-        const message = `can't listen for MQTT on ${host}:${port}: ${cause.message}`;
-        reject(new MqttError('listen-failed', message, { cause }));
-      });
-      this.#server.listen({ host, port }, resolve);
-    }).catch(async (error: unknown) => {
+    try {
+      await this.#listeners.listen();
+    } catch (error) {
       await this.close();
       throw error;
-    });
-    this.#server.removeAllListeners('error');
-    this.#server.on('error', (error) => {
-      this.#summary.warn('accept', { error: error.message }, 'an MQTT connection was not accepted');
-    });
-    this.#logger.info({ ...this.address }, 'listening for MQTT');
+    }
+    const tls = this.tlsAddress === null ? {} : { tls: this.tlsAddress };
+    this.#logger.info({ ...this.address, ...tls }, 'listening for MQTT');
   }
 
   /**
@@ -175,6 +197,24 @@ export class MqttBroker {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /**
+   * Takes over other users, routes and rates. Devices whose user is another now are dropped, so that
+   * they log in again; rates hold for connections made from now on.
+   * @throws MqttError `invalid-options`; then all is as it was
+   */
+  update(next: Pick<MqttBrokerOptions, 'users' | 'routes' | 'rates'>): void {
+    const rules = new ClientRules(next.users, this.#options.allowAnonymous, this.#limits);
+    this.#intake.replaceRoutes(next.routes);
+    const changed = namesOfChanged(this.#users, next.users);
+    this.#rules = rules;
+    this.#users = next.users;
+    this.#rates = next.rates ?? unlimited;
+    for (const [connection, { username }] of [...this.#devices]) {
+      if (username === null || !changed.has(username)) continue;
+      connection.fail(new MqttError('unauthorized', `the user ${username} is another now`));
+    }
   }
 
   status(): MqttStatus {
@@ -187,7 +227,7 @@ export class MqttBroker {
   }
 
   async #close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = this.#listeners.close();
     for (const connection of this.#devices.keys()) connection.hold('closing');
     await this.#drained();
     await new Promise<void>((resolve) => {
@@ -204,7 +244,7 @@ export class MqttBroker {
   }
 
   #connections(): readonly MqttConnection[] {
-    return [...this.#pending, ...this.#devices.keys()];
+    return [...this.#pending.keys(), ...this.#devices.keys()];
   }
 
   async #drained(): Promise<void> {
@@ -220,10 +260,10 @@ export class MqttBroker {
 
   // -------------------------------------------------------------- connections
 
-  #accept(socket: ConstructorParameters<typeof MqttConnection>[0]): void {
+  #accept(socket: Socket, identity: string | null): void {
     const settings = {
       limits: this.#limits,
-      rates: this.#options.rates ?? unlimited,
+      rates: this.#rates,
       clock: this.#clock,
     };
     const connection = new MqttConnection(socket, settings, {
@@ -233,19 +273,24 @@ export class MqttBroker {
         this.#noteFailure(failed, this.#devices.get(failed)?.clientId ?? null, error),
       closed: (closed) => this.#closed(closed),
     });
-    this.#pending.add(connection);
+    this.#pending.set(connection, identity);
     if (this.#pending.size <= this.#limits.pendingConnections) return;
-    const [oldest] = this.#pending;
+    const [oldest] = this.#pending.keys();
     oldest?.fail(new MqttError('too-many-connections', 'too many connections without a CONNECT'));
   }
 
   #greeted(connection: MqttConnection): boolean {
     if (this.#closing !== null || this.#devices.size >= this.#limits.connections) return false;
+    const identity = this.#pending.get(connection) ?? null;
     this.#pending.delete(connection);
     this.#devices.set(connection, {
       publisher: new Publisher(this.#intake, connection),
       subscriptions: new Set(),
+      identity,
       clientId: '',
+      username: null,
+      permissions: unrestricted,
+      willTopic: null,
     });
     this.#connectionGauge.set(this.#devices.size);
     this.#aedes.handle(connection);
@@ -264,7 +309,11 @@ export class MqttBroker {
     this.#connectionGauge.set(this.#devices.size);
   }
 
-  #noteFailure(connection: MqttConnection | null, clientId: string | null, error: MqttError): void {
+  #noteFailure(
+    connection: { readonly remote: string } | null,
+    clientId: string | null,
+    error: MqttError,
+  ): void {
     this.#failures += 1;
     this.#failureCounter.add(1, { reason: error.code });
     const client = clientId === null || clientId === '' ? {} : { clientId };
@@ -304,10 +353,12 @@ export class MqttBroker {
       preConnect: (client, packet, callback) => {
         const problem = this.#rules.connectProblem(packet);
         if (problem !== null) this.#refusals.set(client, problem);
+        const device = this.#deviceOf(client);
+        if (device !== undefined) device.willTopic = packet.will?.topic ?? null;
         callback(null, true);
       },
       authenticate: (client, username, password, callback) => {
-        const problem = this.#refusals.get(client) ?? this.#rules.loginProblem(username, password);
+        const problem = this.#refusals.get(client) ?? this.#login(client, username, password);
         if (problem !== null) this.#noteFailure(connectionOf(client), client.id, problem);
         callback(problem, problem === null);
       },
@@ -337,11 +388,26 @@ export class MqttBroker {
     return aedes;
   }
 
+  #login(
+    client: Client,
+    username: string | undefined,
+    password: Buffer | undefined,
+  ): Refusal | null {
+    const device = this.#deviceOf(client);
+    const identity = device?.identity ?? null;
+    const problem = this.#rules.loginProblem(username, password, identity);
+    if (problem !== null || device === undefined) return problem;
+    device.username = username ?? identity;
+    device.permissions = this.#rules.permissions(device.username ?? '', client.id);
+    return this.#rules.willProblem(device.permissions, device.willTopic);
+  }
+
   /** The short way of a message of QoS 0 or 1 that nobody listens to and nothing is wrong with. */
   #takePlain(connection: MqttConnection, { topic, payload, qos, messageId }: Publish): boolean {
     const device = this.#devices.get(connection);
     if (device === undefined || this.#closing !== null || this.#audience.hears(topic)) return false;
     if (this.#rules.messageProblem(topic, payload) !== null) return false;
+    if (!device.permissions.mayPublish(topic)) return false;
     device.publisher.submit({ topic, payload, clientId: device.clientId }, qos, (error) => {
       if (error !== null) connection.fail(error);
       else if (qos === 1) connection.acknowledge(messageId);
@@ -363,11 +429,16 @@ export class MqttBroker {
       callback(problem);
       return;
     }
-    const message = { topic: packet.topic, payload, clientId: client.id };
-    const publisher = this.#deviceOf(client)?.publisher;
+    const message = messageOf(client, packet);
+    const device = this.#deviceOf(client);
+    const publisher = device?.publisher;
     if (client.closed || publisher === undefined) {
       // A will. Nobody is there to be acknowledged or to send it again.
-      this.#departed.submit(message, 0, callback);
+      this.#departed.submit({ ...message, kind: 'will' }, 0, callback);
+    } else if (device?.permissions.mayPublish(packet.topic) !== true) {
+      // 3.1.1 knows no refusal but this ([MQTT-3.3.5-2]); an acknowledgement would say it is stored.
+      const topic = packet.topic.slice(0, 100);
+      callback(new MqttError('forbidden-topic', `the user may not publish to '${topic}'`));
     } else if (packet.qos === 2) {
       // Stored by the session store, which knows whether it is a repetition.
       callback(null);
@@ -382,7 +453,7 @@ export class MqttBroker {
   }
 
   #storeQos2(client: Client, packet: StoredPacket, digest: string): Promise<void> {
-    const message = { topic: packet.topic, payload: packet.payload, clientId: client.id };
+    const message = messageOf(client, packet);
     const publisher = this.#deviceOf(client)?.publisher;
     return new Promise((resolve, reject) => {
       if (publisher === undefined) {
@@ -398,8 +469,10 @@ export class MqttBroker {
   }
 
   #subscribe(client: Client, filter: string): boolean {
-    const own = this.#deviceOf(client)?.subscriptions;
-    if (own === undefined || !this.#rules.maySubscribe(own, filter)) return false;
+    const device = this.#deviceOf(client);
+    if (device === undefined) return false;
+    const { subscriptions: own, permissions } = device;
+    if (!this.#rules.maySubscribe(permissions, own, filter)) return false;
     if (!own.has(filter)) this.#audience.add(filter);
     own.add(filter);
     return true;
@@ -434,10 +507,30 @@ function connectionOf(client: Client): MqttConnection | null {
   return client.conn instanceof MqttConnection ? client.conn : null;
 }
 
+/** The users of whom anything is different, new ones and those left out included. */
+function namesOfChanged(before: readonly MqttUser[], after: readonly MqttUser[]): Set<string> {
+  const known = new Map(before.map((user) => [user.username, user]));
+  const changed = new Set(known.keys());
+  for (const user of after) {
+    if (isDeepStrictEqual(known.get(user.username), user)) changed.delete(user.username);
+    else changed.add(user.username);
+  }
+  return changed;
+}
+
 /** Clients without a session to be kept have promised nothing about repetitions (3.1.2.4). */
 function onceKeyOf(client: Client, number: number | undefined, digest: string): OnceKey | null {
   if (client.clean || number === undefined) return null;
   return { source: client.id, number, digest };
+}
+
+function messageOf(
+  client: Client,
+  packet: { readonly topic: string; readonly payload: string | Buffer; readonly retain: boolean },
+): Message {
+  const { topic, payload, retain } = packet;
+  const message = { topic, payload: asBuffer(payload), clientId: client.id };
+  return retain ? { ...message, kind: 'retained' } : message;
 }
 
 function asBuffer(payload: string | Buffer): Buffer {

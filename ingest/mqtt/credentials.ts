@@ -1,7 +1,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { MqttError } from './errors.ts';
+import type { PermittedTopics } from './permissions.ts';
 
-export interface MqttUser {
+export interface MqttUser extends PermittedTopics {
   readonly username: string;
   /** Plain, as the configuration has it (usually from a `${VARIABLE}`). */
   readonly password: string;

@@ -9,6 +9,9 @@ const hints = {
   'listen-failed': 'choose another mqtt.port, or stop what uses it',
   /** Not an MQTT CONNECT: another protocol, TLS, or rubbish. */
   'not-mqtt': 'this port speaks plain MQTT over TCP',
+  /** A TLS handshake: plain MQTT on the TLS port, no or another authority's client certificate. */
+  'tls-failed':
+    'connect with TLS 1.2 or newer, and with a client certificate where mqtt.clientCaFile is set',
   /** MQTT 5. */
   'version-5': 'set the protocol version of the client to MQTT 3.1.1 (version 4)',
   /** A protocol version that is neither 3.1 nor 3.1.1. */
@@ -28,7 +31,7 @@ const hints = {
   /** A subscriber that does not read what it asked for. */
   'slow-subscriber': 'the client reads more slowly than it is sent to; subscribe to less',
   /** A topic that clients may not publish to. */
-  'forbidden-topic': 'publish to a topic that does not begin with $',
+  'forbidden-topic': "publish to what the user's topics allow, and not to topics below $SYS",
   /** The log did not take the message; nothing was acknowledged and the device sends it again. */
   'refused-by-log': 'see the stream in the status: it is full, or the disk is',
   /** The other end broke off, or said nothing for one and a half times its keep-alive. */

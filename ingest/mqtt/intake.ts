@@ -30,7 +30,8 @@ export class Intake {
   readonly clock: Clock;
   readonly #log: Pick<Log, 'append'>;
   readonly #onceLog: OnceLog | null;
-  readonly #router: Router;
+  readonly #metrics: Metrics;
+  #router: Router;
   readonly #summary: Summary;
   readonly #unroutedCounter: Counter;
   readonly #lostCounter: Counter;
@@ -62,6 +63,7 @@ export class Intake {
     this.#log = options.log;
     this.#onceLog = options.received;
     this.#summary = options.summary;
+    this.#metrics = metrics;
     this.#router = new Router(options.routes, clock, metrics);
     this.#unroutedCounter = metrics.counter(
       'headgate_mqtt_unrouted_total',
@@ -88,12 +90,17 @@ export class Intake {
     return this.#stopping;
   }
 
+  /** What is counted by route begins anew. @throws MqttError `invalid-options` */
+  replaceRoutes(routes: readonly MqttRoute[]): void {
+    this.#router = new Router(routes, this.clock, this.#metrics);
+  }
+
   route(message: Message): readonly Target[] {
     this.#received += 1;
     this.#messageRate.add(1);
     this.#byteRate.add(message.payload.length);
     const targets = this.#router.route(message);
-    if (targets.length === 0) {
+    if (targets === null) {
       this.#unrouted += 1;
       this.#unroutedCounter.add();
       this.#summary.warn(
@@ -102,7 +109,7 @@ export class Intake {
         'a message matches no route and is not stored; add a route for its topic',
       );
     }
-    return targets;
+    return targets ?? [];
   }
 
   /** @throws StorageError */

@@ -20,6 +20,10 @@ export interface MqttRoute {
   readonly decoder: Decoder;
   /** Stores `{"topic", "receivedAt", "payload"}` instead of the payload alone. */
   readonly envelope: boolean;
+  /** Whether messages that ask to be retained are stored; left out: they are. */
+  readonly retained?: boolean;
+  /** Whether wills are stored, which the broker publishes for devices that went away; left out: they are. */
+  readonly wills?: boolean;
 }
 
 /** What went through one route since the broker was made. */
@@ -41,6 +45,8 @@ export interface Message {
   readonly topic: string;
   readonly payload: Buffer;
   readonly clientId: string;
+  /** What is out of the ordinary about it. */
+  readonly kind?: 'retained' | 'will';
 }
 
 /** A record that a message becomes. */
@@ -72,14 +78,14 @@ export class Router {
     for (const route of this.#routes) this.#tree.add(route.options.topic, route);
   }
 
-  route(message: Message): readonly Target[] {
-    const match = this.#match(message.topic);
-    if (match.routes.length === 0) return [];
+  /** Null when no route has the topic; empty when those that have it do not want such messages. */
+  route(message: Message): readonly Target[] | null {
+    const { routes, levels } = this.#match(message.topic);
+    if (routes.length === 0) return null;
     const receivedMs = this.#clock.nowMs();
-    return match.routes.map((route) => ({
-      route,
-      record: route.record(message, match.levels, receivedMs),
-    }));
+    const wanted =
+      message.kind === undefined ? routes : routes.filter((route) => route.wants(message));
+    return wanted.map((route) => ({ route, record: route.record(message, levels, receivedMs) }));
   }
 
   status(): readonly RouteStatus[] {
@@ -140,6 +146,11 @@ export class CompiledRoute {
     this.#counters = counters;
     this.#labels = { route: options.topic, stream: options.stream };
     this.#key = compileKeyTemplate(options.partitionKey);
+  }
+
+  wants({ kind }: Message): boolean {
+    if (kind === 'retained') return this.options.retained !== false;
+    return kind !== 'will' || this.options.wills !== false;
   }
 
   record(message: Message, levels: readonly string[], receivedMs: number): RecordInput {

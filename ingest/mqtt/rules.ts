@@ -5,6 +5,7 @@ import type { ConnectPacket } from 'aedes';
 import { Credentials, type MqttUser } from './credentials.ts';
 import { MqttError } from './errors.ts';
 import type { MqttLimits } from './limits.ts';
+import { permissionsOf, type Permissions, type PermittedTopics } from './permissions.ts';
 import { filterProblem, TOPIC_LEVELS_MAX } from './topics.ts';
 
 /** CONNACK return codes (OASIS MQTT 3.1.1, 3.2.2.3): identifier, credentials, not authorised. */
@@ -16,11 +17,20 @@ export type Refusal = MqttError & { readonly returnCode: number };
 export class ClientRules {
   readonly #limits: MqttLimits;
   readonly #credentials: Credentials;
+  readonly #topics: ReadonlyMap<string, PermittedTopics>;
 
   /** @throws MqttError `invalid-options` */
   constructor(users: readonly MqttUser[], allowAnonymous: boolean, limits: MqttLimits) {
     this.#limits = limits;
     this.#credentials = new Credentials(users, allowAnonymous);
+    this.#topics = new Map(users.map((user) => [user.username, user]));
+    for (const { publish = [], subscribe = [] } of users) {
+      for (const filter of [...publish, ...subscribe]) {
+        const problem = filterProblem(filter);
+        if (problem === null) continue;
+        throw new MqttError('invalid-options', `the topic filter '${filter}' ${problem}`);
+      }
+    }
   }
 
   /** What is wrong with a CONNECT beside its credentials, or null. */
@@ -39,7 +49,16 @@ export class ClientRules {
     return problem === null ? null : refusal(5, problem.code, `the will: ${problem.message}`);
   }
 
-  loginProblem(username: string | undefined, password: Buffer | undefined): Refusal | null {
+  /** A device whose certificate was verified needs no password; one that it gives must be right. */
+  loginProblem(
+    username: string | undefined,
+    password: Buffer | undefined,
+    identity: string | null,
+  ): Refusal | null {
+    if (identity !== null && password === undefined) {
+      if (username === undefined || username === identity) return null;
+      return refusal(4, 'unauthorized', 'the user name is not that of the certificate');
+    }
     switch (this.#credentials.check(username, password)) {
       case 'ok':
         return null;
@@ -48,6 +67,16 @@ export class ClientRules {
       case 'wrong':
         return refusal(4, 'unauthorized', 'wrong user name or password');
     }
+  }
+
+  /** What the user may do; one who is not in the list has a certificate, or needs no password. */
+  permissions(username: string, clientId: string): Permissions {
+    return permissionsOf(this.#topics.get(username) ?? {}, { username, clientId });
+  }
+
+  willProblem(permissions: Permissions, topic: string | null): Refusal | null {
+    if (topic === null || permissions.mayPublish(topic)) return null;
+    return refusal(5, 'forbidden-topic', 'the user may not publish the will that it leaves');
   }
 
   /** What is wrong with a message, or null. */
@@ -73,8 +102,8 @@ export class ClientRules {
   }
 
   /** Whether a client that has the subscriptions `own` may have this one too. */
-  maySubscribe(own: ReadonlySet<string>, filter: string): boolean {
-    if (filterProblem(filter) !== null) return false;
+  maySubscribe(permissions: Permissions, own: ReadonlySet<string>, filter: string): boolean {
+    if (filterProblem(filter) !== null || !permissions.maySubscribe(filter)) return false;
     if (Buffer.byteLength(filter) > this.#limits.topicBytes) return false;
     return own.has(filter) || own.size < this.#limits.subscriptionsPerClient;
   }

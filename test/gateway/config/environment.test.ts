@@ -7,6 +7,9 @@ import { configTree, type KeyNode, type KeyPath } from '../../../gateway/config/
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { configOf, problemsOf } from './support.ts';
 
+/** What a user of MQTT may do where the file does not say. */
+const everything = { publish: ['#'], subscribe: ['#'] };
+
 test('a variable sets a key, over the file', () => {
   const text = 'http: { port: 1 }\nlog: { lingerMs: 3 }';
   const config = configOf(text, {
@@ -47,8 +50,8 @@ mqtt: { users: [{ username: a, password: b }] }
   assert.deepEqual(config.cameras['yard']?.source, { push: { username: 'u', password: '12345' } });
   assert.equal(config.cameras['yard'].maxBytes, 5e9);
   assert.deepEqual(config.mqtt.users, [
-    { username: 'a', password: 'from outside' },
-    { username: 'second', password: 'pw' },
+    { username: 'a', password: 'from outside', ...everything },
+    { username: 'second', password: 'pw', ...everything },
   ]);
   assert.deepEqual(config.http.hostnames, ['gateway.example.net']);
 });

@@ -8,6 +8,9 @@ import { configSchema } from '../../../gateway/config/schema.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { configOf, parse, problemsOf } from './support.ts';
 
+/** What a user of MQTT may do where the file does not say. */
+const everything = { publish: ['#'], subscribe: ['#'] };
+
 test('an empty file is a configuration: all defaults, on loopback', () => {
   const config = configOf('');
   assert.equal(config.http.host, '127.0.0.1');
@@ -76,8 +79,8 @@ test('texts stay as they are written: a password 0123, a stream 42, a yes', () =
     'mqtt: { users: [{ username: 42, password: 0123 }, { username: yes, password: 1e3 }] }\nstreams: { 42: {} }\nrtsp: { readers: [{ username: true, password: 1_000 }] }',
   );
   assert.deepEqual(config.mqtt.users, [
-    { username: '42', password: '0123' },
-    { username: 'yes', password: '1e3' },
+    { username: '42', password: '0123', ...everything },
+    { username: 'yes', password: '1e3', ...everything },
   ]);
   assert.deepEqual(config.rtsp.readers, [{ username: 'true', password: '1_000' }]);
   assert.deepEqual(Object.keys(config.streams), ['42']);
@@ -108,7 +111,7 @@ streams: { s: { maxBytes: "\${NONE:-null}", retentionHours: "\${HOURS:-1.5}" } }
   assert.equal(config.mqtt.port, 1884);
   assert.equal(config.streams['s']?.maxBytes, null);
   assert.equal(config.streams['s'].retentionHours, 1.5);
-  assert.deepEqual(config.mqtt.users[0], { username: 'abc', password: 'p${PORT}' });
+  assert.deepEqual(config.mqtt.users[0], { username: 'abc', password: 'p${PORT}', ...everything });
   assert.deepEqual(config.deliveries['d']?.to, {
     s3: {
       bucket: 'b',

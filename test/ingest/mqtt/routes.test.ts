@@ -6,6 +6,7 @@ import { Router, type MqttRoute } from '../../../ingest/mqtt/routes.ts';
 import { filterProblem, TopicTree } from '../../../ingest/mqtt/topics.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
+import { rawRoute } from './support.ts';
 
 describe('topic filters', () => {
   const matches = (filter: string, topic: string): boolean => {
@@ -123,7 +124,7 @@ describe('routes', () => {
     const metrics = new MemoryMetrics();
     const routes = [{ ...base, topic: 'a/#', ...route } as MqttRoute];
     const router = new Router(routes, new ManualClock(), metrics);
-    const [target] = router.route({ topic: 'a/b', payload: Buffer.from(payload), clientId: 'c' });
+    const [target] = router.route({ topic: 'a/b', payload: Buffer.from(payload), clientId: 'c' })!;
     return {
       key: target!.record.partitionKey,
       data: target!.record.data.toString('latin1'),
@@ -191,6 +192,21 @@ describe('routes', () => {
     ];
     const router = new Router(routes, new ManualClock(), new MemoryMetrics());
     const targets = router.route({ topic: 'a/b', payload: Buffer.from('x'), clientId: 'c' });
-    assert.deepEqual(targets.map(({ route }) => route.options.stream).sort(), ['one', 'two']);
+    assert.deepEqual(targets!.map(({ route }) => route.options.stream).sort(), ['one', 'two']);
+  });
+
+  it('leave retained messages and wills out where their route says so', () => {
+    const one: MqttRoute = { ...rawRoute, topic: 'a/b', stream: 'one', retained: false };
+    const two: MqttRoute = { ...rawRoute, topic: 'a/#', stream: 'two', wills: false };
+    const router = new Router([one, two], new ManualClock(), new MemoryMetrics());
+    const streams = (kind?: 'retained' | 'will'): string[] | undefined =>
+      router
+        .route({ topic: 'a/b', payload: Buffer.from('x'), clientId: 'c', ...(kind && { kind }) })
+        ?.map(({ route }) => route.options.stream)
+        .sort();
+    assert.deepEqual(streams(), ['one', 'two']);
+    assert.deepEqual(streams('retained'), ['two']);
+    assert.deepEqual(streams('will'), ['one']);
+    assert.equal(router.route({ topic: 'c', payload: Buffer.from('x'), clientId: 'c' }), null);
   });
 });
