@@ -1,5 +1,5 @@
 /**
- * The command line: `headgate [run] | check | status | backup | restore | clock | reload | config | token`. Parsing, help and exit
+ * The command line: `headgate [run] | check | status | backup | restore | clock | reload | camera | config | token`. Parsing, help and exit
  * codes are here; what a command does is in the file of its name.
  */
 import { Command, CommanderError } from 'commander';
@@ -7,6 +7,7 @@ import { messageOf } from '../config/substitute.ts';
 import { suggest } from '../config/suggest.ts';
 import { maskUrls } from '../observe/mask.ts';
 import { backup, restore, type BackupCommandOptions } from './backup.ts';
+import { addCameraCommand } from './camera.ts';
 import { check, type CheckCommandOptions } from './check.ts';
 import { confirmClock, showClock, type ClockCommandOptions } from './clock.ts';
 import { showConfig, type ConfigCommandOptions } from './config.ts';
@@ -128,6 +129,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
     .action(async (options: ReloadCommandOptions) => {
       finish(await reload(context, options));
     });
+  addCameraCommand(program, context, finish);
   command('config', 'print the configuration in force, and where each value comes from')
     .option('--reference', 'print every key with its description and default instead')
     .action(async (options: ConfigCommandOptions) => {
