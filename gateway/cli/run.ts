@@ -34,7 +34,6 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
       signals.reloads = () => void first.reload().catch(() => undefined);
     }
     const signal = typeof first === 'string' ? first : await signals.next();
-    signals.reloads = null;
     return await drain(context, starting, signal, signals, logger);
   } catch (error) {
     // Who has the store says everything; where in the program that was found does not.
@@ -141,6 +140,7 @@ class Signals {
         this.reloads?.();
         return;
       }
+      this.reloads = null;
       if (this.#waiting === null) this.#kept.push(signal);
       else this.#waiting(signal);
       this.#waiting = null;

@@ -1,6 +1,9 @@
-/** Tells HTTP/2 from HTTP/1 by the first bytes of a connection. */
+/** Tells TLS, HTTP/2 and HTTP/1 apart by the first bytes of a connection. */
 
-export type Protocol = 'http1' | 'http2';
+export type Protocol = 'http1' | 'http2' | 'tls';
+
+/** The content type of a handshake record (RFC 8446 section 5.1); no HTTP begins with it. */
+const handshake = 0x16;
 
 /** The client's connection preface (RFC 9113 section 3.4). */
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
@@ -12,6 +15,7 @@ const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
  * protocolOf(Buffer.from('PR')); // null: PROPFIND or PRI?
  */
 export function protocolOf(bytes: Buffer): Protocol | null {
+  if (bytes[0] === handshake) return 'tls';
   const length = Math.min(bytes.length, preface.length);
   if (!bytes.subarray(0, length).equals(preface.subarray(0, length))) return 'http1';
   return length === preface.length ? 'http2' : null;

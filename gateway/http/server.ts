@@ -1,11 +1,13 @@
 /**
  * The listener: one port for HTTP/1.1 and for HTTP/2 in clear text with prior knowledge (h2c,
  * RFC 9113 section 3.3), because the AWS SDK for JavaScript speaks nothing else to a plaintext
- * endpoint while every other client speaks HTTP/1.1.
+ * endpoint while every other client speaks HTTP/1.1; and, given a certificate, for both over TLS
+ * (tls.ts).
  *
  * How: the HTTP/1 server owns the port (so that its own time-outs and its closing work); its
  * connections are looked at first. One whose first bytes are the HTTP/2 preface is handed, bytes
- * put back, to an HTTP/2 server that shares the request listener.
+ * put back, to an HTTP/2 server that shares the request listener. One that begins a handshake
+ * comes back as a secure one, and goes where its ALPN says.
  *
  * Invariants:
  * - Every connection is in `#sockets` from accept to close, and there are at most
@@ -30,6 +32,7 @@ import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports
 import { errorResponse, HttpError, toHttpError } from './errors.ts';
 import { Pipelines } from './pipeline.ts';
 import { protocolOf, type Protocol } from './preface.ts';
+import { createRedirector, isLocalPeer, TlsFront, type KeyPair } from './tls.ts';
 
 /** What the app finds in `c.env`: Node's own request and response. */
 export type Bindings = HttpBindings | Http2Bindings;
@@ -60,6 +63,10 @@ export interface HttpServerOptions {
   readonly port: number;
   readonly fetch: (request: Request, env: Bindings) => Response | Promise<Response>;
   readonly limits?: HttpLimits;
+  /** Speaks TLS as well; null or left out: plaintext only. */
+  readonly tls?: KeyPair | null;
+  /** Whom plaintext is for; `loopback`: others are sent to TLS. Default `everybody`. */
+  readonly plaintextFor?: 'everybody' | 'loopback';
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -95,6 +102,8 @@ export class HttpServer {
   readonly #limits: Required<HttpLimits>;
   readonly #http1: Server;
   readonly #http2: Http2Server;
+  readonly #tls: TlsFront | null;
+  readonly #redirector: Server;
   readonly #sockets = new Set<Socket>();
   /** Those that have not said yet what they speak. */
   readonly #silent = new Set<Socket>();
@@ -102,6 +111,8 @@ export class HttpServer {
   readonly #connections: Gauge;
   readonly #refused: Counter;
   readonly #malformed: Counter;
+  /** Gives a connection to the HTTP/1 server. */
+  #toHttp1: (socket: Socket) => void = () => undefined;
   #lastRefusalLogMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | null = null;
 
@@ -121,6 +132,8 @@ export class HttpServer {
     const listener = this.#requestListener();
     this.#http1 = this.#createHttp1(listener);
     this.#http2 = this.#createHttp2(listener);
+    this.#tls = this.#createTls();
+    this.#redirector = createRedirector(this.#limits.headersTimeoutMs);
   }
 
   /** Called once, by createHttpServer. */
@@ -148,7 +161,8 @@ export class HttpServer {
   get url(): string {
     const { address, port, family } = this.address;
     const host = address === '0.0.0.0' || address === '::' ? 'localhost' : address;
-    return `http://${family === 'IPv6' && host === address ? `[${host}]` : host}:${port}`;
+    const scheme = host !== address || this.#speaksPlaintextTo(address) ? 'http' : 'https';
+    return `${scheme}://${family === 'IPv6' && host === address ? `[${host}]` : host}:${port}`;
   }
 
   /** Takes no more, lets what is under way finish for `drainMs`, cuts the rest. */
@@ -221,12 +235,29 @@ export class HttpServer {
     });
     const handlers = server.listeners('connection');
     server.removeAllListeners('connection');
-    server.on('connection', (socket: Socket) =>
-      this.#accept(socket, () => {
-        for (const handler of handlers) Reflect.apply(handler, server, [socket]);
-      }),
-    );
+    this.#toHttp1 = (socket) => {
+      for (const handler of handlers) Reflect.apply(handler, server, [socket]);
+    };
+    server.on('connection', (socket: Socket) => this.#accept(socket));
     return server;
+  }
+
+  #createTls(): TlsFront | null {
+    const { tls } = this.#options;
+    if (tls === undefined || tls === null) return null;
+    return new TlsFront({
+      pair: tls,
+      handshakeTimeoutMs: this.#limits.headersTimeoutMs,
+      secured: (socket, protocol) => {
+        if (protocol === 'http1') this.#toHttp1(socket);
+        else this.#http2.emit('connection', socket);
+      },
+      failed: () => this.#malformed.add(1, { protocol: 'tls' }),
+    });
+  }
+
+  #speaksPlaintextTo(address: string | undefined): boolean {
+    return this.#options.plaintextFor !== 'loopback' || isLocalPeer(address);
   }
 
   #createHttp2(listener: NodeListener): Http2Server {
@@ -288,7 +319,7 @@ export class HttpServer {
     if (this.#closing !== null) session.close();
   }
 
-  #accept(socket: Socket, toHttp1: () => void): void {
+  #accept(socket: Socket): void {
     if (this.#sockets.size >= this.#limits.maxConnections) {
       socket.destroy();
       this.#refused.add();
@@ -311,13 +342,22 @@ export class HttpServer {
     peek(socket, (protocol) => {
       cancelPeek();
       this.#silent.delete(socket);
-      if (protocol === 'http1') toHttp1();
-      else {
-        // An HTTP/1 server leaves its half of a connection open when the peer closes the other.
-        socket.allowHalfOpen = false;
-        this.#http2.emit('connection', socket);
-      }
+      this.#hand(socket, protocol);
     });
+  }
+
+  #hand(socket: Socket, protocol: Protocol): void {
+    // An HTTP/1 server leaves its half of a connection open when the peer closes the other.
+    if (protocol !== 'http1') socket.allowHalfOpen = false;
+    if (protocol === 'tls' && this.#tls !== null) {
+      this.#tls.accept(socket);
+    } else if (!this.#speaksPlaintextTo(socket.remoteAddress)) {
+      this.#redirector.emit('connection', socket);
+    } else if (protocol === 'http2') {
+      this.#http2.emit('connection', socket);
+    } else {
+      this.#toHttp1(socket);
+    }
   }
 
   #logRefusal(): void {
