@@ -30,6 +30,8 @@ export interface GatherOptions {
 export type Gathered =
   | {
       readonly kind: 'range';
+      /** The first record there is; what was missing before it is counted as lost. */
+      readonly from: number;
       /** First sequence number no longer contained. */
       readonly to: number;
       readonly oldestArrivalMs: number;
@@ -43,13 +45,14 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
   const until = options.until ?? Infinity;
   let next = options.from;
   let bytes = 0;
+  let first = next;
   let oldestArrivalMs: number | null = null;
   let dueMs = Infinity;
   for (;;) {
     signal.throwIfAborted();
     if (next >= until) {
       if (oldestArrivalMs === null) return { kind: 'end', to: until };
-      return { kind: 'range', to: until, oldestArrivalMs };
+      return { kind: 'range', from: first, to: until, oldestArrivalMs };
     }
     const slice = await log.read({
       shardId,
@@ -66,17 +69,20 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     for (const record of slice.records) {
       const size = options.measure(record);
       if (oldestArrivalMs !== null && bytes + size > maxBytes) {
-        return { kind: 'range', to: record.sequence, oldestArrivalMs };
+        return { kind: 'range', from: first, to: record.sequence, oldestArrivalMs };
       }
       bytes += size;
-      if (oldestArrivalMs === null) dueMs = dueTime(options, record.arrivalMs);
+      if (oldestArrivalMs === null) {
+        first = record.sequence;
+        dueMs = dueTime(options, record.arrivalMs);
+      }
       oldestArrivalMs = Math.min(oldestArrivalMs ?? Infinity, record.arrivalMs);
     }
     next = slice.nextSequence;
     if (oldestArrivalMs !== null) {
       const due = slice.recordsBehind === 0 && clock.monotonicMs() >= dueMs;
       if (bytes >= maxBytes || slice.endOfShard || due) {
-        return { kind: 'range', to: next, oldestArrivalMs };
+        return { kind: 'range', from: first, to: next, oldestArrivalMs };
       }
     } else if (slice.endOfShard) {
       return { kind: 'end', to: next };

@@ -49,9 +49,9 @@ export async function sendMediaFiles(worker: Worker, options: MediaObjectsOption
       }
       continue;
     }
-    await carryOut(worker, options, plan);
+    const arrived = await carryOut(worker, options, plan);
     await worker.lease.completePlan();
-    if (!(await worker.lane.goOn())) return;
+    if (arrived && !(await worker.lane.goOn())) return;
   }
 }
 
@@ -77,7 +77,12 @@ async function nextPlan(
   return plan;
 }
 
-async function carryOut(worker: Worker, options: MediaObjectsOptions, plan: Plan): Promise<void> {
+/** Returns whether it arrived: it does not when it was deleted before. */
+async function carryOut(
+  worker: Worker,
+  options: MediaObjectsOptions,
+  plan: Plan,
+): Promise<boolean> {
   const detail = planDetail.parse(plan.detail);
   try {
     const uploads = await readUploads(worker, options, plan.from, detail);
@@ -86,11 +91,13 @@ async function carryOut(worker: Worker, options: MediaObjectsOptions, plan: Plan
     }
     const bytes = uploads.reduce((sum, upload) => sum + upload.sizeBytes, 0);
     worker.progress.sent({ records: 1, bytes, objects: uploads.length });
+    return true;
   } catch (error) {
     // Footage may reach its limit and be deleted at any moment, also between two attempts.
     if (!(error instanceof StorageError)) throw error;
     if (error.code !== 'not-found' && error.code !== 'corrupt') throw error;
     worker.progress.lost(worker.name, 1, error.code === 'corrupt' ? 'corrupt' : 'deleted');
+    return false;
   }
 }
 

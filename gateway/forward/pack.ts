@@ -21,6 +21,8 @@ export interface PackedRange {
   readonly records: number;
   /** Of the lines, before compression. */
   readonly plainBytes: number;
+  /** Records of the range that were deleted since it was decided. */
+  readonly trimmed: number;
 }
 
 /** @throws the signal's reason, once it aborts; StorageError */
@@ -49,9 +51,13 @@ export async function packRange(
   ended.catch(() => undefined);
   let records = 0;
   let plainBytes = 0;
+  let trimmed = 0;
   try {
     const blocks = new Blocks();
-    for await (const record of recordsOf(log, range, signal)) {
+    const onTrimmed = (count: number): void => {
+      trimmed += count;
+    };
+    for await (const record of recordsOf(log, range, onTrimmed, signal)) {
       records += 1;
       for (const piece of recordLine(record, range.format, range.shardIndex)) {
         plainBytes += piece.length;
@@ -65,7 +71,7 @@ export async function packRange(
   } finally {
     gzip.destroy();
   }
-  if (records === 0) return { upload: null, records, plainBytes };
+  if (records === 0) return { upload: null, records, plainBytes, trimmed };
   const upload: ObjectUpload = {
     key: range.key,
     contentType: 'application/gzip',
@@ -73,12 +79,13 @@ export async function packRange(
     sha256: hash.digest('hex'),
     read: () => inOrder(pieces),
   };
-  return { upload, records, plainBytes };
+  return { upload, records, plainBytes, trimmed };
 }
 
 async function* recordsOf(
   log: Log,
   range: { readonly shardId: number; readonly from: number; readonly to: number },
+  onTrimmed: (count: number) => void,
   signal: AbortSignal,
 ) {
   for (let next = range.from; next < range.to;) {
@@ -89,6 +96,7 @@ async function* recordsOf(
       maxRecords: Math.min(sliceRecords, range.to - next),
       maxBytes: sliceBytes,
     });
+    onTrimmed(Math.min(slice.skipped.trimmed, range.to - next));
     for (const record of slice.records) {
       if (record.sequence >= range.to) return;
       yield record;

@@ -44,19 +44,19 @@ export async function sendShardAsObjects(
   for (;;) {
     const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
     if (plan === null) return;
-    await carryOut(worker, options, plan);
+    const arrived = await carryOut(worker, options, plan);
     await worker.lease.completePlan();
-    if (!(await worker.lane.goOn())) return;
+    if (arrived && !(await worker.lane.goOn())) return;
   }
 }
 
 async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<Plan | null> {
-  const from = worker.lease.checkpoint;
+  const checkpoint = worker.lease.checkpoint;
   const gathered = await gather({
     log: worker.log,
     clock: worker.clock,
     shardId: options.shard.id,
-    from,
+    from: checkpoint,
     until: worker.lane.end,
     maxBytes: options.maxBytes,
     maxAgeMs: options.maxAgeMs,
@@ -66,24 +66,30 @@ async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<
     signal: worker.signal,
   });
   if (gathered.kind === 'end') {
-    if (gathered.to > from) await worker.lease.advance(gathered.to);
+    if (gathered.to > checkpoint) await worker.lease.advance(gathered.to);
     return null;
   }
   const key = recordObjectKey(options.scope, {
     stream: options.shard.stream,
     streamCreatedMs: options.streamCreatedMs,
     shardId: options.shard.id,
-    from,
+    from: gathered.from,
     to: gathered.to,
     oldestArrivalMs: gathered.oldestArrivalMs,
   });
   const detail: PlanDetail = { kind: 'records', key, format: options.format };
-  const plan: Plan = { from, to: gathered.to, detail, createdMs: worker.clock.nowMs() };
+  const { from, to } = gathered;
+  const plan: Plan = { from, to, detail, createdMs: worker.clock.nowMs() };
   await worker.lease.savePlan(plan);
   return plan;
 }
 
-async function carryOut(worker: Worker, options: RecordObjectsOptions, plan: Plan): Promise<void> {
+/** Returns whether anything arrived: nothing does when all of the range is gone. */
+async function carryOut(
+  worker: Worker,
+  options: RecordObjectsOptions,
+  plan: Plan,
+): Promise<boolean> {
   const detail = planDetail.parse(plan.detail);
   const range = {
     shardId: options.shard.id,
@@ -99,9 +105,8 @@ async function carryOut(worker: Worker, options: RecordObjectsOptions, plan: Pla
     if (packed.upload !== null) await options.sink.put(packed.upload, signal);
     return packed;
   });
-  worker.progress.sent({
-    records: sent.records,
-    bytes: sent.plainBytes,
-    objects: sent.upload === null ? 0 : 1,
-  });
+  worker.progress.lost(worker.name, sent.trimmed, 'trimmed');
+  if (sent.upload === null) return false;
+  worker.progress.sent({ records: sent.records, bytes: sent.plainBytes, objects: 1 });
+  return true;
 }

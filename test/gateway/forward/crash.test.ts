@@ -6,7 +6,7 @@ import { startChild, type Child } from '../../support/child.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { assertExactlyOnce, idsOf } from './support/lines.ts';
 import { startProxy } from './support/proxy.ts';
-import { openRig } from './support/rig.ts';
+import { openRig, type Rig } from './support/rig.ts';
 import {
   credentials,
   getObject,
@@ -17,6 +17,67 @@ import {
 } from './support/servers.ts';
 
 const kills = 5;
+
+test(`killed while it catches up live-first ${kills} times: nothing lost, nothing twice`, async (context) => {
+  const folder = await temporaryFolder(context);
+  const server = await startS3(context, await temporaryFolder(context));
+  let child: Child | null = null;
+  let killIn = Infinity;
+  let down = true;
+  const { endpoint } = await startProxy(context, server.endpoint, async (passing) => {
+    if (down) {
+      passing.response.writeHead(503).end();
+      return;
+    }
+    killIn -= 1;
+    if (killIn !== 0 || child === null) {
+      await passWhole(passing);
+      return;
+    }
+    await passing.ask();
+    child.process.kill('SIGKILL');
+    passing.response.destroy();
+  });
+  const program = `${import.meta.dirname}/support/crash-child.ts`;
+  const args = ['--import', 'tsx', program, folder, endpoint, 'live-first'];
+  let divided = 0;
+  for (let kill = 0; kill < kills; kill += 1) {
+    killIn = Infinity;
+    down = true;
+    child = startChild(context, process.execPath, args);
+    await child.line(/far behind/);
+    down = false;
+    await child.line(/another lane/);
+    killIn = 1 + kill;
+    const { signal } = await child.exited;
+    assert.equal(signal, 'SIGKILL', child.lines.join('\n'));
+    const left = await openRig(context, { folder });
+    divided += lanesOf(left) > 1 ? 1 : 0;
+    await left.close();
+  }
+  child = null;
+  assert.ok(divided > 0, 'it was killed between lanes');
+
+  const rig = await openRig(context, { folder });
+  const sink = s3Sink({ bucket: 'bucket', endpoint, credentials });
+  const delivery = rig.start({ ...archive, catchUp: 'live-first' }, sink);
+  while ((await delivery.status()).backlog.records > 0 || lanesOf(rig) > 1) await setImmediate();
+  const client = s3Client(context, server.endpoint);
+  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  assertExactlyOnce(idsOf(objects), rig.store.log.stream('readings').shards[0]!.nextSequence);
+});
+
+function lanesOf({ store }: Rig): number {
+  return store.log.applications.list().reduce((sum, { leases }) => sum + leases.length, 0);
+}
+
+// Other limits than those of the plan that was left behind.
+const archive = {
+  name: 'archive',
+  from: { stream: 'readings' },
+  to: { s3: { bucket: 'bucket' } },
+  buffer: { maxBytes: 1_000_000, maxSeconds: 0.1 },
+} as const;
 
 test(`killed during uploads ${kills} times: no record lost, no record or object twice`, async (context) => {
   const folder = await temporaryFolder(context);
@@ -50,14 +111,7 @@ test(`killed during uploads ${kills} times: no record lost, no record or object 
 
   const rig = await openRig(context, { folder });
   const sink = s3Sink({ bucket: 'bucket', endpoint, credentials });
-  // Other limits than those of the plan that was left behind.
-  const options = {
-    name: 'archive',
-    from: { stream: 'readings' },
-    to: { s3: { bucket: 'bucket' } },
-    buffer: { maxBytes: 1_000_000, maxSeconds: 0.1 },
-  } as const;
-  const delivery = rig.start(options, sink);
+  const delivery = rig.start(archive, sink);
   while ((await delivery.status()).backlog.records > 0) await setImmediate();
   const client = s3Client(context, server.endpoint);
   const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));

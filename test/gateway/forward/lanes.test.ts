@@ -9,7 +9,15 @@ import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { assertExactlyOnce } from './support/lines.ts';
 import { Link } from './support/link.ts';
-import { numbered, openRig, runClock, settle, streamOptions, type Rig } from './support/rig.ts';
+import {
+  numbered,
+  openRig,
+  runClock,
+  settle,
+  settleAll,
+  streamOptions,
+  type Rig,
+} from './support/rig.ts';
 
 const options: DeliveryOptions = {
   name: 'archive',
@@ -75,9 +83,9 @@ test('in order, new data waits for the backlog; live-first, it does not', async 
       assert.ok(!arrived(), 'in order it waits');
       assert.deepEqual((await delivery.status()).lanes, []);
     } else {
-      const tookMs = await runClock(rig, clock, arrived);
+      const tookMs = await runClock(rig, clock, arrived, 1000, settleAll);
       assert.ok(tookMs <= 5000, `within seconds, not ${tookMs} ms`);
-      await settle(rig);
+      await settleAll(rig);
       const status = await delivery.status();
       assert.equal(status.catchUp, 'live-first');
       const { live, backlog } = laneBacklogs(status);
@@ -89,7 +97,7 @@ test('in order, new data waits for the backlog; live-first, it does not', async 
     link.pass = () => undefined;
     open();
     await runClock(rig, clock, () => link.ids().length === 610 && leases(rig).length === 1);
-    await settle(rig);
+    await settleAll(rig);
     assertExactlyOnce(link.ids(), 610);
     assert.equal(inOrder(link.arrivals), catchUp === 'in-order');
     const after = await delivery.status();
@@ -173,7 +181,7 @@ test('stopped at every upload of a catch-up: every record arrives exactly once',
       () => link.ids().length === 225 && leases(second).length === 1,
       500,
     );
-    await settle(second);
+    await settleAll(second);
     assertExactlyOnce(link.ids(), 225);
     assert.equal((await delivery.status()).backlog.records, 0, `stopped at upload ${stopAt}`);
     await second.close();
@@ -275,7 +283,8 @@ test('records to a data stream: new ones at once, the backlog behind, each lane 
   sink.up = true;
   await runClock(rig, clock, () => leases(rig).length === 2);
   await log.append('readings', numbered(400, 30));
-  const tookMs = await runClock(rig, clock, () => sink.taken.includes(429));
+  const newest = (): boolean => sink.taken.includes(429);
+  const tookMs = await runClock(rig, clock, newest, 1000, settleAll);
   assert.ok(tookMs <= 5000, `within seconds, not ${tookMs} ms`);
   assert.ok(!sink.taken.includes(399), 'the backlog is behind');
   const { backlog } = laneBacklogs(await delivery.status());
