@@ -32,8 +32,10 @@ import { listening } from './listening.ts';
 import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
 import { watchLoopDelay } from './observe/loop-delay.ts';
+import type { Certificate } from './security/certificates.ts';
 import { Tokens } from './security/tokens.ts';
 import { streamMetrics } from './observe/stream-metrics.ts';
+import { madeCredentials, openingOf, withMadeCredentials, type Opening } from './opening.ts';
 import { startOperations } from './operations.ts';
 import { Reloader } from './reload.ts';
 import { Supervisor } from './supervisor.ts';
@@ -43,6 +45,7 @@ type Closer = () => Promise<void> | void;
 /** What the parts share while they are built. */
 interface Building extends GatewayStart {
   readonly identity: Identity;
+  readonly opening: Opening;
   readonly supervisor: Supervisor;
   readonly store: Store;
   readonly closers: Closer[];
@@ -69,7 +72,8 @@ export async function startGateway(start: GatewayStart): Promise<RunningGateway>
 async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> {
   const { clock, logger, metrics } = start;
   const identity = await loadIdentity(start.config.dataDir);
-  const config = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
+  const written = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
+  const config = withMadeCredentials(written, identity.secret);
   const store = await openStore({
     folder: config.dataDir,
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
@@ -87,20 +91,23 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
 
   let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
+  const opening = await openingOf(config, clock.nowMs());
   const building: Building = {
-    ...{ ...start, config, identity, supervisor, store, closers, inForce: () => inForce },
+    ...{ ...start, config, identity, opening, supervisor, store, closers },
+    inForce: () => inForce,
   };
   const rtspServer = await startRtsp(building);
-  const mqtt = await startMqtt(building);
+  const mqtt = await startMqtt({ ...building, tls: mqttTls(opening) });
   const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
   closers.push(() => supervisor.close());
   const deliveries = await startForwarding(building);
   const reloader = new Reloader({
-    config,
+    config: written,
     files: start.files,
     load: async () => (start.demonstration ? demonstrationConfig(start, identity) : start.load()),
-    apply: async (next) => {
+    apply: async (changed) => {
+      const next = withMadeCredentials(changed, identity.secret);
       await ensureStreams(store, next, inForce);
       // The RTSP server asks who may push and watch every time: it has to know before they come.
       inForce = next;
@@ -124,7 +131,8 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
     start.demonstration && rtspServer !== null && mqttAddress !== null
       ? startDemonstration({
           secrets: demoSecrets(identity.secret),
-          rtspAddress: rtspServer.address,
+          host: opening.lanAddress ?? '127.0.0.1',
+          rtspPort: rtspServer.address.port,
           mqttPort: mqttAddress.port,
           ffmpegPath,
           supervisor,
@@ -135,9 +143,12 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
     version: start.version,
     config,
     pageUrl: `${server.url}/login?token=${await tokens.createLoginCode()}`,
-    firstToken: await tokens.createFirstToken(),
+    firstToken: start.showsSecrets ? await tokens.createFirstToken() : null,
     mqtt: mqttAddress,
     rtsp: rtspServer?.address ?? null,
+    opening,
+    made: madeCredentials(written, identity.secret),
+    showsSecrets: start.showsSecrets,
     demonstration,
   })) {
     start.announce(line);
@@ -198,13 +209,19 @@ async function ensureStreams(store: Store, config: Config, known: Config | null)
   }
 }
 
+function mqttTls({ certificate, mqttTlsHost }: Opening): (Certificate & { host: string }) | null {
+  return certificate === null ? null : { ...certificate, host: mqttTlsHost };
+}
+
 async function startRtsp({
   config,
+  opening,
   inForce,
   closers,
   ...ports
 }: Building): Promise<RtspServer | null> {
-  const { enabled, host, port, maxConnections, maxReaderBufferBytes } = config.rtsp;
+  const { enabled, port, maxConnections, maxReaderBufferBytes } = config.rtsp;
+  const host = opening.rtspHost;
   if (!enabled) return null;
   const server = new RtspServer({
     host,
@@ -282,7 +299,7 @@ async function startHttp(
   building: Building,
   { rtspServer, mqtt, cameras, deliveries, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
-  const { config, store, identity, clock, logger, metrics, closers } = building;
+  const { config, opening, store, identity, clock, logger, metrics, closers } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
   const health = new Health(clock);
   const freeBytes = async (): Promise<number> => {
@@ -297,6 +314,8 @@ async function startHttp(
   addChecks(health, {
     ...{ store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
   });
+    certificateEndsMs: opening.certificate?.notAfterMs ?? null,
+    clock,
   const operations = startOperations({
     store,
     folder: config.dataDir,
@@ -312,7 +331,7 @@ async function startHttp(
     gatewayId: identity.gatewayId,
     version: building.version,
     startMs: clock.nowMs(),
-    hostNames: config.http.hostnames,
+    hostNames: opening.hostNames,
     page: await loadPage(join(building.packageFolder, 'dist/dashboards')),
     log: store.log,
     video: store.video,
@@ -335,12 +354,15 @@ async function startHttp(
       cameras: () => cameras.statuses(),
     },
   });
-  const { host, port } = config.http;
+  const { port } = config.http;
+  const { httpHost: host, plaintextFor, certificate: tls } = opening;
   const server = await listening(
     'HTTP',
     `${host}:${port}`,
     'http.port',
-    createHttpServer({ host, port, fetch: app.fetch, clock, logger, metrics }),
+    createHttpServer({
+      ...{ host, port, tls, plaintextFor, fetch: app.fetch, clock, logger, metrics },
+    }),
   );
   closers.push(() => server.close());
   return { server, tokens };

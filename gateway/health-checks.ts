@@ -1,4 +1,5 @@
 /** What the gateway's health is made of. An uplink or a camera that is away degrades it, no more. */
+import type { Clock } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import type { Deliveries } from './forward/deliveries.ts';
@@ -9,6 +10,8 @@ import type { LoopDelay } from './observe/loop-delay.ts';
 const freeBytesMin = 64 * 2 ** 20;
 /** Five times what is aimed at: live pictures and acknowledgements are late by then. */
 const loopDelayMaxMs = 100;
+/** A certificate should be renewed before the last moment. */
+const certificateDaysMin = 14;
 
 export interface Checked {
   readonly store: Store;
@@ -19,14 +22,15 @@ export interface Checked {
   readonly loopDelay: LoopDelay;
   /** Why the configuration in force is not the one that is written; null when it is. */
   readonly configurationTrouble: () => string | null;
+  /** When the certificate ends; null: TLS is not spoken. */
+  readonly certificateEndsMs: number | null;
+  readonly clock: Clock;
 }
 
 const ok: CheckResult = { status: 'ok', message: null };
 
-export function addChecks(
-  health: Health,
-  { store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble }: Checked,
-): void {
+export function addChecks(health: Health, checked: Checked): void {
+  const { store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble } = checked;
   health.add(
     'storage',
     () => {
@@ -77,6 +81,17 @@ export function addChecks(
     degradedBy(
       (await deliveries.status())
         .filter(({ state }) => state === 'backing-off')
+  health.add('certificate', () => {
+    const { certificateEndsMs, clock } = checked;
+    const leftMs = certificateEndsMs === null ? Infinity : certificateEndsMs - clock.nowMs();
+    const days = Math.floor(leftMs / 86_400_000);
+    if (days >= certificateDaysMin) return ok;
+    const when = leftMs < 0 ? 'has ended' : `ends in ${days} days`;
+    return {
+      status: 'degraded',
+      message: `it ${when}: put in a new one and restart; a restart alone renews the gateway's own`,
+    };
+  });
         .map(({ name, lastFailure }) => `${name}: ${lastFailure?.message ?? 'failing'}`),
     ),
   );

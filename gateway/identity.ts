@@ -17,12 +17,17 @@ const schema = z.object({ gatewayId: z.uuid(), secret: z.string().regex(/^[0-9a-
 
 /** Reads the identity kept in a folder, or makes one. Rejects when the file is not ours. */
 export async function loadIdentity(folder: string): Promise<Identity> {
+  return (await readIdentity(folder)) ?? createIdentity(folder, join(folder, 'identity.json'));
+}
+
+/** The identity kept in a folder; null: none yet. Rejects when the file is not ours. */
+export async function readIdentity(folder: string): Promise<Identity | null> {
   const path = join(folder, 'identity.json');
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
     throw error;
   });
-  if (text === null) return createIdentity(folder, path);
+  if (text === null) return null;
   try {
     const { gatewayId, secret } = schema.parse(JSON.parse(text));
     return { gatewayId, secret: Buffer.from(secret, 'hex') };

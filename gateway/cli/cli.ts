@@ -13,6 +13,7 @@ import { confirmClock, showClock, type ClockCommandOptions } from './clock.ts';
 import { showConfig, type ConfigCommandOptions } from './config.ts';
 import { UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { showCredentials } from './credentials.ts';
 import { packageInfo } from './package-info.ts';
 import { reload, type ReloadCommandOptions } from './reload.ts';
 import { run } from './run.ts';
@@ -130,6 +131,11 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
       finish(await reload(context, options));
     });
   addCameraCommand(program, context, finish);
+  command('credentials', 'show how other machines get in, with what "listen: lan" made').action(
+    async (options: ConfigOption) => {
+      finish(await showCredentials(context, options));
+    },
+  );
   command('config', 'print the configuration in force, and where each value comes from')
     .option('--reference', 'print every key with its description and default instead')
     .action(async (options: ConfigCommandOptions) => {

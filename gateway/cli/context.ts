@@ -72,6 +72,8 @@ export interface GatewayStart {
   readonly clock: Clock;
   readonly logger: GatewayLogger;
   readonly metrics: PrometheusMetrics;
+  /** Whether a person reads those lines, so that passwords may be among them. */
+  readonly showsSecrets: boolean;
   /** A line for the person who started the gateway: addresses, the login link. Not for the log. */
   readonly announce: (line: string) => void;
 }

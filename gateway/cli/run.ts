@@ -67,6 +67,7 @@ async function start(
     clock: context.clock,
     logger,
     metrics: new PrometheusMetrics({ processMetrics: true }),
+    showsSecrets: context.stdoutIsTerminal,
     announce: (line) => {
       // Where the log is JSON for a machine, a line for people must not stand between.
       const output =

@@ -42,13 +42,16 @@ function checkListeners(config: Fields, report: Report): void {
   if (
     typeof http['host'] === 'string' &&
     !isLoopback(http['host']) &&
-    http['allowPlaintext'] === false
+    http['allowPlaintext'] === false &&
+    config['listen'] !== 'lan' &&
+    typeof fields(config['tls'])['certFile'] !== 'string'
   ) {
     report(
       ['http', 'host'],
       'is beyond loopback, where the login token would cross the network in the clear',
       {
-        allowed: 'a loopback address, or http.allowPlaintext: true beside it',
+        allowed:
+          'a loopback address, or with it "listen: lan", tls.certFile, or http.allowPlaintext',
       },
     );
   }
@@ -65,17 +68,37 @@ function checkListeners(config: Fields, report: Report): void {
       });
     }
   }
+  if (config['listen'] === 'lan' && mqtt['enabled'] === true && mqtt['allowAnonymous'] === true) {
+    report(['mqtt', 'allowAnonymous'], 'is for loopback, and "listen: lan" goes beyond it', {
+      allowed: 'false',
+    });
+  }
+  const tls = fields(config['tls']);
+  for (const [key, other] of [
+    ['certFile', 'keyFile'],
+    ['keyFile', 'certFile'],
+  ] as const) {
+    if (typeof tls[key] === 'string' && tls[other] === null) {
+      report(['tls', key], `needs tls.${other} beside it`);
+    }
+  }
   checkPorts(config, report);
 }
 
 function checkPorts(config: Fields, report: Report): void {
   const taken = new Map<number, string>();
-  for (const section of ['http', 'mqtt', 'rtsp']) {
-    const { port, enabled } = fields(config[section]);
+  const tls = config['listen'] === 'lan' || typeof fields(config['tls'])['certFile'] === 'string';
+  for (const [section, key] of [
+    ['http', 'port'],
+    ['mqtt', 'port'],
+    ...(tls ? [['mqtt', 'tlsPort'] as const] : []),
+    ['rtsp', 'port'],
+  ] as const) {
+    const { enabled, [key]: port } = fields(config[section]);
     if (typeof port !== 'number' || port === 0 || enabled === false) continue;
     const other = taken.get(port);
-    if (other === undefined) taken.set(port, section);
-    else report([section, 'port'], `is ${port}, which is taken by ${other}.port`);
+    if (other === undefined) taken.set(port, `${section}.${key}`);
+    else report([section, key], `is ${port}, which is taken by ${other}`);
   }
 }
 
@@ -86,10 +109,13 @@ function checkUsers(config: Fields, report: Report): void {
     mqtt['enabled'] === true &&
     list(mqtt['routes']).length > 0 &&
     !hasUsers &&
-    mqtt['allowAnonymous'] === false
+    typeof mqtt['clientCaFile'] !== 'string' &&
+    mqtt['allowAnonymous'] === false &&
+    config['listen'] !== 'lan'
   ) {
     report(['mqtt', 'routes'], 'will never see a message, because nobody may connect', {
-      allowed: 'routes together with mqtt.users, or with mqtt.allowAnonymous: true on loopback',
+      allowed:
+        'routes together with mqtt.users, with "listen: lan", or with mqtt.allowAnonymous: true on loopback',
     });
   }
   for (const [section, key] of [

@@ -37,15 +37,28 @@ const user = z.strictObject({
   password: secret().describe('Its password.'),
 });
 
+const tls = z.strictObject({
+  certFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/fullchain.pem' })
+    .nullable()
+    .default(null)
+    .describe('The certificate, then those that vouch for it (PEM).'),
+  keyFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/privkey.pem' })
+    .nullable()
+    .default(null)
+    .describe('Its private key (PEM), without a password.'),
+});
+
 const http = z.strictObject({
   host: host()
     .default('127.0.0.1')
-    .describe('Address to listen on. Beyond loopback, http.allowPlaintext must be true.'),
+    .describe('Address to listen on. "listen: lan" listens on every one.'),
   port: port().default(8080).describe('Port of the page, the REST API, HLS and the metrics.'),
   allowPlaintext: flag()
     .default(false)
     .describe(
-      'Allows an address beyond loopback. Without TLS the login token crosses the network in the clear: set it for a network you trust, or behind a proxy that speaks TLS.',
+      'Speaks plaintext to other machines too. The login token crosses the network in the clear then: set it for a network you trust, or behind a proxy that speaks TLS.',
     ),
   hostnames: z
     .array(host())
@@ -379,6 +392,14 @@ export const configSchema = z
     mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
     rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
     log: log.prefault({}).describe('The record log on disk.'),
+    listen: choice(['loopback', 'lan'])
+      .default('loopback')
+      .describe(
+        'Who can connect: loopback, this machine only; lan, other machines too, over TLS (RTSP: with digest authentication). With lan, a certificate and the users that are not configured are made; "headgate credentials" shows them.',
+      ),
+    tls: tls
+      .prefault({})
+      .describe('A certificate of your own; without it the gateway makes one where it needs one.'),
     logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
     video: video.prefault({}).describe('The store of footage.'),
     sources: sources.prefault({}).describe('What a source may be.'),

@@ -6,7 +6,9 @@ import { demoSensorsTask } from './sensors.ts';
 
 export interface DemonstrationOptions {
   readonly secrets: DemoSecrets;
-  readonly rtspAddress: { readonly host: string; readonly port: number };
+  /** By which the camera and the sensors of others reach it. */
+  readonly host: string;
+  readonly rtspPort: number;
   readonly mqttPort: number;
   readonly ffmpegPath: string;
   readonly supervisor: Supervisor;
@@ -21,13 +23,13 @@ export interface Demonstration {
 
 /** Starts the synthetic camera and the sensors, and says how to add a real one. */
 export function startDemonstration(options: DemonstrationOptions): Demonstration {
-  const { secrets, rtspAddress, mqttPort, ffmpegPath, supervisor, clock } = options;
-  const rtsp = (camera: string): string =>
-    `rtsp://${demoCamera}:${secrets.cameraPassword}@${rtspAddress.host}:${rtspAddress.port}/${camera}`;
-  supervisor.start(demoCameraTask({ ffmpegPath, url: rtsp(demoCamera) }));
+  const { secrets, host, rtspPort, mqttPort, ffmpegPath, supervisor, clock } = options;
+  const rtsp = (at: string, camera: string): string =>
+    `rtsp://${demoCamera}:${secrets.cameraPassword}@${at}:${rtspPort}/${camera}`;
+  supervisor.start(demoCameraTask({ ffmpegPath, url: rtsp('127.0.0.1', demoCamera) }));
   supervisor.start(
     demoSensorsTask({
-      url: `mqtt://${rtspAddress.host}:${mqttPort}`,
+      url: `mqtt://127.0.0.1:${mqttPort}`,
       username: demoSensorUser,
       password: secrets.sensorPassword,
       clock,
@@ -37,9 +39,9 @@ export function startDemonstration(options: DemonstrationOptions): Demonstration
   return {
     pushCommand:
       'ffmpeg -re -f lavfi -i testsrc=size=640x360:rate=25 -c:v libx264 -g 50 -pix_fmt yuv420p' +
-      ` -f rtsp -rtsp_transport tcp ${rtsp('yours')}`,
+      ` -f rtsp -rtsp_transport tcp ${rtsp(host.includes(':') ? `[${host}]` : host, 'yours')}`,
     publishCommand:
-      `mosquitto_pub -h ${rtspAddress.host} -p ${mqttPort} -u ${demoSensorUser}` +
+      `mosquitto_pub -h 127.0.0.1 -p ${mqttPort} -u ${demoSensorUser}` +
       ` -P ${secrets.sensorPassword} -q 1 -t sensors/desk/reading -m '{"value": 21.5}'`,
   };
 }

@@ -36,6 +36,8 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
     freeBytes: () => Promise.resolve(free),
     loopDelay: { p99Ms: () => delayMs, close: () => undefined },
     configurationTrouble: () => configurationTrouble,
+    certificateEndsMs: clock.nowMs() + 400 * 86_400_000,
+    clock,
   });
   assert.equal((await health.report()).status, 'ok');
 
@@ -62,4 +64,26 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   free = 1000;
   assert.equal(await health.ready(), false, 'a full disk is not');
   assert.equal(await health.live(), true, 'and no restart mends it');
+});
+
+it('a certificate that ends soon degrades the gateway, for somebody has to act', async (t) => {
+  const { store, clock } = await openTestStore(t);
+  const health = new Health(clock);
+  addChecks(health, {
+    store,
+    cameras: { statuses: () => [] },
+    deliveries: noDeliveries,
+    freeBytes: () => Promise.resolve(1e9),
+    loopDelay: { p99Ms: () => 1, close: () => undefined },
+    configurationTrouble: () => null,
+    certificateEndsMs: clock.nowMs() + 15 * 86_400_000,
+    clock,
+  });
+  const said = async (): Promise<string | null | undefined> =>
+    (await health.report()).checks.find(({ name }) => name === 'certificate')?.message;
+  assert.equal(await said(), null);
+  clock.advance(5 * 86_400_000);
+  assert.match((await said()) ?? '', /^it ends in 10 days: put in a new one and restart/);
+  clock.advance(11 * 86_400_000);
+  assert.match((await said()) ?? '', /^it has ended/);
 });

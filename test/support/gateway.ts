@@ -2,6 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
+import { Tokens } from '../../gateway/security/tokens.ts';
+import { systemClock } from '../../storage/clock.ts';
 import { startChild, type Child } from './child.ts';
 import type { Scope } from './scope.ts';
 import { ffmpegPath } from './tools.ts';
@@ -94,8 +96,13 @@ export class GatewayProcess {
       },
     });
     await this.#child.line(/"msg":"serving"|"message":"serving"| serving/);
-    const token = this.#child.lines.map((line) => /\b(hg_[\w-]+)/.exec(line)?.[1]);
-    this.#token = token.find((found) => found !== undefined) ?? this.#token;
+    this.#token ??= await this.#makeToken();
+  }
+
+  /** As `headgate token` does, without a process of its own. */
+  async #makeToken(): Promise<string> {
+    const folder = join(this.dataFolder, 'access');
+    return (await Tokens.open({ folder, clock: systemClock })).createToken();
   }
 
   /** kill -9, at once. */
@@ -110,7 +117,7 @@ export class GatewayProcess {
   }
 
   get token(): string {
-    if (this.#token === null) throw new Error('no token was printed');
+    if (this.#token === null) throw new Error('the gateway was not started');
     return this.#token;
   }
 
