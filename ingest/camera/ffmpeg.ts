@@ -28,6 +28,9 @@ export interface CameraInput {
 
 export type AudioHandling = 'copy' | 'transcode' | 'leave out';
 
+/** Whose clock times the frames: the camera's RTP timestamps, or ours as they arrive. */
+export type Timing = 'camera' | 'arrival';
+
 const chunkUs = 200_000;
 const interleaveUs = 500_000;
 /** ffmpeg 5: in older ones `-timeout` of RTSP means something else. */
@@ -41,8 +44,13 @@ export interface FfmpegCommand {
   readonly script: string | null;
 }
 
-export function ffmpegCommand(input: CameraInput, audio: AudioHandling): FfmpegCommand {
-  const { args, script } = concealed(input.args);
+export function ffmpegCommand(
+  input: CameraInput,
+  audio: AudioHandling,
+  timing: Timing = 'camera',
+): FfmpegCommand {
+  const timed = timing === 'arrival' ? ['-use_wallclock_as_timestamps', '1'] : [];
+  const { args, script } = concealed([...timed, ...input.args]);
   const audioArguments = {
     copy: ['-map', '0:a:0?', '-c:a', 'copy'],
     transcode: ['-map', '0:a:0?', '-c:a', 'aac', '-b:a', '64k'],

@@ -21,6 +21,7 @@ const optionsThatPass = new Set([
   '-probesize',
   '-fflags',
   '-max_delay',
+  '-use_wallclock_as_timestamps',
 ]);
 
 const protocols = 'pipe,rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,httpproxy,crypto';

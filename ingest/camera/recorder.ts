@@ -9,6 +9,7 @@ import type { Clock, Logger } from '../../storage/ports.ts';
 import type { RunRecording, VideoStore } from '../../storage/model.ts';
 import { describeTrack, type InitTrack, Mp4Error, readInit } from '../../storage/video/boxes.ts';
 import { SourceError } from '../source.ts';
+import { ClockWatch } from './clock-watch.ts';
 import { ChunkReader, type MediaChunk, type StreamPart } from './chunk-reader.ts';
 import { Fragmenter } from './fragmenter.ts';
 import {
@@ -28,6 +29,8 @@ export interface RecorderOptions {
   readonly onTracks?: (tracks: readonly InitTrack[]) => void;
   /** Called once the first fragment is on disk. */
   readonly onFirstFragment?: () => void;
+  /** The input comes in real time, so that its clock can be held against ours. */
+  readonly isLive?: boolean;
 }
 
 /** What is known from the init on. */
@@ -40,8 +43,6 @@ interface Stream {
   configuration: CodecConfiguration;
 }
 
-/** Media time may run ahead of the wall clock by this much from one chunk to the next. */
-const jumpUsMax = 10_000_000;
 /** A wall clock that is off its course by this much was set. */
 const clockStepMsMax = 60_000;
 /** Below this the timeline follows by itself; above it, it says so once. */
@@ -51,6 +52,7 @@ export class Recorder {
   readonly #options: RecorderOptions;
   readonly #reader = new ChunkReader();
   readonly #clockDifferenceMs: number;
+  readonly #clockWatch: ClockWatch;
   #stream: Stream | null = null;
   #recording: RunRecording | null = null;
   /** A fragment is open that has a chunk at least. */
@@ -59,12 +61,13 @@ export class Recorder {
   #damaged = false;
   #dropped = 0;
   #videoChunks = 0;
-  #lastVideo: { readonly endUs: number; readonly arrivalUs: number } | null = null;
+  #lastVideoEndUs: number | null = null;
   #toldError = false;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#clockDifferenceMs = options.clock.nowMs() - options.clock.monotonicMs();
+    this.#clockWatch = new ClockWatch(options.isLive ?? false);
   }
 
   /** Chunks with video so far: grows as long as the camera sends pictures. */
@@ -133,7 +136,7 @@ export class Recorder {
     this.#checkClock();
     const reading = readClocks(stream, chunk, arrivalMs);
     if (reading !== null) {
-      this.#checkJump(reading);
+      this.#clockWatch.check(reading.mediaEndUs, reading.arrivalUs);
       stream.timeline.observe(reading);
       this.#videoChunks += 1;
     }
@@ -144,9 +147,7 @@ export class Recorder {
       return;
     }
     if (placement === 'begin') await this.#beginFragment(stream, chunk, changed, arrivalMs);
-    if (reading !== null) {
-      this.#lastVideo = { endUs: reading.mediaEndUs, arrivalUs: reading.arrivalUs };
-    }
+    if (reading !== null) this.#lastVideoEndUs = reading.mediaEndUs;
     const ticks = chunk.video?.durationTicks ?? 0;
     await this.#recording?.appendChunk({
       bytes: chunk.bytes,
@@ -201,23 +202,12 @@ export class Recorder {
     const stream = this.#stream;
     if (stream === null) return;
     this.#fragmentOpen = false;
-    const times = stream.timeline.finish(next?.decodeUs ?? this.#lastVideo?.endUs ?? 0);
+    const times = stream.timeline.finish(next?.decodeUs ?? this.#lastVideoEndUs ?? 0);
     const damaged = this.#damaged;
     this.#damaged = false;
     await recording.closeFragment({ ...times, damaged });
     this.#fragments += 1;
     if (this.#fragments === 1) this.#options.onFirstFragment?.();
-  }
-
-  /** Chunks whose media clock leaps ahead: the camera set its clock, or lies. */
-  #checkJump({ arrivalUs, mediaEndUs }: ClockReading): void {
-    if (this.#lastVideo === null) return;
-    const mediaUs = mediaEndUs - this.#lastVideo.endUs;
-    const arrivedUs = arrivalUs - this.#lastVideo.arrivalUs;
-    if (mediaUs < 0 || mediaUs > Math.max(0, arrivedUs) + jumpUsMax) {
-      const seconds = (mediaUs / 1e6).toFixed(1);
-      throw new SourceError('malformed', `its media clock jumped by ${seconds} s`);
-    }
   }
 
   /** A run has one timeline; footage after a step of the wall clock begins another. */

@@ -3,7 +3,8 @@
  *
  * Ends in three ways: the source ends, the signal aborts (ffmpeg is asked to finish, and what it
  * still holds is stored), or it fails, with a `SourceError`. Starting again is the supervisor's
- * business. A camera whose audio can't be copied makes two attempts of it, one whose audio is
+ * business; only where a live camera's media clock is found to be wrong another run begins here, if
+ * need be timed by when its pictures arrive. A camera whose audio can't be copied makes two attempts of it, one whose audio is
  * announced and never comes three: nothing is stored before that is known.
  */
 import type { VideoStore } from '../../storage/model.ts';
@@ -11,7 +12,14 @@ import { StorageError } from '../../storage/errors.ts';
 import type { CancelTimer, Clock, Gauge, Logger, Metrics } from '../../storage/ports.ts';
 import { type InitTrack, Mp4Error } from '../../storage/video/boxes.ts';
 import { SourceError } from '../source.ts';
-import { type AudioHandling, type CameraInput, Ffmpeg, ffmpegCommand } from './ffmpeg.ts';
+import { ClockFault } from './clock-watch.ts';
+import {
+  type AudioHandling,
+  type CameraInput,
+  Ffmpeg,
+  ffmpegCommand,
+  type Timing,
+} from './ffmpeg.ts';
 import { failureOf, isAudioFailure } from './ffmpeg-errors.ts';
 import { FfmpegLog } from './ffmpeg-log.ts';
 import { Recorder } from './recorder.ts';
@@ -35,6 +43,11 @@ export interface SessionOptions {
   readonly stallTimeoutMs?: number;
   /** Audio is copied or transcoded when left out. */
   readonly audio?: 'keep' | 'leave out';
+  /**
+   * The input comes in real time, and goes on where ffmpeg begins to read it again: what is wrong
+   * with its clock can then be dealt with here.
+   */
+  readonly isLive?: boolean;
   /** Packets known to be missing so far: a fragment in which there are more is damaged. */
   readonly missingPackets?: () => number;
 }
@@ -62,13 +75,35 @@ class AudioMismatch extends Error {
  * @throws SourceError
  */
 export async function recordSession(options: SessionOptions): Promise<void> {
+  let timing: Timing = 'camera';
+  let faults = 0;
+  for (;;) {
+    try {
+      await recordRun(options, timing);
+      return;
+    } catch (error) {
+      if (!(error instanceof SourceError) || !(error.cause instanceof ClockFault)) throw error;
+      faults += 1;
+      if (options.isLive !== true || timing === 'arrival' || options.signal.aborted) throw error;
+      // A clock may be set once. One that leaps again, or does not run as ours does, is no clock.
+      if (error.cause.kind === 'rate' || faults > 1) timing = 'arrival';
+      options.logger.warn(
+        { camera: options.camera, reason: error.cause.message, timing },
+        "The camera's media clock is wrong: another run begins.",
+      );
+    }
+  }
+}
+
+/** One run, by whichever way its audio can be taken. */
+async function recordRun(options: SessionOptions, timing: Timing): Promise<void> {
   const ways: readonly AudioHandling[] =
     options.audio === 'leave out' ? ['leave out'] : ['copy', 'transcode', 'leave out'];
   for (const [index, audio] of ways.entries()) {
     if (options.signal.aborted) return;
     const last = index === ways.length - 1;
     try {
-      await new Attempt(options, audio, last).run();
+      await new Attempt(options, { audio, last, timing }).run();
       return;
     } catch (error) {
       if (!(error instanceof AudioMismatch)) throw error;
@@ -80,6 +115,12 @@ export async function recordSession(options: SessionOptions): Promise<void> {
       );
     }
   }
+}
+
+interface Way {
+  readonly audio: AudioHandling;
+  readonly last: boolean;
+  readonly timing: Timing;
 }
 
 class Attempt {
@@ -97,7 +138,7 @@ class Attempt {
   #failure: Error | null = null;
   #cancelWatch: CancelTimer = () => undefined;
 
-  constructor(options: SessionOptions, audio: AudioHandling, last: boolean) {
+  constructor(options: SessionOptions, { audio, last, timing }: Way) {
     this.#options = options;
     this.#audio = audio;
     this.#last = last;
@@ -114,13 +155,14 @@ class Attempt {
         this.#checkAudio(tracks);
       },
       ...(onFirstFragment === undefined ? {} : { onFirstFragment }),
+      isLive: options.isLive === true && timing === 'camera',
     });
     this.#log = new FfmpegLog(logger.child({ camera }), () => {
       this.#recorder.markDamaged();
     });
     this.#ffmpeg = new Ffmpeg({
       path: options.ffmpegPath,
-      command: ffmpegCommand(options.input, audio),
+      command: ffmpegCommand(options.input, audio, timing),
       clock,
       onError: (text) => {
         this.#log.write(text);
@@ -246,7 +288,7 @@ class Attempt {
 /** Any failure in the words of a source, with the camera named. */
 function sourceError(error: unknown, description: string): Error {
   if (error instanceof SourceError) {
-    return error.message.startsWith(description)
+    return error.message.startsWith(description) && !(error instanceof ClockFault)
       ? error
       : new SourceError(error.code, `${description}: ${error.message}`, { cause: error });
   }

@@ -10,6 +10,7 @@
  *   most `heldMsMax`: a short session is recorded too. A new session of the camera ends that.
  * - A reader never holds up the publisher or another reader: each has its own queue, and is
  *   dropped when that is too long (connection.ts).
+ * - A camera that sends more than `bytesPerSecondMax` is cut off.
  * - One recorder at a time, known by a ticket that nobody else can use while it is connected.
  *
  * Packets pass as they are; looked at are their sequence numbers, to count what a camera lost, and
@@ -19,7 +20,7 @@ import type { CancelTimer, Clock } from '../../storage/ports.ts';
 import type { RtspUser } from './authentication.ts';
 import { ReportFilter } from './report-filter.ts';
 import { SequenceWatch } from './rtp.ts';
-import { describeToReaders, type SessionDescription } from './sdp.ts';
+import { clockRate, describeToReaders, type SessionDescription } from './sdp.ts';
 
 /** Why a session ended. */
 export type PublicationEnd =
@@ -29,6 +30,8 @@ export type PublicationEnd =
   | 'timed-out'
   /** It sent what is not RTSP. */
   | 'malformed'
+  /** It sent more than any camera does. */
+  | 'flooded'
   /** The gateway asked it to begin anew. */
   | 'dismissed'
   | 'server-closed';
@@ -55,6 +58,8 @@ export interface Publisher {
 }
 
 export interface PublicationLimits {
+  /** A camera that sends more than this, over five seconds, is cut off. */
+  readonly bytesPerSecondMax: number;
   readonly heldBytesMax: number;
   readonly heldMsMax: number;
 }
@@ -66,6 +71,7 @@ interface Held {
 }
 
 const frameHeaderBytes = 4;
+const floodWindowMs = 5_000;
 
 /** What a held or queued packet costs beside its bytes, so that tiny ones are limited too. */
 export const packetOverheadBytes = 128;
@@ -81,8 +87,10 @@ export class Publication {
   readonly #setUp = new Set<number>();
   readonly #closeListeners: ((end: PublicationEnd) => void)[] = [];
   readonly #sequences = new Map<number, SequenceWatch>();
-  readonly #reports = new ReportFilter();
+  readonly #reports = new ReportFilter((track) => clockRate(this.session.media[track]));
   #missing = 0;
+  #windowStartMs: number;
+  #windowBytes = 0;
   #held: Held[] | null = [];
   #heldBytes = 0;
   #heldSinceMs: number | null = null;
@@ -108,6 +116,7 @@ export class Publication {
     this.session = session;
     this.publisher = publisher;
     this.sinceMs = clock.nowMs();
+    this.#windowStartMs = clock.monotonicMs();
     this.#clock = clock;
     this.#limits = limits;
   }
@@ -209,6 +218,7 @@ export class Publication {
 
   /** Passes on a packet of the camera. */
   forward(track: number, isRtcp: boolean, frame: Buffer): void {
+    if (this.#end !== null || this.#isFlood(frame.length)) return;
     const isForRecorder = this.#look(track, isRtcp, frame);
     if (this.#held !== null && isForRecorder) this.#hold({ track, isRtcp, frame });
     for (const reader of this.#readers) {
@@ -271,6 +281,21 @@ export class Publication {
   /** Ends the wait for a recorder, if the camera has left: what is held is let go. */
   giveUpWaiting(): void {
     if (this.#hasDeparted) this.#finish('left');
+  }
+
+  /** One camera must not take the disk and the network from all others. */
+  #isFlood(bytes: number): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#windowStartMs >= floodWindowMs) {
+      this.#windowStartMs = nowMs;
+      this.#windowBytes = 0;
+    }
+    this.#windowBytes += bytes + packetOverheadBytes;
+    const { bytesPerSecondMax } = this.#limits;
+    if (this.#windowBytes <= (bytesPerSecondMax * floodWindowMs) / 1000) return false;
+    this.close('flooded');
+    this.publisher.dismiss();
+    return true;
   }
 
   /** Whether the recorder may have it. */

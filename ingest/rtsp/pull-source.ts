@@ -11,7 +11,7 @@ import { SourceError, type Source, type SourceContext } from '../source.ts';
 import { parseCameraUrl, plainUrl } from './client/address.ts';
 import { openCamera, type CameraSession } from './client/camera-session.ts';
 import { anywhere, onlyNetworks, privateNetworks, type AddressGuard } from './client/guard.ts';
-import { recordPublication } from './record-publication.ts';
+import { recordPublication, refusalOf } from './record-publication.ts';
 import type { RecordRun } from './recording.ts';
 import type { RtspServer } from './server.ts';
 
@@ -97,6 +97,8 @@ async function fetchOnce(options: RtspPullOptions, context: SourceContext): Prom
   }
   const broken = await hungUp;
   if (failure?.code === 'storage') throw failure;
+  const refusal = refusalOf(publication);
+  if (refusal !== null) throw refusal;
   if (publication.recorderDropped) {
     throw new SourceError('storage', 'the recorder did not keep up with the camera', {
       cause: failure ?? undefined,

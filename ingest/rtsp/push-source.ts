@@ -9,7 +9,7 @@
  */
 import { SourceError, type Source, type SourceErrorCode } from '../source.ts';
 import type { Publication } from './publication.ts';
-import { recordPublication } from './record-publication.ts';
+import { recordPublication, refusalOf } from './record-publication.ts';
 import type { RecordRun } from './recording.ts';
 import type { RtspServer } from './server.ts';
 
@@ -56,6 +56,8 @@ function settle(publication: Publication, failure: SourceError | null): void {
   if (publication.recorderDropped) {
     throw new SourceError('storage', 'the recorder did not keep up with the camera', options);
   }
+  const refusal = refusalOf(publication);
+  if (refusal !== null) throw refusal;
   if (publication.end === 'timed-out') {
     throw new SourceError('stalled', 'the camera sent nothing any more', options);
   }

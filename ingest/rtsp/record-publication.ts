@@ -33,7 +33,7 @@ export async function recordPublication(
   };
   const missingPackets = (): number => publication.missingPackets;
   try {
-    await record({ input, signal: context.signal, onFirstFragment, missingPackets });
+    await record({ input, signal: context.signal, onFirstFragment, missingPackets, isLive: true });
     return null;
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
@@ -41,4 +41,10 @@ export async function recordPublication(
   } finally {
     publication.revokeTicket();
   }
+}
+
+/** Why a session was given up that nobody can do anything with; null: it was not. */
+export function refusalOf(publication: Publication): SourceError | null {
+  if (publication.end !== 'flooded') return null;
+  return new SourceError('unsupported', 'the camera sends more than any camera should');
 }

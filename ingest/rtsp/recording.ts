@@ -8,6 +8,8 @@ export interface RecordingRequest {
   readonly onFirstFragment: () => void;
   /** Packets missing so far: a fragment in which there are more is marked as damaged. */
   readonly missingPackets: () => number;
+  /** As in `SessionOptions`. */
+  readonly isLive: boolean;
 }
 
 /**

@@ -89,6 +89,16 @@ export function mediaAttribute(media: Media, name: string): string | null {
   return attribute(media.lines, `${name}:`)?.trim() ?? null;
 }
 
+/** Ticks per second of a media's RTP timestamps. */
+export function clockRate(media: Media | undefined): number {
+  const named = /^\d+ [^/]+\/(\d{1,6})/.exec(
+    media === undefined ? '' : (mediaAttribute(media, 'rtpmap') ?? ''),
+  );
+  const rate = Number(named?.[1] ?? 0);
+  // What needs no rtpmap is telephone audio (RFC 3551 section 6).
+  return rate > 0 ? rate : media?.kind === 'audio' ? 8_000 : 90_000;
+}
+
 function linesOf(body: Buffer): readonly string[] {
   const text = body.toString('utf8');
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for

@@ -40,6 +40,8 @@ export const defaultRtspLimits: RtspLimits = {
   queueBytesMax: 8 * 1024 * 1024,
   heldBytesMax: 8 * 1024 * 1024,
   heldMsMax: 10_000,
+  // Ten times what a 4K camera at its best sends.
+  bytesPerSecondMax: 32 * 1024 * 1024,
   connectionsMax: 512,
   pendingMax: 64,
 };

@@ -99,6 +99,7 @@ async function describe(
   const connection = new CameraConnection({
     socket,
     user: address.user,
+    clock: options.clock,
     randomHex: options.randomHex ?? ((bytes) => randomBytes(bytes).toString('hex')),
   });
   const close = (): void => {

@@ -7,6 +7,7 @@
  * never kept. An answer is waited for by whoever set the deadline (`close` ends every wait).
  */
 import type { Socket } from 'node:net';
+import type { CancelTimer, Clock } from '../../../storage/ports.ts';
 import { SourceError } from '../../source.ts';
 import type { RtspUser } from '../authentication.ts';
 import { RtspError } from '../errors.ts';
@@ -17,6 +18,7 @@ export interface CameraConnectionOptions {
   readonly socket: Socket;
   readonly user: RtspUser | null;
   readonly randomHex: (bytes: number) => string;
+  readonly clock: Clock;
 }
 
 interface Pending {
@@ -27,6 +29,7 @@ interface Pending {
 const pendingMax = 16;
 const unsentBytesMax = 65_536;
 const userAgent = 'headgate';
+const leaveMsMax = 1_000;
 
 export class CameraConnection {
   /** Resolves when it is over: with what went wrong, or null when the camera hung up. */
@@ -38,23 +41,28 @@ export class CameraConnection {
     read();
   };
   readonly #socket: Socket;
+  readonly #clock: Clock;
   readonly #signer: Signer | null;
   readonly #parser = new RtspParser();
   /** By CSeq, oldest first. */
   readonly #pending = new Map<string, Pending>();
   #cseq = 0;
   #session: string | null = null;
+  #isLeaving = false;
+  #cancelLeaving: CancelTimer = () => undefined;
   #failure: SourceError | null = null;
   #settleClosed: (failure: SourceError | null) => void = () => undefined;
 
-  constructor({ socket, user, randomHex }: CameraConnectionOptions) {
+  constructor({ socket, user, randomHex, clock }: CameraConnectionOptions) {
     this.#socket = socket;
+    this.#clock = clock;
     this.#signer = user === null ? null : new Signer(user, randomHex);
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;
     });
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => {
+      if (this.#isLeaving) return;
       this.gather(() => {
         this.#read(chunk);
       });
@@ -122,11 +130,17 @@ export class CameraConnection {
     this.#socket.destroy();
   }
 
-  /** Says goodbye and hangs up; nobody waits for the answer. */
+  /**
+   * Says goodbye and hangs up. The camera has a second to hang up too: closing while packets come
+   * would take the goodbye back. Twice is harmless.
+   */
   leave(url: string): void {
-    if (this.#socket.destroyed) return;
+    if (this.#socket.destroyed || this.#isLeaving) return;
+    this.#isLeaving = true;
     this.#socket.end(this.#message('TEARDOWN', url, {}));
-    this.#socket.destroySoon();
+    this.#cancelLeaving = this.#clock.setTimer(leaveMsMax, () => {
+      this.#socket.destroy();
+    });
   }
 
   #once(
@@ -193,6 +207,7 @@ export class CameraConnection {
   }
 
   #over(): void {
+    this.#cancelLeaving();
     const reason = this.#failure ?? new SourceError('ended', 'the camera closed the connection');
     for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
