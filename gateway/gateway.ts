@@ -271,6 +271,7 @@ async function startForwarding(building: Building): Promise<Deliveries> {
   await unpinRemoved(store.log, configured, logger);
   const deliveries = startDeliveries({
     deliveries: configured,
+    maxBytesPerSecond: config.uplink.maxBytesPerSecond,
     log: store.log,
     video: store.video,
     gatewayId: identity.gatewayId,

@@ -364,6 +364,10 @@ const delivery = z.strictObject({
     .describe(
       'After an outage: in-order sends everything in the order it came; live-first sends what is new at once and the backlog behind it, so the two arrive mixed.',
     ),
+  maxBytesPerSecond: size(1024)
+    .nullable()
+    .default(null)
+    .describe('What it sends in a second at most; null: no limit of its own.'),
   startAt: choice(['earliest', 'latest'])
     .default('earliest')
     .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
@@ -428,6 +432,17 @@ export const configSchema = z
       })
       .prefault({})
       .describe('Cameras, by name.'),
+    uplink: z
+      .strictObject({
+        maxBytesPerSecond: size(1024)
+          .nullable()
+          .default(null)
+          .describe(
+            'What all deliveries together send in a second at most. What is new goes before a backlog, and the deliveries take turns. null: as much as there is.',
+          ),
+      })
+      .prefault({})
+      .describe('The way out that all deliveries share.'),
     deliveries: z
       .record(name(), delivery)
       .register(keyNotes, {

@@ -5,12 +5,13 @@
 import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import type { BackOff } from './backoff.ts';
+import type { Share, Urgency } from './bandwidth.ts';
 import type { Lane } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Progress } from './progress.ts';
-import { SinkError } from './sink.ts';
+import { SinkError, type ObjectUpload } from './sink.ts';
 import type { Slots } from './slots.ts';
-import { pause, within } from './timing.ts';
+import { pause, within, type Hold } from './timing.ts';
 
 /** What a worker of one source works with, whatever the sink. */
 export interface Worker {
@@ -27,6 +28,9 @@ export interface Worker {
   readonly progress: Progress;
   readonly backOff: BackOff;
   readonly slots: Slots;
+  readonly bandwidth: Share;
+  /** What is older than this when it is sent is a backlog. */
+  readonly backlogAfterMs: number;
   /** Aborted when the worker is to stop, and when its lease is lost. */
   readonly signal: AbortSignal;
 }
@@ -39,23 +43,55 @@ export function attemptLimitMs(sizeBytes: number): number {
   return 60_000 + (sizeBytes / 8192) * 1000;
 }
 
+/** How soon something has to go that came at `oldestMs`. */
+export function urgencyOf(worker: Worker, oldestMs: number): Urgency {
+  const late = worker.clock.nowMs() - oldestMs > worker.backlogAfterMs;
+  return worker.lane.behind || late ? 'backlog' : 'live';
+}
+
+/** Gives an upload out no faster than the caps allow. */
+export type Pace = (upload: ObjectUpload) => ObjectUpload;
+
+function paceOf(worker: Worker, urgency: Urgency, signal: AbortSignal, hold: Hold): Pace {
+  const { bandwidth } = worker;
+  if (bandwidth.maxBytesPerSecond === null) return (upload) => upload;
+  return (upload) => ({
+    ...upload,
+    read: async function* () {
+      for await (const piece of upload.read()) {
+        for (let at = 0; at < piece.length; at += bandwidth.grantBytes) {
+          const part = piece.subarray(at, at + bandwidth.grantBytes);
+          await hold(bandwidth.take(part.length, urgency, signal));
+          yield part;
+        }
+      }
+    },
+  });
+}
+
 /**
  * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the
- * sink are counted, shown and waited out; anything else is thrown.
+ * sink are counted, shown and waited out; anything else is thrown. Waiting for bandwidth is no part
+ * of the time that an attempt may take.
  *
+ * @param work.oldestMs when the oldest thing came that is sent
  * @throws the signal's reason, once it aborts
  */
 export async function untilDone<T>(
   worker: Worker,
-  sizeBytes: number,
-  attempt: (signal: AbortSignal) => Promise<T>,
+  work: { readonly sizeBytes: number; readonly oldestMs: number },
+  attempt: (signal: AbortSignal, pace: Pace) => Promise<T>,
 ): Promise<T> {
+  const limitMs = attemptLimitMs(work.sizeBytes);
   for (;;) {
     worker.signal.throwIfAborted();
     try {
       const result = await worker.slots.use(
         worker.signal,
-        () => within(worker.clock, attemptLimitMs(sizeBytes), worker.signal, attempt),
+        () =>
+          within(worker.clock, limitMs, worker.signal, (signal, hold) =>
+            attempt(signal, paceOf(worker, urgencyOf(worker, work.oldestMs), signal, hold)),
+          ),
         { behind: worker.lane.behind },
       );
       worker.backOff.succeeded();

@@ -8,6 +8,7 @@ import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { applicationsOf, isDelivery } from './applications.ts';
+import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import type { DeliveryOptions } from './options.ts';
@@ -18,6 +19,8 @@ const sampleMs = 10_000;
 export interface DeliveriesOptions {
   /** Names are unique. */
   readonly deliveries: readonly DeliveryOptions[];
+  /** What all of them send in a second at most; null or left out: no limit. */
+  readonly maxBytesPerSecond?: number | null;
   readonly log: Log;
   readonly video: VideoStore;
   /** Of this box; the same at every start, as it is part of the names of objects. */
@@ -57,7 +60,11 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const { log, video, gatewayId, clock, logger, metrics, random } = options;
   const supervisor = new Supervisor({ clock, logger, metrics, random });
   const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
-  const ports = { log, video, gatewayId, owner, supervisor, clock, logger, metrics, random };
+  const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null });
+  const ports = {
+    ...{ log, video, gatewayId, owner, supervisor, bandwidth },
+    ...{ clock, logger, metrics, random },
+  };
   const start = (delivery: DeliveryOptions): Running => ({
     options: delivery,
     delivery: new Delivery(delivery, sinkFor(delivery.to), prefixOf(delivery.to), ports),

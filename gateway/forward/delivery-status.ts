@@ -15,6 +15,8 @@ export interface DeliveryStatus {
   readonly backlog: Backlog;
   /** While new data goes out before a backlog: what each of the two has still to send. */
   readonly lanes: readonly { readonly kind: 'live' | 'backlog'; readonly backlog: Backlog }[];
+  /** Its own cap. */
+  readonly maxBytesPerSecond: number | null;
   readonly rate: { readonly recordsPerSecond: number; readonly bytesPerSecond: number };
   /** Since the start; media files count as records. */
   readonly sentRecords: number;

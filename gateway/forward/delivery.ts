@@ -21,6 +21,7 @@ import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
 import { applicationOf, applicationsOf } from './applications.ts';
 import type { Worker } from './attempts.ts';
 import { BackOff } from './backoff.ts';
+import type { Bandwidth, Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { earliest, newest, type DeliveryStatus } from './delivery-status.ts';
 import type { KeyScope } from './keys.ts';
@@ -52,6 +53,7 @@ export interface DeliveryPorts {
   /** Of this process, for leases. */
   readonly owner: string;
   readonly supervisor: Supervisor;
+  readonly bandwidth: Bandwidth;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -78,6 +80,7 @@ export class Delivery {
   readonly #logger: Logger;
   readonly #progress: Progress;
   readonly #slots = new Slots(uploadsAtOnce);
+  readonly #share: Share;
   readonly #workers = new Map<string, SupervisedTask>();
   readonly #task: SupervisedTask;
   #closing: Promise<void> | null = null;
@@ -106,6 +109,7 @@ export class Delivery {
     this.#sink = sink;
     this.#ports = ports;
     const { gatewayId, clock, metrics } = ports;
+    this.#share = ports.bandwidth.share(options.maxBytesPerSecond ?? null);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
     this.#progress = new Progress({
@@ -148,6 +152,7 @@ export class Delivery {
             { kind: 'backlog', backlog: backlogs.behind },
           ]
         : [],
+      maxBytesPerSecond: this.#options.maxBytesPerSecond ?? null,
       rate: {
         recordsPerSecond: progress.recordsPerSecond,
         bytesPerSecond: progress.bytesPerSecond,
@@ -386,7 +391,7 @@ export class Delivery {
         send: async (lane, suffix, signal) => {
           const laneName = `${name}${suffix}`;
           try {
-            await job.work(this.#worker(laneName, lane, signal));
+            await job.work(this.#worker(laneName, lane, job.liveFirst.afterMs, signal));
           } finally {
             this.#progress.left(laneName);
           }
@@ -410,7 +415,7 @@ export class Delivery {
     });
   }
 
-  #worker(name: string, lane: Lane, signal: AbortSignal): Worker {
+  #worker(name: string, lane: Lane, backlogAfterMs: number, signal: AbortSignal): Worker {
     const { log, video, clock, random } = this.#ports;
     return {
       name,
@@ -423,6 +428,8 @@ export class Delivery {
       progress: this.#progress,
       backOff: new BackOff(random),
       slots: this.#slots,
+      bandwidth: this.#share,
+      backlogAfterMs,
       signal,
     };
   }

@@ -14,6 +14,7 @@ import { recordBytes, SinkError, type OutgoingRecord, type RecordSink } from './
 
 export interface QueuedRecord extends OutgoingRecord {
   readonly sequence: number;
+  readonly arrivalMs: number;
 }
 
 interface Queue {

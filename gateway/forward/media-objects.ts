@@ -85,9 +85,12 @@ async function carryOut(
 ): Promise<boolean> {
   const detail = planDetail.parse(plan.detail);
   try {
-    const uploads = await readUploads(worker, options, plan.from, detail);
+    const { uploads, oldestMs } = await readUploads(worker, options, plan.from, detail);
     for (const upload of uploads) {
-      await untilDone(worker, upload.sizeBytes, (signal) => options.sink.put(upload, signal));
+      const { sizeBytes } = upload;
+      await untilDone(worker, { sizeBytes, oldestMs }, (signal, pace) =>
+        options.sink.put(pace(upload), signal),
+      );
     }
     const bytes = uploads.reduce((sum, upload) => sum + upload.sizeBytes, 0);
     worker.progress.sent({ records: 1, bytes, objects: uploads.length });
@@ -110,7 +113,7 @@ async function readUploads(
   options: MediaObjectsOptions,
   mediaFileId: number,
   detail: PlanDetail,
-): Promise<readonly ObjectUpload[]> {
+): Promise<{ readonly uploads: readonly ObjectUpload[]; readonly oldestMs: number }> {
   const [file] = await worker.video.closedMediaFiles(options.cameraId, mediaFileId, 1);
   if (file?.id !== mediaFileId) throw new StorageError('not-found', 'the media file is gone');
   const media = await mediaUpload(worker, file, detail.mediaKey);
@@ -133,7 +136,7 @@ async function readUploads(
       yield content;
     },
   };
-  return [media, index];
+  return { uploads: [media, index], oldestMs: Math.floor(file.endUs / 1000) };
 }
 
 /** Reads the file once beforehand: its length and digest are part of the request that sends it. */

@@ -54,6 +54,8 @@ export interface DeliveryOptions {
    * backlog behind it, the order between the two given up; see `lanes.ts`.
    */
   readonly catchUp?: 'in-order' | 'live-first';
+  /** What it sends in a second at most; null or left out: no limit of its own. */
+  readonly maxBytesPerSecond?: number | null;
   /** Where it begins while it has no checkpoint. Default `earliest`. */
   readonly startAt?: 'earliest' | 'latest';
   /** Part of the names of its objects. Default 1. */

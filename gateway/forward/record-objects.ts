@@ -19,6 +19,7 @@ const planDetail = z.object({
   kind: z.literal('records'),
   key: z.string(),
   format: z.enum(['data', 'envelope']),
+  oldestMs: z.number().optional(),
 });
 
 type PlanDetail = z.infer<typeof planDetail>;
@@ -77,7 +78,12 @@ async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<
     to: gathered.to,
     oldestArrivalMs: gathered.oldestArrivalMs,
   });
-  const detail: PlanDetail = { kind: 'records', key, format: options.format };
+  const detail: PlanDetail = {
+    kind: 'records',
+    key,
+    format: options.format,
+    oldestMs: gathered.oldestArrivalMs,
+  };
   const { from, to } = gathered;
   const plan: Plan = { from, to, detail, createdMs: worker.clock.nowMs() };
   await worker.lease.savePlan(plan);
@@ -100,9 +106,10 @@ async function carryOut(
     key: detail.key,
   };
   // Made anew for each attempt: while the sink is down for hours, nothing lies in memory.
-  const sent = await untilDone(worker, options.maxBytes, async (signal) => {
+  const work = { sizeBytes: options.maxBytes, oldestMs: detail.oldestMs ?? plan.createdMs };
+  const sent = await untilDone(worker, work, async (signal, pace) => {
     const packed = await packRange(worker.log, range, signal);
-    if (packed.upload !== null) await options.sink.put(packed.upload, signal);
+    if (packed.upload !== null) await options.sink.put(pace(packed.upload), signal);
     return packed;
   });
   worker.progress.lost(worker.name, sent.trimmed, 'trimmed');

@@ -4,9 +4,9 @@
  * The checkpoint is the lowest record that was not taken; it moves after every call that moves it.
  * So a crash sends again what was taken beyond it, and nothing is skipped.
  */
-import { outOfTime, attemptLimitMs, type Worker } from './attempts.ts';
+import { outOfTime, attemptLimitMs, urgencyOf, type Worker } from './attempts.ts';
 import { KeyQueues, type Batch, type QueuedRecord } from './key-queues.ts';
-import { recordBytes, SinkError, type RecordSink } from './sink.ts';
+import { recordBytes, SinkError, wireBytes, type RecordSink } from './sink.ts';
 import { pause, within } from './timing.ts';
 
 const sliceRecords = 2_000;
@@ -27,7 +27,7 @@ export async function sendShardAsRecords(
   options: RecordStreamOptions,
 ): Promise<void> {
   const { clock, lease, log, signal } = worker;
-  const queues = new KeyQueues(options.sink.limits, options.random);
+  const queues = new KeyQueues(limitsOf(worker, options.sink), options.random);
   let next = lease.checkpoint;
   let ended = false;
   let taken = 0;
@@ -47,6 +47,13 @@ export async function sendShardAsRecords(
     if (batch.records.length > 0) taken = await sendBatch(worker, options.sink, queues, batch);
     else await heldBack(worker, options, queues, ended ? null : next);
   }
+}
+
+/** Under a cap a call carries what goes out in a second, so that others get their turn between. */
+function limitsOf({ bandwidth }: Worker, { limits }: RecordSink): RecordSink['limits'] {
+  const { maxBytesPerSecond, grantBytes } = bandwidth;
+  if (maxBytesPerSecond === null) return limits;
+  return { ...limits, bytes: Math.min(limits.bytes, Math.max(grantBytes, maxBytesPerSecond)) };
 }
 
 /** Reads as much as the queues have room for, one slice at most. */
@@ -75,8 +82,8 @@ async function refill(
     'corrupt',
   );
   if (slice.nextSequence > end) return { next: end, ended: true };
-  for (const { sequence, partitionKey, data } of slice.records) {
-    queues.add({ sequence, partitionKey, data });
+  for (const { sequence, partitionKey, data, arrivalMs } of slice.records) {
+    queues.add({ sequence, partitionKey, data, arrivalMs });
   }
   return { next: slice.nextSequence, ended: slice.endOfShard };
 }
@@ -113,10 +120,12 @@ async function attempt(
   records: Batch['records'],
 ): Promise<readonly (SinkError | null)[] | null> {
   const limitMs = attemptLimitMs(records.reduce((sum, record) => sum + recordBytes(record), 0));
+  const urgency = urgencyOf(worker, Math.min(...records.map(({ arrivalMs }) => arrivalMs)));
   try {
-    const outcomes = await within(worker.clock, limitMs, worker.signal, (signal) =>
-      sink.send(records, signal),
-    );
+    const outcomes = await within(worker.clock, limitMs, worker.signal, async (signal, hold) => {
+      await hold(worker.bandwidth.take(wireBytes(records), urgency, signal));
+      return sink.send(records, signal);
+    });
     worker.backOff.succeeded();
     return outcomes;
   } catch (error) {

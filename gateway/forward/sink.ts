@@ -110,3 +110,12 @@ export interface RecordSink {
 export function recordBytes(record: OutgoingRecord): number {
   return record.data.length + Buffer.byteLength(record.partitionKey);
 }
+
+/** About what a record sink puts on the wire for the records: base64, and what is around it. */
+export function wireBytes(records: readonly OutgoingRecord[]): number {
+  return records.reduce(
+    (sum, { partitionKey, data }) =>
+      sum + 4 * Math.ceil(data.length / 3) + Buffer.byteLength(partitionKey) + 32,
+    0,
+  );
+}

@@ -1,5 +1,5 @@
 /** Waiting that ends at once when it is called off. */
-import type { Clock } from '../../storage/ports.ts';
+import type { CancelTimer, Clock } from '../../storage/ports.ts';
 
 /** Resolves after `delayMs`, or as soon as the signal aborts; never rejects. */
 export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
@@ -18,6 +18,55 @@ export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promi
   });
 }
 
+/** Waits for something during which a limit of time does not run. */
+export type Hold = <T>(waiting: Promise<T>) => Promise<T>;
+
+/** Aborts after a time in which it is not held. */
+class Countdown {
+  readonly hold: Hold;
+  readonly #clock: Clock;
+  readonly #end: () => void;
+  #leftMs: number;
+  #startedMs = 0;
+  #holds = 0;
+  #cancel: CancelTimer = () => undefined;
+
+  constructor(clock: Clock, limitMs: number, end: () => void) {
+    this.#clock = clock;
+    this.#end = end;
+    this.#leftMs = Math.max(0, limitMs);
+    this.hold = async (waiting) => {
+      this.#pause();
+      try {
+        return await waiting;
+      } finally {
+        this.#holds -= 1;
+        this.#run();
+      }
+    };
+    this.#run();
+  }
+
+  stop(): void {
+    this.#cancel();
+    this.#leftMs = Infinity;
+  }
+
+  #pause(): void {
+    if (this.#holds === 0) {
+      this.#cancel();
+      this.#leftMs -= this.#clock.monotonicMs() - this.#startedMs;
+    }
+    this.#holds += 1;
+  }
+
+  #run(): void {
+    if (this.#holds > 0 || this.#leftMs === Infinity) return;
+    this.#startedMs = this.#clock.monotonicMs();
+    this.#cancel = this.#clock.setTimer(Math.max(0, this.#leftMs), this.#end);
+  }
+}
+
 /**
  * Runs `work` with a signal of its own, aborted by the outer one or after `limitMs`.
  *
@@ -27,7 +76,7 @@ export async function within<T>(
   clock: Clock,
   limitMs: number | null,
   signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signal: AbortSignal, hold: Hold) => Promise<T>,
 ): Promise<T> {
   const inner = new AbortController();
   const abort = (): void => {
@@ -35,11 +84,11 @@ export async function within<T>(
   };
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
-  const cancel = limitMs === null ? abort : clock.setTimer(Math.max(0, limitMs), abort);
+  const countdown = new Countdown(clock, limitMs ?? Infinity, abort);
   try {
-    return await work(inner.signal);
+    return await work(inner.signal, countdown.hold);
   } finally {
-    if (limitMs !== null) cancel();
+    countdown.stop();
     signal.removeEventListener('abort', abort);
   }
 }

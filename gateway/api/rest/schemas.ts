@@ -389,6 +389,7 @@ export const DeliverySchema = z
       .array(z.object({ kind: z.enum(['live', 'backlog']), backlog: BacklogSchema }))
       .describe('While new data goes out before a backlog: what each has still to send'),
     rate: z.object({
+    maxBytesPerSecond: z.number().nullable().describe('Its own cap; null: none'),
       recordsPerSecond: z.number().min(0),
       bytesPerSecond: z.number().min(0),
     }),

@@ -147,6 +147,7 @@ function deliveryOf(delivery: DeliveryStatus): Delivery {
     backlog: backlogOf(delivery.backlog),
     catchUp: delivery.catchUp,
     lanes: delivery.lanes.map(({ kind, backlog }) => ({ kind, backlog: backlogOf(backlog) })),
+    maxBytesPerSecond: delivery.maxBytesPerSecond,
     rate: { ...delivery.rate },
     sentRecords: delivery.sentRecords,
     sentBytes: delivery.sentBytes,

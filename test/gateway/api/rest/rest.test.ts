@@ -283,6 +283,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
           { kind: 'live', backlog: { bytes: 100, records: 1, seconds: 0.25 } },
           { kind: 'backlog', backlog: { bytes: 900, records: 9, seconds: 61.5 } },
         ],
+        maxBytesPerSecond: 50_000,
         rate: { recordsPerSecond: 0, bytesPerSecond: 0 },
         sentRecords: 5,
         sentBytes: 500,

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { TestContext } from 'node:test';
+import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
 import { Delivery, type DeliveryPorts } from '../../../../gateway/forward/delivery.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import type { ObjectSink, RecordSink } from '../../../../gateway/forward/sink.ts';
@@ -91,6 +92,8 @@ export async function openRig(
   options: {
     readonly folder?: string;
     readonly clock?: Clock;
+    /** Of all deliveries together. */
+    readonly maxBytesPerSecond?: number;
     readonly video?: StoreOptions['video'];
   } = {},
 ): Promise<Rig> {
@@ -117,6 +120,7 @@ export async function openRig(
     gatewayId: 'box-1',
     owner: 'process-1',
     supervisor,
+    bandwidth: new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null }),
     clock,
     logger,
     metrics,
