@@ -330,6 +330,7 @@ async function startHttp(
   const updateStreamMetrics = streamMetrics({ log: store.log, metrics });
   const app = createApp({
     gatewayId: identity.gatewayId,
+    processId: building.pid,
     version: building.version,
     startMs: clock.nowMs(),
     hostNames: opening.hostNames,

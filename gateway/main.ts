@@ -8,6 +8,9 @@ import type { GatewayModule } from './cli/context.ts';
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 const onTerminal = isatty(1);
 
+// Its advice about later versions of Node would stand between our lines; package.json says ours.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+
 for (const stream of [process.stdout, process.stderr]) {
   // The reader of a pipe went away, as `head` does: that is no reason to fall over.
   stream.on('error', () => undefined);
@@ -21,6 +24,7 @@ process.exitCode = await runCli({
   stderr: process.stderr,
   stdoutIsTerminal: onTerminal,
   logOutput: 1,
+  nodeVersion: process.versions.node,
   pid: process.pid,
   clock: systemClock,
   fetch,

@@ -19,6 +19,16 @@ import {
   type Certificate,
 } from './security/certificates.ts';
 
+/** Something that is to be listened on. */
+export interface Listener {
+  /** In words: `HTTP`, `MQTT over TLS`. */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** The key that moves it elsewhere. */
+  readonly key: string;
+}
+
 export interface Opening {
   /** null: TLS is not spoken. */
   readonly certificate: Certificate | null;
@@ -47,6 +57,28 @@ export async function openingOf(config: Config, nowMs: number): Promise<Opening>
     hostNames: lan ? [...hostnames, ...ownNames().filter((name) => isIP(name) === 0)] : hostnames,
     lanAddress: lan ? firstAddress() : null,
   };
+}
+
+/** Every address that the gateway is to listen on. */
+export function listenersOf(config: Config): readonly Listener[] {
+  const { http, mqtt, rtsp } = config;
+  const on = (host: string): string =>
+    config.listen === 'lan' && isLoopback(host) ? anyAddress() : host;
+  const tls = config.listen === 'lan' || config.tls.certFile !== null;
+  const listeners: Listener[] = [
+    { name: 'HTTP', host: on(http.host), port: http.port, key: 'http.port' },
+  ];
+  if (mqtt.enabled) {
+    const { host, port, tlsPort } = mqtt;
+    listeners.push({ name: 'MQTT', host, port, key: 'mqtt.port' });
+    if (tls) {
+      listeners.push({ name: 'MQTT over TLS', host: on(host), port: tlsPort, key: 'mqtt.tlsPort' });
+    }
+  }
+  if (rtsp.enabled) {
+    listeners.push({ name: 'RTSP', host: on(rtsp.host), port: rtsp.port, key: 'rtsp.port' });
+  }
+  return listeners;
 }
 
 async function certificateOf(config: Config, nowMs: number): Promise<Certificate | null> {

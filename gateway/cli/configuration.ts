@@ -35,11 +35,16 @@ export class UnusableConfig extends Error {
   }
 }
 
+/** The file, as it was named; null: there is none. */
+export function fileFor({ env, folder }: CliContext, option: ConfigOption): string | null {
+  const named = option.config ?? nonEmpty(env['HEADGATE_CONFIG']);
+  return named ?? (existsSync(join(folder, defaultFile)) ? defaultFile : null);
+}
+
 /** @throws UnusableConfig */
 export async function loadFor(context: CliContext, option: ConfigOption): Promise<LoadedConfig> {
   const { env, folder } = context;
-  const named = option.config ?? nonEmpty(env['HEADGATE_CONFIG']);
-  const file = named ?? (existsSync(join(folder, defaultFile)) ? defaultFile : null);
+  const file = fileFor(context, option);
   const load = (): Promise<ConfigResult> => loadConfig({ file, folder, env });
   const result = await load();
   if (!result.ok) throw new UnusableConfig(file, result.problems);

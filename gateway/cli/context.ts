@@ -30,6 +30,8 @@ export interface CliContext {
   readonly stdoutIsTerminal: boolean;
   /** Where the log goes: a file descriptor, or what takes its lines. */
   readonly logOutput: number | ((line: string) => void);
+  /** Of Node.js, without the v. */
+  readonly nodeVersion: string;
   /** Of this process; tells others who holds the store. */
   readonly pid: number;
   readonly clock: Clock;

@@ -24,7 +24,8 @@ export function prefixOf(destination: Destination): string {
   return 's3' in destination ? (destination.s3.prefix ?? '') : '';
 }
 
-function awsOptions(destination: S3Destination | KinesisDestination): AwsOptions {
+/** How the SDK is to connect, as the configuration says. */
+export function awsOptions(destination: S3Destination | KinesisDestination): AwsOptions {
   const { region, endpoint, accessKeyId, secretAccessKey } = destination;
   return {
     ...(typeof region === 'string' && { region }),

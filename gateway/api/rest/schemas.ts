@@ -136,6 +136,7 @@ export const BackupSchema = z
 export const StatusSchema = z
   .object({
     gatewayId: z.string(),
+    processId: z.int().describe("Of the gateway's process, on its machine"),
     version: z.string(),
     startTime: time,
     time: time.describe("The gateway's clock, now"),

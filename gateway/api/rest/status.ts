@@ -42,6 +42,7 @@ interface LossSource {
 export interface StatusRoutesOptions {
   readonly operations: LossSource;
   readonly gatewayId: string;
+  readonly processId: number;
   readonly version: string;
   readonly startMs: number;
   readonly clock: Clock;
@@ -79,6 +80,7 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
     return c.json(
       {
         gatewayId: options.gatewayId,
+        processId: options.processId,
         version: options.version,
         startTime: isoFromMs(options.startMs),
         time: isoFromMs(clock.nowMs()),

@@ -69,6 +69,7 @@ export async function startGateway(
   context.after(() => operations.close());
   const app = createApp({
     gatewayId: '0197-test',
+    processId: 4711,
     version: '0.1.0',
     startMs: clock.nowMs(),
     clock,

@@ -1,0 +1,220 @@
+/**
+ * `headgate doctor`: looks at the machine, the configuration and, where one runs, the gateway, and
+ * says what to do about what it finds. Works without a gateway, and without a usable configuration.
+ */
+import { readIdentity } from '../identity.ts';
+import { ClockSchema, CamerasSchema, StatusSchema } from '../api/rest/schemas.ts';
+import { loadConfig } from '../config/load.ts';
+import { showProblem } from '../config/problems.ts';
+import type { Config } from '../config/schema.ts';
+import { diagnoseDestination } from '../doctor/destinations.ts';
+import { attempt, failure, fine, warning, type Diagnosis } from '../doctor/diagnosis.ts';
+import { diagnoseDisk } from '../doctor/disk.ts';
+import {
+  diagnoseClock,
+  diagnoseMemory,
+  diagnoseNode,
+  diagnoseOpenFiles,
+  judgePool,
+  variableOf,
+} from '../doctor/machine.ts';
+import { diagnosePort } from '../doctor/ports.ts';
+import { diagnoseFfmpeg, diagnoseWorker } from '../doctor/programs.ts';
+import { listenersOf } from '../opening.ts';
+import { readCertificate } from '../security/certificates.ts';
+import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
+import { fileFor, type ConfigOption } from './configuration.ts';
+import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { packageInfo } from './package-info.ts';
+
+const defaultFloorBytes = 512 * 2 ** 20;
+const dayMs = 86_400_000;
+
+export interface DoctorCommandOptions extends ConfigOption, ClientOptions {
+  readonly json?: boolean;
+}
+
+/** Ends with 1 when anything fails. */
+export async function doctor(
+  context: CliContext,
+  options: DoctorCommandOptions,
+): Promise<ExitCode> {
+  const found: Diagnosis[] = [];
+  const report = (findings: readonly Diagnosis[]): void => {
+    found.push(...findings);
+    if (options.json !== true) context.stdout.write(findings.map(show).join(''));
+  };
+  const config = await configuration(context, options, report);
+  const running = await askGateway(context, config, options);
+  report(running.findings);
+  report([diagnoseNode(context.nodeVersion)]);
+  report(await attempt('Memory', async () => [await diagnoseMemory()]));
+  report(await attempt('Open files', async () => [await diagnoseOpenFiles(running.pid)]));
+  report([
+    judgePool(
+      running.pid === null
+        ? context.env['UV_THREADPOOL_SIZE']
+        : await variableOf(running.pid, 'UV_THREADPOOL_SIZE'),
+      running.pid !== null,
+    ),
+  ]);
+  report(await attempt('Clock', async () => [await diagnoseClock(context.clock.nowMs())]));
+  report(await programs(context, config));
+  report(await disks(config));
+  report(await ports(config, running.pid));
+  report(await attempt('Certificate', () => certificate(config, context.clock.nowMs())));
+  report(await destinations(config));
+  if (options.json === true) context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+  else context.stdout.write(sum(found));
+  return found.some(({ status }) => status === 'fail') ? exitCodes.failed : exitCodes.done;
+}
+
+const marks: Readonly<Record<Diagnosis['status'], string>> = { ok: '✓', warn: '!', fail: '✗' };
+
+function show({ name, status, message, advice }: Diagnosis): string {
+  const line = `${marks[status]} ${name.padEnd(18)} ${message}\n`;
+  return advice === null ? line : `${line}${' '.repeat(21)}→ ${advice}\n`;
+}
+
+function sum(found: readonly Diagnosis[]): string {
+  const count = (status: Diagnosis['status']): number =>
+    found.filter((one) => one.status === status).length;
+  const [failures, warnings] = [count('fail'), count('warn')];
+  if (failures + warnings === 0) return '\nNothing is wrong.\n';
+  return `\n${failures} to mend (✗), ${warnings} to look at (!).\n`;
+}
+
+/** The configuration that is written, or the defaults where that can't be used. */
+async function configuration(
+  context: CliContext,
+  options: ConfigOption,
+  report: (findings: readonly Diagnosis[]) => void,
+): Promise<Config> {
+  const { env, folder } = context;
+  const file = fileFor(context, options);
+  const result = await loadConfig({ file, folder, env });
+  if (result.ok) {
+    report([fine('Configuration', file ?? 'no file: the demonstration')]);
+    return result.config;
+  }
+  report(
+    result.problems.map((problem) =>
+      failure('Configuration', showProblem(problem), 'correct it; the rest looks at the defaults'),
+    ),
+  );
+  const defaults = await loadConfig({ file: null, folder, env: {} });
+  if (!defaults.ok) throw new Error('the defaults are no configuration');
+  return defaults.config;
+}
+
+interface Running {
+  /** null: it does not run, or not on this machine. */
+  readonly pid: number | null;
+  readonly findings: readonly Diagnosis[];
+}
+
+async function askGateway(
+  context: CliContext,
+  config: Config,
+  options: DoctorCommandOptions,
+): Promise<Running> {
+  const name = 'Gateway';
+  if (
+    options.url === undefined &&
+    (await readIdentity(config.dataDir).catch(() => null)) === null
+  ) {
+    return { pid: null, findings: [fine(name, `has not run yet in ${config.dataDir}`)] };
+  }
+  try {
+    const client = new GatewayClient(context, config, options);
+    return await client.whileLoggedIn(async () => {
+      const { health, version, processId } = await client.get('/api/v1/status', StatusSchema);
+      const clock = await client.get('/api/v1/clock', ClockSchema);
+      const { cameras } = await client.get('/api/v1/cameras', CamerasSchema);
+      const troubles = health.checks
+        .filter(({ status, name: check }) => status !== 'ok' && check !== 'cameras')
+        .map((check) => {
+          const say = check.status === 'failing' ? failure : warning;
+          return say(
+            `Gateway ${check.name}`,
+            check.message ?? check.status,
+            'see "headgate status"',
+          );
+        });
+      const away = cameras
+        .filter(({ state }) => state === 'backing-off' || state === 'disabled')
+        .map((camera) =>
+          warning(
+            `Camera ${camera.name}`,
+            camera.lastError ?? camera.state,
+            '"headgate camera probe" tells more',
+          ),
+        );
+      const steps = clock.steps.length;
+      const stepped =
+        steps === 0 ? [] : [fine('Gateway clock', `${steps} steps seen; see "headgate clock"`)];
+      const findings = [fine(name, `${version} runs: ${health.status}`), ...troubles, ...away];
+      return {
+        pid: options.url === undefined ? processId : null,
+        findings: [...findings, ...stepped],
+      };
+    });
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    return { pid: null, findings: [fine(name, error.message)] };
+  }
+}
+
+async function programs(context: CliContext, config: Config): Promise<readonly Diagnosis[]> {
+  const needed = Object.keys(config.cameras).length > 0;
+  const { env } = context;
+  return [
+    await diagnoseFfmpeg(config.ffmpegPath ?? 'ffmpeg', env['PATH'] ?? '', needed),
+    await diagnoseWorker(packageInfo().folder, env['MEDIASOUP_WORKER_BIN']),
+  ];
+}
+
+async function disks(config: Config): Promise<readonly Diagnosis[]> {
+  const { dataDir, mediaDir, log, video } = config;
+  const floor = log.minFreeBytes ?? defaultFloorBytes;
+  const data = {
+    name: 'Data',
+    folder: dataDir,
+    minFreeBytes: mediaDir === null ? Math.max(floor, video.minFreeBytes) : floor,
+    lingerMs: log.lingerMs,
+  };
+  const found = await attempt('Data', () => diagnoseDisk(data));
+  if (mediaDir === null) return found;
+  const { minFreeBytes } = video;
+  const media = { name: 'Footage', folder: mediaDir, minFreeBytes, lingerMs: null };
+  return [...found, ...(await attempt('Footage', () => diagnoseDisk(media)))];
+}
+
+async function ports(config: Config, pid: number | null): Promise<readonly Diagnosis[]> {
+  return Promise.all(listenersOf(config).map((listener) => diagnosePort(listener, pid)));
+}
+
+async function certificate(config: Config, nowMs: number): Promise<readonly Diagnosis[]> {
+  const { certFile, keyFile } = config.tls;
+  if (certFile === null || keyFile === null) return [];
+  try {
+    const { notAfterMs } = await readCertificate(certFile, keyFile);
+    const days = Math.floor((notAfterMs - nowMs) / dayMs);
+    if (days < 0) return [failure('Certificate', `${certFile} has ended`, 'put in a new one')];
+    return days < 14
+      ? [warning('Certificate', `${certFile} ends in ${days} days`, 'put in a new one')]
+      : [fine('Certificate', `${certFile} is good for ${days} days`)];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return [failure('Certificate', reason, 'correct tls.certFile and tls.keyFile')];
+  }
+}
+
+async function destinations(config: Config): Promise<readonly Diagnosis[]> {
+  const found = await Promise.all(
+    Object.entries(config.deliveries).map(([name, { to }]) =>
+      attempt(`Delivery ${name}`, async () => [await diagnoseDestination(name, to)]),
+    ),
+  );
+  return found.flat();
+}

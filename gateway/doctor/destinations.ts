@@ -1,0 +1,82 @@
+/** Whether a delivery's destination is there and lets us in, asked without sending anything. */
+import { DescribeStreamSummaryCommand, KinesisClient } from '@aws-sdk/client-kinesis';
+import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { access, constants, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { awsOptions } from '../forward/destinations.ts';
+import type { Destination } from '../forward/options.ts';
+import { SinkError } from '../forward/sink.ts';
+import { awsCall, awsClientConfig } from '../forward/sinks/aws.ts';
+import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
+
+const askTimeoutMs = 8000;
+
+export async function diagnoseDestination(delivery: string, to: Destination): Promise<Diagnosis> {
+  const name = `Delivery ${delivery}`;
+  try {
+    return fine(name, await ask(to));
+  } catch (error) {
+    if (!(error instanceof SinkError)) throw error;
+    const advice: Readonly<Partial<Record<SinkError['code'], string>>> = {
+      denied: 'check accessKeyId, secretAccessKey and what they may do',
+      missing: 'make it, or correct its name and region',
+      unreachable: 'check the network, a proxy or firewall, and endpoint',
+      timeout: 'check the network, a proxy or firewall, and endpoint',
+      aborted: 'check the network, a proxy or firewall, and endpoint',
+    };
+    const say = error.retryable ? warning : failure;
+    const reason =
+      error.code === 'aborted' ? `no answer within ${askTimeoutMs / 1000} s` : error.message;
+    return say(name, `${describe(to)}: ${reason}`, advice[error.code] ?? 'see the reason');
+  }
+}
+
+function describe(to: Destination): string {
+  if ('folder' in to) return to.folder.path;
+  return 's3' in to ? `bucket ${to.s3.bucket}` : `data stream ${to.kinesis.stream}`;
+}
+
+/** @throws SinkError */
+async function ask(to: Destination): Promise<string> {
+  if ('folder' in to) return askFolder(to.folder.path);
+  const signal = AbortSignal.timeout(askTimeoutMs);
+  if ('s3' in to) {
+    const { bucket, forcePathStyle, endpoint } = to.s3;
+    const client = new S3Client({
+      ...awsClientConfig(awsOptions(to.s3)),
+      forcePathStyle: forcePathStyle ?? typeof endpoint === 'string',
+    });
+    try {
+      const command = new HeadBucketCommand({ Bucket: bucket });
+      await awsCall(signal, (abortSignal) => client.send(command, { abortSignal }));
+    } finally {
+      client.destroy();
+    }
+    return `bucket ${bucket} is there`;
+  }
+  const client = new KinesisClient(awsClientConfig(awsOptions(to.kinesis)));
+  try {
+    const command = new DescribeStreamSummaryCommand({ StreamName: to.kinesis.stream });
+    const { StreamDescriptionSummary: summary } = await awsCall(signal, (abortSignal) =>
+      client.send(command, { abortSignal }),
+    );
+    return `data stream ${to.kinesis.stream} is ${summary?.StreamStatus?.toLowerCase() ?? 'there'}`;
+  } finally {
+    client.destroy();
+  }
+}
+
+/** Of a folder that is not there yet, the one above it counts. */
+async function askFolder(path: string): Promise<string> {
+  for (let folder = path; ; folder = dirname(folder)) {
+    const found = await stat(folder).catch(() => null);
+    if (found === null && folder !== dirname(folder)) continue;
+    if (found?.isDirectory() !== true) {
+      throw new SinkError('rejected', `${folder} is not a folder`);
+    }
+    await access(folder, constants.W_OK).catch((cause: unknown) => {
+      throw new SinkError('denied', `${folder} can't be written`, { cause });
+    });
+    return folder === path ? `${path} can be written` : `${path} will be made`;
+  }
+}

@@ -1,0 +1,108 @@
+/** `headgate doctor` as people run it: on a machine with troubles, and beside a running gateway. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdir, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Diagnosis } from '../../../gateway/doctor/diagnosis.ts';
+import { freePort, GatewayProcess, headgateCommand } from '../../support/gateway.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+
+function doctor(
+  folder: string,
+  ...args: readonly string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const [program, all] = headgateCommand('doctor', ...args);
+  return new Promise((resolve) => {
+    const options = { cwd: folder, env: { ...process.env, NODE_OPTIONS: '' } };
+    execFile(program, all, options, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+test('what is wrong is named with what to do about it, and nothing is left behind', async (t) => {
+  const folder = await temporaryFolder(t);
+  const port = await freePort();
+  await writeFile(
+    join(folder, 'headgate.yaml'),
+    `
+ffmpegPath: /nowhere/ffmpeg
+http: { port: ${port} }
+mqtt: { enabled: false }
+rtsp: { enabled: false }
+tls: { certFile: none.pem, keyFile: none.key }
+streams: { readings: {} }
+cameras: { yard: { source: { rtsp: 'rtsp://viewer:hunter2@127.0.0.1/1' } } }
+deliveries:
+  away:
+    from: { stream: readings }
+    to: { s3: { bucket: b, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
+  near: { from: { stream: readings }, to: { folder: { path: ./out } } }
+`,
+  );
+  const { code, stdout, stderr } = await doctor(folder);
+  assert.equal(code, 1, stdout + stderr);
+  assert.match(stdout, /^✓ Configuration +headgate\.yaml$/m);
+  assert.match(stdout, /^✗ ffmpeg .*nowhere.*\n +→ install version 5 or newer/m);
+  assert.match(stdout, /^✗ Certificate +tls\.certFile: .*none\.pem can't be read/m);
+  assert.match(stdout, /^! Delivery away +bucket b: .*ECONNREFUSED.*\n +→ check the network/m);
+  assert.match(stdout, /^✓ Delivery near .* will be made$/m);
+  assert.match(stdout, /^. Data fsync +takes \d/m);
+  assert.match(stdout, new RegExp(`^✓ Port ${port} +free for HTTP$`, 'm'));
+  assert.match(stdout, /\n\d to mend \(✗\), \d to look at \(!\)\.\n$/);
+  assert.ok(!stdout.includes('hunter2'), 'no secrets');
+  assert.deepEqual(await readdir(folder), ['headgate.yaml'], 'it only looks');
+
+  await writeFile(join(folder, 'headgate.yaml'), 'http: { prot: 1 }\nx: [');
+  const broken = await doctor(folder, '--json');
+  assert.equal(broken.code, 1);
+  const found = JSON.parse(broken.stdout) as Diagnosis[];
+  assert.equal(found[0]?.status, 'fail');
+  assert.ok(
+    found.some(({ name }) => name === 'Node.js'),
+    'the rest is looked at all the same',
+  );
+});
+
+test('beside a running gateway it tells how that is, and whose its ports are', async (t) => {
+  const folder = await temporaryFolder(t);
+  const blocker = createServer((socket) => socket.resume());
+  await new Promise<void>((resolve) => {
+    blocker.listen(0, '127.0.0.1', resolve);
+  });
+  t.after(() => new Promise((resolve) => blocker.close(resolve)));
+  const { port } = blocker.address() as AddressInfo;
+  const gateway = await GatewayProcess.start(
+    t,
+    folder,
+    `
+cameras: { yard: { source: { rtsp: 'rtsp://viewer:hunter2@127.0.0.1:${port}/1' } } }
+streams: { readings: {} }
+deliveries:
+  away:
+    from: { stream: readings }
+    to: { kinesis: { stream: s, region: eu-central-1, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
+`,
+  );
+  const { stdout, stderr } = await doctor(folder, '--json');
+  const found = JSON.parse(stdout) as Diagnosis[];
+  const said = (name: string): string =>
+    found
+      .filter((one) => one.name === name)
+      .map(({ status, message }) => `${status}: ${message}`)
+      .join();
+  assert.match(said('Gateway'), /^ok: .* runs: /, stdout + stderr);
+  for (const [own, name] of [
+    [gateway.httpPort, 'HTTP'],
+    [gateway.mqttPort, 'MQTT'],
+    [gateway.rtspPort, 'RTSP'],
+  ] as const) {
+    assert.equal(said(`Port ${own}`), `ok: ${name}, held by the running gateway`);
+  }
+  assert.match(said('Thread pool'), /^warn: four threads/, 'it was started without more');
+  assert.match(said('Delivery away'), /^warn: data stream s: /);
+  assert.ok(!stdout.includes('hunter2'), 'no secrets');
+  await gateway.stop();
+});
