@@ -12,6 +12,7 @@ import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
+import { cameraSettings } from './camera-settings.ts';
 import { startCameras, type Cameras } from './cameras.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
@@ -314,9 +315,9 @@ async function startHttp(
   const configurationTrouble = (): string | null => reloader.trouble;
   addChecks(health, {
     ...{ store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
-  });
     certificateEndsMs: opening.certificate?.notAfterMs ?? null,
     clock,
+  });
   const operations = startOperations({
     store,
     folder: config.dataDir,
@@ -338,6 +339,12 @@ async function startHttp(
     log: store.log,
     video: store.video,
     operations,
+    cameraSettings: cameraSettings({
+      file: building.files[0]?.path ?? null,
+      env: building.env,
+      allowedNetworks: config.sources.allowedNetworks,
+      reload: () => reloader.reload(),
+    }),
     tokens,
     clock,
     logger,

@@ -82,6 +82,13 @@ function added(
     return insertLines(text, text.length, ['', 'cameras:', ...linesOf(camera, entry, 2)]);
   }
   const existing = pairOf(cameras, camera);
+  const isInFlow = isMap(document.contents) && document.contents.flow === true;
+  if (cameras.flow === true && cameras.items.length === 0 && !isInFlow) {
+    // `cameras: {}` is where people begin: the braces go.
+    const [start, end] = [startOf(cameras), contentEnd(cameras)];
+    const opened = splice(text, text.slice(0, start).trimEnd().length, end, '');
+    return insertLines(opened, lineEnd(opened, start - 1), linesOf(camera, entry, 2));
+  }
   if (cameras.flow === true) {
     const value = JSON.stringify(entry);
     const node = existing?.value ?? null;

@@ -22,6 +22,8 @@ export interface ConfigEdit {
   readonly env: Environment;
   /** Makes the new text of the old one. */
   readonly change: (text: string) => string;
+  /** Looks at what the configuration would be; may refuse by throwing. */
+  readonly accept?: (config: Config) => void;
 }
 
 const newFileMode = 0o600;
@@ -37,11 +39,18 @@ export class ConfigNotWritable extends Error {
  * @returns the configuration as it is now
  * @throws ConfigError when it would not be valid afterwards, or was not before; ConfigNotWritable
  */
-export async function editConfigFile({ name, path, env, change }: ConfigEdit): Promise<Config> {
+export async function editConfigFile({
+  name,
+  path,
+  env,
+  change,
+  accept,
+}: ConfigEdit): Promise<Config> {
   const { text, target, mode } = await current(path);
   const changed = change(text);
   const result = parseConfig({ name, text: changed, folder: dirname(path), env });
   if (!result.ok) throw new ConfigError(result.problems);
+  accept?.(result.config);
   if (changed === text) return result.config;
   const beside = join(dirname(target), `.${name.replace(/\W/g, '_').slice(-64)}.new`);
   try {

@@ -8,6 +8,7 @@ import type {
   TrackDescription,
   VideoStore,
 } from '../../../storage/model.ts';
+import type { CameraSettings } from '../../camera-settings.ts';
 import { HttpError } from '../../http/errors.ts';
 import { cameraUrl, fragmentFile, initFile } from '../hls/urls.ts';
 import {
@@ -20,8 +21,10 @@ import {
 } from './router.ts';
 import {
   CameraSchema,
+  CameraSourceSchema,
   CamerasSchema,
   FragmentsSchema,
+  ReloadSchema,
   RunsSchema,
   TimelineSchema,
   type Camera,
@@ -53,6 +56,7 @@ export interface CameraRoutesOptions {
   readonly video: VideoStore;
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameraStatuses: () => readonly CameraStatus[];
+  readonly settings: CameraSettings;
 }
 
 const list = createRoute({
@@ -68,6 +72,34 @@ const one = createRoute({
   summary: 'One camera',
   request: { params: nameParameter },
   responses: answers(CameraSchema, 'The camera'),
+});
+
+/** What a camera may be called in the configuration. */
+const newNameParameter = z.object({
+  name: z
+    .string()
+    .regex(/^(?!\.{1,2}$|__proto__$)[a-zA-Z0-9_.-]{1,128}$/, '1 to 128 letters, digits, _ . -'),
+});
+
+const put = createRoute({
+  method: 'put',
+  path: '/cameras/{name}',
+  summary: 'Adds a camera that is fetched from, or gives it another source',
+  description:
+    'Writes the configuration file and takes it over. What is left out has its default. The gateway connects only to addresses within sources.allowedNetworks.',
+  request: {
+    params: newNameParameter,
+    body: { required: true, content: { 'application/json': { schema: CameraSourceSchema } } },
+  },
+  responses: answers(ReloadSchema, 'What was taken over, and what needs a restart'),
+});
+
+const remove = createRoute({
+  method: 'delete',
+  path: '/cameras/{name}',
+  summary: 'Takes a camera out of the configuration; its footage stays',
+  request: { params: nameParameter },
+  responses: answers(ReloadSchema, 'What was taken over, and what needs a restart'),
 });
 
 const runs = createRoute({
@@ -109,7 +141,7 @@ const timeline = createRoute({
 });
 
 export function cameraRoutes(router: RestRouter, options: CameraRoutesOptions): void {
-  const { video, cameraStatuses } = options;
+  const { video, cameraStatuses, settings } = options;
 
   router.openapi(list, async (c) => {
     const statuses = new Map(cameraStatuses().map((status) => [status.name, status]));
@@ -125,6 +157,16 @@ export function cameraRoutes(router: RestRouter, options: CameraRoutesOptions): 
     const camera = await video.camera(c.req.valid('param').name);
     const status = cameraStatuses().find(({ name }) => name === camera.name);
     return c.json(await describe(video, camera, status), 200);
+  });
+
+  router.openapi(put, async (c) => {
+    const taken = await settings.put(c.req.valid('param').name, c.req.valid('json'));
+    return c.json({ changed: [...taken.changed], needsRestart: [...taken.needsRestart] }, 200);
+  });
+
+  router.openapi(remove, async (c) => {
+    const taken = await settings.remove(c.req.valid('param').name);
+    return c.json({ changed: [...taken.changed], needsRestart: [...taken.needsRestart] }, 200);
   });
 
   router.openapi(runs, async (c) => {

@@ -1,5 +1,6 @@
 /** Our own API, mounted at `/api/v1`, with its OpenAPI 3.1 description at `openapi.json`. */
 import { cameraRoutes } from './cameras.ts';
+import type { CameraSettings } from '../../camera-settings.ts';
 import type { Operations } from '../../operations.ts';
 import { operationsRoutes } from './operations.ts';
 import { createRouter, type RestRouter } from './router.ts';
@@ -9,6 +10,7 @@ import { streamRoutes } from './streams.ts';
 
 export interface RestOptions extends StatusRoutesOptions {
   readonly operations: Operations;
+  readonly cameraSettings: CameraSettings;
 }
 
 export function restRoutes(options: RestOptions): RestRouter {
@@ -18,7 +20,11 @@ export function restRoutes(options: RestOptions): RestRouter {
   operationsRoutes(router, options);
   streamRoutes(router, { log, clock });
   seriesRoutes(router, { log });
-  cameraRoutes(router, { video, cameraStatuses: () => sources.cameras() });
+  cameraRoutes(router, {
+    video,
+    cameraStatuses: () => sources.cameras(),
+    settings: options.cameraSettings,
+  });
 
   router.openAPIRegistry.registerComponent('securitySchemes', 'token', {
     type: 'http',

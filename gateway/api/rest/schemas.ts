@@ -192,6 +192,7 @@ export const StreamSchema = z
     whenFull: z.enum(['refuse', 'drop-oldest']),
     storedBytes: bytes,
     storedRecords: count,
+    refusing: z.boolean().describe('It is full, and takes no new records until some have gone'),
     openShards: count,
     rate: RateSchema.nullable().describe('null for a stream of more than 64 open shards'),
   })
@@ -389,8 +390,8 @@ export const DeliverySchema = z
     lanes: z
       .array(z.object({ kind: z.enum(['live', 'backlog']), backlog: BacklogSchema }))
       .describe('While new data goes out before a backlog: what each has still to send'),
-    rate: z.object({
     maxBytesPerSecond: z.number().nullable().describe('Its own cap; null: none'),
+    rate: z.object({
       recordsPerSecond: z.number().min(0),
       bytesPerSecond: z.number().min(0),
     }),
@@ -414,8 +415,32 @@ export const ReloadSchema = z
   })
   .openapi('Reload');
 
+export const CameraSourceSchema = z
+  .strictObject({
+    source: z
+      .strictObject({
+        rtsp: z
+          .string()
+          .max(2048)
+          .describe('rtsp:// or rtsps://, to a host in sources.allowedNetworks'),
+      })
+      .describe('Where the gateway fetches the stream from'),
+    transport: z.enum(['tcp', 'udp']).optional().describe('How packets come; tcp by default'),
+    verifyTls: z.boolean().optional().describe('false accepts any certificate'),
+    retentionHours: z.number().min(1).max(87_600).nullable().optional(),
+    maxBytes: z
+      .int()
+      .min(16 * 2 ** 20)
+      .nullable()
+      .optional(),
+    events: z.string().max(128).nullable().optional().describe('A stream for its announcements'),
+    stallSeconds: z.number().min(1).max(3600).optional(),
+  })
+  .openapi('CameraSource');
+
 // ---------------------------------------------------------------- types
 
+export type CameraSource = z.infer<typeof CameraSourceSchema>;
 export type ApiError = z.infer<typeof ErrorSchema>;
 export type Health = z.infer<typeof HealthSchema>;
 export type MqttStatus = z.infer<typeof MqttStatusSchema>;

@@ -25,13 +25,7 @@ export interface DialOptions {
  */
 export async function dial(options: DialOptions): Promise<Socket> {
   const { address, guard, signal } = options;
-  const found = await resolve(address.host, signal);
-  for (const one of found) {
-    const reason = guard(one);
-    if (reason === null) continue;
-    const shown = one === address.host ? one : `${address.host} (${one})`;
-    throw new SourceError('forbidden', `${shown} ${reason}: the gateway does not connect there`);
-  }
+  const found = await allowedAddresses(address.host, guard, signal);
   let failure: unknown = null;
   for (const one of found) {
     try {
@@ -42,6 +36,26 @@ export async function dial(options: DialOptions): Promise<Socket> {
     }
   }
   throw explained(failure, address);
+}
+
+/**
+ * The IP addresses of a host.
+ *
+ * @throws SourceError `forbidden` when one of them is not allowed, `unreachable` when there are none
+ */
+export async function allowedAddresses(
+  host: string,
+  guard: AddressGuard,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const found = await resolve(host, signal);
+  for (const one of found) {
+    const reason = guard(one);
+    if (reason === null) continue;
+    const shown = one === host ? one : `${host} (${one})`;
+    throw new SourceError('forbidden', `${shown} ${reason}: the gateway does not connect there`);
+  }
+  return found;
 }
 
 async function resolve(host: string, signal: AbortSignal): Promise<readonly string[]> {

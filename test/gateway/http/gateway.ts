@@ -1,10 +1,12 @@
 /** A real store with the real application over it, and what tests ask it with. */
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { cameraSettings } from '../../../gateway/camera-settings.ts';
 import { createApp, type App, type AppSources } from '../../../gateway/http/app.ts';
 import type { Page } from '../../../gateway/http/page.ts';
 import { startOperations } from '../../../gateway/operations.ts';
 import { Tokens } from '../../../gateway/security/tokens.ts';
+import { privateNetworks } from '../../../ingest/rtsp/client/guard.ts';
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import { openStore } from '../../../storage/store.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -30,7 +32,11 @@ export interface TestGateway {
 
 export async function startGateway(
   context: TestContext,
-  options: { readonly page?: Page; readonly mediaFileMs?: number } = {},
+  options: {
+    readonly page?: Page;
+    readonly mediaFileMs?: number;
+    readonly configFile?: string;
+  } = {},
 ): Promise<TestGateway> {
   const folder = await temporaryFolder(context);
   const clock = new ManualClock();
@@ -78,6 +84,12 @@ export async function startGateway(
     log,
     video,
     operations,
+    cameraSettings: cameraSettings({
+      file: options.configFile ?? null,
+      env: {},
+      allowedNetworks: privateNetworks,
+      reload: () => Promise.resolve({ changed: ['cameras'], needsRestart: [] }),
+    }),
     sources,
     tokens,
     hostNames: ['gateway.example.net'],
