@@ -12,7 +12,6 @@ import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
-import { cameraSettings } from './camera-settings.ts';
 import { startCameras, type Cameras } from './cameras.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
@@ -339,12 +338,6 @@ async function startHttp(
     log: store.log,
     video: store.video,
     operations,
-    cameraSettings: cameraSettings({
-      file: building.files[0]?.path ?? null,
-      env: building.env,
-      allowedNetworks: config.sources.allowedNetworks,
-      reload: () => reloader.reload(),
-    }),
     tokens,
     clock,
     logger,

@@ -69,6 +69,17 @@ export function addChecks(health: Health, checked: Checked): void {
     const message = configurationTrouble();
     return message === null ? ok : { status: 'degraded', message };
   });
+  health.add('certificate', () => {
+    const { certificateEndsMs, clock } = checked;
+    const leftMs = certificateEndsMs === null ? Infinity : certificateEndsMs - clock.nowMs();
+    const days = Math.floor(leftMs / 86_400_000);
+    if (days >= certificateDaysMin) return ok;
+    const when = leftMs < 0 ? 'has ended' : `ends in ${days} days`;
+    return {
+      status: 'degraded',
+      message: `it ${when}: put in a new one and restart; a restart alone renews the gateway's own`,
+    };
+  });
   health.add('cameras', () =>
     degradedBy(
       cameras
@@ -81,17 +92,6 @@ export function addChecks(health: Health, checked: Checked): void {
     degradedBy(
       (await deliveries.status())
         .filter(({ state }) => state === 'backing-off')
-  health.add('certificate', () => {
-    const { certificateEndsMs, clock } = checked;
-    const leftMs = certificateEndsMs === null ? Infinity : certificateEndsMs - clock.nowMs();
-    const days = Math.floor(leftMs / 86_400_000);
-    if (days >= certificateDaysMin) return ok;
-    const when = leftMs < 0 ? 'has ended' : `ends in ${days} days`;
-    return {
-      status: 'degraded',
-      message: `it ${when}: put in a new one and restart; a restart alone renews the gateway's own`,
-    };
-  });
         .map(({ name, lastFailure }) => `${name}: ${lastFailure?.message ?? 'failing'}`),
     ),
   );

@@ -392,10 +392,6 @@ export const configSchema = z
       .nullable()
       .default(null)
       .describe('The ffmpeg to use, version 5 or newer; null: the one in PATH.'),
-    http: http.prefault({}).describe('The page, the REST API, HLS, metrics.'),
-    mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
-    rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
-    log: log.prefault({}).describe('The record log on disk.'),
     listen: choice(['loopback', 'lan'])
       .default('loopback')
       .describe(
@@ -404,6 +400,10 @@ export const configSchema = z
     tls: tls
       .prefault({})
       .describe('A certificate of your own; without it the gateway makes one where it needs one.'),
+    http: http.prefault({}).describe('The page, the REST API, HLS, metrics.'),
+    mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
+    rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
+    log: log.prefault({}).describe('The record log on disk.'),
     logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
     video: video.prefault({}).describe('The store of footage.'),
     sources: sources.prefault({}).describe('What a source may be.'),
