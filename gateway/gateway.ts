@@ -12,6 +12,7 @@ import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
+import { cameraSettings } from './camera-settings.ts';
 import { startCameras, type Cameras } from './cameras.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
@@ -220,12 +221,17 @@ async function startRtsp({
   closers,
   ...ports
 }: Building): Promise<RtspServer | null> {
-  const { enabled, port, maxConnections, maxReaderBufferBytes } = config.rtsp;
+  const { enabled, port, tlsPort, maxConnections, maxReaderBufferBytes } = config.rtsp;
   const host = opening.rtspHost;
   if (!enabled) return null;
+  const { certificate } = opening;
   const server = new RtspServer({
     host,
     port,
+    tls:
+      certificate === null
+        ? null
+        : { host, port: tlsPort, cert: certificate.cert, key: certificate.key },
     path: (camera) => {
       const { cameras, rtsp } = inForce();
       const found = Object.hasOwn(cameras, camera) ? cameras[camera] : undefined;
@@ -240,7 +246,11 @@ async function startRtsp({
     logger: ports.logger,
     metrics: ports.metrics,
   });
-  await listening('RTSP', `${host}:${port}`, 'rtsp.port', server.listen());
+  const [at, key] =
+    certificate === null
+      ? [`${host}:${port}`, 'rtsp.port']
+      : [`${host}:${port} and ${tlsPort}`, 'rtsp.port or rtsp.tlsPort'];
+  await listening('RTSP', at, key, server.listen());
   closers.push(() => server.close());
   return server;
 }
@@ -338,6 +348,12 @@ async function startHttp(
     log: store.log,
     video: store.video,
     operations,
+    cameraSettings: cameraSettings({
+      file: building.files[0]?.path ?? null,
+      env: building.env,
+      allowedNetworks: config.sources.allowedNetworks,
+      reload: () => reloader.reload(),
+    }),
     tokens,
     clock,
     logger,
