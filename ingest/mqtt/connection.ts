@@ -15,12 +15,14 @@ import { Duplex } from 'node:stream';
 import type { Clock } from '../../storage/ports.ts';
 import { MqttError } from './errors.ts';
 import type { MqttLimits } from './limits.ts';
+import { Acknowledgements } from './acknowledgements.ts';
 import { KeepAlive } from './keep-alive.ts';
 import {
+  deviceBounds,
   isPlainPingRequest,
   PacketReader,
   packetTypes,
-  readPlainPublish,
+  readPublish,
   typeOf,
 } from './packet-reader.ts';
 import type { Packet, Publish } from './packet-reader.ts';
@@ -31,13 +33,12 @@ import { Throttle, type MqttRates } from './throttle.ts';
 const CONNECT_BYTES_MAX = 64 * 1024;
 const FLUSH_MS = 2000;
 const TCP_KEEP_ALIVE_MS = 60_000;
-const PUBACK = 0x40;
 const pingResponse = Buffer.from([0xd0, 0]);
 
 export interface ConnectionEvents {
   /** The CONNECT is there. Returns false when there is no room for the client. */
   greeted(connection: MqttConnection): boolean;
-  /** A plain PUBLISH has come. Returns false when aedes is to have it. */
+  /** A PUBLISH of QoS 0 or 1 that is not retained has come. Returns false when aedes is to have it. */
   publish(connection: MqttConnection, publish: Publish): boolean;
   /** It was turned away, or broken off by us. */
   failed(connection: MqttConnection, error: MqttError): void;
@@ -66,8 +67,7 @@ export class MqttConnection extends Duplex implements Flow {
   #parted = false;
   /** Publishes passed to aedes that it has not handled yet. */
   #passedPublishes = 0;
-  /** Message ids of which the PUBACK is written at the end of this turn. */
-  #acknowledged: number[] = [];
+  readonly #acknowledgements = new Acknowledgements(this);
   readonly #cancelTimeout: () => void;
   #cancelThrottle: () => void = () => undefined;
 
@@ -83,7 +83,7 @@ export class MqttConnection extends Duplex implements Flow {
     this.#events = events;
     this.#limits = limits;
     this.#clock = clock;
-    this.#reader = new PacketReader(limits);
+    this.#reader = new PacketReader(deviceBounds(limits));
     this.#throttle = new Throttle(options.rates, clock);
     this.on('error', () => undefined);
     socket.setNoDelay(true);
@@ -133,23 +133,12 @@ export class MqttConnection extends Duplex implements Flow {
 
   /** Writes the PUBACK of a message, together with the others of this turn. */
   acknowledge(messageId: number): void {
-    if (this.#acknowledged.length === 0) queueMicrotask(() => this.flushAcknowledgements());
-    this.#acknowledged.push(messageId);
+    this.#acknowledgements.add(packetTypes.publishAcknowledge, messageId);
   }
 
   /** To be called before another acknowledgement is written: they go out in order. */
   flushAcknowledgements(): void {
-    const ids = this.#acknowledged;
-    if (ids.length === 0) return;
-    this.#acknowledged = [];
-    if (this.destroyed || this.writableEnded) return;
-    const bytes = Buffer.allocUnsafe(4 * ids.length);
-    let at = 0;
-    for (const id of ids) {
-      bytes.writeUInt32BE((PUBACK << 24) | (2 << 16) | id, at);
-      at += 4;
-    }
-    this.write(bytes);
+    this.#acknowledgements.flush();
   }
 
   /** aedes has come to a publish that was passed to it. */
@@ -281,8 +270,9 @@ export class MqttConnection extends Duplex implements Flow {
     if (this.#parted) return false;
     switch (typeOf(packet)) {
       case packetTypes.publish: {
-        const publish = this.#passedPublishes === 0 ? readPlainPublish(packet) : null;
-        if (publish !== null && this.#events.publish(this, publish)) return true;
+        const publish = this.#passedPublishes === 0 ? readPublish(packet) : null;
+        const plain = publish !== null && !publish.retain && publish.qos < 2;
+        if (plain && this.#events.publish(this, publish)) return true;
         this.#passedPublishes += 1;
         return false;
       }

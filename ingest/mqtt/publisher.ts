@@ -61,6 +61,7 @@ export class Publisher {
   #failure: MqttError | null = null;
   #gone = false;
   #wake: (() => void) | null = null;
+  readonly #settledWaiters: (() => void)[] = [];
 
   constructor(intake: Intake, flow: Flow) {
     this.#intake = intake;
@@ -93,6 +94,11 @@ export class Publisher {
     this.wake();
   }
 
+  /** Resolves when everything that was taken is settled. */
+  async settled(): Promise<void> {
+    if (this.#running) await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
+  }
+
   /** Ends a pause before a retry. */
   wake(): void {
     this.#wake?.();
@@ -115,6 +121,7 @@ export class Publisher {
     }
     this.#running = false;
     this.#intake.stopped(this);
+    for (const resolve of this.#settledWaiters.splice(0)) resolve();
   }
 
   #take(): readonly Pending[] {

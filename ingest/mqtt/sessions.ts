@@ -413,7 +413,8 @@ export class SessionStore<Client extends SessionClient> {
   }
 }
 
-function digestOf({ topic, payload }: StoredPacket): string {
+/** What a repetition of a message has too, and another message has not. */
+export function digestOf({ topic, payload }: Pick<StoredPacket, 'topic' | 'payload'>): string {
   return createHash('sha256').update(topic).update('\0').update(payload).digest('base64');
 }
 
