@@ -344,6 +344,11 @@ const delivery = z.strictObject({
   }).describe('Where it goes: folder, s3 or kinesis.'),
   record: choice(['data', 'envelope'])
     .default('data')
+        aggregate: choice(['none', 'kpl'])
+          .default('none')
+          .describe(
+            'kpl packs many records into one, as the Kinesis Producer Library does: far more small records fit through a shard, and consumers have to take them apart (the KCL does). Needs the right to ListShards.',
+          ),
     .describe(
       'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
     ),

@@ -9,7 +9,8 @@ import { s3Sink } from './sinks/s3/s3-sink.ts';
 export function sinkFor(destination: Destination): ObjectSink | RecordSink {
   if ('folder' in destination) return folderSink(destination.folder);
   if ('kinesis' in destination) {
-    return kinesisSink({ ...awsOptions(destination.kinesis), stream: destination.kinesis.stream });
+    const { stream, aggregate = 'none' } = destination.kinesis;
+    return kinesisSink({ ...awsOptions(destination.kinesis), stream, aggregate });
   }
   const { bucket, forcePathStyle } = destination.s3;
   return s3Sink({

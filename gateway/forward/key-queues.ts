@@ -1,16 +1,22 @@
 /**
  * The records of one shard that are read but not yet taken by a record sink, in a queue per
- * partition key.
+ * partition key; or per group of keys, where the sink takes several records packed into one.
  *
  * A call carries at most one record of a key. The sink may take any of a call's records and leave
  * others, so with two of one key in a call the later one could get in alone, and the order would
- * be lost for good. A record that was left stays at the head of its queue and holds back its own
+ * be lost for good. (A packed record is taken or left as one.) A record that was left stays at the head of its queue and holds back its own
  * key only, each key with its own back-off: one throttled shard upstream does not slow the others.
  *
  * Bounded in records and bytes: a full one is not filled further until its oldest are taken.
  */
 import { BackOff } from './backoff.ts';
-import { recordBytes, SinkError, type OutgoingRecord, type RecordSink } from './sink.ts';
+import {
+  recordBytes,
+  type OutgoingRecord,
+  type Packing,
+  type RecordSink,
+  type SinkError,
+} from './sink.ts';
 
 export interface QueuedRecord extends OutgoingRecord {
   readonly sequence: number;
@@ -23,14 +29,16 @@ interface Queue {
   notBeforeMs: number;
 }
 
-/** What one call will carry. */
-export interface Batch {
-  readonly records: readonly QueuedRecord[];
-  readonly bytes: number;
+/** One record of a call, and the records of ours that it stands for. */
+export interface Entry {
+  readonly record: OutgoingRecord;
+  /** The heads of one queue. */
+  readonly of: readonly QueuedRecord[];
 }
 
 export class KeyQueues {
   readonly #limits: RecordSink['limits'];
+  readonly #packing: Packing | null;
   readonly #random: () => number;
   readonly #maxRecords: number;
   readonly #maxBytes: number;
@@ -39,10 +47,11 @@ export class KeyQueues {
   #records = 0;
   #bytes = 0;
 
-  constructor(limits: RecordSink['limits'], random: () => number) {
+  constructor(limits: RecordSink['limits'], packing: Packing | null, random: () => number) {
     this.#limits = limits;
+    this.#packing = packing;
     this.#random = random;
-    this.#maxRecords = limits.records * 10;
+    this.#maxRecords = limits.records * (packing === null ? 10 : 200);
     this.#maxBytes = limits.bytes * 2;
   }
 
@@ -53,6 +62,11 @@ export class KeyQueues {
   /** Whether a record is there that was left by its latest call. */
   get failing(): boolean {
     return this.#failing.size > 0;
+  }
+
+  /** Enough for a full call. */
+  get wellFilled(): boolean {
+    return this.#bytes >= this.#limits.bytes || this.#records >= this.#maxRecords / 2;
   }
 
   /** How many more fit now. The last slice read may go past the limit in bytes by its own size. */
@@ -66,13 +80,14 @@ export class KeyQueues {
   add(record: QueuedRecord): void {
     this.#records += 1;
     this.#bytes += recordBytes(record);
-    const queue = this.#queues.get(record.partitionKey);
+    const name = this.#queueOf(record);
+    const queue = this.#queues.get(name);
     if (queue !== undefined) {
       queue.records.push(record);
       return;
     }
     const backOff = new BackOff(this.#random);
-    this.#queues.set(record.partitionKey, { records: [record], backOff, notBeforeMs: 0 });
+    this.#queues.set(name, { records: [record], backOff, notBeforeMs: 0 });
   }
 
   /** The lowest sequence number not yet taken; null when there is none. */
@@ -85,20 +100,37 @@ export class KeyQueues {
     return lowest;
   }
 
-  /** The heads of the queues that may be sent now, as many as a call takes. */
-  nextBatch(nowMs: number): Batch {
-    const batch: QueuedRecord[] = [];
+  /** What may be sent now, as much as a call takes: of each queue its head, or several in one. */
+  nextCall(nowMs: number): readonly Entry[] {
+    const call: Entry[] = [];
     let bytes = 0;
-    for (const queue of this.#queues.values()) {
-      const head = queue.records[0];
+    for (const [name, queue] of this.#queues) {
+      const [head] = queue.records;
       if (head === undefined || queue.notBeforeMs > nowMs) continue;
-      const size = recordBytes(head);
-      if (batch.length > 0 && bytes + size > this.#limits.bytes) continue;
-      batch.push(head);
-      bytes += size;
-      if (batch.length === this.#limits.records) break;
+      const room = this.#limits.bytes - bytes;
+      if (call.length > 0 && recordBytes(head) > room) continue;
+      const entry = this.#entryOf(name, head, queue.records, room);
+      call.push(entry);
+      bytes += recordBytes(entry.record);
+      if (call.length === this.#limits.records) break;
     }
-    return { records: batch, bytes };
+    return call;
+  }
+
+  #entryOf(
+    name: string,
+    head: QueuedRecord,
+    records: readonly QueuedRecord[],
+    room: number,
+  ): Entry {
+    if (this.#packing === null) return { record: head, of: [head] };
+    const maxBytes = Math.min(this.#limits.recordBytes, room);
+    const { count, record } = this.#packing.pack(name, records, maxBytes);
+    return { record, of: records.slice(0, count) };
+  }
+
+  #queueOf({ partitionKey }: QueuedRecord): string {
+    return this.#packing === null ? partitionKey : this.#packing.groupOf(partitionKey);
   }
 
   /** When the first queue that is held back may be sent again. */
@@ -106,26 +138,33 @@ export class KeyQueues {
     return Math.min(...[...this.#queues.values()].map((queue) => queue.notBeforeMs));
   }
 
-  /** The record was taken. Its key goes to the back, so that every key gets its turn. */
-  taken(record: QueuedRecord): void {
-    const queue = this.#queues.get(record.partitionKey);
-    if (queue?.records[0] !== record) throw new Error('a record was taken out of turn');
-    queue.records.shift();
+  /** The entry was taken. Its queue goes to the back, so that every key gets its turn. */
+  taken({ of }: Entry): void {
+    const [name, queue] = this.#find(of);
+    queue.records.splice(0, of.length);
     queue.backOff.succeeded();
-    this.#failing.delete(record.partitionKey);
-    this.#records -= 1;
-    this.#bytes -= recordBytes(record);
-    this.#queues.delete(record.partitionKey);
-    if (queue.records.length > 0) this.#queues.set(record.partitionKey, queue);
+    this.#failing.delete(name);
+    this.#records -= of.length;
+    for (const record of of) this.#bytes -= recordBytes(record);
+    this.#queues.delete(name);
+    if (queue.records.length > 0) this.#queues.set(name, queue);
   }
 
-  /** The record was left. Returns how long its key now waits. */
-  left(record: QueuedRecord, error: SinkError, nowMs: number): number {
-    const queue = this.#queues.get(record.partitionKey);
-    if (queue === undefined) throw new Error('a record was left that is not there');
+  /** The entry was left. Returns how long its queue now waits. */
+  left({ of }: Entry, error: SinkError, nowMs: number): number {
+    const [name, queue] = this.#find(of);
     const delayMs = queue.backOff.failed(error);
     queue.notBeforeMs = nowMs + delayMs;
-    this.#failing.add(record.partitionKey);
+    this.#failing.add(name);
     return delayMs;
+  }
+
+  #find([head]: readonly QueuedRecord[]): [string, Queue] {
+    const name = head === undefined ? '' : this.#queueOf(head);
+    const queue = this.#queues.get(name);
+    if (queue?.records[0] !== head || queue === undefined) {
+      throw new Error('a record was sent out of turn');
+    }
+    return [name, queue];
   }
 }

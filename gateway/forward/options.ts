@@ -26,6 +26,8 @@ export interface S3Destination extends AwsDestination {
 
 export interface KinesisDestination extends AwsDestination {
   readonly stream: string;
+  /** `kpl`: many records in one, for consumers that take them apart. Default `none`. */
+  readonly aggregate?: 'none' | 'kpl';
 }
 
 export type Destination =

@@ -4,13 +4,16 @@
  * The checkpoint is the lowest record that was not taken; it moves after every call that moves it.
  * So a crash sends again what was taken beyond it, and nothing is skipped.
  */
-import { outOfTime, attemptLimitMs, urgencyOf, type Worker } from './attempts.ts';
-import { KeyQueues, type Batch, type QueuedRecord } from './key-queues.ts';
-import { recordBytes, SinkError, wireBytes, type RecordSink } from './sink.ts';
+import type { ReadResult } from '../../storage/model.ts';
+import { attemptLimitMs, outOfTime, untilDone, urgencyOf, type Worker } from './attempts.ts';
+import { KeyQueues, type Entry } from './key-queues.ts';
+import { recordBytes, SinkError, wireBytes, type Packing, type RecordSink } from './sink.ts';
 import { pause, within } from './timing.ts';
 
 const sliceRecords = 2_000;
 const sliceBytes = 1024 ** 2;
+/** A destination that is changing needs a moment until it tells how it is now. */
+const relearnAfterMs = 1_000;
 
 export interface RecordStreamOptions {
   readonly sink: RecordSink;
@@ -26,25 +29,47 @@ export async function sendShardAsRecords(
   worker: Worker,
   options: RecordStreamOptions,
 ): Promise<void> {
+  for (;;) {
+    const packing = await learnPacking(worker, options.sink);
+    const moved = await sendInQueues(worker, options, packing);
+    if (!moved) return;
+    await pause(worker.clock, relearnAfterMs, worker.signal);
+  }
+}
+
+/** null: records are not packed. */
+async function learnPacking(worker: Worker, sink: RecordSink): Promise<Packing | null> {
+  const learn = sink.learnPacking?.bind(sink);
+  if (learn === undefined) return null;
+  return untilDone(worker, { sizeBytes: 0, oldestMs: worker.clock.nowMs() }, learn);
+}
+
+/** Returns true when the destination has changed so that records have to be packed anew. */
+async function sendInQueues(
+  worker: Worker,
+  options: RecordStreamOptions,
+  packing: Packing | null,
+): Promise<boolean> {
   const { clock, lease, log, signal } = worker;
-  const queues = new KeyQueues(limitsOf(worker, options.sink), options.random);
+  const queues = new KeyQueues(limitsOf(worker, options.sink), packing, options.random);
   let next = lease.checkpoint;
   let ended = false;
-  let taken = 0;
+  let result: CallResult = { taken: 0, moved: false };
   for (;;) {
     signal.throwIfAborted();
-    if (!ended) ({ next, ended } = await refill(worker, options, queues, next));
+    if (!ended) ({ next, ended } = await refill(worker, options, queues, next, packing !== null));
     const done = queues.lowest() ?? next;
     if (done > lease.checkpoint) await lease.advance(done);
-    if (taken > 0 && !(await worker.lane.goOn())) return;
-    taken = 0;
+    if (result.moved) return true;
+    if (result.taken > 0 && !(await worker.lane.goOn())) return false;
+    result = { taken: 0, moved: false };
     if (queues.empty) {
-      if (ended) return;
+      if (ended) return false;
       await log.waitForRecords(options.shardId, next, signal);
       continue;
     }
-    const batch = queues.nextBatch(clock.monotonicMs());
-    if (batch.records.length > 0) taken = await sendBatch(worker, options.sink, queues, batch);
+    const call = queues.nextCall(clock.monotonicMs());
+    if (call.length > 0) result = await sendCall(worker, options.sink, queues, call);
     else await heldBack(worker, options, queues, ended ? null : next);
   }
 }
@@ -56,71 +81,87 @@ function limitsOf({ bandwidth }: Worker, { limits }: RecordSink): RecordSink['li
   return { ...limits, bytes: Math.min(limits.bytes, Math.max(grantBytes, maxBytesPerSecond)) };
 }
 
-/** Reads as much as the queues have room for, one slice at most. */
+/** Reads a slice, if the queues have room for it; where records are packed, enough for a full call. */
 async function refill(
   worker: Worker,
   options: RecordStreamOptions,
   queues: KeyQueues,
-  next: number,
+  from: number,
+  packed: boolean,
 ): Promise<{ next: number; ended: boolean }> {
   const end = worker.lane.end ?? Infinity;
-  if (next >= end) return { next: end, ended: true };
-  const room = queues.room;
-  if (room.records === 0 || room.bytes === 0) return { next, ended: false };
-  const slice = await worker.log.read({
-    shardId: options.shardId,
-    fromSequence: next,
-    maxRecords: Math.min(sliceRecords, room.records, end - next),
-    maxBytes: Math.min(sliceBytes, room.bytes),
-  });
-  // What was skipped may reach into the next lane, which has sent it.
-  const trimmed = Math.min(slice.skipped.trimmed, end - next);
-  worker.progress.lost(worker.name, trimmed, 'trimmed');
-  worker.progress.lost(
-    worker.name,
-    Math.min(slice.skipped.corrupt, end - next - trimmed),
-    'corrupt',
-  );
-  if (slice.nextSequence > end) return { next: end, ended: true };
-  for (const { sequence, partitionKey, data, arrivalMs } of slice.records) {
-    queues.add({ sequence, partitionKey, data, arrivalMs });
+  let next = from;
+  for (;;) {
+    if (next >= end) return { next: end, ended: true };
+    const room = queues.room;
+    if (room.records === 0 || room.bytes === 0) return { next, ended: false };
+    const slice = await worker.log.read({
+      shardId: options.shardId,
+      fromSequence: next,
+      maxRecords: Math.min(sliceRecords, room.records, end - next),
+      maxBytes: Math.min(sliceBytes, room.bytes),
+    });
+    countSkipped(worker, slice, end - next);
+    if (slice.nextSequence > end) return { next: end, ended: true };
+    for (const { sequence, partitionKey, data, arrivalMs } of slice.records) {
+      queues.add({ sequence, partitionKey, data, arrivalMs });
+    }
+    next = slice.nextSequence;
+    const enough = !packed || queues.wellFilled || slice.recordsBehind === 0;
+    if (slice.endOfShard || enough) return { next, ended: slice.endOfShard };
   }
-  return { next: slice.nextSequence, ended: slice.endOfShard };
 }
 
-/** Returns how many records were taken. */
-async function sendBatch(
+/** What was skipped may reach into the next lane, which has sent it: no more than `mine` was lost. */
+function countSkipped(worker: Worker, { skipped }: ReadResult, mine: number): void {
+  const trimmed = Math.min(skipped.trimmed, mine);
+  worker.progress.lost(worker.name, trimmed, 'trimmed');
+  worker.progress.lost(worker.name, Math.min(skipped.corrupt, mine - trimmed), 'corrupt');
+}
+
+interface CallResult {
+  /** Records of ours. */
+  readonly taken: number;
+  readonly moved: boolean;
+}
+
+async function sendCall(
   worker: Worker,
   sink: RecordSink,
   queues: KeyQueues,
-  batch: Batch,
-): Promise<number> {
-  const fit: QueuedRecord[] = [];
+  call: readonly Entry[],
+): Promise<CallResult> {
+  const fit: Entry[] = [];
   const nowMs = worker.clock.monotonicMs();
-  for (const record of batch.records) {
-    if (recordBytes(record) <= sink.limits.recordBytes) {
-      fit.push(record);
+  for (const entry of call) {
+    const sizeBytes = recordBytes(entry.record);
+    if (sizeBytes <= sink.limits.recordBytes) {
+      fit.push(entry);
       continue;
     }
     const error = new SinkError(
       'too-large',
-      `record ${record.sequence} is larger than the destination takes: ${recordBytes(record)} bytes`,
+      `record ${entry.of[0]?.sequence ?? ''} is larger than the destination takes: ${sizeBytes} bytes`,
     );
-    worker.progress.failed(worker.name, error, queues.left(record, error, nowMs));
+    worker.progress.failed(worker.name, error, queues.left(entry, error, nowMs));
   }
-  if (fit.length === 0) return 0;
-  const outcomes = await attempt(worker, sink, fit);
-  return outcomes === null ? 0 : settle(worker, queues, fit, outcomes);
+  const outcomes = fit.length === 0 ? null : await attempt(worker, sink, fit);
+  return outcomes === null ? { taken: 0, moved: false } : settle(worker, queues, fit, outcomes);
 }
 
 /** One call; null when it failed as a whole, after the wait that follows. */
 async function attempt(
   worker: Worker,
   sink: RecordSink,
-  records: Batch['records'],
+  call: readonly Entry[],
 ): Promise<readonly (SinkError | null)[] | null> {
+  const records = call.map(({ record }) => record);
   const limitMs = attemptLimitMs(records.reduce((sum, record) => sum + recordBytes(record), 0));
-  const urgency = urgencyOf(worker, Math.min(...records.map(({ arrivalMs }) => arrivalMs)));
+  const oldestMs = call.reduce(
+    (oldest, { of }) => Math.min(oldest, of[0]?.arrivalMs ?? oldest),
+    Infinity,
+  );
+  const urgency = urgencyOf(worker, oldestMs);
   try {
     const outcomes = await within(worker.clock, limitMs, worker.signal, async (signal, hold) => {
       await hold(worker.bandwidth.take(wireBytes(records), urgency, signal));
@@ -141,27 +182,27 @@ async function attempt(
 function settle(
   worker: Worker,
   queues: KeyQueues,
-  records: Batch['records'],
+  call: readonly Entry[],
   outcomes: readonly (SinkError | null)[],
-): number {
+): CallResult {
   const nowMs = worker.clock.monotonicMs();
   const amount = { records: 0, bytes: 0, objects: 0 };
   let worst: { error: SinkError; delayMs: number } | null = null;
-  for (const [index, record] of records.entries()) {
+  for (const [index, entry] of call.entries()) {
     const error = outcomes[index] ?? null;
     if (error === null) {
-      queues.taken(record);
-      amount.records += 1;
-      amount.bytes += record.data.length;
+      queues.taken(entry);
+      amount.records += entry.of.length;
+      for (const { data } of entry.of) amount.bytes += data.length;
       continue;
     }
-    const delayMs = queues.left(record, error, nowMs);
+    const delayMs = queues.left(entry, error, nowMs);
     if (worst === null || delayMs > worst.delayMs) worst = { error, delayMs };
   }
   if (amount.records > 0) worker.progress.sent(amount);
   if (worst !== null) worker.progress.failed(worker.name, worst.error, worst.delayMs);
   else if (!queues.failing) worker.progress.recovered(worker.name);
-  return amount.records;
+  return { taken: amount.records, moved: outcomes.some((error) => error?.code === 'moved') };
 }
 
 /** Every key that is left waits for its back-off; new records of other keys need not. */

@@ -24,6 +24,8 @@ const codes = {
   missing: { retryable: false, throttled: false },
   /** More than the destination ever takes in one piece. */
   'too-large': { retryable: false, throttled: false },
+  /** It arrived where it can't be used: the destination's shards have changed. */
+  moved: { retryable: true, throttled: false },
   /** Refused as it stands for any other reason. */
   rejected: { retryable: false, throttled: false },
   /** The attempt was called off from our side. */
@@ -81,6 +83,22 @@ export interface ObjectSink {
 export interface OutgoingRecord {
   readonly partitionKey: string;
   readonly data: Buffer;
+  /** Of a packed record: the group that it has to arrive in. */
+  readonly group?: string;
+}
+
+export interface Packed {
+  /** How many records are in it. */
+  readonly count: number;
+  readonly record: OutgoingRecord;
+}
+
+/** How a record sink takes several records in one, as things stood when it was learnt. */
+export interface Packing {
+  /** Records of one group may be packed together, and are kept in order; a key has one group. */
+  groupOf(partitionKey: string): string;
+  /** Packs as many records of a group as fit, from the first on; that one always. */
+  pack(group: string, records: readonly OutgoingRecord[], maxBytes: number): Packed;
 }
 
 /** Takes single records. */
@@ -94,6 +112,12 @@ export interface RecordSink {
     readonly bytes: number;
     readonly recordBytes: number;
   };
+  /**
+   * Learns how records may be packed: before any are, and again after `moved`. Left out: each
+   * goes as it is.
+   * @throws SinkError
+   */
+  learnPacking?(signal: AbortSignal): Promise<Packing>;
   /**
    * Makes one attempt to hand over the records.
    * @returns for each record, in order, null when it was taken, or why it was not

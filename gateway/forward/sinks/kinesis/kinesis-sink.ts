@@ -3,13 +3,21 @@
  *
  * PutRecords takes some of the records and leaves others, in any combination, and says which;
  * keeping order in the face of that is the worker's part (`record-stream.ts`).
+ *
+ * With `aggregate: kpl` the worker packs records by upstream shard. One that was taken by another
+ * shard than it was packed for is reported as `moved`: consumers drop what is in it, so it is packed
+ * and sent again.
  */
 import { KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
-import { SinkError, type OutgoingRecord, type RecordSink } from '../../sink.ts';
+import { SinkError, type OutgoingRecord, type Packing, type RecordSink } from '../../sink.ts';
 import { awsCall, awsClientConfig, sinkErrorCodeOf, type AwsOptions } from '../aws.ts';
+import { aggregate } from './aggregate.ts';
+import { UpstreamShards } from './upstream-shards.ts';
 
 export interface KinesisSinkOptions extends AwsOptions {
   readonly stream: string;
+  /** `kpl`: many records in one, in the format of the Kinesis Producer Library. Default `none`. */
+  readonly aggregate?: 'none' | 'kpl';
 }
 
 export function kinesisSink(options: KinesisSinkOptions): RecordSink {
@@ -19,10 +27,28 @@ export function kinesisSink(options: KinesisSinkOptions): RecordSink {
     description: `kinesis:${options.stream}`,
     // PutRecords: 500 records and 5 MiB a call; a record, with its key, 1 MiB.
     limits: { records: 500, bytes: 5 * 1024 ** 2, recordBytes: 1024 ** 2 },
+    ...(options.aggregate === 'kpl' && {
+      learnPacking: (signal) => packingFor(client, options.stream, signal),
+    }),
     send: (records, signal) => putRecords(client, options.stream, records, signal),
     close: () => {
       client.destroy();
       return Promise.resolve();
+    },
+  };
+}
+
+async function packingFor(
+  client: KinesisClient,
+  stream: string,
+  signal: AbortSignal,
+): Promise<Packing> {
+  const shards = await UpstreamShards.list(client, stream, signal);
+  return {
+    groupOf: (partitionKey) => shards.shardOf(partitionKey),
+    pack: (group, records, maxBytes) => {
+      const { count, record } = aggregate(records, maxBytes);
+      return { count, record: count === 1 ? record : { ...record, group } };
     },
   };
 }
@@ -52,7 +78,7 @@ async function putRecords(
       `an answer for ${outcomes.length} of ${records.length} records`,
     );
   }
-  return outcomes.map((outcome) => {
+  return outcomes.map((outcome, index) => {
     if (outcome.ErrorCode !== undefined) {
       return new SinkError(
         sinkErrorCodeOf(outcome.ErrorCode) ?? 'unavailable',
@@ -60,7 +86,11 @@ async function putRecords(
       );
     }
     // A record that was taken has a number; anything else is no acknowledgement.
-    if (outcome.SequenceNumber !== undefined) return null;
-    return new SinkError('unavailable', 'an outcome without a sequence number');
+    if (outcome.SequenceNumber === undefined) {
+      return new SinkError('unavailable', 'an outcome without a sequence number');
+    }
+    const group = records[index]?.group;
+    if (group === undefined || group === outcome.ShardId) return null;
+    return new SinkError('moved', `${stream} was resharded: packed for ${group}`);
   });
 }

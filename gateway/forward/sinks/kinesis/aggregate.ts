@@ -1,0 +1,130 @@
+/**
+ * Many records in one Kinesis record, in the format of the Kinesis Producer Library, which the KCL
+ * and AWS's deaggregation modules take apart again:
+ *
+ *     F3 89 9A C2 · AggregatedRecord (protobuf, proto2) · MD5 of the protobuf (16 bytes)
+ *
+ *     message AggregatedRecord {
+ *       repeated string partition_key_table = 1;
+ *       repeated string explicit_hash_key_table = 2;   // not used here
+ *       repeated Record records = 3;
+ *     }
+ *     message Record {
+ *       required uint64 partition_key_index = 1;
+ *       optional uint64 explicit_hash_key_index = 2;   // not used here
+ *       required bytes data = 3;
+ *       repeated Tag tags = 4;                         // not used here
+ *     }
+ *
+ * (awslabs/amazon-kinesis-producer, aggregation-format.md.) A record that is alone goes as it is,
+ * as the KPL does it: aggregation would only make it larger.
+ *
+ * Which records may share an aggregate: `upstream-shards.ts`.
+ */
+import { createHash } from 'node:crypto';
+import type { OutgoingRecord, Packed } from '../../sink.ts';
+
+const magic = Buffer.of(0xf3, 0x89, 0x9a, 0xc2);
+const checksumBytes = 16;
+
+/** Protobuf field numbers with their wire types, as they stand on the wire. */
+const tags = { key: 0x0a, record: 0x1a, keyIndex: 0x08, data: 0x1a } as const;
+
+/**
+ * Packs as many of the records, from the first on, as make no more than `maxBytes` together with
+ * the partition key. The first is taken whatever its size; the partition key is its own.
+ */
+export function aggregate(records: readonly OutgoingRecord[], maxBytes: number): Packed {
+  const [first] = records;
+  if (first === undefined) throw new Error('nothing to pack');
+  const keys = new Map<string, number>();
+  let bytes = magic.length + checksumBytes + Buffer.byteLength(first.partitionKey);
+  let count = 0;
+  for (const { partitionKey, data } of records) {
+    const index = keys.get(partitionKey) ?? keys.size;
+    const size = fieldBytes(recordBytes(index, data.length));
+    const newKey = index === keys.size ? fieldBytes(Buffer.byteLength(partitionKey)) : 0;
+    if (count > 0 && bytes + size + newKey > maxBytes) break;
+    keys.set(partitionKey, index);
+    bytes += size + newKey;
+    count += 1;
+  }
+  if (count === 1) return { count, record: first };
+  const data = encode(records.slice(0, count), keys, bytes);
+  return { count, record: { partitionKey: first.partitionKey, data } };
+}
+
+function encode(
+  records: readonly OutgoingRecord[],
+  keys: ReadonlyMap<string, number>,
+  maxBytes: number,
+): Buffer {
+  const writer = new Writer(maxBytes);
+  writer.bytes(magic);
+  for (const key of keys.keys()) {
+    writer.byte(tags.key);
+    writer.varint(Buffer.byteLength(key));
+    writer.text(key);
+  }
+  for (const { partitionKey, data } of records) {
+    const index = keys.get(partitionKey) ?? 0;
+    writer.byte(tags.record);
+    writer.varint(recordBytes(index, data.length));
+    writer.byte(tags.keyIndex);
+    writer.varint(index);
+    writer.byte(tags.data);
+    writer.varint(data.length);
+    writer.bytes(data);
+  }
+  const message = writer.written.subarray(magic.length);
+  writer.bytes(createHash('md5').update(message).digest());
+  return writer.written;
+}
+
+/** Of a Record message. */
+function recordBytes(keyIndex: number, dataBytes: number): number {
+  return 1 + varintBytes(keyIndex) + fieldBytes(dataBytes);
+}
+
+/** Of a field with its tag and its length. */
+function fieldBytes(contentBytes: number): number {
+  return 1 + varintBytes(contentBytes) + contentBytes;
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes += 1;
+  return bytes;
+}
+
+class Writer {
+  readonly #buffer: Buffer;
+  #at = 0;
+
+  constructor(maxBytes: number) {
+    this.#buffer = Buffer.allocUnsafe(maxBytes);
+  }
+
+  get written(): Buffer {
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  byte(value: number): void {
+    this.#buffer[this.#at] = value;
+    this.#at += 1;
+  }
+
+  varint(value: number): void {
+    let rest = value;
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.byte((rest % 0x80) + 0x80);
+    this.byte(rest);
+  }
+
+  bytes(value: Buffer): void {
+    this.#at += value.copy(this.#buffer, this.#at);
+  }
+
+  text(value: string): void {
+    this.#at += this.#buffer.write(value, this.#at);
+  }
+}
