@@ -1,7 +1,7 @@
 /**
- * Builds the parts of the gateway in order and closes them in reverse: the store, what serves,
- * what takes in, what sends on. Ways in close before the store, so that what was acknowledged is
- * committed; deliveries before them have nothing to finish that the next start does not repeat.
+ * Builds the parts of the gateway in order: the store, what takes in, what sends on, what serves.
+ * They are closed by closing.ts: ways in before the store, so that what was acknowledged is
+ * committed; deliveries have nothing to finish that the next start does not repeat.
  */
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
@@ -14,6 +14,7 @@ import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
 import { cameraSettings } from './camera-settings.ts';
 import { startCameras, type Cameras } from './cameras.ts';
+import { Closing } from './closing.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
 import { defaultFile } from './cli/configuration.ts';
@@ -41,26 +42,24 @@ import { startOperations } from './operations.ts';
 import { Reloader } from './reload.ts';
 import { Supervisor } from './supervisor.ts';
 
-type Closer = () => Promise<void> | void;
-
 /** What the parts share while they are built. */
 interface Building extends GatewayStart {
   readonly identity: Identity;
   readonly opening: Opening;
   readonly supervisor: Supervisor;
   readonly store: Store;
-  readonly closers: Closer[];
+  readonly closing: Closing;
   /** The configuration in force, for what looks at it every time; `config` is the first one. */
   readonly inForce: () => Config;
 }
 
 /** Starts everything; when a part can't start, closes what has and rejects with the reason. */
 export async function startGateway(start: GatewayStart): Promise<RunningGateway> {
-  const closers: Closer[] = [];
-  let closing: Promise<void> | null = null;
-  const close = (): Promise<void> => (closing ??= closeInReverse(closers));
+  const closing = new Closing(start.clock, start.logger);
+  const timeoutMs = start.config.shutdownTimeoutSeconds * 1000;
+  const close = (): Promise<void> => closing.close(timeoutMs);
   try {
-    const reloader = await build(start, closers);
+    const reloader = await build(start, closing);
     return { reload: () => reloader.reload(), close };
   } catch (error) {
     await close().catch((closeError: unknown) => {
@@ -70,7 +69,7 @@ export async function startGateway(start: GatewayStart): Promise<RunningGateway>
   }
 }
 
-async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> {
+async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const { clock, logger, metrics } = start;
   const identity = await loadIdentity(start.config.dataDir);
   const written = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
@@ -87,21 +86,27 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
     logger,
     metrics,
   });
-  closers.push(() => store.close());
+  closing.add('store', 'the store', () => store.close());
   await ensureStreams(store, config, null);
 
   let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
   const opening = await openingOf(config, clock.nowMs());
   const building: Building = {
-    ...{ ...start, config, identity, opening, supervisor, store, closers },
+    ...{ ...start, config, identity, opening, supervisor, store, closing },
     inForce: () => inForce,
   };
   const rtspServer = await startRtsp(building);
-  const mqtt = await startMqtt({ ...building, tls: mqttTls(opening) });
+  const mqtt = await startMqtt({
+    ...building,
+    tls: mqttTls(opening),
+    onClose: (close) => {
+      closing.add('parts', 'MQTT', close);
+    },
+  });
   const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
-  closers.push(() => supervisor.close());
+  closing.add('parts', 'cameras', () => supervisor.close());
   const deliveries = await startForwarding(building);
   const reloader = new Reloader({
     config: written,
@@ -162,7 +167,7 @@ async function build(start: GatewayStart, closers: Closer[]): Promise<Reloader> 
 }
 
 /** Has the configuration loaded again whenever one of its files changes. */
-function watchConfiguration({ clock, logger, closers }: Building, reloader: Reloader): void {
+function watchConfiguration({ clock, logger, closing }: Building, reloader: Reloader): void {
   const follow = (): void => {
     watch.follow(reloader.files.map(({ path }) => path));
   };
@@ -174,7 +179,7 @@ function watchConfiguration({ clock, logger, closers }: Building, reloader: Relo
       void reloader.reloadIfChanged().then(follow, follow);
     },
   });
-  closers.push(() => {
+  closing.add('parts', 'the configuration', () => {
     watch.close();
   });
   follow();
@@ -218,7 +223,7 @@ async function startRtsp({
   config,
   opening,
   inForce,
-  closers,
+  closing,
   ...ports
 }: Building): Promise<RtspServer | null> {
   const { enabled, port, tlsPort, maxConnections, maxReaderBufferBytes } = config.rtsp;
@@ -251,12 +256,12 @@ async function startRtsp({
       ? [`${host}:${port}`, 'rtsp.port']
       : [`${host}:${port} and ${tlsPort}`, 'rtsp.port or rtsp.tlsPort'];
   await listening('RTSP', at, key, server.listen());
-  closers.push(() => server.close());
+  closing.add('servers', 'RTSP', () => server.close());
   return server;
 }
 
 async function startVideo(
-  { config, store, supervisor, closers, clock, logger, metrics }: Building,
+  { config, store, supervisor, closing, clock, logger, metrics }: Building,
   rtspServer: RtspServer | null,
   ffmpegPath: string,
 ): Promise<Cameras> {
@@ -266,7 +271,9 @@ async function startVideo(
     allowedNetworks: config.sources.allowedNetworks,
     video: store.video,
     rtspServer,
-    onClose: (close) => closers.push(close),
+    onClose: (close) => {
+      closing.add('servers', 'the relay of cameras', close);
+    },
     ffmpegPath,
     supervisor,
     clock,
@@ -276,7 +283,7 @@ async function startVideo(
 }
 
 async function startForwarding(building: Building): Promise<Deliveries> {
-  const { config, store, identity, clock, logger, metrics, closers } = building;
+  const { config, store, identity, clock, logger, metrics, closing } = building;
   const configured = configuredDeliveries(config);
   await unpinRemoved(store.log, configured, logger);
   const deliveries = startDeliveries({
@@ -290,7 +297,7 @@ async function startForwarding(building: Building): Promise<Deliveries> {
     metrics,
     random: Math.random,
   });
-  closers.push(() => deliveries.close());
+  closing.add('parts', 'deliveries', () => deliveries.close());
   return deliveries;
 }
 
@@ -310,7 +317,7 @@ async function startHttp(
   building: Building,
   { rtspServer, mqtt, cameras, deliveries, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
-  const { config, opening, store, identity, clock, logger, metrics, closers } = building;
+  const { config, opening, store, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
   const health = new Health(clock);
   const freeBytes = async (): Promise<number> => {
@@ -318,12 +325,13 @@ async function startHttp(
     return bavail * bsize;
   };
   const loopDelay = watchLoopDelay({ clock, metrics });
-  closers.push(() => {
+  closing.add('parts', 'the loop watch', () => {
     loopDelay.close();
   });
   const configurationTrouble = (): string | null => reloader.trouble;
   addChecks(health, {
     ...{ store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
+    mqttTrouble: () => mqtt.trouble(),
     certificateEndsMs: opening.certificate?.notAfterMs ?? null,
     clock,
   });
@@ -336,7 +344,7 @@ async function startHttp(
     clock,
     logger,
   });
-  closers.push(() => operations.close());
+  closing.add('parts', 'a backup', () => operations.close());
   const updateStreamMetrics = streamMetrics({ log: store.log, metrics });
   const app = createApp({
     gatewayId: identity.gatewayId,
@@ -382,13 +390,13 @@ async function startHttp(
       ...{ host, port, tls, plaintextFor, fetch: app.fetch, clock, logger, metrics },
     }),
   );
-  closers.push(() => server.close());
+  closing.add('parts', 'HTTP', () => server.close());
   return { server, tokens };
 }
 
 function mqttStatus(mqtt: Mqtt): { address: string; status: MqttStatus } | null {
-  const [address, status] = [mqtt.address(), mqtt.status()];
-  return address === null || status === null ? null : { address: printAddress(address), status };
+  const [address, status] = [mqtt.shownAddress(), mqtt.status()];
+  return address === null || status === null ? null : { address, status };
 }
 
 function rtspStatus(server: RtspServer): { address: string; publishers: number; readers: number } {
@@ -398,16 +406,4 @@ function rtspStatus(server: RtspServer): { address: string; publishers: number; 
     publishers: publishing.filter(({ isFetched }) => !isFetched).length,
     readers: publishing.reduce((sum, { readers }) => sum + readers, 0),
   };
-}
-
-async function closeInReverse(closers: readonly Closer[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const closer of [...closers].reverse()) {
-    try {
-      await closer();
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  if (failures.length > 0) throw new AggregateError(failures, 'not every part closed properly');
 }

@@ -68,7 +68,7 @@ export function listenersOf(config: Config): readonly Listener[] {
   const listeners: Listener[] = [
     { name: 'HTTP', host: on(http.host), port: http.port, key: 'http.port' },
   ];
-  if (mqtt.enabled) {
+  if (mqtt.enabled && mqtt.external.url === null) {
     const { host, port, tlsPort } = mqtt;
     listeners.push({ name: 'MQTT', host, port, key: 'mqtt.port' });
     if (tls) {
@@ -76,7 +76,10 @@ export function listenersOf(config: Config): readonly Listener[] {
     }
   }
   if (rtsp.enabled) {
-    listeners.push({ name: 'RTSP', host: on(rtsp.host), port: rtsp.port, key: 'rtsp.port' });
+    const host = on(rtsp.host);
+    listeners.push({ name: 'RTSP', host, port: rtsp.port, key: 'rtsp.port' });
+    if (tls)
+      listeners.push({ name: 'RTSP over TLS', host, port: rtsp.tlsPort, key: 'rtsp.tlsPort' });
   }
   return listeners;
 }
@@ -121,6 +124,7 @@ export interface MadeCredentials {
 export function madeCredentials(config: Config, boxSecret: Buffer): MadeCredentials {
   const lan = config.listen === 'lan';
   const { mqtt, rtsp } = config;
+  const served = mqtt.enabled && mqtt.external.url === null;
   const nobody = mqtt.users.length === 0 && mqtt.clientCaFile === null;
   const derive = (purpose: string): string =>
     createHmac('sha256', boxSecret).update(`credentials ${purpose}`).digest('base64url');
@@ -130,7 +134,7 @@ export function madeCredentials(config: Config, boxSecret: Buffer): MadeCredenti
     password: derive(username).replace(/[-_]/g, '').slice(0, 20),
   });
   return {
-    mqtt: lan && mqtt.enabled && nobody ? login('device') : null,
+    mqtt: lan && served && nobody ? login('device') : null,
     rtsp: lan && rtsp.enabled && rtsp.readers.length === 0 ? login('viewer') : null,
   };
 }

@@ -93,6 +93,7 @@ function checkPorts(config: Fields, report: Report): void {
     ['mqtt', 'port'],
     ...(tls ? [['mqtt', 'tlsPort'] as const] : []),
     ['rtsp', 'port'],
+    ...(tls ? [['rtsp', 'tlsPort'] as const] : []),
   ] as const) {
     const { enabled, [key]: port } = fields(config[section]);
     if (typeof port !== 'number' || port === 0 || enabled === false) continue;
@@ -105,8 +106,15 @@ function checkPorts(config: Fields, report: Report): void {
 function checkUsers(config: Fields, report: Report): void {
   const mqtt = fields(config['mqtt']);
   const hasUsers = list(mqtt['users']).length > 0;
+  const external = fields(mqtt['external']);
+  if ((external['certFile'] === null) !== (external['keyFile'] === null)) {
+    report(['mqtt', 'external', 'certFile'], 'and keyFile go together', {
+      allowed: 'both or neither',
+    });
+  }
   if (
     mqtt['enabled'] === true &&
+    external['url'] === null &&
     list(mqtt['routes']).length > 0 &&
     !hasUsers &&
     typeof mqtt['clientCaFile'] !== 'string' &&

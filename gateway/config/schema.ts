@@ -122,6 +122,68 @@ const rates = z.strictObject({
     .describe('Bytes; null: as many as are taken.'),
 });
 
+const externalMqtt = z.strictObject({
+  url: url(['mqtt', 'mqtts'])
+    .register(keyNotes, {
+      allowed: 'a URL that begins with mqtt:// or mqtts://',
+      example: 'mqtts://broker.example.net:8883',
+    })
+    .nullable()
+    .default(null)
+    .describe('Takes the messages of a broker elsewhere; null: devices publish to the gateway.'),
+  version: choice(['3.1.1', '5']).default('3.1.1').describe('The MQTT that it speaks: 3.1.1 or 5.'),
+  clientId: line(128, 'a text of 1 to 128 characters')
+    .register(keyNotes, { allowed: 'a text of 1 to 128 characters', example: 'gateway-7' })
+    .nullable()
+    .default(null)
+    .describe(
+      'Names the session that the broker keeps for the gateway, and no other client may have it; null: one of its own.',
+    ),
+  username: username()
+    .register(keyNotes, { allowed: 'a user name', example: 'gateway' })
+    .nullable()
+    .default(null)
+    .describe('Its user there; null: none.'),
+  password: secret()
+    .register(keyNotes, {
+      allowed: 'a password',
+      secret: true,
+      example: '${BROKER_PASSWORD:-change-me}',
+    })
+    .nullable()
+    .default(null)
+    .describe('Its password; null: none.'),
+  caFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/broker-ca.pem' })
+    .nullable()
+    .default(null)
+    .describe("Authority (PEM) that signed the broker's certificate; null: those of the system."),
+  certFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/broker-cert.pem' })
+    .nullable()
+    .default(null)
+    .describe('Certificate (PEM) to show to the broker; null: none.'),
+  keyFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/broker-key.pem' })
+    .nullable()
+    .default(null)
+    .describe('Its key (PEM).'),
+  sharedGroup: line(128, 'a text without /, + and #')
+    .regex(/^[^/+#]*$/)
+    .register(keyNotes, { allowed: 'a text without /, + and #', example: 'gateways' })
+    .nullable()
+    .default(null)
+    .describe(
+      'Name of a shared subscription: the broker gives each message to one of the gateways that have it; null: to this one.',
+    ),
+  qos: choice(['1', '2'])
+    .default('1')
+    .describe(
+      'Asked for: 1, or 2, with which a message is stored once however often a connection breaks.',
+    ),
+  keepAliveSeconds: whole(5, 3600).default(60).describe('Silence after which the broker is asked.'),
+});
+
 const mqtt = z.strictObject({
   enabled: flag().default(true).describe('Whether devices can publish here.'),
   host: host()
@@ -150,6 +212,9 @@ const mqtt = z.strictObject({
   rates: rates
     .prefault({})
     .describe('How much one device may send. It is made to wait, not refused.'),
+  external: externalMqtt
+    .prefault({})
+    .describe('A broker elsewhere, instead of the one of the gateway.'),
   allowAnonymous: flag()
     .default(false)
     .describe('Lets anyone on this machine connect without a password; only on loopback.'),
@@ -172,6 +237,11 @@ const rtsp = z.strictObject({
   port: port()
     .default(8554)
     .describe('Port of the RTSP server. A camera pushes to, and players read, rtsp://…/<camera>.'),
+  tlsPort: port()
+    .default(8322)
+    .describe(
+      'Port of RTSP over TLS (rtsps://…/<camera>), which is served where the gateway has a certificate.',
+    ),
   readers: z
     .array(user)
     .max(1000)
@@ -339,16 +409,16 @@ const delivery = z.strictObject({
         region,
         endpoint,
         ...awsCredentials,
-      })
-      .describe('A Kinesis data stream.'),
-  }).describe('Where it goes: folder, s3 or kinesis.'),
-  record: choice(['data', 'envelope'])
-    .default('data')
         aggregate: choice(['none', 'kpl'])
           .default('none')
           .describe(
             'kpl packs many records into one, as the Kinesis Producer Library does: far more small records fit through a shard, and consumers have to take them apart (the KCL does). Needs the right to ListShards.',
           ),
+      })
+      .describe('A Kinesis data stream.'),
+  }).describe('Where it goes: folder, s3 or kinesis.'),
+  record: choice(['data', 'envelope'])
+    .default('data')
     .describe(
       'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
     ),
@@ -405,6 +475,9 @@ export const configSchema = z
     tls: tls
       .prefault({})
       .describe('A certificate of your own; without it the gateway makes one where it needs one.'),
+    shutdownTimeoutSeconds: decimal(1, 300)
+      .default(10)
+      .describe('After this long the gateway ends, when it is told to, whatever still hangs.'),
     http: http.prefault({}).describe('The page, the REST API, HLS, metrics.'),
     mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
     rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),

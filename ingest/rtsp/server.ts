@@ -1,5 +1,5 @@
 /**
- * The RTSP server (RFC 2326, RTP interleaved in TCP): cameras push to `rtsp://box:8554/<camera>`,
+ * The RTSP server (RFC 2326, RTP interleaved in TCP, over TLS as well): cameras push to `rtsp://box:8554/<camera>`,
  * our own ffmpeg and whoever is allowed to watch play from the same address. What is fetched from a
  * camera (pull-source.ts) passes through here too, so all cameras are recorded and played alike.
  *
@@ -13,6 +13,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
 import type { RtspUser } from './authentication.ts';
 import { Connection } from './connection.ts';
@@ -46,11 +47,22 @@ export const defaultRtspLimits: RtspLimits = {
   pendingMax: 64,
 };
 
+export interface RtspTls {
+  readonly host: string;
+  /** 0: any free one, told by `tlsAddress`. */
+  readonly port: number;
+  /** PEM. */
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface RtspServerOptions {
   /** The address to listen on, such as `127.0.0.1`. */
   readonly host: string;
   /** 0: any free port, told by `address`. */
   readonly port: number;
+  /** Where RTSP over TLS (`rtsps://`) is served as well; null or left out: nowhere. */
+  readonly tls?: RtspTls | null;
   /** The path of a camera, by name; undefined: there is no such camera. */
   readonly path: (camera: string) => RtspPath | undefined;
   readonly clock: Clock;
@@ -70,6 +82,11 @@ export interface PublicationStatus {
   readonly isFetched: boolean;
   /** Those that play it now, our recorder among them. */
   readonly readers: number;
+}
+
+export interface RtspAddress {
+  readonly host: string;
+  readonly port: number;
 }
 
 interface RtspMetrics {
@@ -95,6 +112,7 @@ export class RtspServer {
   readonly #metrics: RtspMetrics;
   readonly #refusals: Refusals;
   readonly #server: Server;
+  readonly #tlsServer: TlsServer | null;
   readonly #connections = new Set<Connection>();
   /** Those without packets yet, oldest first. */
   readonly #pending = new Set<Connection>();
@@ -110,25 +128,25 @@ export class RtspServer {
     this.#metrics = makeMetrics(options.metrics);
     this.#refusals = new Refusals(options.clock, options.logger);
     this.#server = createServer((socket) => this.#accept(socket));
+    this.#tlsServer = this.#makeTlsServer(options.tls ?? null);
   }
 
   /** Begins to listen. @throws the system's error, such as EADDRINUSE */
   async listen(): Promise<void> {
-    const { host, port, logger } = this.#options;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ host, port }, () => {
-        this.#server.off('error', reject);
-        this.#server.on('error', (error) => logger.error({ error }, 'the RTSP port failed'));
-        resolve();
-      });
-    });
+    const { host, port, tls } = this.#options;
+    await this.#listenOn(this.#server, { host, port });
+    if (this.#tlsServer === null || tls == null) return;
+    await this.#listenOn(this.#tlsServer, { host: tls.host, port: tls.port });
   }
 
   /** Where it listens. Only while it does. */
-  get address(): { readonly host: string; readonly port: number } {
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+  get address(): RtspAddress {
+    return addressOf(this.#server);
+  }
+
+  /** Where it listens for TLS; null: nowhere. Only while it does. */
+  get tlsAddress(): RtspAddress | null {
+    return this.#tlsServer === null ? null : addressOf(this.#tlsServer);
   }
 
   /** The cameras that send now. */
@@ -211,9 +229,39 @@ export class RtspServer {
     }
     for (const connection of [...this.#connections]) connection.close('server-closed');
     for (const publication of [...this.#publications.values()]) publication.giveUpWaiting();
-    if (!this.#server.listening) return;
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
+    for (const server of [this.#tlsServer, this.#server]) {
+      if (server?.listening !== true) continue;
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+    }
+  }
+
+  #makeTlsServer(tls: RtspTls | null): TlsServer | null {
+    if (tls === null) return null;
+    const { connectionsMax, setupTimeoutMs } = this.#limits;
+    const { cert, key } = tls;
+    const server = createTlsServer({ cert, key, handshakeTimeout: setupTimeoutMs }, (socket) => {
+      this.#accept(socket);
+    });
+    // Those that have not shaken hands yet are no connections of ours.
+    server.maxConnections = connectionsMax;
+    server.on('tlsClientError', (error, socket) => {
+      this.#options.logger.debug({ error }, 'an RTSP client did not get through TLS');
+      socket.destroy();
+    });
+    return server;
+  }
+
+  async #listenOn(server: Server, where: RtspAddress): Promise<void> {
+    const { logger } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ ...where }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => logger.error({ error }, 'the RTSP port failed'));
+        resolve();
+      });
     });
   }
 
@@ -320,6 +368,11 @@ export class RtspServer {
     this.#metrics.refused.add(1, { code: error.code });
     this.#refusals.note(remote, error);
   }
+}
+
+function addressOf(server: Server): RtspAddress {
+  const { address, port } = server.address() as AddressInfo;
+  return { host: address, port };
 }
 
 function makeMetrics(metrics: Metrics): RtspMetrics {

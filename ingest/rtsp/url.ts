@@ -13,11 +13,11 @@ export interface RequestTarget {
  * `trackID=0`. Host, port and user are ignored: a camera behind a forwarded port does not know
  * what this box calls itself.
  *
- * @throws RtspError `bad-request` for what is not an rtsp URL, `uri-too-long` past 2048 characters
+ * @throws RtspError `bad-request` for what is not an rtsp or rtsps URL, `uri-too-long` past 2048 characters
  */
 export function parseTarget(url: string): RequestTarget {
   if (url.length > 2048) throw new RtspError('uri-too-long', 'the URL is too long');
-  const match = /^rtsp:\/\/[^/?\s]*\/?([^/?\s]*)([^\s]*)$/i.exec(url);
+  const match = /^rtsps?:\/\/[^/?\s]*\/?([^/?\s]*)([^\s]*)$/i.exec(url);
   if (match === null) throw new RtspError('bad-request', 'not an rtsp:// URL');
   const [, segment = '', tail = ''] = match;
   // Some cameras repeat the query before the control (`/gate?x=1/trackID=0`).

@@ -69,7 +69,7 @@ export class GatewayProcess {
     const gateway = new GatewayProcess(context, folder, ports);
     const listeners = [
       `http: { port: ${gateway.httpPort} }`,
-      `rtsp: { port: ${gateway.rtspPort}, readers: ${rtspReaders} }`,
+      `rtsp: { port: ${gateway.rtspPort}, tlsPort: 0, readers: ${rtspReaders} }`,
       `mqtt: { port: ${gateway.mqttPort}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
     ];
     await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);

@@ -143,7 +143,10 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
       const fragments = await s.allFragments();
       assertApart(fragments);
       const lastedUs = fragments.reduce((sum, { durationUs }) => sum + durationUs, 0);
-      assert.ok(Math.abs(lastedUs - 6_000_000) < 200_000, `it lasted ${lastedUs} µs: ${JSON.stringify(fragments.map(({ startUs, durationUs, chunks }) => [startUs, durationUs, chunks.length]))} ${JSON.stringify(s.logger.lines.filter(({level}) => level !== "debug" || true).map(({ message, fields }) => [message, fields["line"], fields["error"]]))}`);
+      assert.ok(
+        Math.abs(lastedUs - 6_000_000) < 200_000,
+        `it lasted ${lastedUs} µs: ${JSON.stringify(fragments.map(({ startUs, durationUs, chunks }) => [startUs, durationUs, chunks.length]))} ${JSON.stringify(s.logger.lines.filter(({ level }) => level !== 'debug' || true).map(({ message, fields }) => [message, fields['line'], fields['error']]))}`,
+      );
       assert.ok(Math.abs((runs[0]?.startUs ?? 0) / 1000 - Date.now()) < 60_000, 'and it was now');
       assert.deepEqual(await storedFrames(s, runs[0]!), await framesOf(['-i', s.clip]));
     });

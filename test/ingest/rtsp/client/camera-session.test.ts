@@ -1,12 +1,8 @@
 /** Opening cameras that answer as real ones do, as no camera should, and not at all. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { promisify } from 'node:util';
 import { authenticate, challenges } from '../../../../ingest/rtsp/authentication.ts';
 import { openCamera, type OpenOptions } from '../../../../ingest/rtsp/client/camera-session.ts';
 import { anywhere, onlyNetworks, privateNetworks } from '../../../../ingest/rtsp/client/guard.ts';
@@ -15,10 +11,9 @@ import type { RtspRequest } from '../../../../ingest/rtsp/parser.ts';
 import { readRtp } from '../../../../ingest/rtsp/rtp.ts';
 import { SourceError } from '../../../../ingest/source.ts';
 import { systemClock } from '../../../../storage/clock.ts';
+import { selfSigned } from '../../../support/certificate.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { PacketCamera, type Answer, type Capture } from '../../../support/packet-camera.ts';
-import { temporaryFolder } from '../../../support/temporary-folder.ts';
-import { needs } from '../../../support/tools.ts';
 
 /** Twenty pictures that nobody decodes. */
 const capture: Capture = {
@@ -69,17 +64,6 @@ function locked(user: { username: string; password: string }, offered: readonly 
     return { status: '401 Unauthorized', headers };
   };
   return { guesses, answer };
-}
-
-async function certificate(t: TestContext): Promise<{ cert: string; key: string } | null> {
-  if (!needs(t, 'openssl')) return null;
-  const folder = await temporaryFolder(t);
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-  await promisify(execFile)('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
-    ...['-keyout', key, '-out', cert, '-days', '1', '-subj', '/CN=camera'],
-  ]);
-  return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') };
 }
 
 /** A port where a program answers that is no camera. */
@@ -301,7 +285,7 @@ describe('a camera that is fetched from', { concurrency: true }, () => {
   });
 
   it('over TLS needs a certificate that is trusted, unless told otherwise', async (t) => {
-    const tls = await certificate(t);
+    const tls = await selfSigned(t);
     if (tls === null) return;
     const camera = await PacketCamera.start(t, capture, { tls });
     assert.match(
