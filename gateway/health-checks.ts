@@ -43,10 +43,22 @@ export function addChecks(health: Health, checked: Checked): void {
   );
   health.add('disk', async () => {
     const free = await freeBytes();
-    return free >= freeBytesMin
-      ? ok
-      : { status: 'failing', message: `${Math.floor(free / 2 ** 20)} MiB free: make room` };
+    const { refusal } = store;
+    if (refusal === null && free >= freeBytesMin) return ok;
+    const message = `${Math.floor(free / 2 ** 20)} MiB free: make room, or keep less (retentionHours, maxBytes)`;
+    return { status: 'failing', message: refusal === null ? message : `${refusal}; ${message}` };
   });
+  health.add('streams', () =>
+    degradedBy(
+      store.log
+        .streams()
+        .filter(({ refusing }) => refusing)
+        .map(
+          ({ name, maxBytes }) =>
+            `${name} is full (maxBytes ${String(maxBytes)}) and refuses new records: see whether its deliveries are behind, raise maxBytes, or let it drop the oldest (whenFull)`,
+        ),
+    ),
+  );
   health.add('load', () => {
     const delayMs = Math.round(loopDelay.p99Ms());
     return delayMs <= loopDelayMaxMs

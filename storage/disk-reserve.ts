@@ -1,5 +1,5 @@
 /**
- * Some space kept back for the moment when the disk is full.
+ * Some space kept back for the moment when the disk is full. On a small disk it is a sixteenth of it.
  *
  * At zero bytes free even deleting fails: it too writes to the write-ahead log. So a file of real
  * bytes stands by; when a write finds the disk full it is deleted, and what it leaves is for
@@ -10,7 +10,10 @@
  * cut. So the log is kept to half of the reserve (`maxWalBytes`): a longer one would use up the
  * reserve without ever getting to its end, and nothing could be deleted any more.
  *
- * Who deletes: `retention.ts`. Who refuses: `writer.ts`.
+ * At the start too: a database can't even be opened for reading at zero bytes free (its `-shm` has to
+ * be made), so the reserve goes first where it is needed for that.
+ *
+ * Who deletes: `retention.ts`. Who refuses: `writer.ts`, and for footage `video/recording.ts`.
  */
 import { open, rm, stat, statfs, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
@@ -19,6 +22,16 @@ import type { Logger } from './ports.ts';
 
 const fileName = 'reserve';
 const writeBytes = 1024 * 1024;
+const commonBytes = 64 * 1024 * 1024;
+const diskShareMax = 1 / 16;
+/** Less than this, and opening the database may fail. */
+const openingBytesMin = 1024 * 1024;
+
+/** How much to keep back in a folder unless somebody says otherwise: 64 MiB, less on a small disk. */
+export async function reserveBytesFor(folder: string): Promise<number> {
+  const { blocks, bsize } = await statfs(folder);
+  return Math.min(commonBytes, Math.floor(blocks * bsize * diskShareMax));
+}
 
 export class DiskReserve {
   readonly #folder: string;
@@ -56,9 +69,17 @@ export class DiskReserve {
     return this.#bytes === 0 ? wantedBytes : Math.min(wantedBytes, this.#bytes / 2);
   }
 
+  /** Before the database is opened: gives up the reserve where there is no room for that. */
+  async releaseToOpen(): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#folder);
+    if (bavail * bsize >= openingBytesMin) return;
+    this.#foundFull();
+    await rm(this.#path, { force: true });
+  }
+
   /** A write found the disk full: gives up the reserve, so that deleting works. */
   release(): void {
-    this.#full = true;
+    this.#foundFull();
     this.#releasing ??= this.#giveUp().finally(() => {
       this.#releasing = null;
     });
@@ -77,6 +98,11 @@ export class DiskReserve {
     this.#onRelease();
   }
 
+  /** Free space from which on the reserve can be made again. */
+  get wantedFreeBytes(): number {
+    return 2 * this.#bytes;
+  }
+
   /** Makes the reserve when it is missing and there is room for it, and as much again. */
   async restore(): Promise<void> {
     await this.#releasing;
@@ -90,7 +116,7 @@ export class DiskReserve {
     );
     if (size < this.#bytes) {
       const disk = await statfs(this.#folder);
-      if (disk.bavail * disk.bsize < 2 * this.#bytes || !(await this.#make())) {
+      if (disk.bavail * disk.bsize < this.wantedFreeBytes || !(await this.#make())) {
         this.#setFull();
         return;
       }
@@ -117,6 +143,13 @@ export class DiskReserve {
     } finally {
       await file?.close();
     }
+  }
+
+  #foundFull(): void {
+    if (!this.#full) {
+      this.#logger.error({}, 'The disk is full: nothing is appended until there is room again.');
+    }
+    this.#full = true;
   }
 
   #setFull(): void {

@@ -43,15 +43,23 @@ export class FreeSpaceFloor {
     return this.#refusing;
   }
 
-  /** Bytes that are missing to the floor; at most 0 when none are. */
-  async missingBytes(): Promise<number> {
-    const { folder, minFreeBytes, freeBytes } = this.#options;
-    if (minFreeBytes === 0) return 0;
-    const disk = await statfs(folder);
-    const floor =
-      minFreeBytes ?? Math.min(defaultFloorBytes, disk.blocks * disk.bsize * diskShareMax);
-    const free = freeBytes === undefined ? disk.bavail * disk.bsize : await freeBytes();
-    return Math.ceil((this.#refusing ? floor * slack : floor) - free);
+  /** How much has to be free; 0: there is no floor. */
+  async wantedBytes(): Promise<number> {
+    const { folder, minFreeBytes } = this.#options;
+    let floor = minFreeBytes;
+    if (floor === null) {
+      const { blocks, bsize } = await statfs(folder);
+      floor = Math.min(defaultFloorBytes, blocks * bsize * diskShareMax);
+    }
+    return Math.ceil(this.#refusing ? floor * slack : floor);
+  }
+
+  /** How much is free. */
+  async freeBytes(): Promise<number> {
+    const { folder, freeBytes } = this.#options;
+    if (freeBytes !== undefined) return freeBytes();
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
   }
 
   /** Refuses appends, or takes them again. @param missingBytes after all that could be dropped was */

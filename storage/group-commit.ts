@@ -63,8 +63,8 @@ export interface AppendGroup<P extends PreparedAppend = PreparedAppend> {
 export interface DiskGuard {
   /** Nothing is appended, while checkpoints and deletions still go on. */
   readonly full: boolean;
-  /** Why, where it is not that the disk is full. */
-  readonly reason?: string | null;
+  /** Why, in words. */
+  readonly reason?: string;
   release(): void;
 }
 

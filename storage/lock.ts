@@ -25,13 +25,10 @@ export class StoreLock {
     const database = await Database.open(join(folder, 'lock.db'));
     try {
       database.setBusyTimeout(0);
-      await database.exec(
-        `BEGIN IMMEDIATE;
-         CREATE TABLE IF NOT EXISTS holder (id INTEGER PRIMARY KEY, name TEXT, since_ms INTEGER)`,
-      );
-      await database.run('INSERT OR REPLACE INTO holder VALUES (1, ?, ?)', holder, nowMs);
+      await database.exec('BEGIN IMMEDIATE');
+      await note(database, holder, nowMs);
       // A reserved lock keeps other writers out and lets readers see what was committed before it.
-      await database.exec('COMMIT; BEGIN IMMEDIATE');
+      await database.exec('BEGIN IMMEDIATE');
     } catch (error) {
       const refusal = await refusalOf(error, database, folder);
       await database.close();
@@ -44,6 +41,20 @@ export class StoreLock {
   release(): Promise<void> {
     this.#released ??= this.#database.exec('ROLLBACK').then(() => this.#database.close());
     return this.#released;
+  }
+}
+
+/** Commits who holds it; on a full disk it is held all the same, by nobody knows whom. */
+async function note(database: Database, holder: string, nowMs: number): Promise<void> {
+  try {
+    await database.exec(
+      'CREATE TABLE IF NOT EXISTS holder (id INTEGER PRIMARY KEY, name TEXT, since_ms INTEGER)',
+    );
+    await database.run('INSERT OR REPLACE INTO holder VALUES (1, ?, ?)', holder, nowMs);
+    await database.exec('COMMIT');
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === 'disk-full')) throw error;
+    await database.exec('ROLLBACK').catch(() => undefined);
   }
 }
 

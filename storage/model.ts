@@ -32,6 +32,8 @@ export interface StreamDescription extends StreamOptions {
   readonly shards: readonly ShardDescription[];
   /** Bytes of batches stored now, all shards. */
   readonly storedBytes: number;
+  /** Its budget is used up: the last append was refused, and nothing has gone since. */
+  readonly refusing: boolean;
 }
 
 export interface ShardDescription {

@@ -59,6 +59,8 @@ export interface RetentionOptions {
   readonly metrics: Metrics;
 }
 
+type FreeFootage = (freeBytes: number) => Promise<unknown>;
+
 export class Retention implements RoomMaker {
   readonly #options: RetentionOptions;
   readonly #deletedBytes: Counter;
@@ -69,8 +71,8 @@ export class Retention implements RoomMaker {
   #again = false;
   #cancelTimer: CancelTimer | null = null;
   #closing = false;
-  /** Makes footage give way. */
-  #freeFootage: () => Promise<unknown> = () => Promise.resolve();
+  /** Makes footage give way, until so many bytes are free. */
+  #freeFootage: FreeFootage = () => Promise.resolve();
   readonly #failing = new Set<string>();
 
   constructor(options: RetentionOptions) {
@@ -93,13 +95,14 @@ export class Retention implements RoomMaker {
     });
   }
 
-  /** Begins to run by itself. */
+  /** Begins to run by itself: the disk reserve is seen to at once. */
   start(): void {
     this.#schedule();
+    this.#running ??= this.#begin();
   }
 
   /** Who is asked first when the disk has too little free space. */
-  setFreeFootage(freeFootage: () => Promise<unknown>): void {
+  setFreeFootage(freeFootage: FreeFootage): void {
     this.#freeFootage = freeFootage;
   }
 
@@ -129,6 +132,11 @@ export class Retention implements RoomMaker {
       void this.run();
       this.#schedule();
     });
+  }
+
+  async #begin(): Promise<void> {
+    await this.#try('the disk reserve', () => this.#keepReserve());
+    await this.#passes();
   }
 
   async #passes(): Promise<void> {
@@ -179,21 +187,26 @@ export class Retention implements RoomMaker {
 
   // ---------------------------------------------------------------- by free space
 
-  /** Below the floor footage goes, then the oldest records that may; then appends are refused. */
+  /**
+   * Below the floor footage goes, then the oldest records that may; then appends are refused. Where
+   * the disk was found full, they go also until the reserve can be made again.
+   */
   async #keepFloor(): Promise<void> {
-    const { floor } = this.#options;
-    let missing = await floor.missingBytes();
+    const { floor, reserve, checkpointer } = this.#options;
+    const floorBytes = await floor.wantedBytes();
+    const wanted = Math.max(floorBytes, reserve.full ? reserve.wantedFreeBytes : 0);
+    if (wanted === 0) return;
+    let missing = wanted - (await floor.freeBytes());
     if (missing > 0) {
-      await this.#freeFootage();
-      missing = await floor.missingBytes();
+      await this.#freeFootage(wanted);
+      missing = wanted - (await floor.freeBytes());
     }
     if (missing > 0) {
       for (const pinnedToo of [false, true]) missing -= await this.#dropOldest(missing, pinnedToo);
       await this.#vacuum(true);
-      await this.#options.checkpointer.truncate();
-      missing = await floor.missingBytes();
+      await checkpointer.truncate();
     }
-    floor.decide(missing);
+    floor.decide(floorBytes - (await floor.freeBytes()));
   }
 
   /** @returns how many bytes of batches were deleted, of the streams with the oldest records first */

@@ -5,16 +5,16 @@
  * In the folder: `headgate.db` with its `-wal` and `-shm`, `lock.db`, `reserve`, and `media/` unless
  * it is put elsewhere. What is opened in order is closed in reverse.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Checkpointer } from './checkpointer.ts';
 import { ClockGuard } from './clock-guard.ts';
-import { DiskReserve } from './disk-reserve.ts';
+import { DiskReserve, reserveBytesFor } from './disk-reserve.ts';
 import { syncFolders } from './folders.ts';
 import { FreeSpaceFloor } from './free-space.ts';
 import type { DiskGuard } from './group-commit.ts';
 import { StoreLock } from './lock.ts';
-import { diskErrors } from './disk-errors.ts';
+import { diskErrors, explainFullDisk } from './disk-errors.ts';
 import { ApplicationTable } from './log/applications.ts';
 import { LogAppender } from './log/appending.ts';
 import { ShardedLog } from './log/log.ts';
@@ -38,7 +38,6 @@ import { Writer } from './writer.ts';
 export const databaseFileName = 'headgate.db';
 export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
-const defaultReserveBytes = 64 * 1024 * 1024;
 const defaultMaxWalBytes = 64 * 1024 * 1024;
 
 export interface StoreOptions {
@@ -63,7 +62,10 @@ export interface StoreOptions {
    * and never more than half of the reserve.
    */
   readonly maxWalBytes?: number;
-  /** Bytes kept back for when the disk is full; 64 MiB when left out, 0: none. */
+  /**
+   * Bytes kept back for when the disk is full; 0: none. When left out 64 MiB, and at most a sixteenth
+   * of the disk.
+   */
   readonly reserveBytes?: number;
   /**
    * Free space below which the log takes nothing new; null: 512 MiB, but at most a tenth of the
@@ -91,13 +93,15 @@ export interface Store {
   readonly clockGuard: ClockGuard;
   /** What was lost, ever. */
   readonly losses: Losses;
+  /** Why nothing is appended to any stream, in words; null while appends are taken. */
+  readonly refusal: string | null;
   /** Commits what is queued, copies the write-ahead log back, closes. Twice is harmless. */
   close(): Promise<void>;
 }
 
 /**
  * @throws StorageError `already-exists` while another process has it open, `version-too-new`,
- *   `corrupt`, `write-failed`
+ *   `corrupt`, `disk-full`, `write-failed`
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const closers: (() => Promise<void> | void)[] = [];
@@ -107,7 +111,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     return await openParts(options, closers, close);
   } catch (error) {
     await close().catch(() => undefined);
-    throw error;
+    throw await explainFullDisk(error, options.folder);
   }
 }
 
@@ -123,6 +127,15 @@ async function openParts(
   const lock = await StoreLock.take(folder, options.holder ?? 'another process', clock.nowMs());
   closers.push(() => lock.release());
 
+  const reserve = new DiskReserve({
+    folder,
+    bytes: options.reserveBytes ?? (await reserveBytesFor(folder)),
+    logger,
+    onRelease: () => {
+      retention.kick();
+    },
+  });
+  await reserve.releaseToOpen();
   const path = join(folder, databaseFileName);
   const database = await Database.open(path);
   closers.push(() => database.close());
@@ -138,14 +151,6 @@ async function openParts(
 
   const streams = await loadStreams(database);
   const appender = new LogAppender(streams, clock);
-  const reserve = new DiskReserve({
-    folder,
-    bytes: options.reserveBytes ?? defaultReserveBytes,
-    logger,
-    onRelease: () => {
-      retention.kick();
-    },
-  });
   const floor = new FreeSpaceFloor({
     folder,
     minFreeBytes: options.minFreeBytes === undefined ? 0 : options.minFreeBytes,
@@ -155,12 +160,10 @@ async function openParts(
   });
   const maxWalBytes = reserve.maxWalBytes(options.maxWalBytes ?? defaultMaxWalBytes);
   const checkpointer = new Checkpointer(checkpoints, { logger, metrics, maxWalBytes });
+  const diskGuard = guardOf(reserve, floor);
   const writer = new Writer({
     ...options,
-    database,
-    appender,
-    walKeeper: checkpointer,
-    diskGuard: guardOf(reserve, floor),
+    ...{ database, appender, walKeeper: checkpointer, diskGuard },
   });
   closers.push(async () => {
     await writer.close();
@@ -194,28 +197,40 @@ async function openParts(
     log.close();
   });
   retention.start();
+  const mediaFolder = options.mediaFolder ?? join(folder, mediaFolderName);
   const video = await openVideoStore({
     ...options.video,
-    folder: options.mediaFolder ?? join(folder, mediaFolderName),
+    folder: mediaFolder,
     reader: queries,
+    isDiskFull: () => reserve.full,
     ...{ writer, clockGuard, losses, clock, logger, metrics },
   });
   closers.push(() => video.close());
-  retention.setFreeFootage(() => video.retain());
+  // Footage on another disk is no help.
+  const isOneDisk = (await stat(folder)).dev === (await stat(mediaFolder)).dev;
+  retention.setFreeFootage((freeBytes) => video.retain(isOneDisk ? freeBytes : 0));
+  if (reserve.full) retention.kick();
   return {
     ...{ log, received, video, writer, applications, queries, retention, clockGuard, losses },
+    get refusal() {
+      return diskGuard.full ? diskGuard.reason : null;
+    },
     close,
   };
 }
 
-function guardOf(reserve: DiskReserve, floor: FreeSpaceFloor): DiskGuard {
+function guardOf(
+  reserve: DiskReserve,
+  floor: FreeSpaceFloor,
+): DiskGuard & { readonly reason: string } {
   return {
     get full() {
       return reserve.full || floor.refusing;
     },
     get reason() {
-      if (reserve.full || !floor.refusing) return null;
-      return 'the disk has less free space than log.minFreeBytes: nothing is appended';
+      return reserve.full
+        ? 'the disk is full: nothing is appended'
+        : 'the disk has less free space than log.minFreeBytes: nothing is appended';
     },
     release: () => {
       reserve.release();

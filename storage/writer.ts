@@ -66,6 +66,8 @@ export class Writer {
   #endLinger: (() => void) | null = null;
   #closing = false;
   #poison: StorageError | null = null;
+  /** The last group was refused: said once, until one is taken again. */
+  #refusing = false;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -188,6 +190,7 @@ export class Writer {
       await this.#failGroup(items, error);
       return;
     }
+    this.#refusing = false;
     this.#commits.add();
     this.#commitSeconds.observe((this.#options.clock.monotonicMs() - startedMs) / 1000);
     this.#options.walKeeper.committed(items.reduce((sum, item) => sum + item.bytes, 0));
@@ -204,7 +207,8 @@ export class Writer {
     const refusal = refusalOf(error);
     if (rolledBack && refusal !== null) {
       if (refusal.code === 'disk-full') this.#options.diskGuard.release();
-      logger.warn({ error }, 'A group of writes was refused.');
+      if (!this.#refusing) logger.warn({ error }, 'A group of writes was refused.');
+      this.#refusing = true;
       for (const item of items) item.reject(refusal);
       return;
     }

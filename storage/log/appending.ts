@@ -273,12 +273,14 @@ export class LogGroup implements AppendGroup<LogAppend> {
       neededBytes(stream, append) > budgetOf(stream) ||
       (!mayExceed && this.#missingBytes(stream, append) > 0)
     ) {
+      stream.refusedAtBytes = stream.storedBytes;
       throw new StorageError(
         'stream-full',
         `stream ${append.stream} holds ${this.storedBytes(stream)} of ${budgetOf(stream)} bytes: ` +
           `no room for ${append.bytes} more`,
       );
     }
+    stream.refusedAtBytes = null;
     const places: RecordPlace[] = [];
     const touched = new Map<Shard, { staged: StagedShard; position: Mutable<ShardPosition> }>();
     const { onlyShard } = stream;

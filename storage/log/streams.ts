@@ -126,6 +126,9 @@ export class Stream {
     return owner;
   }
 
+  /** What it held when it last refused an append for want of room; null: it has taken one since. */
+  refusedAtBytes: number | null = null;
+
   /** Bytes of batches stored now. */
   get storedBytes(): number {
     let sum = 0;
@@ -134,12 +137,14 @@ export class Stream {
   }
 
   describe(): StreamDescription {
+    const { storedBytes } = this;
     return {
       ...this.options,
       id: this.id,
       createdMs: this.createdMs,
       shards: this.shards.map((shard) => shard.describe()),
-      storedBytes: this.storedBytes,
+      storedBytes,
+      refusing: storedBytes >= (this.refusedAtBytes ?? Infinity),
     };
   }
 }

@@ -53,6 +53,10 @@ export interface VideoContext {
   readonly cameras: Map<string, CameraState>;
   /** Media files being read, with the number of readers: retention leaves them alone. */
   readonly reading: Map<number, number>;
+  /** The disk was found full: what is left of it is for deleting, and not for footage either. */
+  readonly isDiskFull: () => boolean;
+  /** Asks for a pass of retention soon: there was no room for footage. */
+  wantRoom: () => void;
   /** Set by the first failed fsync: nothing is acknowledged any more. */
   failure: StorageError | null;
   nextMediaFileId: number;

@@ -32,8 +32,11 @@ interface FragmentEnd {
   readonly damaged: boolean;
 }
 
-/** Refusals of the events stream for whose sake no footage is given up. */
-const announcementRefusals = new Set(['stream-full', 'not-found', 'invalid-argument']);
+/**
+ * Refusals of the events stream for whose sake no footage is given up: also of a log that is below
+ * its floor of free space, which is there for footage among others.
+ */
+const announcementRefusals = new Set(['stream-full', 'disk-full', 'not-found', 'invalid-argument']);
 
 export class Recording implements RunRecording {
   readonly #context: VideoContext;
@@ -104,7 +107,9 @@ export class Recording implements RunRecording {
   async #call<T>(work: () => Promise<T>): Promise<T> {
     this.#assertGoingOn();
     const call = work();
-    this.#underWay = call.catch(() => undefined);
+    this.#underWay = call.catch((error: unknown) => {
+      if (error instanceof StorageError && error.code === 'disk-full') this.#context.wantRoom();
+    });
     return call;
   }
 
@@ -135,6 +140,7 @@ export class Recording implements RunRecording {
   }
 
   async #openFragment(start: FragmentStart): Promise<void> {
+    this.#assertRoom();
     this.#checkTimes({ ...start, durationUs: 1 });
     assert(this.#fragment === null, 'one fragment at a time');
     assert(this.#init !== null, 'an init comes before the first fragment');
@@ -154,6 +160,7 @@ export class Recording implements RunRecording {
   }
 
   async #appendChunk({ bytes, keyframe }: Chunk): Promise<void> {
+    this.#assertRoom();
     const { file, fragment } = this.#open();
     assert(this.#init !== null, 'an init comes before the first chunk');
     const { chunk, origin } = placeChunk(this.#init.segment, bytes, file.origin);
@@ -365,6 +372,12 @@ export class Recording implements RunRecording {
   #open(): { file: OpenFile; fragment: FragmentBuilder } {
     assert(this.#file !== null && this.#fragment !== null, 'no fragment is open');
     return { file: this.#file, fragment: this.#fragment };
+  }
+
+  /** @throws StorageError `disk-full` */
+  #assertRoom(): void {
+    if (!this.#context.isDiskFull()) return;
+    throw new StorageError('disk-full', 'the disk is full: nothing is recorded');
   }
 
   /** @throws StorageError `closed`, `write-failed` */

@@ -59,6 +59,8 @@ export interface VideoStoreOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** The disk of the database was found full; never when left out. */
+  readonly isDiskFull?: () => boolean;
   /** Space to keep free on the disk of the media folder; 512 MiB when left out. */
   readonly minFreeBytes?: number;
   /** Free bytes on that disk; what the file system says when left out. */
@@ -121,6 +123,8 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     mediaFileUs: (options.mediaFileMs ?? 60_000) * 1000,
     cameras: await loadCameras(reader),
     reading: new Map(),
+    isDiskFull: options.isDiskFull ?? (() => false),
+    wantRoom: () => undefined,
     failure: null,
     nextMediaFileId: (newest?.seq ?? 0) + 1,
   };
@@ -136,6 +140,7 @@ export class VideoDiskStore implements VideoStore {
   readonly #context: VideoContext;
   readonly #options: VideoStoreOptions;
   #cancelRetention: CancelTimer = () => undefined;
+  #roomWanted = false;
   /** Settles, never rejecting, when the last pass that was asked for is over. */
   #retaining: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
@@ -150,6 +155,9 @@ export class VideoDiskStore implements VideoStore {
         ...[...context.cameras.values()].map((camera) => camera.options.retentionMs ?? 0),
       ),
     );
+    context.wantRoom = () => {
+      this.#retainSoon();
+    };
     this.#scheduleRetention();
   }
 
@@ -334,10 +342,15 @@ export class VideoDiskStore implements VideoStore {
 
   /**
    * Runs retention once, after the pass that may be under way.
+   * @param wantedFreeBytes what has to be free this time, where that is more than `minFreeBytes`
    * @throws StorageError
    */
-  retain(): Promise<RetentionPass> {
-    const { minFreeBytes = defaultMinFreeBytes, freeBytes } = this.#options;
+  retain(wantedFreeBytes = 0): Promise<RetentionPass> {
+    const { freeBytes } = this.#options;
+    const minFreeBytes = Math.max(
+      this.#options.minFreeBytes ?? defaultMinFreeBytes,
+      wantedFreeBytes,
+    );
     const options = { minFreeBytes, ...(freeBytes === undefined ? {} : { freeBytes }) };
     const { clockGuard } = this.#options;
     const pass = this.#retaining.then(() => {
@@ -375,13 +388,26 @@ export class VideoDiskStore implements VideoStore {
   #scheduleRetention(): void {
     const { retentionIntervalMs = 30_000 } = this.#options;
     this.#cancelRetention = this.#context.clock.setTimer(retentionIntervalMs, () => {
-      this.retain()
-        .catch((error: unknown) => {
-          this.#context.logger.error({ error }, 'Retention of footage failed.');
-        })
-        .finally(() => {
-          if (this.#closed === null) this.#scheduleRetention();
-        });
+      void this.#retainByItself().then(() => {
+        if (this.#closed === null) this.#scheduleRetention();
+      });
     });
+  }
+
+  /** A pass out of turn, unless one is wanted already: all cameras find the disk full at once. */
+  #retainSoon(): void {
+    if (this.#roomWanted || this.#closed !== null) return;
+    this.#roomWanted = true;
+    void this.#retainByItself().then(() => {
+      this.#roomWanted = false;
+    });
+  }
+
+  async #retainByItself(): Promise<void> {
+    try {
+      await this.retain();
+    } catch (error) {
+      this.#context.logger.error({ error }, 'Retention of footage failed.');
+    }
   }
 }

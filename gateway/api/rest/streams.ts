@@ -136,6 +136,7 @@ async function describe(log: Log, clock: Clock, stream: StreamDescription): Prom
     whenFull: stream.whenFull,
     storedBytes: stream.storedBytes,
     storedRecords: all.reduce((sum, shard) => sum + shard.nextSequence - shard.trimSequence, 0),
+    refusing: stream.refusing,
     openShards: all.filter((shard) => shard.closedMs === null).length,
     rate: await rateOf(log, clock, all),
   };
