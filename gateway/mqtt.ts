@@ -27,7 +27,8 @@ interface Parts {
   readonly store: Pick<Store, 'log' | 'received'>;
   /** The gateway's certificate and key (PEM), and where TLS is served when not on `mqtt.host`. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly host?: string } | null;
-  readonly closers: (() => Promise<void> | void)[];
+  /** Takes how to close it. */
+  readonly onClose: (close: () => Promise<void>) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -36,7 +37,7 @@ interface Parts {
 export async function startMqtt(parts: Parts): Promise<Mqtt> {
   let config = parts.config.mqtt;
   let broker = await startBroker(parts, config);
-  parts.closers.push(() => broker?.close());
+  parts.onClose(async () => broker?.close());
   return {
     address: () => broker?.address ?? null,
     status: () => broker?.status() ?? null,

@@ -1,8 +1,8 @@
 /**
  * `headgate run`: the gateway until a signal ends it.
  *
- * The first SIGTERM or SIGINT drains: what is under way is finished, for 15 s at most. A second
- * one leaves at once; nothing acknowledged is lost by that. SIGHUP loads the configuration again.
+ * The first SIGTERM or SIGINT drains: what is under way is finished, for `shutdownTimeoutSeconds`
+ * at most. A second one leaves at once; nothing acknowledged is lost by that. SIGHUP loads the configuration again.
  */
 import { StorageError } from '../../storage/errors.ts';
 import { messageOf } from '../config/substitute.ts';
@@ -13,7 +13,8 @@ import { loadFor, type ConfigOption, type LoadedConfig } from './configuration.t
 import { exitCodes, type CliContext, type ExitCode, type RunningGateway } from './context.ts';
 import { packageInfo } from './package-info.ts';
 
-const drainMaxMs = 15_000;
+/** Closing is bounded itself (closing.ts); this is for when that fails. */
+const drainSlackMs = 2000;
 /** How long the last log lines may take, where their reader stalls. */
 const lastLinesMaxMs = 1000;
 
@@ -34,7 +35,8 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
       signals.reloads = () => void first.reload().catch(() => undefined);
     }
     const signal = typeof first === 'string' ? first : await signals.next();
-    return await drain(context, starting, signal, signals, logger);
+    const drainMaxMs = loaded.config.shutdownTimeoutSeconds * 1000 + drainSlackMs;
+    return await drain(context, starting, signal, signals, logger, drainMaxMs);
   } catch (error) {
     // Who has the store says everything; where in the program that was found does not.
     const inUse = error instanceof StorageError && error.code === 'already-exists';
@@ -85,6 +87,7 @@ async function drain(
   signal: string,
   signals: Signals,
   logger: GatewayLogger,
+  drainMaxMs: number,
 ): Promise<ExitCode> {
   logger.info({ signal }, 'stopping');
   const closing = starting.then(async (gateway) => {
