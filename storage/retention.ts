@@ -23,7 +23,7 @@ import { type ClockGuard, clockStepMaxMs } from './clock-guard.ts';
 import type { DiskReserve } from './disk-reserve.ts';
 import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
-import { batchRows, deleteBatches } from './log/batch-table.ts';
+import { batchRows, deleteBatches, isStored } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
 import type { FreeSpaceFloor } from './free-space.ts';
 import { Front } from './log/front.ts';
@@ -249,7 +249,9 @@ export class Retention implements RoomMaker {
         if (last === null) break;
         await this.#options.writer.transact(async (transaction) => {
           const { group } = this.#options.appender;
-          if (!this.#pinned(shard, last)) await this.#trim(shard, last, 'age', group, transaction);
+          // Compaction may have made it a part of a larger one: then that is looked at.
+          if (this.#pinned(shard, last) || !(await isStored(transaction, shard.id, last))) return;
+          await this.#trim(shard, last, 'age', group, transaction);
         });
       }
     }
@@ -394,7 +396,7 @@ export class Retention implements RoomMaker {
         more = last !== null;
         await writer.transact(async (transaction) => {
           if (last === null) await transaction.run('DELETE FROM shard WHERE id = ?', id);
-          else await deleteBatches(transaction, id, last);
+          else await deleteBatches(transaction, id, last, { trimBytes: 0, savedBytes: 0 });
         });
       }
     }

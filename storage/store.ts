@@ -17,6 +17,7 @@ import { StoreLock } from './lock.ts';
 import { diskErrors, explainFullDisk } from './disk-errors.ts';
 import { ApplicationTable } from './log/applications.ts';
 import { LogAppender } from './log/appending.ts';
+import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
 import { loadStreams } from './log/streams.ts';
@@ -89,6 +90,7 @@ export interface Store {
   /** Queries of committed data. */
   readonly queries: ReadPool;
   readonly retention: Retention;
+  readonly compaction: Compaction;
   /** Says whether age may be believed. */
   readonly clockGuard: ClockGuard;
   /** What was lost, ever. */
@@ -186,6 +188,8 @@ async function openParts(
   const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses, floor });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
+  const compaction = new Compaction({ ...parts, diskGuard });
+  closers.push(() => compaction.close());
   const log = new ShardedLog({
     ...parts,
     reader: new LogReader(queries, logger, metrics, losses),
@@ -197,6 +201,7 @@ async function openParts(
     log.close();
   });
   retention.start();
+  compaction.start();
   const mediaFolder = options.mediaFolder ?? join(folder, mediaFolderName);
   const video = await openVideoStore({
     ...options.video,
@@ -211,7 +216,8 @@ async function openParts(
   retention.setFreeFootage((freeBytes) => video.retain(isOneDisk ? freeBytes : 0));
   if (reserve.full) retention.kick();
   return {
-    ...{ log, received, video, writer, applications, queries, retention, clockGuard, losses },
+    ...{ log, received, video, writer, applications, queries, retention, compaction },
+    ...{ clockGuard, losses },
     get refusal() {
       return diskGuard.full ? diskGuard.reason : null;
     },

@@ -85,6 +85,11 @@ export class Writer {
     return this.#poison;
   }
 
+  /** Bytes that wait for a commit, or are in the one under way. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
   /**
    * Runs `work` in the next group commit and resolves with its result once that is on disk. When
    * it throws, its own changes are undone, others in the group are not.

@@ -19,6 +19,7 @@ import type { TimedRecord } from './batch.ts';
 import { deleteBatches, insertBatches } from './batch-table.ts';
 import type { BatchRow, NewBatch } from './batch-table.ts';
 import { KeyHasher, hashKeyMax, toHashKey } from './hash-keys.ts';
+import { storedBytesOf } from './streams.ts';
 import type { Shard, ShardPosition, Stream, Streams } from './streams.ts';
 
 /** Longest data of one record, as in the service model. */
@@ -240,10 +241,7 @@ export class LogGroup implements AppendGroup<LogAppend> {
   /** What the stream holds once this group is written. */
   storedBytes(stream: Stream): number {
     let sum = 0;
-    for (const shard of stream.shards) {
-      const { endBytes, trimBytes } = this.position(shard);
-      sum += endBytes - trimBytes;
-    }
+    for (const shard of stream.shards) sum += storedBytesOf(this.position(shard));
     return sum;
   }
 
@@ -307,15 +305,24 @@ export class LogGroup implements AppendGroup<LogAppend> {
    * the transaction of this group.
    */
   async trim(shard: Shard, last: BatchRow, transaction: Transaction): Promise<void> {
-    await deleteBatches(transaction, shard.id, last);
-    const staged = this.#stagedShard(shard);
-    this.#undoLog.push(staged.snapshot());
-    staged.position = {
-      ...staged.position,
+    const savedBytes = await deleteBatches(transaction, shard.id, last, this.position(shard));
+    this.#move(shard, {
       trimSequence: last.first_sequence + last.record_count,
       trimBytes: last.end_bytes,
       trimArrivalMs: last.running_arrival_ms,
-    };
+      savedBytes,
+    });
+  }
+
+  /** The batches of a shard take up so much less than was appended, once this group is written. */
+  setSaved(shard: Shard, savedBytes: number): void {
+    this.#move(shard, { savedBytes });
+  }
+
+  #move(shard: Shard, change: Partial<ShardPosition>): void {
+    const staged = this.#stagedShard(shard);
+    this.#undoLog.push(staged.snapshot());
+    staged.position = { ...staged.position, ...change };
   }
 
   #stagedShard(shard: Shard): StagedShard {

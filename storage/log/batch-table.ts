@@ -2,7 +2,7 @@
  * The rows that batches are stored in: the SQL of the `batch` table, and of a shard's trim columns.
  *
  * What is in a BLOB is the business of `batch.ts`; when rows are written and deleted, of
- * `appending.ts` and `retention.ts`.
+ * `appending.ts`, `compaction.ts` and `retention.ts`.
  */
 import { StorageError } from '../errors.ts';
 import type { Database, SqlValue } from '../sqlite.ts';
@@ -25,6 +25,16 @@ export interface BatchRow {
   readonly high_arrival_ms: number;
   readonly running_arrival_ms: number;
   readonly end_bytes: number;
+}
+
+/** A row without its BLOB, but with the length of that. */
+export interface SizedRow extends BatchRow {
+  readonly stored_bytes: number;
+}
+
+/** A row with its BLOB. */
+export interface FullRow extends BatchRow {
+  readonly body: Buffer;
 }
 
 export interface StoredBatch {
@@ -77,9 +87,11 @@ export function batchRows(
   shardId: number,
   fromSequence: number,
   limit: number,
-): Promise<BatchRow[]> {
-  return queries.all<BatchRow>(
-    `SELECT ${rowColumns} FROM batch WHERE shard_id = ? AND first_sequence >= ?
+): Promise<SizedRow[]> {
+  // SQLite knows the length of a BLOB without reading it.
+  return queries.all<SizedRow>(
+    `SELECT ${rowColumns}, length(body) AS stored_bytes FROM batch
+      WHERE shard_id = ? AND first_sequence >= ?
       ORDER BY first_sequence LIMIT ?`,
     shardId,
     fromSequence,
@@ -117,6 +129,23 @@ export async function batchRowAt(
       upTo = damaged.first_sequence - 1;
     }
   }
+}
+
+/**
+ * The batch that holds `sequence`, or the last one before it, as one commit left it.
+ * @throws StorageError `corrupt` when it is on a damaged page
+ */
+export function batchAt(
+  queries: Queries,
+  shardId: number,
+  sequence: number,
+): Promise<FullRow | undefined> {
+  return queries.get<FullRow>(
+    `SELECT ${rowColumns}, body FROM batch WHERE shard_id = ? AND first_sequence <= ?
+      ORDER BY first_sequence DESC LIMIT 1`,
+    shardId,
+    sequence,
+  );
 }
 
 /** Where the first batch after `sequence` begins, be its page damaged or not. */
@@ -221,27 +250,69 @@ async function readOne(
   }
 }
 
+/** Whether a batch that was read before is still there as it was. */
+export async function isStored(
+  queries: Queries,
+  shardId: number,
+  { first_sequence: first, record_count: count }: BatchRow,
+): Promise<boolean> {
+  const row = await queries.get(
+    'SELECT 1 FROM batch WHERE shard_id = ? AND first_sequence = ? AND record_count = ?',
+    ...[shardId, first, count],
+  );
+  return row !== undefined;
+}
+
 /**
  * Deletes the batches of a shard up to and with `last`, and remembers where the shard now begins.
+ * @param before the shard's accounts until now
+ * @returns what compaction saved of the batches that are left, in bytes
  */
 export async function deleteBatches(
   transaction: Transaction,
   shardId: number,
   last: BatchRow,
-): Promise<void> {
+  before: { readonly trimBytes: number; readonly savedBytes: number },
+): Promise<number> {
   const trimSequence = last.first_sequence + last.record_count;
+  let { savedBytes } = before;
+  if (savedBytes > 0) {
+    const row = await transaction.get<{ bytes: number }>(
+      `SELECT coalesce(sum(length(body)), 0) AS bytes FROM batch
+        WHERE shard_id = ? AND first_sequence < ?`,
+      ...[shardId, trimSequence],
+    );
+    const savedHere = last.end_bytes - before.trimBytes - (row?.bytes ?? 0);
+    savedBytes = Math.max(0, savedBytes - Math.max(0, savedHere));
+  }
   await transaction.run(
     'DELETE FROM batch WHERE shard_id = ? AND first_sequence < ?',
     shardId,
     trimSequence,
   );
   await transaction.run(
-    'UPDATE shard SET trim_sequence = ?, trim_bytes = ?, trim_arrival_ms = ? WHERE id = ?',
+    `UPDATE shard SET trim_sequence = ?, trim_bytes = ?, trim_arrival_ms = ?, saved_bytes = ?
+      WHERE id = ?`,
     trimSequence,
     last.end_bytes,
     last.running_arrival_ms,
+    savedBytes,
     shardId,
   );
+  return savedBytes;
+}
+
+/**
+ * Puts one batch in the place of those that follow each other from its first record to its last.
+ * @returns how many it replaced
+ */
+export async function replaceBatches(transaction: Transaction, batch: NewBatch): Promise<number> {
+  const { changes } = await transaction.run(
+    'DELETE FROM batch WHERE shard_id = ? AND first_sequence >= ? AND first_sequence < ?',
+    ...[batch.shardId, batch.firstSequence, batch.firstSequence + batch.recordCount],
+  );
+  await insertBatches(transaction, [batch]);
+  return changes;
 }
 
 /** Where a shard begins as of the last commit, which memory may not know yet; null: it is gone. */

@@ -43,6 +43,7 @@ async function* checkShard(queries: Queries, shard: CheckedShard): AsyncGenerato
     endBytes: shard.trim_bytes,
     runningArrivalMs: shard.trim_arrival_ms,
   };
+  let storedBytes = 0;
   for await (const found of batchesOf(queries, shard)) {
     const first = found.first;
     if (first > before.nextSequence) {
@@ -65,11 +66,25 @@ async function* checkShard(queries: Queries, shard: CheckedShard): AsyncGenerato
       before.nextSequence = found.next ?? first + 1;
       continue;
     }
+    storedBytes += batch.body.length;
     yield* checkBatch(where, batch, before);
     before.nextSequence = Math.max(before.nextSequence, first + batch.record_count);
     before.endBytes = batch.end_bytes;
     before.runningArrivalMs = batch.running_arrival_ms;
   }
+  const takesUp = before.endBytes - shard.trim_bytes - storedBytes;
+  if (shard.saved_bytes > takesUp && (await isAsBefore(queries, shard))) {
+    yield warning('batch-mismatch', where, 'it holds more bytes than it accounts for', bugAdvice);
+  }
+}
+
+/** Neither retention nor compaction has been here since the check began. */
+async function isAsBefore(queries: Queries, shard: CheckedShard): Promise<boolean> {
+  const now = await queries.get<Pick<ShardRow, 'trim_sequence' | 'saved_bytes'>>(
+    'SELECT trim_sequence, saved_bytes FROM shard WHERE id = ?',
+    shard.id,
+  );
+  return now?.trim_sequence === shard.trim_sequence && now.saved_bytes === shard.saved_bytes;
 }
 
 function* checkBatch(

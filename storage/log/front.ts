@@ -1,6 +1,6 @@
 import type { Transaction } from '../group-commit.ts';
 import { batchRows } from './batch-table.ts';
-import type { BatchRow } from './batch-table.ts';
+import type { SizedRow } from './batch-table.ts';
 import type { Shard, ShardPosition } from './streams.ts';
 
 /** Rows loaded at a time. */
@@ -12,25 +12,23 @@ const loadRows = 64;
  */
 export class Front {
   readonly shard: Shard;
-  readonly taken: BatchRow[] = [];
-  #rows: BatchRow[] = [];
+  readonly taken: SizedRow[] = [];
+  #rows: SizedRow[] = [];
   #from: number;
-  #bytes: number;
   #end: number;
 
   constructor(shard: Shard, position: ShardPosition) {
     this.shard = shard;
     this.#from = position.trimSequence;
-    this.#bytes = position.trimBytes;
     // What this group appends is not in the table yet.
     this.#end = shard.position.nextSequence;
   }
 
-  get row(): BatchRow | null {
+  get row(): SizedRow | null {
     return this.#rows[0] ?? null;
   }
 
-  async peek(transaction: Transaction): Promise<BatchRow | null> {
+  async peek(transaction: Transaction): Promise<SizedRow | null> {
     if (this.#rows.length === 0 && this.#from < this.#end) {
       this.#rows = await batchRows(transaction, this.shard.id, this.#from, loadRows);
       if (this.#rows.length === 0) this.#from = this.#end;
@@ -44,8 +42,6 @@ export class Front {
     if (row === undefined) return 0;
     this.taken.push(row);
     this.#from = row.first_sequence + row.record_count;
-    const bytes = row.end_bytes - this.#bytes;
-    this.#bytes = row.end_bytes;
-    return bytes;
+    return row.stored_bytes;
   }
 }

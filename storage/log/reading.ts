@@ -5,6 +5,8 @@
  * - What is read was committed before the call: the shard's position in memory is the bound, not
  *   what the reader's connection happens to see.
  * - Batches are loaded in slices of bounded bytes, each by one statement that runs to its end.
+ *   Between two statements compaction may have joined batches: what one statement said of a batch
+ *   is never held against another, only sequence numbers are.
  * - A corrupt batch costs its own records and nothing else. It is reported once, and counted by
  *   every read that skips it.
  */
@@ -13,8 +15,8 @@ import type { Losses } from '../losses.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
 import type { Counter, Logger, Metrics } from '../ports.ts';
 import { decodeBatch, recordOverheadBytes } from './batch.ts';
-import { batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
-import type { BatchRow, Queries, StoredBatch } from './batch-table.ts';
+import { batchAt, batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
+import type { BatchRow, FullRow, Queries, StoredBatch } from './batch-table.ts';
 import type { Shard } from './streams.ts';
 
 /** Bytes of BLOBs loaded by one statement, beyond the first. */
@@ -171,12 +173,13 @@ export class LogReader {
       }
     }
     if (found === null) return nextSequence;
-    const records = await this.#decodeRow(shard, found, 0);
+    const row = await this.#batchAt(shard, found.first_sequence);
+    const records = row === null ? null : this.#decode(shard, row, 0);
     const first = records?.find(({ arrivalMs }) => arrivalMs >= timestampMs);
     return first?.sequence ?? found.first_sequence;
   }
 
-  /** What lies at and behind a position; bytes as they are accounted against the stream's budget. */
+  /** What lies at and behind a position; bytes as they were appended, before compaction. */
   async backlog(
     shard: Shard,
     fromSequence: number,
@@ -185,12 +188,13 @@ export class LogReader {
     const from = Math.max(fromSequence, trimSequence);
     if (from >= nextSequence) return { records: 0, bytes: 0, oldestArrivalMs: null };
     const records = nextSequence - from;
-    const row = await batchRowAt(this.#queries, shard.id, from);
+    const full = await this.#batchAt(shard, from);
+    const row = full ?? (await batchRowAt(this.#queries, shard.id, from));
     if (row === undefined) {
       return { records, bytes: endBytes - trimBytes, oldestArrivalMs: runningArrivalMs };
     }
     const skip = from - row.first_sequence;
-    const rest = skip < row.record_count ? await this.#decodeRow(shard, row, skip) : [];
+    const rest = full !== null && skip < row.record_count ? this.#decode(shard, full, skip) : [];
     const restBytes = rest?.reduce((sum, record) => sum + sizeOf(record), 0) ?? 0;
     return {
       records,
@@ -199,13 +203,14 @@ export class LogReader {
     };
   }
 
-  async #decodeRow(shard: Shard, row: BatchRow, skip: number): Promise<LogRecord[] | null> {
-    const [stored] = await batchSlice(this.#queries, shard.id, row.first_sequence, {
-      rows: 1,
-      bytes: 0,
-    });
-    if (stored?.first_sequence !== row.first_sequence) return null;
-    return this.#decode(shard, stored, skip);
+  /** The batch that holds `sequence`, or the last one before it; null when it can't be read. */
+  async #batchAt(shard: Shard, sequence: number): Promise<FullRow | null> {
+    try {
+      return (await batchAt(this.#queries, shard.id, sequence)) ?? null;
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'corrupt') return null;
+      throw error;
+    }
   }
 }
 

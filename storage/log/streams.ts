@@ -21,10 +21,17 @@ export interface ShardPosition {
   readonly nextSequence: number;
   /** Bytes of batches ever appended. */
   readonly endBytes: number;
+  /** How much less than was appended the batches that are stored take up: `compaction.ts`. */
+  readonly savedBytes: number;
   /** Highest arrival in the shard. */
   readonly runningArrivalMs: number;
   /** Highest arrival in the newest batch. */
   readonly newestArrivalMs: number;
+}
+
+/** Bytes of batches stored now. */
+export function storedBytesOf({ endBytes, trimBytes, savedBytes }: ShardPosition): number {
+  return endBytes - trimBytes - savedBytes;
 }
 
 export class Shard {
@@ -37,6 +44,8 @@ export class Shard {
   readonly createdMs: number;
   readonly closedMs: number | null;
   position: ShardPosition;
+  /** Where compaction had come to when the shard was loaded. */
+  readonly compactedSequence: number;
   /** Readers that wait for more; each removes itself. */
   readonly waiters = new Set<() => void>();
 
@@ -49,6 +58,7 @@ export class Shard {
     this.parents = JSON.parse(row.parents) as number[];
     this.createdMs = row.created_ms;
     this.closedMs = row.closed_ms;
+    this.compactedSequence = row.compacted_sequence;
     this.position = position;
   }
 
@@ -132,7 +142,7 @@ export class Stream {
   /** Bytes of batches stored now. */
   get storedBytes(): number {
     let sum = 0;
-    for (const { position } of this.shards) sum += position.endBytes - position.trimBytes;
+    for (const { position } of this.shards) sum += storedBytesOf(position);
     return sum;
   }
 
@@ -217,6 +227,8 @@ export interface ShardRow {
   readonly trim_sequence: number;
   readonly trim_bytes: number;
   readonly trim_arrival_ms: number;
+  readonly saved_bytes: number;
+  readonly compacted_sequence: number;
 }
 
 /** The newest batch of a shard. */
@@ -232,7 +244,7 @@ export const streamColumns =
   'id, name, shard_count, mode, retention_ms, max_bytes, when_full, created_ms';
 export const shardColumns =
   'id, stream_id, shard_index, first_hash_key, last_hash_key, parents, created_ms, closed_ms, ' +
-  'trim_sequence, trim_bytes, trim_arrival_ms';
+  'trim_sequence, trim_bytes, trim_arrival_ms, saved_bytes, compacted_sequence';
 
 function toOptions(row: StreamRow): StreamOptions {
   return {
@@ -253,6 +265,7 @@ export function emptyPosition(row: ShardRow): ShardPosition {
     trimArrivalMs: row.trim_arrival_ms,
     nextSequence: row.trim_sequence,
     endBytes: row.trim_bytes,
+    savedBytes: 0,
     runningArrivalMs: row.trim_arrival_ms,
     newestArrivalMs: row.trim_arrival_ms,
   };
@@ -291,6 +304,7 @@ export async function loadStreams(database: Queries): Promise<Streams> {
             ...empty,
             nextSequence: end.next_sequence,
             endBytes: end.end_bytes,
+            savedBytes: Math.min(row.saved_bytes, end.end_bytes - row.trim_bytes),
             runningArrivalMs: end.running_arrival_ms,
             newestArrivalMs: end.high_arrival_ms,
           };

@@ -3,6 +3,7 @@ import { videoMigration } from './002-video.ts';
 import { operationsMigration } from './003-operations.ts';
 import { receivedMigration } from './004-received.ts';
 import { lanesMigration } from './005-lanes.ts';
+import { compactionMigration } from './006-compaction.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -12,4 +13,5 @@ export const migrations: readonly Migration[] = [
   operationsMigration,
   receivedMigration,
   lanesMigration,
+  compactionMigration,
 ];

@@ -101,6 +101,7 @@ async function record(store: Store): Promise<void> {
 async function housekeeping(store: Store): Promise<void> {
   while (goesOn()) {
     await store.retention.run();
+    await store.compaction.run();
     await new Promise((wake) => setTimeout(wake, 50));
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The log against a model that is too simple to be wrong: random appends, reads, checkpoints, time
- * and restarts, the same for the same seed.
+ * The log against a model that is too simple to be wrong: random appends, reads, checkpoints, time,
+ * retention, compaction and restarts, the same for the same seed.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -44,11 +44,12 @@ class Run {
   async step(): Promise<void> {
     const choice = this.#random();
     if (choice < 0.45) await this.#append();
-    else if (choice < 0.65) await this.#read();
-    else if (choice < 0.75) await this.#findByTime();
-    else if (choice < 0.82) await this.#passTime();
-    else if (choice < 0.83) await this.#leap();
-    else if (choice < 0.9) await this.#retain();
+    else if (choice < 0.62) await this.#read();
+    else if (choice < 0.7) await this.#findByTime();
+    else if (choice < 0.76) await this.#passTime();
+    else if (choice < 0.77) await this.#leap();
+    else if (choice < 0.83) await this.#retain();
+    else if (choice < 0.91) await this.#compact();
     else if (choice < 0.96) await this.#checkpoint();
     else await this.#reopen();
   }
@@ -183,6 +184,26 @@ class Run {
     if (maxBytes !== null) assert.ok(description.storedBytes <= maxBytes + 1024 * 1024);
   }
 
+  /** Changes nothing that anybody can see, but what is stored. */
+  async #compact(): Promise<void> {
+    const { store } = this.#opened;
+    const before = store.log.stream('readings');
+    await store.compaction.run();
+    const after = store.log.stream('readings');
+    assert.deepEqual(after.shards, before.shards);
+    assert.ok(after.storedBytes <= before.storedBytes, 'the log became larger');
+    await this.#assertAccounts();
+  }
+
+  /** What the stream says it takes up is what is in the table. */
+  async #assertAccounts(): Promise<void> {
+    const { store } = this.#opened;
+    const [row] = await store.queries.all<{ bytes: number }>(
+      'SELECT coalesce(sum(length(body)), 0) AS bytes FROM batch',
+    );
+    assert.equal(store.log.stream('readings').storedBytes, row!.bytes);
+  }
+
   async #checkpoint(): Promise<void> {
     const { log } = this.#opened.store;
     const { applications } = log;
@@ -205,6 +226,9 @@ class Run {
       after.shards.map(({ nextSequence }) => nextSequence),
       before.shards.map(({ nextSequence }) => nextSequence),
     );
+    // A step of compaction that was under way has ended first.
+    assert.ok(after.storedBytes <= before.storedBytes, 'the log became larger');
+    await this.#assertAccounts();
     if (this.#lease !== null) {
       const { application, source, checkpoint } = this.#lease;
       this.#lease = await store.log.applications.acquire(application, source, 'me', 1e12, 0);
@@ -222,6 +246,7 @@ class Run {
       const { records } = await log.read(all);
       assert.deepEqual(records.map(plain), model.slice(shard.trimSequence));
     }
+    await this.#assertAccounts();
     for await (const finding of checkStore({ folder: this.#opened.folder })) {
       assert.fail(JSON.stringify(finding));
     }

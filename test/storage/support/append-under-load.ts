@@ -1,6 +1,6 @@
 /**
- * A process that a test kills: appends, checkpoints and trims as fast as it can, and prints a line
- * for each thing that was acknowledged, after it was.
+ * A process that a test kills: appends, checkpoints, trims and compacts as fast as it can, and prints
+ * a line for each thing that was acknowledged, after it was.
  *
  * node --import tsx append-under-load.ts <folder> <first number>
  */
@@ -51,7 +51,15 @@ async function checkpoints(): Promise<never> {
   }
 }
 
+async function compact(): Promise<never> {
+  for (;;) {
+    await store.compaction.run();
+    await new Promise(setImmediate);
+  }
+}
+
 await Promise.all([
+  compact(),
   ...Array.from({ length: 8 }, () => appendFor('kept')),
   ...Array.from({ length: 4 }, () => appendFor('ring')),
   checkpoints(),
