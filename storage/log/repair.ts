@@ -4,7 +4,8 @@
  * - A batch that can't be read is moved to a file in the damage folder; an empty one takes its
  *   place (`record_count` records, no bytes), so that sequence numbers stay and readers pass over
  *   it. So does one where batches are missing, and behind the last, up to the furthest checkpoint.
- * - Accounts that do not add up are reckoned again.
+ * - Shards whose rows are lost get them back (`lost-shards.ts`).
+ * - Accounts that do not add up are reckoned again, and so is what compaction saved.
  * - Batches without a shard, and leases and plans of what does not exist, go.
  *
  * Every loss is entered into the account (`losses.ts`).
@@ -13,6 +14,7 @@ import { saveLoss } from '../losses.ts';
 import type { Database } from '../sqlite.ts';
 import { StorageError } from '../errors.ts';
 import { verifyBatch } from './batch.ts';
+import { restoreShards } from './lost-shards.ts';
 
 /** Keeps bytes that are taken out of the store; answers where. */
 export type SetAside = (name: string, bytes: Buffer) => Promise<string>;
@@ -50,6 +52,7 @@ const page = 256;
 /** Yields what was done, a sentence each. */
 export async function* repairLog(mending: Mending): AsyncGenerator<string, void> {
   const { database } = mending;
+  yield* restoreShards(database);
   const shards = await database.all<RepairedShard>(
     `SELECT shard.id, stream.name, shard_index, trim_sequence, trim_bytes, trim_arrival_ms
        FROM shard JOIN stream ON stream.id = stream_id
@@ -90,6 +93,12 @@ async function* repairShard(mending: Mending, shard: RepairedShard): AsyncGenera
   );
   const furthest = row?.furthest ?? 0;
   if (furthest > before.next) yield* fillGap(mending, shard, furthest, before);
+  await database.run(
+    `UPDATE shard SET compacted_sequence = min(compacted_sequence, ?2), saved_bytes = max(0, ?3 -
+       trim_bytes - (SELECT coalesce(sum(length(body)), 0) FROM batch WHERE shard_id = ?1))
+      WHERE id = ?1`,
+    ...[shard.id, before.next, before.endBytes],
+  );
 }
 
 async function* repairBatch(

@@ -252,3 +252,34 @@ test('without its first page there is nothing to go by, and that is said', async
   await assert.rejects(repair(folder), { code: 'corrupt' });
   assert.ok((await stat(path)).size > 0, 'it is left where it was');
 });
+
+test('a stream whose shards were lost gets them back, with their records', async (t) => {
+  for (const lost of ['shard_index = 1', '1']) {
+    const folder = await temporaryFolder(t);
+    const { store } = await openTestStore(t, { folder });
+    const { log } = store;
+    await log.createStream(streamOptions({ name: 'before' }));
+    await log.createStream(streamOptions({ shardCount: 3 }));
+    await log.createStream(streamOptions({ name: 'after' }));
+    const records = Array.from({ length: 90 }, (_, index) => {
+      return { partitionKey: `key-${index}`, data: Buffer.from(String(index)) };
+    });
+    const places = await log.append('readings', records);
+    await store.close();
+    const database = await Database.open(join(folder, 'headgate.db'));
+    const ofStream = "stream_id = (SELECT id FROM stream WHERE name = 'readings')";
+    await database.exec(`DELETE FROM shard WHERE ${ofStream} AND ${lost}`);
+    await database.close();
+    await repair(folder);
+    await sound(folder, lost);
+    const { store: mended } = await openTestStore(t, { folder });
+    for (const [index, { shardId, sequence }] of places.entries()) {
+      const one = { shardId, fromSequence: sequence, maxRecords: 1, maxBytes: 1 };
+      const read = await mended.log.read(one);
+      assert.equal(read.records[0]?.data.toString(), String(index), lost);
+    }
+    const [again] = await mended.log.append('readings', records.slice(0, 1));
+    assert.equal(again?.shardId, places[0]?.shardId, 'keys go where they went');
+    await mended.close();
+  }
+});
