@@ -104,7 +104,10 @@ export function addChecks(health: Health, checked: Checked): void {
     degradedBy(
       (await deliveries.status())
         .filter(({ state }) => state === 'backing-off')
-        .map(({ name, lastFailure }) => `${name}: ${lastFailure?.message ?? 'failing'}`),
+        .map(({ name, lastFailure }) => {
+          const { message = 'failing', advice = null } = lastFailure ?? {};
+          return `${name}: ${message}${advice === null ? '' : ` (${advice})`}`;
+        }),
     ),
   );
 }

@@ -109,6 +109,11 @@ function show({ status, streams, cameras, deliveries }: Answers): string {
         delivery.state === 'backing-off' ? (delivery.lastError?.message ?? '') : '',
       ]),
     ),
+    ...deliveries.flatMap(({ name, state, lastError }) =>
+      state === 'backing-off' && typeof lastError?.advice === 'string'
+        ? [`${name}: ${lastError.advice}`]
+        : [],
+    ),
   ];
   return `${parts.join('\n')}\n`;
 }

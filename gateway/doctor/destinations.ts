@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { awsOptions } from '../forward/destinations.ts';
 import type { Destination } from '../forward/options.ts';
 import { SinkError } from '../forward/sink.ts';
-import { awsCall, awsClientConfig } from '../forward/sinks/aws.ts';
+import { AwsClient } from '../forward/sinks/aws.ts';
 import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
 
 const askTimeoutMs = 8000;
@@ -18,16 +18,21 @@ export async function diagnoseDestination(delivery: string, to: Destination): Pr
   } catch (error) {
     if (!(error instanceof SinkError)) throw error;
     const advice: Readonly<Partial<Record<SinkError['code'], string>>> = {
-      denied: 'check accessKeyId, secretAccessKey and what they may do',
+      credentials: 'check accessKeyId and secretAccessKey',
+      denied: 'check what these credentials may do',
       missing: 'make it, or correct its name and region',
       unreachable: 'check the network, a proxy or firewall, and endpoint',
       timeout: 'check the network, a proxy or firewall, and endpoint',
       aborted: 'check the network, a proxy or firewall, and endpoint',
     };
-    const say = error.retryable ? warning : failure;
+    const say = error.retryable && error.code !== 'credentials' ? warning : failure;
     const reason =
       error.code === 'aborted' ? `no answer within ${askTimeoutMs / 1000} s` : error.message;
-    return say(name, `${describe(to)}: ${reason}`, advice[error.code] ?? 'see the reason');
+    return say(
+      name,
+      `${describe(to)}: ${reason}`,
+      error.advice ?? advice[error.code] ?? 'see the reason',
+    );
   }
 }
 
@@ -42,27 +47,34 @@ async function ask(to: Destination): Promise<string> {
   const signal = AbortSignal.timeout(askTimeoutMs);
   if ('s3' in to) {
     const { bucket, forcePathStyle, endpoint } = to.s3;
-    const client = new S3Client({
-      ...awsClientConfig(awsOptions(to.s3)),
-      forcePathStyle: forcePathStyle ?? typeof endpoint === 'string',
-    });
+    const client = new AwsClient(
+      's3',
+      awsOptions(to.s3),
+      (config) =>
+        new S3Client({ ...config, forcePathStyle: forcePathStyle ?? typeof endpoint === 'string' }),
+    );
     try {
       const command = new HeadBucketCommand({ Bucket: bucket });
-      await awsCall(signal, (abortSignal) => client.send(command, { abortSignal }));
+      await client.call(signal, (s3, abortSignal) => s3.send(command, { abortSignal }));
     } finally {
-      client.destroy();
+      client.close();
     }
     return `bucket ${bucket} is there`;
   }
-  const client = new KinesisClient(awsClientConfig(awsOptions(to.kinesis)));
+  const client = new AwsClient(
+    'kinesis',
+    awsOptions(to.kinesis),
+    (config) => new KinesisClient(config),
+  );
   try {
     const command = new DescribeStreamSummaryCommand({ StreamName: to.kinesis.stream });
-    const { StreamDescriptionSummary: summary } = await awsCall(signal, (abortSignal) =>
-      client.send(command, { abortSignal }),
+    const { StreamDescriptionSummary: summary } = await client.call(
+      signal,
+      (kinesis, abortSignal) => kinesis.send(command, { abortSignal }),
     );
     return `data stream ${to.kinesis.stream} is ${summary?.StreamStatus?.toLowerCase() ?? 'there'}`;
   } finally {
-    client.destroy();
+    client.close();
   }
 }
 

@@ -173,6 +173,7 @@ export class Delivery {
                 message: failure.message,
                 atMs: failure.atMs,
                 retryable: true,
+                advice: null,
               },
         ),
       ),

@@ -17,6 +17,8 @@ export interface DeliveryFailure {
   readonly atMs: number;
   /** Time alone may mend it. */
   readonly retryable: boolean;
+  /** What somebody can do about it; null: nothing but to wait, or nothing is known. */
+  readonly advice: string | null;
 }
 
 interface Waiting {
@@ -103,6 +105,7 @@ export class Progress {
       message: error.message,
       atMs,
       retryable: error.retryable,
+      advice: error.advice,
     };
     this.#log(worker, error, delayMs);
   }
@@ -139,8 +142,11 @@ export class Progress {
     }
     const unlogged = same ? (this.#failing?.unlogged ?? 0) : 0;
     this.#failing = { key: error.code, loggedAtMs: nowMs, unlogged: 0 };
-    const { code, message: reason, retryable } = error;
-    this.#logger.warn({ worker, code, reason, retryable, delayMs, unlogged }, 'a delivery fails');
+    const { code, message: reason, retryable, advice } = error;
+    this.#logger.warn(
+      { worker, code, reason, retryable, delayMs, unlogged, ...(advice !== null && { advice }) },
+      'a delivery fails',
+    );
   }
 }
 

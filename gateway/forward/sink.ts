@@ -18,7 +18,13 @@ const codes = {
   unavailable: { retryable: true, throttled: false },
   /** No room left at the destination. */
   full: { retryable: true, throttled: false },
-  /** Credentials missing, wrong or without the right; a read-only place. */
+  /** Credentials missing, expired or unknown: they are looked up anew before the next attempt. */
+  credentials: { retryable: true, throttled: false },
+  /** The destination takes our clock for wrong. */
+  clock: { retryable: true, throttled: false },
+  /** The other side is not who it should be: its certificate. */
+  untrusted: { retryable: false, throttled: false },
+  /** Without the right; a read-only place. */
   denied: { retryable: false, throttled: false },
   /** No such bucket, stream or region. */
   missing: { retryable: false, throttled: false },
@@ -38,10 +44,17 @@ export type SinkErrorCode = keyof typeof codes;
 export class SinkError extends Error {
   override readonly name = 'SinkError';
   readonly code: SinkErrorCode;
+  /** What somebody can do about it, in a sentence; null when there is nothing but to wait. */
+  readonly advice: string | null;
 
-  constructor(code: SinkErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(
+    code: SinkErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly advice?: string | null } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
+    this.advice = options.advice ?? null;
   }
 
   /** Whether the same attempt may succeed later without anybody changing anything. */

@@ -83,7 +83,7 @@ export async function everythingAtOnce(
   const slow = await startProxy(scope, server.endpoint, async (passing) => {
     const answer = await passing.ask();
     await new Promise((wake) => setTimeout(wake, 4000));
-    passing.response.writeHead(answer.status, { 'content-type': answer.type }).end(answer.body);
+    passing.response.writeHead(answer.status, answer.headers).end(answer.body);
   });
   // Small enough to be full after a third of the time, so that the policy has work to do.
   const budgetBytes = Math.max(1, seconds / 3) * 120_000;

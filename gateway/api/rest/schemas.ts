@@ -399,7 +399,14 @@ export const DeliverySchema = z
     sentBytes: bytes.describe('Since the start'),
     errors: count.describe('Since the start'),
     lost: count.describe('Records, or media files, gone before they were sent; since the start'),
-    lastError: z.object({ time, code: z.string(), message: z.string() }).nullable(),
+    lastError: z
+      .object({
+        time,
+        code: z.string(),
+        message: z.string(),
+        advice: z.string().nullable().describe('What to do about it; null: nothing but to wait'),
+      })
+      .nullable(),
     lastSuccessTime: time.nullable(),
   })
   .openapi('Delivery');

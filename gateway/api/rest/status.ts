@@ -162,6 +162,7 @@ function deliveryOf(delivery: DeliveryStatus): Delivery {
             time: isoFromMs(lastFailure.atMs),
             code: lastFailure.code,
             message: lastFailure.message,
+            advice: lastFailure.advice,
           },
     lastSuccessTime: isoFromMsOrNull(delivery.lastSuccessMs),
   };

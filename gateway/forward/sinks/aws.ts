@@ -7,8 +7,10 @@
  * default is HTTP/2 with prior knowledge, without a fallback, which servers other than AWS's
  * rarely speak, and the endpoint may come from the environment where we can't see it beforehand.
  */
+import { defaultProvider } from '@aws-sdk/credential-provider-node';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { SinkError, type SinkErrorCode } from '../sink.ts';
+import { adviceFor, type Service } from './advice.ts';
 
 export interface AwsOptions {
   /** Left out: `AWS_REGION`, the shared configuration, the instance: the SDK's own order. */
@@ -32,19 +34,9 @@ const silent = {
 };
 
 /** The part of a client's configuration that is the same for every service. */
-export function awsClientConfig(options: AwsOptions): {
-  requestHandler: NodeHttpHandler;
-  maxAttempts: number;
-  logger: typeof silent;
-  region?: string;
-  endpoint?: string;
-  credentials?: { accessKeyId: string; secretAccessKey: string };
-} {
+function clientConfig(options: AwsOptions, requestHandler: NodeHttpHandler) {
   return {
-    requestHandler: new NodeHttpHandler({
-      connectionTimeout: options.connectTimeoutMs ?? 10_000,
-      socketTimeout: options.idleTimeoutMs ?? 30_000,
-    }),
+    requestHandler,
     maxAttempts: 1,
     logger: silent,
     // A server of one's own knows no regions, but the signature needs one.
@@ -52,16 +44,65 @@ export function awsClientConfig(options: AwsOptions): {
       ? { region: options.region }
       : options.endpoint !== undefined && { region: 'us-east-1' }),
     ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
-    ...(options.credentials !== undefined && { credentials: { ...options.credentials } }),
+    // Files are read anew each time: somebody may have put new credentials there.
+    credentials:
+      options.credentials === undefined
+        ? defaultProvider({ ignoreCache: true })
+        : { ...options.credentials },
   };
 }
 
+export type ClientConfig = ReturnType<typeof clientConfig>;
+
 /**
- * Runs one call of the SDK. It ends at once when the signal aborts, whatever the SDK is waiting
- * for, and fails with nothing but SinkErrors.
+ * A client of one service. The SDK keeps the credentials that it has found for as long as they say
+ * that they last, and those in files say nothing: so after a refusal the client is made anew, and
+ * looks them up again. Connections are shared and outlive it.
  */
-export async function awsCall<T>(
+export class AwsClient<Client> {
+  readonly #service: Service;
+  readonly #make: () => Client;
+  readonly #connections: NodeHttpHandler;
+  #client: Client;
+
+  constructor(service: Service, options: AwsOptions, make: (config: ClientConfig) => Client) {
+    this.#service = service;
+    this.#connections = new NodeHttpHandler({
+      connectionTimeout: options.connectTimeoutMs ?? 10_000,
+      socketTimeout: options.idleTimeoutMs ?? 30_000,
+    });
+    this.#make = () => make(clientConfig(options, this.#connections));
+    this.#client = this.#make();
+  }
+
+  /**
+   * Runs one call of the SDK. It ends at once when the signal aborts, whatever the SDK is waiting
+   * for, and fails with nothing but SinkErrors.
+   */
+  async call<T>(
+    signal: AbortSignal,
+    work: (client: Client, abortSignal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const client = this.#client;
+    try {
+      return await unlessCalledOff(signal, this.#service, (abortSignal) =>
+        work(client, abortSignal),
+      );
+    } catch (error) {
+      const refused = error instanceof SinkError && error.code === 'credentials';
+      if (refused && client === this.#client) this.#client = this.#make();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#connections.destroy();
+  }
+}
+
+async function unlessCalledOff<T>(
   signal: AbortSignal,
+  service: Service,
   call: (abortSignal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const calledOff = (): boolean => signal.aborted;
@@ -76,7 +117,7 @@ export async function awsCall<T>(
   try {
     return await Promise.race([call(signal), aborted]);
   } catch (error) {
-    throw calledOff() ? new SinkError('aborted', 'called off') : awsSinkError(error);
+    throw calledOff() ? new SinkError('aborted', 'called off') : awsSinkError(error, service);
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
@@ -98,7 +139,9 @@ const byName: Readonly<Record<string, SinkErrorCode>> = {
   InternalFailureException: 'unavailable',
   ServiceUnavailable: 'unavailable',
   // The SDK corrects its idea of the time from this answer, so the next attempt may do.
-  RequestTimeTooSkewed: 'unavailable',
+  RequestTimeTooSkewed: 'clock',
+  RequestExpired: 'clock',
+  RequestInTheFuture: 'clock',
   // The stream is being made or changed; it comes back by itself.
   ResourceInUseException: 'unavailable',
   BadDigest: 'unavailable',
@@ -108,55 +151,124 @@ const byName: Readonly<Record<string, SinkErrorCode>> = {
   NoSuchBucket: 'missing',
   ResourceNotFoundException: 'missing',
   PermanentRedirect: 'missing',
+  AuthorizationHeaderMalformed: 'missing',
   EntityTooLarge: 'too-large',
-  CredentialsProviderError: 'denied',
-  ExpiredToken: 'denied',
-  ExpiredTokenException: 'denied',
+  CredentialsProviderError: 'credentials',
+  ExpiredToken: 'credentials',
+  ExpiredTokenException: 'credentials',
+  TokenRefreshRequired: 'credentials',
+  InvalidAccessKeyId: 'credentials',
+  InvalidClientTokenId: 'credentials',
+  UnrecognizedClientException: 'credentials',
+  SignatureDoesNotMatch: 'credentials',
+  InvalidSignatureException: 'credentials',
+  MissingAuthenticationTokenException: 'credentials',
   AccessDeniedException: 'denied',
   AccessDenied: 'denied',
-  UnrecognizedClientException: 'denied',
-  InvalidSignatureException: 'denied',
   KMSAccessDeniedException: 'denied',
   KMSDisabledException: 'denied',
   KMSInvalidStateException: 'denied',
   KMSNotFoundException: 'denied',
   KMSOptInRequired: 'denied',
+  'KMS.DisabledException': 'denied',
+  'KMS.NotFoundException': 'denied',
+  'KMS.KMSInvalidStateException': 'denied',
+  QuotaExceeded: 'full',
+  XMinioStorageFull: 'full',
+  XMinioAdminBucketQuotaExceeded: 'full',
+  CERT_HAS_EXPIRED: 'untrusted',
+  CERT_NOT_YET_VALID: 'untrusted',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'untrusted',
+  SELF_SIGNED_CERT_IN_CHAIN: 'untrusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'untrusted',
+  UNABLE_TO_GET_ISSUER_CERT: 'untrusted',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'untrusted',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'untrusted',
 };
 
-/** The code that a service's error name stands for, or null. */
-export function sinkErrorCodeOf(name: string): SinkErrorCode | null {
+function codeOf(name: string): SinkErrorCode | null {
   return Object.hasOwn(byName, name) ? (byName[name] ?? null) : null;
+}
+
+/** What a service says of one record of several. */
+export function outcomeError(service: Service, name: string, message: string): SinkError {
+  const advice = adviceFor(name, { service, region: null, clockOffsetMs: null });
+  return new SinkError(codeOf(name) ?? 'unavailable', `${name}: ${message}`, { advice });
 }
 
 function byStatus(status: number): SinkErrorCode {
   if (status === 429) return 'throttled';
   if (status === 503) return 'throttled';
+  if (status === 507) return 'full';
   if (status >= 500) return 'unavailable';
   if (status === 401 || status === 403) return 'denied';
   if (status === 404 || status === 301) return 'missing';
   if (status === 413) return 'too-large';
+  // Nothing that we speak to answers like this: something on the way does.
+  if (status < 400) return 'unavailable';
   return 'rejected';
 }
 
-function awsSinkError(error: unknown): SinkError {
+const interception =
+  'Something on the way answers in place of the destination: a login page of the network, or a proxy. Check the endpoint and the network.';
+
+function awsSinkError(error: unknown, service: Service): SinkError {
   if (error instanceof SinkError) return error;
   if (!(error instanceof Error)) {
     return new SinkError('unavailable', String(error), { cause: error });
   }
-  const cause = { cause: error };
   const status = statusOf(error);
+  const reason = reasonOf(error, status);
+  const headers = headersOf(error);
+  const advice = adviceFor(reason, {
+    service,
+    region: headers['x-amz-bucket-region'] ?? regionOf(error),
+    clockOffsetMs: headers['date'] === undefined ? null : Date.parse(headers['date']) - Date.now(),
+  });
+  const options = { cause: error, advice };
   // The SDK calls a connection that was reset a TimeoutError; it is not one.
   const broken = 'code' in error && ['ECONNRESET', 'EPIPE'].includes(String(error.code));
-  const code = broken ? 'unreachable' : sinkErrorCodeOf(error.name);
-  if (code !== null) return new SinkError(code, `${error.name}: ${error.message}`, cause);
+  const code = broken ? 'unreachable' : codeOf(reason);
+  if (code !== null) return new SinkError(code, `${reason}: ${error.message}`, options);
   if (status === null) {
     // The system's errors have a code; what has none never left this process.
-    return new SinkError('code' in error ? 'unreachable' : 'rejected', describe(error), cause);
+    return new SinkError('code' in error ? 'unreachable' : 'rejected', describe(error), options);
   }
   if (status < 300) {
-    return new SinkError('unavailable', `an answer that can't be read: ${error.message}`, cause);
+    const message = `an answer that can't be read: ${error.message}`;
+    return new SinkError('unavailable', message, { cause: error, advice: interception });
   }
-  return new SinkError(byStatus(status), `${error.name} (${status}): ${error.message}`, cause);
+  return new SinkError(byStatus(status), `${error.name} (${status}): ${error.message}`, {
+    cause: error,
+    advice: advice ?? (status < 400 ? interception : null),
+  });
+}
+
+/** The service's name for it, or the system's; a signature that is merely out of date is told apart. */
+function reasonOf(error: Error, status: number | null): string {
+  if (status === null && 'code' in error && codeOf(error.name) === null) return String(error.code);
+  const outOfDate = /signature (expired|not yet current)|earlier than|later than/i;
+  if (error.name === 'InvalidSignatureException' && outOfDate.test(error.message)) {
+    return 'RequestTimeTooSkewed';
+  }
+  return error.name;
+}
+
+/** Of the answer that the error was made from. */
+function headersOf(error: Error): Readonly<Record<string, string | undefined>> {
+  if (!('$response' in error)) return {};
+  const response: unknown = error.$response;
+  if (typeof response !== 'object' || response === null || !('headers' in response)) return {};
+  return Object.fromEntries(
+    Object.entries(response.headers ?? {}).map(([name, value]) => [
+      name.toLowerCase(),
+      String(value),
+    ]),
+  );
+}
+
+function regionOf(error: Error): string | null {
+  return 'Region' in error && typeof error.Region === 'string' ? error.Region : null;
 }
 
 /** The first sentence there is: an error for several addresses tried has no message of its own. */

@@ -139,7 +139,7 @@ test('the body of an upload is spread out over its time, and the wait is no time
   let received = 0;
   const { endpoint } = await startProxy(context, null, async ({ request, response }) => {
     for await (const piece of request) received += (piece as Buffer).length;
-    response.writeHead(200).end();
+    response.writeHead(200, { etag: '"x"' }).end();
   });
   const clock = new ManualClock();
   const rig = await openRig(context, { clock });

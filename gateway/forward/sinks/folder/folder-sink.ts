@@ -111,9 +111,27 @@ const byErrno: Readonly<Record<string, SinkErrorCode>> = {
   EEXIST: 'rejected',
 };
 
+const denied = 'Let the user that the gateway runs as write in to.folder.path.';
+const full = 'Make room on the disk of to.folder.path; sending resumes by itself.';
+const notFolder =
+  'A file lies where to.folder.path needs a folder: move it away, or choose another.';
+
+const adviceByErrno: Readonly<Record<string, string>> = {
+  ENOSPC: full,
+  EDQUOT: full,
+  EROFS: 'The disk of to.folder.path is mounted read-only: check it, and mount it writable.',
+  EACCES: denied,
+  EPERM: denied,
+  ENOTDIR: notFolder,
+  EEXIST: notFolder,
+  EIO: 'The disk of to.folder.path fails: check it, and the system log.',
+};
+
 /** Errors of the file system become the sink's own; errors of the content pass as they are. */
 function asSinkError(error: unknown, key: string): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error;
-  const code = byErrno[String(error.code)] ?? 'unavailable';
-  return new SinkError(code, `could not keep ${key}: ${error.message}`, { cause: error });
+  const errno = String(error.code);
+  const code = byErrno[errno] ?? 'unavailable';
+  const advice = adviceByErrno[errno] ?? null;
+  return new SinkError(code, `could not keep ${key}: ${error.message}`, { cause: error, advice });
 }

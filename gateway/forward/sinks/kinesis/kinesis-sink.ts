@@ -10,7 +10,7 @@
  */
 import { KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
 import { SinkError, type OutgoingRecord, type Packing, type RecordSink } from '../../sink.ts';
-import { awsCall, awsClientConfig, sinkErrorCodeOf, type AwsOptions } from '../aws.ts';
+import { AwsClient, outcomeError, type AwsOptions } from '../aws.ts';
 import { aggregate } from './aggregate.ts';
 import { UpstreamShards } from './upstream-shards.ts';
 
@@ -21,7 +21,7 @@ export interface KinesisSinkOptions extends AwsOptions {
 }
 
 export function kinesisSink(options: KinesisSinkOptions): RecordSink {
-  const client = new KinesisClient(awsClientConfig(options));
+  const client = new AwsClient('kinesis', options, (config) => new KinesisClient(config));
   return {
     kind: 'kinesis',
     description: `kinesis:${options.stream}`,
@@ -32,14 +32,14 @@ export function kinesisSink(options: KinesisSinkOptions): RecordSink {
     }),
     send: (records, signal) => putRecords(client, options.stream, records, signal),
     close: () => {
-      client.destroy();
+      client.close();
       return Promise.resolve();
     },
   };
 }
 
 async function packingFor(
-  client: KinesisClient,
+  client: AwsClient<KinesisClient>,
   stream: string,
   signal: AbortSignal,
 ): Promise<Packing> {
@@ -54,13 +54,13 @@ async function packingFor(
 }
 
 async function putRecords(
-  client: KinesisClient,
+  client: AwsClient<KinesisClient>,
   stream: string,
   records: readonly OutgoingRecord[],
   signal: AbortSignal,
 ): Promise<readonly (SinkError | null)[]> {
-  const answer = await awsCall(signal, (abortSignal) =>
-    client.send(
+  const answer = await client.call(signal, (service, abortSignal) =>
+    service.send(
       new PutRecordsCommand({
         StreamName: stream,
         Records: records.map(({ partitionKey, data }) => ({
@@ -80,10 +80,7 @@ async function putRecords(
   }
   return outcomes.map((outcome, index) => {
     if (outcome.ErrorCode !== undefined) {
-      return new SinkError(
-        sinkErrorCodeOf(outcome.ErrorCode) ?? 'unavailable',
-        `${outcome.ErrorCode}: ${outcome.ErrorMessage ?? ''}`,
-      );
+      return outcomeError('kinesis', outcome.ErrorCode, outcome.ErrorMessage ?? '');
     }
     // A record that was taken has a number; anything else is no acknowledgement.
     if (outcome.SequenceNumber === undefined) {

@@ -9,7 +9,7 @@
 import { ListShardsCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
 import { createHash } from 'node:crypto';
 import { SinkError } from '../../sink.ts';
-import { awsCall } from '../aws.ts';
+import type { AwsClient } from '../aws.ts';
 
 /** A stream of more shards than this is not aggregated for. */
 const shardsMax = 10_000;
@@ -30,15 +30,15 @@ export class UpstreamShards {
 
   /** @throws SinkError */
   static async list(
-    client: KinesisClient,
+    client: AwsClient<KinesisClient>,
     stream: string,
     signal: AbortSignal,
   ): Promise<UpstreamShards> {
     const shards: Shard[] = [];
     for (let token: string | undefined; ;) {
       const page = token === undefined ? { StreamName: stream } : { NextToken: token };
-      const answer = await awsCall(signal, (abortSignal) =>
-        client.send(new ListShardsCommand(page), { abortSignal }),
+      const answer = await client.call(signal, (service, abortSignal) =>
+        service.send(new ListShardsCommand(page), { abortSignal }),
       );
       shards.push(...(answer.Shards ?? []));
       token = answer.NextToken;

@@ -9,7 +9,7 @@
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Readable } from 'node:stream';
 import { SinkError, type ObjectSink, type ObjectUpload } from '../../sink.ts';
-import { awsCall, awsClientConfig, type AwsOptions } from '../aws.ts';
+import { AwsClient, type AwsOptions } from '../aws.ts';
 
 /** What S3 takes in one piece. */
 const maxObjectBytes = 5 * 1024 ** 3;
@@ -21,28 +21,33 @@ export interface S3SinkOptions extends AwsOptions {
 }
 
 export function s3Sink(options: S3SinkOptions): ObjectSink {
-  const client = new S3Client({
-    ...awsClientConfig(options),
-    forcePathStyle: options.forcePathStyle ?? options.endpoint !== undefined,
-    // The SDK's default wraps streamed bodies in chunks with a trailing checksum, which some
-    // servers store as if the wrapping were content. The signed SHA-256 does the same work.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-  });
+  const client = new AwsClient(
+    's3',
+    options,
+    (config) =>
+      new S3Client({
+        ...config,
+        forcePathStyle: options.forcePathStyle ?? options.endpoint !== undefined,
+        // The SDK's default wraps streamed bodies in chunks with a trailing checksum, which some
+        // servers store as if the wrapping were content. The signed SHA-256 does the same work.
+        requestChecksumCalculation: 'WHEN_REQUIRED',
+        responseChecksumValidation: 'WHEN_REQUIRED',
+      }),
+  );
   const at = options.endpoint === undefined ? '' : ` at ${withoutPassword(options.endpoint)}`;
   return {
     kind: 's3',
     description: `s3://${options.bucket}${at}`,
     put: (upload, signal) => put(client, options.bucket, upload, signal),
     close: () => {
-      client.destroy();
+      client.close();
       return Promise.resolve();
     },
   };
 }
 
 async function put(
-  client: S3Client,
+  client: AwsClient<S3Client>,
   bucket: string,
   upload: ObjectUpload,
   signal: AbortSignal,
@@ -78,7 +83,16 @@ async function put(
     { step: 'build', name: 'signedContent' },
   );
   try {
-    await awsCall(failed.signal, (abortSignal) => client.send(command, { abortSignal }));
+    const answer = await client.call(failed.signal, (service, abortSignal) =>
+      service.send(command, { abortSignal }),
+    );
+    // S3, and what speaks like it, names what it keeps; a login page of the network does not.
+    if (answer.ETag === undefined) {
+      throw new SinkError('unavailable', 'an answer that does not say that anything was kept', {
+        advice:
+          'Something on the way answers in place of the bucket: a login page of the network, or a proxy. Check to.s3.endpoint and the network.',
+      });
+    }
   } catch (error) {
     throw contentError ?? error;
   } finally {

@@ -296,6 +296,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
           message: 'connection refused',
           atMs: gateway.clock.nowMs(),
           retryable: true,
+          advice: 'Nothing listens there.',
         },
       },
     ]);
@@ -313,6 +314,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
     time: '2026-01-01T00:00:00.000Z',
     code: 'unreachable',
     message: 'connection refused',
+    advice: 'Nothing listens there.',
   });
   const status = StatusSchema.parse(await gateway.json('/api/v1/status'));
   assert.equal(status.counts.deliveriesFailing, 1);

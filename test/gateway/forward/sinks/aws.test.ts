@@ -99,7 +99,7 @@ test('the content is signed with its own SHA-256', async (context) => {
   const { endpoint } = await startProxy(context, null, ({ request, response }) => {
     seen.push(request.headers['x-amz-content-sha256'], request.headers['content-length']);
     request.resume();
-    response.writeHead(200).end();
+    response.writeHead(200, { etag: '"x"' }).end();
   });
   const sink = s3Sink({ ...quick, bucket: 'bucket', endpoint });
   context.after(() => sink.close());

@@ -9,7 +9,8 @@ import type { Scope } from '../../../support/scope.ts';
 export interface Answer {
   readonly status: number;
   readonly body: Buffer;
-  readonly type: string;
+  /** Its type, and the name of what was kept. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 export interface Passing {
@@ -73,7 +74,10 @@ function passingOf(
           resolve({
             status: answer.statusCode ?? 500,
             body: Buffer.concat(pieces),
-            type: answer.headers['content-type'] ?? 'application/xml',
+            headers: {
+              'content-type': answer.headers['content-type'] ?? 'application/xml',
+              ...(answer.headers.etag !== undefined && { etag: answer.headers.etag }),
+            },
           });
         });
       });

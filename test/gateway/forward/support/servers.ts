@@ -56,7 +56,7 @@ export async function passWhole(passing: Passing): Promise<void> {
   if (passing.request.method === 'PUT' && answer.status === 200) {
     for (let stored = -1; stored !== body.length;) stored = await passing.storedBytes();
   }
-  passing.response.writeHead(answer.status, { 'content-type': answer.type });
+  passing.response.writeHead(answer.status, answer.headers);
   passing.response.end(answer.body);
 }
 

@@ -31,7 +31,7 @@ export async function passSome(
     const content = isPut ? Buffer.from(JSON.stringify({ ...call, Records: passed })) : body;
     const answer = await passing.ask(content);
     if (!isPut || answer.status !== 200) {
-      response.writeHead(answer.status, { 'content-type': answer.type }).end(answer.body);
+      response.writeHead(answer.status, answer.headers).end(answer.body);
       return;
     }
     taken = (JSON.parse(answer.body.toString()) as { Records: Outcome[] }).Records;
