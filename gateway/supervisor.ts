@@ -14,6 +14,7 @@
  * `summaryMs`. All times come from the clock's monotonic side, except those that are shown.
  * What a task does, and telling what an error means, live with the task.
  */
+import { maskUrls } from './observe/mask.ts';
 import type { CancelTimer, Clock, Counter, Gauge, Logger, Metrics } from '../storage/ports.ts';
 
 export interface TaskContext {
@@ -295,7 +296,7 @@ export class SupervisedTask {
 
   #failed(error: unknown, delayMs: number): void {
     this.#failureCounter.add(1, { task: this.name });
-    const message = error instanceof Error ? error.message : String(error);
+    const message = maskUrls(error instanceof Error ? error.message : String(error));
     const code = codeOf(error);
     const last = this.#failure;
     const repeated = last?.message === message && last.code === code;

@@ -8,8 +8,9 @@ export const masked = '***';
 
 // Greedy up to the last @ of the word: a password may hold a slash, a colon or an @ of its own.
 const userInfo = /([a-z][a-z0-9+.-]{1,30}:\/\/)([^\s:/@]{0,128}):\S{0,2048}@/gi;
+// Some cameras take a password in the path: /user=admin_password=…_channel=1
 const secretQuery =
-  /([?&][^=&\s]{0,64}(?:passw|pwd|token|secret|signature|credential|api_?key)[^=&\s]{0,64}=)[^&\s#"']+/gi;
+  /([?&;/_][^=&\s]{0,64}(?:passw|pwd|token|secret|signature|credential|api_?key)[^=&\s]{0,64}=)[^&\s#"']+/gi;
 const secretName = /passw|secret|token|authorization|cookie|credential|api_?key|^pass$|^pwd$/i;
 
 /** Masks the passwords of URLs within a text, in the user part and in the query. */

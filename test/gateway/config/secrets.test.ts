@@ -95,6 +95,8 @@ test('passwords in URLs are masked in any text', () => {
       'https://h/?X-Amz-Signature=***&X-Amz-Security-Token=***',
     ],
     ['http://h/login?token=once_abc', 'http://h/login?token=***'],
+    ['rtsp://h/user=a_password=p_channel=1.sdp', 'rtsp://h/user=a_password=***'],
+    ['rtsp://h/user=a&password=p&channel=1', 'rtsp://h/user=a&password=***&channel=1'],
     ['rtsp://h/no/password', 'rtsp://h/no/password'],
     ['a@b.example', 'a@b.example'],
   ];
