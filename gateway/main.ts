@@ -24,6 +24,7 @@ process.exitCode = await runCli({
   stderr: process.stderr,
   stdoutIsTerminal: onTerminal,
   logOutput: 1,
+  nodePath: process.execPath,
   nodeVersion: process.versions.node,
   pid: process.pid,
   clock: systemClock,

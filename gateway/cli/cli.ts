@@ -1,6 +1,6 @@
 /**
- * The command line: `headgate [run] | check | status | backup | restore | clock | reload | camera | config | token`. Parsing, help and exit
- * codes are here; what a command does is in the file of its name.
+ * The command line: parsing, help and exit codes are here; what a command does is in the file of
+ * its name.
  */
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../config/substitute.ts';
@@ -18,6 +18,7 @@ import { doctor, type DoctorCommandOptions } from './doctor.ts';
 import { packageInfo } from './package-info.ts';
 import { reload, type ReloadCommandOptions } from './reload.ts';
 import { run } from './run.ts';
+import { service, type ServiceCommandOptions } from './service.ts';
 import { showStatus, type StatusCommandOptions } from './status.ts';
 import { makeToken, type TokenCommandOptions } from './token.ts';
 
@@ -138,6 +139,12 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
     .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
     .action(async (options: DoctorCommandOptions) => {
       finish(await doctor(context, options));
+    });
+  command('service', 'print a systemd unit made for this machine')
+    .option('--install', 'write it to /etc/systemd/system, and make its folders')
+    .option('--user <name>', 'the user that the gateway runs as')
+    .action(async (options: ServiceCommandOptions) => {
+      finish(await service(context, options));
     });
   command('credentials', 'show how other machines get in, with what "listen: lan" made').action(
     async (options: ConfigOption) => {

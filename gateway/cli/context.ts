@@ -30,6 +30,8 @@ export interface CliContext {
   readonly stdoutIsTerminal: boolean;
   /** Where the log goes: a file descriptor, or what takes its lines. */
   readonly logOutput: number | ((line: string) => void);
+  /** The program that runs this, Node.js; absolute. */
+  readonly nodePath: string;
   /** Of Node.js, without the v. */
   readonly nodeVersion: string;
   /** Of this process; tells others who holds the store. */

@@ -21,6 +21,7 @@ export class FakeProcess {
       logOutput: (line) => {
         this.log.push(JSON.parse(line) as { level: string; msg: string });
       },
+      nodePath: '/usr/bin/node',
       nodeVersion: '20.19.0',
       pid: 4711,
       clock: this.clock,
