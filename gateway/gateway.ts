@@ -23,7 +23,8 @@ import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
 import { demoConfiguration, demoSecrets, demoVariables } from './demonstration/configuration.ts';
 import { startDemonstration } from './demonstration/start.ts';
-import { startDeliveries, unpinRemoved, type Deliveries } from './forward/deliveries.ts';
+import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
+import { unpinRemoved } from './forward/removed.ts';
 import type { DeliveryOptions } from './forward/options.ts';
 import { addChecks } from './health-checks.ts';
 import { createApp } from './http/app.ts';
@@ -381,6 +382,8 @@ async function startHttp(
     },
   });
   const { port } = config.http;
+      removedDeliveries: () => deliveries.removed(),
+      forgetDelivery: (name) => deliveries.forget(name),
   const { httpHost: host, plaintextFor, certificate: tls } = opening;
   const server = await listening(
     'HTTP',

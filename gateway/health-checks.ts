@@ -16,7 +16,7 @@ const certificateDaysMin = 14;
 export interface Checked {
   readonly store: Store;
   readonly cameras: { statuses(): readonly CameraStatus[] };
-  readonly deliveries: Deliveries;
+  readonly deliveries: Pick<Deliveries, 'status'>;
   /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
   readonly loopDelay: LoopDelay;

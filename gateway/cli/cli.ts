@@ -14,6 +14,7 @@ import { showConfig, type ConfigCommandOptions } from './config.ts';
 import { UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { showCredentials } from './credentials.ts';
+import { addDeliveryCommand } from './delivery.ts';
 import { doctor, type DoctorCommandOptions } from './doctor.ts';
 import { packageInfo } from './package-info.ts';
 import { reload, type ReloadCommandOptions } from './reload.ts';
@@ -134,6 +135,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
     });
   addCameraCommand(program, context, finish);
   command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')
+  addDeliveryCommand(program, context, finish);
     .option('--json', 'the findings, as JSON')
     .option('--url <url>', 'where the gateway is; the configured address otherwise')
     .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')

@@ -24,6 +24,7 @@ interface Answers {
   readonly streams: Streams['streams'];
   readonly cameras: Cameras['cameras'];
   readonly deliveries: Deliveries['deliveries'];
+  readonly removed: Deliveries['removed'];
 }
 
 /** @throws UnusableConfig */
@@ -59,7 +60,7 @@ function ask(client: GatewayClient): Promise<Answers> {
 
 // ---------------------------------------------------------------- what people see
 
-function show({ status, streams, cameras, deliveries }: Answers): string {
+function show({ status, streams, cameras, deliveries, removed }: Answers): string {
   const { storage, health, mqtt, rtsp } = status;
   const nowMs = Date.parse(status.time);
   const since = (time: string | null): string =>
@@ -113,6 +114,10 @@ function show({ status, streams, cameras, deliveries }: Answers): string {
       state === 'backing-off' && typeof lastError?.advice === 'string'
         ? [`${name}: ${lastError.advice}`]
         : [],
+    ),
+    ...removed.map(
+      ({ name, backlog, pins }) =>
+        `Removed: ${name} is no longer configured; ${formatBytes(backlog.bytes)} were not sent${pins ? ', and it keeps what it had planned to send' : ''}. It goes on where it was if it is configured again; "headgate delivery forget ${name}" lets go of it.`,
     ),
   ];
   return `${parts.join('\n')}\n`;

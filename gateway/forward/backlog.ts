@@ -105,6 +105,32 @@ export async function shardsBacklog(
   return sum.total(clock);
 }
 
+/** What leases of any sources have still to send; of sources that are gone, nothing. */
+export async function leasesBacklog(
+  log: Log,
+  video: VideoStore,
+  leases: readonly Lease[],
+  clock: Clock,
+): Promise<Backlog> {
+  const sum = new Sum();
+  const shards = new Set(log.streams().flatMap((stream) => stream.shards.map(({ id }) => id)));
+  for (const kind of ['shard', 'camera'] as const) {
+    const own = leases.filter(({ source }) => source.kind === kind);
+    for (const id of new Set(own.map(({ source }) => source.id))) {
+      if (kind === 'shard' && !shards.has(id)) continue;
+      for (const stretch of stretchesOf(own, id, 0)) {
+        sum.add(
+          stretch,
+          await (kind === 'shard'
+            ? shardAmount(log, id, stretch)
+            : cameraAmount(video, id, stretch)),
+        );
+      }
+    }
+  }
+  return sum.total(clock).all;
+}
+
 async function shardAmount(log: Log, shardId: number, { from, to }: Stretch): Promise<Amount> {
   const all = await log.backlog(shardId, from);
   const later = to === null ? { records: 0, bytes: 0 } : await log.backlog(shardId, to);

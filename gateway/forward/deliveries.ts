@@ -7,11 +7,11 @@ import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
-import { applicationsOf, isDelivery } from './applications.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import type { DeliveryOptions } from './options.ts';
+import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
 import { pause } from './timing.ts';
 
 const sampleMs = 10_000;
@@ -35,6 +35,10 @@ export interface DeliveriesOptions {
 export interface Deliveries {
   /** In the order they were given. */
   status(): Promise<readonly DeliveryStatus[]>;
+  /** Those that are no longer configured and left something unsent. */
+  removed(): Promise<readonly RemovedDelivery[]>;
+  /** Lets go of one of those. */
+  forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
   /**
    * Brings them in line with another configuration: those that are new are started, those that
    * are gone or differ are stopped, and the latter begun again where they were; no others notice.
@@ -70,6 +74,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     delivery: new Delivery(delivery, sinkFor(delivery.to), prefixOf(delivery.to), ports),
   });
   let running: readonly Running[] = options.deliveries.map(start);
+  const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
   let closing: Promise<void> | null = null;
@@ -80,6 +85,8 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   };
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
+    removed: () => removedDeliveries({ log, video, clock }, configured()),
+    forget: (name) => forgetRemoved(log, configured(), name),
     update: async (wanted) => {
       const same = (one: DeliveryOptions): Running | undefined =>
         running.find(({ options: other }) => isDeepStrictEqual(one, other));
@@ -99,23 +106,6 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
 interface Running {
   readonly options: DeliveryOptions;
   readonly delivery: Delivery;
-}
-
-/**
- * Stops deliveries that are no longer configured from pinning for ever what nobody will send. They
- * keep their checkpoints: one that is configured again goes on where it was.
- */
-export async function unpinRemoved(
-  log: Log,
-  deliveries: readonly { readonly name: string }[],
-  logger: Logger,
-): Promise<void> {
-  const configured = new Set(deliveries.flatMap(({ name }) => applicationsOf(name)));
-  for (const { name, required } of log.applications.list()) {
-    if (!required || !isDelivery(name) || configured.has(name)) continue;
-    await log.applications.ensure({ name, required: false });
-    logger.info({ application: name }, 'a delivery was removed: it pins nothing any more');
-  }
 }
 
 /** Asking for the status sets the metrics that only asking can tell. */

@@ -6,11 +6,7 @@ import type { Deliveries } from '../../gateway/forward/deliveries.ts';
 import { Health } from '../../gateway/observe/health.ts';
 import { openTestStore } from '../storage/support/open.ts';
 
-const noDeliveries: Deliveries = {
-  status: () => Promise.resolve([]),
-  update: () => Promise.resolve(),
-  close: () => Promise.resolve(),
-};
+const noDeliveries: Pick<Deliveries, 'status'> = { status: () => Promise.resolve([]) };
 
 const away: CameraStatus = {
   name: 'gate',

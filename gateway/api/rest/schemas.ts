@@ -411,8 +411,21 @@ export const DeliverySchema = z
   })
   .openapi('Delivery');
 
+export const RemovedDeliverySchema = z
+  .object({
+    name: z.string(),
+    backlog: BacklogSchema,
+    pins: z.boolean().describe('It keeps what it had planned to send'),
+  })
+  .openapi('RemovedDelivery');
+
 export const DeliveriesSchema = z
-  .object({ deliveries: z.array(DeliverySchema) })
+  .object({
+    deliveries: z.array(DeliverySchema),
+    removed: z
+      .array(RemovedDeliverySchema)
+      .describe('No longer configured, with what they left unsent'),
+  })
   .openapi('Deliveries');
 
 export const ReloadSchema = z

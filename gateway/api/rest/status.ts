@@ -5,11 +5,13 @@ import type { Log, VideoStore } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { lossKinds, type LossReport } from '../../../storage/losses.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
+import { HttpError } from '../../http/errors.ts';
 import type { HealthReport } from '../../observe/health.ts';
 import type { CameraStatus } from './cameras.ts';
-import { answers, type RestRouter } from './router.ts';
+import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
   DeliveriesSchema,
+  RemovedDeliverySchema,
   StatusSchema,
   type Delivery,
   type Loss,
@@ -30,6 +32,8 @@ export interface StatusSources {
   /** null: the RTSP server is switched off. */
   readonly rtsp: () => RtspStatus | null;
   readonly deliveries: () => Promise<readonly DeliveryStatus[]>;
+  readonly removedDeliveries: Deliveries['removed'];
+  readonly forgetDelivery: Deliveries['forget'];
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
 }
@@ -63,6 +67,14 @@ const deliveries = createRoute({
   path: '/deliveries',
   summary: 'The deliveries, each with its backlog',
   responses: answers(DeliveriesSchema, 'In the order of the configuration'),
+});
+
+const forgetDelivery = createRoute({
+  method: 'post',
+  path: '/deliveries/{name}/forget',
+  summary: 'Lets go of a delivery that is no longer configured: how far it had come, what it holds',
+  request: { params: nameParameter },
+  responses: answers(RemovedDeliverySchema.pick({ name: true }), 'It is forgotten'),
 });
 
 export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): void {
@@ -106,8 +118,29 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
   });
 
   router.openapi(deliveries, async (c) =>
-    c.json({ deliveries: (await sources.deliveries()).map(deliveryOf) }, 200),
+    c.json(
+      {
+        deliveries: (await sources.deliveries()).map(deliveryOf),
+        removed: (await sources.removedDeliveries()).map(({ name, backlog, pins }) => ({
+          ...{ name, pins },
+          backlog: backlogOf(backlog),
+        })),
+      },
+      200,
+    ),
   );
+
+  router.openapi(forgetDelivery, async (c) => {
+    const { name } = c.req.valid('param');
+    const outcome = await sources.forgetDelivery(name);
+    if (outcome === 'configured') {
+      throw new HttpError('conflict', `${name} is configured: take it out first, then forget it.`);
+    }
+    if (outcome === 'unknown') {
+      throw new HttpError('not-found', `There is no removed delivery named ${name}.`);
+    }
+    return c.json({ name }, 200);
+  });
 }
 
 function mqttStatus(address: string, broker: BrokerStatus): MqttStatus {

@@ -2,12 +2,9 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { test } from 'node:test';
-import {
-  startDeliveries,
-  unpinRemoved,
-  type DeliveriesOptions,
-} from '../../../gateway/forward/deliveries.ts';
+import { startDeliveries, type DeliveriesOptions } from '../../../gateway/forward/deliveries.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
+import { unpinRemoved } from '../../../gateway/forward/removed.ts';
 import type { Config } from '../../../gateway/config/schema.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { numbered, openRig, streamOptions, type Rig } from './support/rig.ts';
@@ -132,4 +129,40 @@ test('a delivery that was removed pins nothing, and goes on where it was when it
   });
   const gone = applications.list().find(({ name }) => name === 'delivery:gone');
   assert.equal(gone?.leases[0]?.checkpoint, 7);
+});
+
+test('a removed delivery is named with what it left, and let go of when somebody says so', async (context) => {
+  const rig = await openRig(context);
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings'));
+  const path = await temporaryFolder(context);
+  const kept: DeliveryOptions = {
+    name: 'kept',
+    from: { stream: 'readings' },
+    to: { folder: { path } },
+    buffer: { maxSeconds: 0.1 },
+  };
+  // A file where the folder should be: it plans an object and can't put it.
+  const stuck = { ...kept, name: 'stuck', to: { folder: { path: import.meta.filename } } };
+  const deliveries = startDeliveries(optionsFor(rig, [kept, stuck]));
+  context.after(() => deliveries.close());
+  await log.append('readings', numbered(0, 100));
+  await rig.metrics.until((m) => m.total('headgate_delivery_failures_total') > 0);
+  const status = await deliveries.status();
+  assert.match(status[1]?.lastFailure?.advice ?? '', /to\.folder\.path/);
+  assert.deepEqual(await deliveries.removed(), []);
+
+  await deliveries.update([kept]);
+  await unpinRemoved(log, [kept], rig.logger);
+  const [removed, ...others] = await deliveries.removed();
+  assert.deepEqual(others, []);
+  assert.equal(removed?.name, 'stuck');
+  assert.equal(removed.backlog.records, 100);
+  assert.equal(removed.pins, true, 'it had planned to send them');
+
+  assert.equal(await deliveries.forget('kept'), 'configured');
+  assert.equal(await deliveries.forget('nobody'), 'unknown');
+  assert.equal(await deliveries.forget('stuck'), 'forgotten');
+  assert.deepEqual(await deliveries.removed(), []);
+  assert.equal(await deliveries.forget('stuck'), 'unknown');
 });

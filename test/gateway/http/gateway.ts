@@ -60,6 +60,8 @@ export async function startGateway(
     mqtt: () => null,
     rtsp: () => null,
     deliveries: () => Promise.resolve([]),
+    removedDeliveries: () => Promise.resolve([]),
+    forgetDelivery: () => Promise.resolve('unknown'),
     cameras: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),
   };

@@ -300,7 +300,12 @@ test('deliveries, with their backlog and their last error', async (context) => {
         },
       },
     ]);
-  const { deliveries } = DeliveriesSchema.parse(await gateway.json('/api/v1/deliveries'));
+  gateway.sources.removedDeliveries = () =>
+    Promise.resolve([{ name: 'old', backlog: { bytes: 10, records: 1, seconds: 2 }, pins: true }]);
+  const { deliveries, removed } = DeliveriesSchema.parse(await gateway.json('/api/v1/deliveries'));
+  assert.deepEqual(removed, [
+    { name: 'old', backlog: { bytes: 10, records: 1, ms: 2000 }, pins: true },
+  ]);
   assert.equal(deliveries[0]?.backlog.ms, 61_500);
   assert.deepEqual(
     deliveries[0].lanes.map(({ kind, backlog }) => [kind, backlog.bytes, backlog.ms]),
@@ -339,6 +344,8 @@ test('the description names every route, and nothing that is not there', async (
     '/clock',
     '/clock/confirm',
     '/deliveries',
+    '/deliveries/{name}/forget',
+    '/reload',
     '/status',
     '/streams',
     '/streams/{name}',
