@@ -67,13 +67,19 @@ export async function startCameras(options: CamerasOptions): Promise<Cameras> {
     }
   };
   await update(options.cameras);
+  const isPushed = (name: string): boolean =>
+    options.rtspServer?.status().some(({ camera }) => camera === name) ?? false;
   return {
     statuses: () =>
       order.flatMap((name) => {
         const camera = running.get(name);
         if (camera === undefined) return [];
         const { config, task } = camera;
-        return [task === null ? disabled(name) : statusOf(name, config, task.status())];
+        if (task === null) return [disabled(name)];
+        const status = statusOf(name, config, task.status());
+        // It has come; its first fragment is not on disk yet.
+        const comes = status.state === 'waiting' && isPushed(name);
+        return [comes ? { ...status, state: 'starting' } : status];
       }),
     update,
   };

@@ -192,7 +192,10 @@ function demonstrationConfig(start: GatewayStart, identity: Identity): ConfigRes
     name: 'the demonstration',
     text: demoConfiguration,
     folder: start.folder,
-    env: { ...start.env, ...demoVariables(demoSecrets(identity.secret)) },
+    env: {
+      ...start.env,
+      ...demoVariables(demoSecrets(identity.secret), start.config.dataDir),
+    },
   });
 }
 

@@ -73,6 +73,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'headgate: ')),
     })
     .showHelpAfterError('(--help tells what there is)');
 
@@ -134,8 +135,8 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
       finish(await reload(context, options));
     });
   addCameraCommand(program, context, finish);
-  command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')
   addDeliveryCommand(program, context, finish);
+  command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')
     .option('--json', 'the findings, as JSON')
     .option('--url <url>', 'where the gateway is; the configured address otherwise')
     .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')

@@ -41,6 +41,9 @@ export function fileFor({ env, folder }: CliContext, option: ConfigOption): stri
   return named ?? (existsSync(join(folder, defaultFile)) ? defaultFile : null);
 }
 
+/** The demonstration leaves nothing in the folder of the gateway that is set up after it. */
+const demonstrationFolder = 'data/demonstration';
+
 /** @throws UnusableConfig */
 export async function loadFor(context: CliContext, option: ConfigOption): Promise<LoadedConfig> {
   const { env, folder } = context;
@@ -48,7 +51,17 @@ export async function loadFor(context: CliContext, option: ConfigOption): Promis
   const load = (): Promise<ConfigResult> => loadConfig({ file, folder, env });
   const result = await load();
   if (!result.ok) throw new UnusableConfig(file, result.problems);
-  return { ...result, load, file, folder: file === null ? folder : dirname(resolve(folder, file)) };
+  const isDemonstration = file === null && result.originOf(['dataDir']).kind === 'default';
+  const config = isDemonstration
+    ? { ...result.config, dataDir: join(folder, demonstrationFolder) }
+    : result.config;
+  return {
+    ...result,
+    config,
+    load,
+    file,
+    folder: file === null ? folder : dirname(resolve(folder, file)),
+  };
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

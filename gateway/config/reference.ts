@@ -16,9 +16,10 @@ import {
 } from './tree.ts';
 import { showLeaf, wrap } from './yaml-text.ts';
 
-const head = `## Every key of headgate.yaml, with its default. Everything may be left out.
+const head = `## Every key of headgate.yaml. Everything may be left out, and has the value shown here then.
 ##
-## Lines that begin with a single # are examples: take it away to use them.
+## Lines that begin with a single # are examples, with values of their own: take the # away to use
+## them.
 ##
 ## \${NAME} stands for an environment variable, \${NAME:-text} gives it a default, \${file:/path} stands
 ## for the text of a file, and $\${ for \${ itself. Within { } and [ ] they need quotes.

@@ -21,9 +21,16 @@ export function demoSecrets(boxSecret: Buffer): DemoSecrets {
   return { cameraPassword: derive('camera'), sensorPassword: derive('sensors') };
 }
 
-/** The variables that the text needs, for the loader. */
-export function demoVariables(secrets: DemoSecrets): Readonly<Record<string, string>> {
+/**
+ * The variables that the text needs, for the loader.
+ * @param dataDir absolute
+ */
+export function demoVariables(
+  secrets: DemoSecrets,
+  dataDir: string,
+): Readonly<Record<string, string>> {
   return {
+    DEMO_DATA: dataDir,
     DEMO_CAMERA_PASSWORD: secrets.cameraPassword,
     DEMO_SENSOR_PASSWORD: secrets.sensorPassword,
   };
@@ -31,6 +38,7 @@ export function demoVariables(secrets: DemoSecrets): Readonly<Record<string, str
 
 /** In the place of `headgate.yaml`, and loaded like it: the environment overrides it as usual. */
 export const demoConfiguration = `
+dataDir: '\${DEMO_DATA}'
 mqtt:
   users:
     - { username: ${demoSensorUser}, password: '\${DEMO_SENSOR_PASSWORD}' }
@@ -51,7 +59,7 @@ cameras:
     maxBytes: 2 GB
     events: camera-events
 deliveries:
-  readings: { from: { stream: readings }, to: { folder: { path: ./data/bucket } } }
-  camera-events: { from: { stream: camera-events }, to: { folder: { path: ./data/bucket } } }
-  footage: { from: { camera: ${demoCamera} }, to: { folder: { path: ./data/bucket } } }
+  readings: { from: { stream: readings }, to: { folder: { path: '\${DEMO_DATA}/bucket' } } }
+  camera-events: { from: { stream: camera-events }, to: { folder: { path: '\${DEMO_DATA}/bucket' } } }
+  footage: { from: { camera: ${demoCamera} }, to: { folder: { path: '\${DEMO_DATA}/bucket' } } }
 `;

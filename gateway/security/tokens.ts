@@ -21,7 +21,17 @@
  * Cookies, headers and the counting of attempts live in http/authentication.ts.
  */
 import { createHash, randomBytes as cryptoRandomBytes } from 'node:crypto';
-import { mkdir, open, readFile, readdir, rename, unlink } from 'node:fs/promises';
+import {
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  rename,
+  stat,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../storage/ports.ts';
 
@@ -165,6 +175,7 @@ export class Tokens {
     // Under another name first: a reader never sees half a file, nor a crash a whole token.
     const file = await open(`${path}.new`, 'wx', 0o600);
     try {
+      await giveToOwner(file, this.#folder);
       await file.writeFile(JSON.stringify(entry));
       await file.sync();
     } finally {
@@ -233,6 +244,13 @@ export class Tokens {
 
 function hashOf(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
+}
+
+/** What root makes for another user's gateway has to be readable for that. */
+async function giveToOwner(file: FileHandle, folder: string): Promise<void> {
+  if (userInfo().uid !== 0) return;
+  const { uid, gid } = await stat(folder);
+  if (uid !== 0) await file.chown(uid, gid);
 }
 
 function parseEntry(text: string): Entry | null {

@@ -25,7 +25,7 @@ test('there is help everywhere, and a version', async () => {
 test('wrong usage ends with 2 and says what is wrong', async () => {
   for (const [args, pattern] of [
     [['statsu'], /no command "statsu"\. Did you mean "status"\?/],
-    [['config', '--bogus'], /unknown option '--bogus'/],
+    [['config', '--bogus'], /^headgate: unknown option '--bogus'/],
     [['check', 'more'], /too many arguments/],
     [['run', '--config'], /argument missing/],
   ] as const) {

@@ -22,6 +22,7 @@ test('a signal drains: the gateway closes, and the exit code is 0', async () => 
   const { process, ended } = runWith(gateway);
   const start = await gateway.asked.promise;
   assert.equal(start.demonstration, true, 'there is no configuration');
+  assert.equal(start.config.dataDir, '/nonexistent/data/demonstration', 'a folder of its own');
   assert.equal(process.served, false);
   gateway.started.resolve(undefined);
   await settled();

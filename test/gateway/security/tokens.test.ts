@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chown, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Tokens, TooManyTokensError } from '../../../gateway/security/tokens.ts';
@@ -130,4 +131,19 @@ test('rubbish in the folder lets nobody in and stops nobody', async (context) =>
   await writeFile(join(folder, 'tokens', 'notes.txt'), 'mine');
   const other = await tokens.createToken();
   assert.equal(await tokens.checkToken(other), true);
+});
+
+test('what root makes in the folder of another user is for that user to read', async (t) => {
+  if (userInfo().uid !== 0) {
+    t.skip('only root can make files for others');
+    return;
+  }
+  const folder = await temporaryFolder(t);
+  const clock = new ManualClock();
+  const tokens = await Tokens.open({ folder, clock });
+  await chown(folder, 12_345, 12_345);
+  await tokens.createToken();
+  const [name = ''] = await readdir(join(folder, 'tokens'));
+  const { uid, gid, mode } = await stat(join(folder, 'tokens', name));
+  assert.deepEqual([uid, gid, mode & 0o777], [12_345, 12_345, 0o600]);
 });
