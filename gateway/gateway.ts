@@ -82,6 +82,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     lingerMs: config.log.lingerMs,
     minFreeBytes: config.log.minFreeBytes,
     maxQueuedBytes: config.log.maxQueuedBytes,
+    tailCacheBytes: config.log.tailCacheBytes,
     holder: `headgate, process ${start.pid}`,
     clock,
     logger,

@@ -21,6 +21,7 @@ import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
 import { loadStreams } from './log/streams.ts';
+import { TailCache } from './log/tail-cache.ts';
 import { Losses } from './losses.ts';
 import type { Log, OnceLog } from './model.ts';
 import type { Clock, Logger, Metrics } from './ports.ts';
@@ -40,6 +41,7 @@ export const databaseFileName = 'headgate.db';
 export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
 const defaultMaxWalBytes = 64 * 1024 * 1024;
+const defaultTailCacheBytes = 32 * 1024 * 1024;
 
 export interface StoreOptions {
   /** Made when it is not there. */
@@ -75,6 +77,8 @@ export interface StoreOptions {
   readonly minFreeBytes?: number | null;
   /** Free bytes on the disk of the folder; what the file system says when left out. */
   readonly freeBytes?: () => Promise<number>;
+  /** Bytes of the newest records kept in memory for readers at the head; 32 MiB when left out. */
+  readonly tailCacheBytes?: number;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
   readonly holder?: string;
 }
@@ -152,7 +156,8 @@ async function openParts(
   closers.push(() => queries.close());
 
   const streams = await loadStreams(database);
-  const appender = new LogAppender(streams, clock);
+  const tail = new TailCache(options.tailCacheBytes ?? defaultTailCacheBytes, metrics);
+  const appender = new LogAppender(streams, tail, clock);
   const floor = new FreeSpaceFloor({
     folder,
     minFreeBytes: options.minFreeBytes === undefined ? 0 : options.minFreeBytes,
@@ -192,7 +197,8 @@ async function openParts(
   closers.push(() => compaction.close());
   const log = new ShardedLog({
     ...parts,
-    reader: new LogReader(queries, logger, metrics, losses),
+    tail,
+    reader: new LogReader({ queries, tail, losses, logger, metrics }),
     onDeletable: () => {
       retention.kick();
     },

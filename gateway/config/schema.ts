@@ -266,6 +266,9 @@ const log = z.strictObject({
   maxQueuedBytes: size(MiB)
     .default(64 * MiB)
     .describe('Bytes that may wait for the disk; past it, senders are held back.'),
+  tailCacheBytes: size(0)
+    .default(32 * MiB)
+    .describe('Memory for the newest records, from which everyone who keeps up is served.'),
   minFreeBytes: size(0)
     .nullable()
     .default(null)

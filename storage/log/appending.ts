@@ -21,6 +21,7 @@ import type { BatchRow, NewBatch } from './batch-table.ts';
 import { KeyHasher, hashKeyMax, toHashKey } from './hash-keys.ts';
 import { storedBytesOf } from './streams.ts';
 import type { Shard, ShardPosition, Stream, Streams } from './streams.ts';
+import type { TailCache } from './tail-cache.ts';
 
 /** Longest data of one record, as in the service model. */
 export const recordDataBytesMax = 10 * 1024 * 1024;
@@ -44,12 +45,14 @@ export interface RoomMaker {
 export class LogAppender implements Appender<LogAppend> {
   readonly hasher = new KeyHasher();
   readonly streams: Streams;
+  readonly tail: TailCache;
   readonly #clock: Clock;
   #roomMaker: RoomMaker | null = null;
   #group: LogGroup | null = null;
 
-  constructor(streams: Streams, clock: Clock) {
+  constructor(streams: Streams, tail: TailCache, clock: Clock) {
     this.streams = streams;
+    this.tail = tail;
     this.#clock = clock;
   }
 
@@ -87,7 +90,7 @@ export class LogAppender implements Appender<LogAppend> {
   }
 
   beginGroup(): LogGroup {
-    this.#group = new LogGroup(this.streams, this.hasher, this.#roomMaker);
+    this.#group = new LogGroup(this, this.#roomMaker);
     return this.#group;
   }
 }
@@ -131,6 +134,8 @@ class StagedShard {
   readonly shard: Shard;
   position: ShardPosition;
   readonly batches: PendingBatch[] = [];
+  /** The batches as they are written. */
+  rows: readonly NewBatch[] = [];
 
   constructor(shard: Shard) {
     this.shard = shard;
@@ -180,9 +185,10 @@ class StagedShard {
     };
   }
 
-  rows(): NewBatch[] {
+  /** Encodes the batches. */
+  encode(): readonly NewBatch[] {
     let { endBytes, runningArrivalMs } = this.shard.position;
-    return this.batches.map((batch) => {
+    this.rows = this.batches.map((batch) => {
       endBytes += batch.bytes;
       runningArrivalMs = Math.max(runningArrivalMs, batch.highArrivalMs);
       return {
@@ -195,6 +201,7 @@ class StagedShard {
         body: encodeBatch(batch.firstSequence, batch.records),
       };
     });
+    return this.rows;
   }
 }
 
@@ -223,13 +230,18 @@ function neededBytes(stream: Stream, append: LogAppend): number {
 export class LogGroup implements AppendGroup<LogAppend> {
   readonly #streams: Streams;
   readonly #hasher: KeyHasher;
+  readonly #tail: TailCache;
   readonly #roomMaker: RoomMaker | null;
   readonly #staged = new Map<Shard, StagedShard>();
   #undoLog: (() => void)[] = [];
 
-  constructor(streams: Streams, hasher: KeyHasher, roomMaker: RoomMaker | null) {
+  constructor(
+    { streams, hasher, tail }: Pick<LogAppender, 'streams' | 'hasher' | 'tail'>,
+    roomMaker: RoomMaker | null,
+  ) {
     this.#streams = streams;
     this.#hasher = hasher;
+    this.#tail = tail;
     this.#roomMaker = roomMaker;
   }
 
@@ -345,14 +357,17 @@ export class LogGroup implements AppendGroup<LogAppend> {
 
   async write(transaction: Transaction): Promise<void> {
     const rows: NewBatch[] = [];
-    for (const staged of this.#staged.values()) rows.push(...staged.rows());
+    for (const staged of this.#staged.values()) rows.push(...staged.encode());
     await insertBatches(transaction, rows);
   }
 
   apply(): void {
-    for (const { shard, position, batches } of this.#staged.values()) {
+    for (const { shard, position, rows } of this.#staged.values()) {
       shard.position = position;
-      if (batches.length > 0) shard.wakeReaders();
+      for (const { firstSequence, recordCount, body } of rows) {
+        this.#tail.add(shard, firstSequence, recordCount, body);
+      }
+      if (rows.length > 0) shard.wakeReaders();
     }
   }
 }

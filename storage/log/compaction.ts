@@ -16,7 +16,7 @@
  * - A batch is deleted when its newest record may go, so no batch spans more than an hour, or a
  *   sixteenth of the stream's retention or budget.
  * - What is corrupt stays as it is, and so does what repair left in the place of lost batches, or a
- *   later release wrote.
+ *   later release wrote. A shard with damaged pages is left alone until it is repaired.
  * - It gives way: no step while the writer has a queue, and after each it rests four times as long
  *   as that took.
  *
@@ -295,9 +295,13 @@ export class Compaction {
       const bodies = new Map(slice.map((stored) => [stored.first_sequence, stored.body]));
       for (const row of rows.slice(at)) {
         const body = bodies.get(row.first_sequence);
-        // The rest is in the next slice; a slice without its first row: retention was here.
-        if (body === undefined && row.first_sequence !== from) break;
-        joined.add(row, body ?? null);
+        if (body === undefined) {
+          // The rest is in the next slice. Without its first row: retention was quicker.
+          if (row.first_sequence === from) return joined;
+          break;
+        }
+        if (body === null) throw new StorageError('corrupt', 'a page of a batch is damaged');
+        joined.add(row, body);
         at += 1;
       }
     }

@@ -111,9 +111,9 @@ export class JoinedBatch {
   }
 
   /** Takes the next batch; after one that is not sound, none any more. */
-  add(row: SizedRow, body: Buffer | null): void {
+  add(row: SizedRow, body: Buffer): void {
     if (!this.#open) return;
-    const records = body === null ? null : soundRecords(row, body);
+    const records = soundRecords(row, body);
     let lowMs = this.#lowMs;
     let highMs = this.#highMs;
     for (const { arrivalMs } of records ?? []) {

@@ -25,6 +25,7 @@ import { evenRanges, toHashKey } from './hash-keys.ts';
 import type { LogReader } from './reading.ts';
 import { Shard, Stream, emptyPosition, shardColumns, streamColumns } from './streams.ts';
 import type { ShardRow, StreamRow, Streams } from './streams.ts';
+import type { TailCache } from './tail-cache.ts';
 
 const namePattern = /^[a-zA-Z0-9_.-]{1,128}$/;
 const shardCountMax = 10_000;
@@ -34,6 +35,7 @@ export interface ShardedLogOptions {
   readonly streams: Streams;
   readonly writer: Writer;
   readonly reader: LogReader;
+  readonly tail: TailCache;
   readonly applications: ApplicationTable;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -153,7 +155,9 @@ export class ShardedLog implements Log {
       const ids = shards.map(({ id }) => id);
       await this.#options.applications.forgetSources(transaction, 'shard', ids);
       transaction.onCommit(() => {
-        this.#streams.remove(this.#streams.get(name));
+        const stream = this.#streams.get(name);
+        for (const shard of stream.shards) this.#options.tail.forget(shard);
+        this.#streams.remove(stream);
       });
     });
     this.#options.onDeletable();

@@ -4,12 +4,15 @@
  * Invariants
  * - What is read was committed before the call: the shard's position in memory is the bound, not
  *   what the reader's connection happens to see.
- * - Batches are loaded in slices of bounded bytes, each by one statement that runs to its end.
- *   Between two statements compaction may have joined batches: what one statement said of a batch
+ * - What readers at the head want is in memory (`tail-cache.ts`). Everything else is loaded from the
+ *   disk in slices of bounded bytes, each by one statement that runs to its end; reads wait for each
+ *   other rather than hold more than `coldBytesMax` together.
+ * - Between two statements compaction may have joined batches: what one statement said of a batch
  *   is never held against another, only sequence numbers are.
  * - A corrupt batch costs its own records and nothing else. It is reported once, and counted by
  *   every read that skips it.
  */
+import { setImmediate } from 'node:timers/promises';
 import { StorageError } from '../errors.ts';
 import type { Losses } from '../losses.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
@@ -17,27 +20,47 @@ import type { Counter, Logger, Metrics } from '../ports.ts';
 import { decodeBatch, recordOverheadBytes } from './batch.ts';
 import { batchAt, batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, FullRow, Queries, StoredBatch } from './batch-table.ts';
+import { ReadBudget } from './read-budget.ts';
 import type { Shard } from './streams.ts';
+import type { TailCache } from './tail-cache.ts';
 
 /** Bytes of BLOBs loaded by one statement, beyond the first. */
 const sliceBytes = 1024 * 1024;
 /** Batches looked at by one statement: few at first, for the batches may be large. */
 const firstSliceRows = 8;
 const sliceRowsMax = 512;
+/** What all reads from the disk together hold until they have what they return. */
+const coldBytesMax = 64 * 1024 * 1024;
 /** Corrupt batches remembered as reported; past that the oldest is reported again. */
 const reportedMax = 10_000;
 
+export interface LogReaderOptions {
+  readonly queries: Queries;
+  readonly tail: TailCache;
+  readonly losses: Losses;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
 export class LogReader {
   readonly #queries: Queries;
+  readonly #tail: TailCache;
+  readonly #budget = new ReadBudget(coldBytesMax);
   readonly #losses: Losses;
   readonly #logger: Logger;
   readonly #corruptBatches: Counter;
+  readonly #readBatches: Counter;
   readonly #reported = new Set<string>();
 
-  constructor(queries: Queries, logger: Logger, metrics: Metrics, losses: Losses) {
-    this.#losses = losses;
+  constructor({ queries, tail, losses, logger, metrics }: LogReaderOptions) {
     this.#queries = queries;
+    this.#tail = tail;
+    this.#losses = losses;
     this.#logger = logger;
+    this.#readBatches = metrics.counter(
+      'headgate_log_read_batches_total',
+      'Batches that readers got, from memory or from the disk.',
+    );
     this.#corruptBatches = metrics.counter(
       'headgate_log_corrupt_batches_total',
       'Batches found to be corrupt, each counted once per start.',
@@ -47,31 +70,21 @@ export class LogReader {
   /** @throws StorageError `invalid-argument` */
   async read(shard: Shard, options: ReadOptions): Promise<ReadResult> {
     checkReadOptions(options);
-    const { maxRecords, maxBytes } = options;
     const { nextSequence: end, newestArrivalMs } = shard.position;
-    const cursor = new Cursor(options.fromSequence);
+    const cursor = new Cursor(options);
     cursor.skipTrimmed(shard.position.trimSequence);
-    let rows = firstSliceRows;
-    let full = false;
-    while (!full && cursor.next < end) {
-      const limits = { rows, bytes: Math.min(sliceBytes, maxBytes) };
-      const slice = await batchSlice(this.#queries, shard.id, cursor.next, limits);
-      if (slice.length === 0) await this.#skipGap(shard, cursor, end);
-      for (const [index, stored] of slice.entries()) {
-        if (stored.first_sequence > cursor.next) {
-          await this.#skipGap(shard, cursor, Math.min(stored.first_sequence, end));
-        }
-        if (cursor.next >= end) break;
-        const records = this.#decode(shard, stored, cursor.next - stored.first_sequence);
-        if (records === null) {
-          cursor.skipCorrupt(await this.#endOfDamage(shard, stored, slice[index + 1], end));
-        } else {
-          full = cursor.take(records, end, maxRecords, maxBytes);
-        }
-        if (full) break;
+    let release: (() => void) | null = null;
+    try {
+      for (let rows = firstSliceRows; !cursor.full && cursor.next < end;) {
+        if (await this.#readTail(shard, cursor, end)) continue;
+        release ??= await this.#budget.take(options.maxBytes + sliceBytes);
+        await this.#readSlice(shard, cursor, end, rows);
+        rows = Math.min(rows * 4, sliceRowsMax);
       }
-      rows = Math.min(rows * 4, sliceRowsMax);
+    } finally {
+      release?.();
     }
+    if (cursor.next >= end) this.#tail.follow(shard);
     const last = cursor.records.at(-1);
     const behind = Math.max(0, end - cursor.next);
     return {
@@ -83,6 +96,41 @@ export class LogReader {
         behind === 0 || last === undefined ? 0 : Math.max(0, newestArrivalMs - last.arrivalMs),
       skipped: { trimmed: cursor.trimmed, corrupt: cursor.corrupt },
     };
+  }
+
+  /** Takes what is in memory from where the read is; false when nothing is. */
+  async #readTail(shard: Shard, cursor: Cursor, end: number): Promise<boolean> {
+    let decodedBytes = 0;
+    let batches = 0;
+    while (!cursor.full && cursor.next < end && decodedBytes < sliceBytes) {
+      const kept = this.#tail.find(shard, cursor.next);
+      if (kept === null) break;
+      cursor.take(kept.records, end);
+      decodedBytes += kept.decodedBytes;
+      batches += 1;
+    }
+    if (batches > 0) this.#readBatches.add(batches, { from: 'memory' });
+    // Who comes first decodes for all others, and must not hold up everything for it.
+    if (decodedBytes >= sliceBytes) await setImmediate();
+    return batches > 0;
+  }
+
+  /** Takes what one statement loads from where the read is; at least it gets past a gap there. */
+  async #readSlice(shard: Shard, cursor: Cursor, end: number, rows: number): Promise<void> {
+    const limits = { rows, bytes: Math.min(sliceBytes, cursor.maxBytes) };
+    const slice = await batchSlice(this.#queries, shard.id, cursor.next, limits);
+    if (slice.length === 0) await this.#skipGap(shard, cursor, end);
+    this.#readBatches.add(slice.length, { from: 'disk' });
+    for (const [index, stored] of slice.entries()) {
+      if (cursor.full) return;
+      if (stored.first_sequence > cursor.next) {
+        await this.#skipGap(shard, cursor, Math.min(stored.first_sequence, end));
+      }
+      if (cursor.next >= end) return;
+      const records = this.#decode(shard, stored, cursor.next - stored.first_sequence);
+      if (records !== null) cursor.take(records, end);
+      else cursor.skipCorrupt(await this.#endOfDamage(shard, stored, slice[index + 1], end));
+    }
   }
 
   /** Between two batches lies nothing: retention was quicker than this read, or a row is lost. */
@@ -217,13 +265,19 @@ export class LogReader {
 /** How far a read has come. */
 class Cursor {
   next: number;
+  readonly maxRecords: number;
+  readonly maxBytes: number;
   readonly records: LogRecord[] = [];
+  /** A limit is reached. */
+  full = false;
   trimmed = 0;
   corrupt = 0;
   #bytes = 0;
 
-  constructor(fromSequence: number) {
+  constructor({ fromSequence, maxRecords, maxBytes }: ReadOptions) {
     this.next = fromSequence;
+    this.maxRecords = maxRecords;
+    this.maxBytes = maxBytes;
   }
 
   skipTrimmed(to: number): void {
@@ -238,17 +292,24 @@ class Cursor {
     this.next = to;
   }
 
-  /** Takes records until a limit is reached; says whether one was. */
-  take(records: readonly LogRecord[], end: number, maxRecords: number, maxBytes: number): boolean {
+  /** Takes records before `end` until a limit is reached. */
+  take(records: readonly LogRecord[], end: number): void {
     for (const record of records) {
-      if (record.sequence >= end) return true;
-      if (this.records.length > 0 && this.#bytes + record.data.length > maxBytes) return true;
+      if (record.sequence >= end) return;
+      const bytes = this.#bytes + record.data.length;
+      if (this.records.length > 0 && bytes > this.maxBytes) {
+        this.full = true;
+        return;
+      }
       this.records.push(record);
-      this.#bytes += record.data.length;
+      this.#bytes = bytes;
       this.next = record.sequence + 1;
-      if (this.records.length >= maxRecords) return true;
+      if (this.records.length >= this.maxRecords) {
+        this.full = true;
+        return;
+      }
     }
-    return this.#bytes >= maxBytes;
+    if (this.#bytes >= this.maxBytes) this.full = true;
   }
 }
 
