@@ -382,12 +382,12 @@ async function startHttp(
       mqtt: () => mqttStatus(mqtt),
       rtsp: () => (rtspServer === null ? null : rtspStatus(rtspServer)),
       deliveries: () => deliveries.status(),
+      removedDeliveries: () => deliveries.removed(),
+      forgetDelivery: (name) => deliveries.forget(name),
       cameras: () => cameras.statuses(),
     },
   });
   const { port } = config.http;
-      removedDeliveries: () => deliveries.removed(),
-      forgetDelivery: (name) => deliveries.forget(name),
   const { httpHost: host, plaintextFor, certificate: tls } = opening;
   const server = await listening(
     'HTTP',
