@@ -20,6 +20,8 @@ export interface Checked {
   /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
   readonly loopDelay: LoopDelay;
+  /** Why no messages come from an external broker; null when they do, or there is none. */
+  readonly mqttTrouble: () => string | null;
   /** Why the configuration in force is not the one that is written; null when it is. */
   readonly configurationTrouble: () => string | null;
   /** When the certificate ends; null: TLS is not spoken. */
@@ -91,6 +93,10 @@ export function addChecks(health: Health, checked: Checked): void {
       status: 'degraded',
       message: `it ${when}: put in a new one and restart; a restart alone renews the gateway's own`,
     };
+  });
+  health.add('mqtt', () => {
+    const message = checked.mqttTrouble();
+    return message === null ? ok : { status: 'degraded', message };
   });
   health.add('cameras', () =>
     degradedBy(

@@ -6,12 +6,19 @@ import type { MqttTls } from '../ingest/mqtt/listeners.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import type { Config } from './config/schema.ts';
+import { printAddress } from './announcement.ts';
+import { startExternalMqtt } from './external-mqtt.ts';
 import { listening } from './listening.ts';
+import type { Supervisor } from './supervisor.ts';
 
-/** The broker, or none: it is turned off, or nobody could log in. */
+/** The broker, one elsewhere, or none: it is turned off, or nobody could log in. */
 export interface Mqtt {
   /** Where it listens; null: it does not. */
   address(): { readonly host: string; readonly port: number } | null;
+  /** The same for people, or the URL of a broker elsewhere. */
+  shownAddress(): string | null;
+  /** Why a broker elsewhere does not give its messages; null when nothing is wrong. */
+  trouble(): string | null;
   /** null: there is none. */
   status(): MqttStatus | null;
   /**
@@ -22,9 +29,11 @@ export interface Mqtt {
   update(mqtt: Config['mqtt']): Promise<void>;
 }
 
-interface Parts {
+export interface MqttParts {
   readonly config: Pick<Config, 'mqtt'>;
   readonly store: Pick<Store, 'log' | 'received'>;
+  readonly identity: { readonly gatewayId: string };
+  readonly supervisor: Supervisor;
   /** The gateway's certificate and key (PEM), and where TLS is served when not on `mqtt.host`. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly host?: string } | null;
   /** Takes how to close it. */
@@ -34,12 +43,19 @@ interface Parts {
   readonly metrics: Metrics;
 }
 
-export async function startMqtt(parts: Parts): Promise<Mqtt> {
+export async function startMqtt(parts: MqttParts): Promise<Mqtt> {
+  const { external, enabled } = parts.config.mqtt;
+  if (enabled && external.url !== null) return startExternalMqtt(parts, external.url);
   let config = parts.config.mqtt;
   let broker = await startBroker(parts, config);
   parts.onClose(async () => broker?.close());
   return {
     address: () => broker?.address ?? null,
+    shownAddress: () => {
+      const address = broker?.address ?? null;
+      return address === null ? null : printAddress(address);
+    },
+    trouble: () => null,
     status: () => broker?.status() ?? null,
     update: async ({ users, routes, rates }) => {
       const next = { ...config, users, routes, rates };
@@ -61,7 +77,7 @@ function canLogIn({ users, allowAnonymous, clientCaFile }: Config['mqtt']): bool
   return users.length > 0 || allowAnonymous || clientCaFile !== null;
 }
 
-async function startBroker(parts: Parts, config: Config['mqtt']): Promise<MqttBroker | null> {
+async function startBroker(parts: MqttParts, config: Config['mqtt']): Promise<MqttBroker | null> {
   const { store, clock, logger, metrics } = parts;
   const { enabled, host, port, users, allowAnonymous, routes, rates } = config;
   if (!enabled || !canLogIn(config)) {
@@ -88,7 +104,7 @@ async function startBroker(parts: Parts, config: Config['mqtt']): Promise<MqttBr
 }
 
 async function tlsOf(
-  tls: Parts['tls'] | null,
+  tls: MqttParts['tls'] | null,
   { host, tlsPort, clientCaFile }: Config['mqtt'],
 ): Promise<MqttTls | null> {
   if (tls === null || tls === undefined) return null;

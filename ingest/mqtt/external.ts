@@ -53,8 +53,6 @@ export interface ExternalBrokerOptions {
 
 /** With MQTT 5 the broker keeps the session for so long while nobody is connected. */
 const SESSION_KEPT_SECONDS = 30 * 24 * 3600;
-/** Messages that a broker of MQTT 5 sends before it waits for acknowledgements. */
-const RECEIVE_MAXIMUM = 4096;
 const CONNECT_TIMEOUT_MS = 15_000;
 
 export class ExternalBroker implements Source {
@@ -241,10 +239,9 @@ function clientOptions(options: ExternalBrokerOptions): IClientOptions {
     ...(options.version === '5'
       ? {
           protocolVersion: 5 as const,
-          properties: {
-            sessionExpiryInterval: SESSION_KEPT_SECONDS,
-            receiveMaximum: RECEIVE_MAXIMUM,
-          },
+          // No receive maximum: asked for more than its own limit, mosquitto 2.0 sends so many, and
+          // after a restart sends those anew that were answered.
+          properties: { sessionExpiryInterval: SESSION_KEPT_SECONDS },
         }
       : { protocolVersion: 4 as const }),
   };

@@ -25,6 +25,7 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   let free = 1e9;
   let delayMs = 3;
   let configurationTrouble: string | null = null;
+  let mqttTrouble: string | null = null;
   addChecks(health, {
     store,
     cameras: { statuses: () => cameras },
@@ -32,6 +33,7 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
     freeBytes: () => Promise.resolve(free),
     loopDelay: { p99Ms: () => delayMs, close: () => undefined },
     configurationTrouble: () => configurationTrouble,
+    mqttTrouble: () => mqttTrouble,
     certificateEndsMs: clock.nowMs() + 400 * 86_400_000,
     clock,
   });
@@ -52,6 +54,9 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   const unread = (await health.report()).checks.find(({ name }) => name === 'configuration');
   assert.deepEqual([unread?.status, unread?.message], ['degraded', 'it has a problem']);
   configurationTrouble = null;
+  mqttTrouble = 'the broker refuses the login';
+  assert.match(JSON.stringify(await health.report()), /the broker refuses the login/);
+  mqttTrouble = null;
   clock.stepWall(3 * 3_600_000);
   await store.retention.run();
   assert.equal((await health.report()).status, 'degraded', 'the clock leapt');
@@ -72,6 +77,7 @@ it('a certificate that ends soon degrades the gateway, for somebody has to act',
     freeBytes: () => Promise.resolve(1e9),
     loopDelay: { p99Ms: () => 1, close: () => undefined },
     configurationTrouble: () => null,
+    mqttTrouble: () => null,
     certificateEndsMs: clock.nowMs() + 15 * 86_400_000,
     clock,
   });

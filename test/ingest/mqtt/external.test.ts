@@ -105,6 +105,11 @@ async function stored(store: Store): Promise<number[]> {
   return (await readAll(store.log, 'telemetry')).map(({ data }) => Number(data));
 }
 
+/** Of QoS 1 a message may come again after a connection broke; but none before an earlier one. */
+function firsts(numbers: readonly number[]): number[] {
+  return [...new Set(numbers)];
+}
+
 async function untilStored(store: Store, count: number): Promise<number[]> {
   for (;;) {
     const numbers = await stored(store);
@@ -157,7 +162,7 @@ for (const version of ['3.1.1', '5'] as const) {
       await publishAll(client, range(100, 200), 1);
       refuse = false;
       const first = await start(t, externalBroker(store, mosquitto.url, { version }));
-      assert.deepEqual(await untilStored(store, 200), range(0, 200));
+      assert.deepEqual(firsts(await untilStored(store, 200)), range(0, 200));
       await first.stop();
       await publishAll(client, range(200, 300), 1);
       await client.endAsync();
@@ -165,7 +170,7 @@ for (const version of ['3.1.1', '5'] as const) {
       await mosquitto.stop();
       await mosquitto.start();
       await start(t, externalBroker(store, mosquitto.url, { version }));
-      assert.deepEqual(await untilStored(store, 300), range(0, 300));
+      assert.deepEqual(firsts(await untilStored(store, 300)), range(0, 300));
     });
 
     it('that dies in the middle costs nothing, and with QoS 2 nothing is stored twice', async (t) => {
