@@ -99,7 +99,7 @@ test('check without a store, and status without a gateway, are told in a sentenc
   const folder = await temporaryFolder(t);
   const check = new FakeProcess();
   assert.equal(await runCli(check.context(['check'], { folder })), 1);
-  assert.match(check.stderr, /^headgate: there is no store in .*data/demonstration\n$/);
+  assert.match(check.stderr, /^headgate: there is no store in .*demonstration\n$/);
 
   // Nothing listens on port 1.
   const env = { HEADGATE_HTTP_PORT: '1' };

@@ -47,7 +47,7 @@ deliveries:
   assert.match(stdout, /^✓ Configuration +headgate\.yaml$/m);
   assert.match(stdout, /^✗ ffmpeg .*nowhere.*\n +→ install version 5 or newer/m);
   assert.match(stdout, /^✗ Certificate +tls\.certFile: .*none\.pem can't be read/m);
-  assert.match(stdout, /^! Delivery away +bucket b: .*ECONNREFUSED.*\n +→ check the network/m);
+  assert.match(stdout, /^! Delivery away +bucket b: .*ECONNREFUSED.*\n +→ Nothing listens there/m);
   assert.match(stdout, /^✓ Delivery near .* will be made$/m);
   assert.match(stdout, /^. Data fsync +takes \d/m);
   assert.match(stdout, new RegExp(`^✓ Port ${port} +free for HTTP$`, 'm'));
