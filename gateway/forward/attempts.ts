@@ -9,6 +9,7 @@ import type { Share, Urgency } from './bandwidth.ts';
 import type { Lane } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Progress } from './progress.ts';
+import type { QueueBudget } from './queue-budget.ts';
 import { SinkError, type ObjectUpload } from './sink.ts';
 import type { Slots } from './slots.ts';
 import { pause, within, type Hold } from './timing.ts';
@@ -28,6 +29,7 @@ export interface Worker {
   readonly progress: Progress;
   readonly backOff: BackOff;
   readonly slots: Slots;
+  readonly queueBudget: QueueBudget;
   readonly bandwidth: Share;
   /** What is older than this when it is sent is a backlog. */
   readonly backlogAfterMs: number;

@@ -8,7 +8,7 @@ import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
-import { Delivery } from './delivery.ts';
+import { Delivery, sharedLimits } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import type { DeliveryOptions } from './options.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
@@ -65,8 +65,9 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const supervisor = new Supervisor({ clock, logger, metrics, random });
   const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
   const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null });
+  const limits = sharedLimits(bandwidth);
   const ports = {
-    ...{ log, video, gatewayId, owner, supervisor, bandwidth },
+    ...{ log, video, gatewayId, owner, supervisor, limits },
     ...{ clock, logger, metrics, random },
   };
   const start = (delivery: DeliveryOptions): Running => ({

@@ -30,20 +30,40 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { sendMediaFiles } from './media-objects.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import { Progress } from './progress.ts';
+import { QueueBudget } from './queue-budget.ts';
 import { sendShardAsObjects } from './record-objects.ts';
 import { sendShardAsRecords } from './record-stream.ts';
 import type { ObjectSink, RecordSink } from './sink.ts';
-import { Slots } from './slots.ts';
+import { Slots, SpareSlots } from './slots.ts';
 import { pause } from './timing.ts';
 
 export type { DeliveryStatus } from './delivery-status.ts';
 
 /** New shards are looked for this often, besides whenever one ends. */
 const rescanMs = 5_000;
-/** Objects of one delivery that go up at once; each is held in memory, compressed. */
+/** Objects of one delivery that go up at once, at most; each is held in memory, compressed. */
 const uploadsAtOnce = 4;
+/** Objects of all deliveries that go up at once, beyond one of each. */
+const spareUploads = 8;
+/** Records of all deliveries that are read ahead for data streams, beyond a little of each. */
+const queuedBytes = 32 * 1024 ** 2;
 /** What is older than this, beyond the time that it is gathered for, is a backlog. */
 const backlogAfterMs = 30_000;
+
+/** What all deliveries share, so that together they keep to a limit. */
+export interface SharedLimits {
+  readonly bandwidth: Bandwidth;
+  readonly spareSlots: SpareSlots;
+  readonly queueBudget: QueueBudget;
+}
+
+export function sharedLimits(bandwidth: Bandwidth): SharedLimits {
+  return {
+    bandwidth,
+    spareSlots: new SpareSlots(spareUploads),
+    queueBudget: new QueueBudget(queuedBytes),
+  };
+}
 
 export interface DeliveryPorts {
   readonly log: Log;
@@ -53,7 +73,7 @@ export interface DeliveryPorts {
   /** Of this process, for leases. */
   readonly owner: string;
   readonly supervisor: Supervisor;
-  readonly bandwidth: Bandwidth;
+  readonly limits: SharedLimits;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -79,7 +99,7 @@ export class Delivery {
   readonly #scope: KeyScope;
   readonly #logger: Logger;
   readonly #progress: Progress;
-  readonly #slots = new Slots(uploadsAtOnce);
+  readonly #slots: Slots;
   readonly #share: Share;
   readonly #workers = new Map<string, SupervisedTask>();
   readonly #task: SupervisedTask;
@@ -109,7 +129,8 @@ export class Delivery {
     this.#sink = sink;
     this.#ports = ports;
     const { gatewayId, clock, metrics } = ports;
-    this.#share = ports.bandwidth.share(options.maxBytesPerSecond ?? null);
+    this.#slots = new Slots(uploadsAtOnce, ports.limits.spareSlots);
+    this.#share = ports.limits.bandwidth.share(options.maxBytesPerSecond ?? null);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
     this.#progress = new Progress({
@@ -429,6 +450,7 @@ export class Delivery {
       progress: this.#progress,
       backOff: new BackOff(random),
       slots: this.#slots,
+      queueBudget: this.#ports.limits.queueBudget,
       bandwidth: this.#share,
       backlogAfterMs,
       signal,

@@ -7,9 +7,11 @@
  * be lost for good. (A packed record is taken or left as one.) A record that was left stays at the head of its queue and holds back its own
  * key only, each key with its own back-off: one throttled shard upstream does not slow the others.
  *
- * Bounded in records and bytes: a full one is not filled further until its oldest are taken.
+ * Bounded in records and bytes, its own and those of all deliveries (`queue-budget.ts`): a full one
+ * is not filled further until its oldest are taken.
  */
 import { BackOff } from './backoff.ts';
+import type { QueueBudget } from './queue-budget.ts';
 import {
   recordBytes,
   type OutgoingRecord,
@@ -39,6 +41,7 @@ export interface Entry {
 export class KeyQueues {
   readonly #limits: RecordSink['limits'];
   readonly #packing: Packing | null;
+  readonly #budget: QueueBudget;
   readonly #random: () => number;
   readonly #maxRecords: number;
   readonly #maxBytes: number;
@@ -47,9 +50,16 @@ export class KeyQueues {
   #records = 0;
   #bytes = 0;
 
-  constructor(limits: RecordSink['limits'], packing: Packing | null, random: () => number) {
+  constructor(options: {
+    readonly limits: RecordSink['limits'];
+    readonly packing: Packing | null;
+    readonly budget: QueueBudget;
+    readonly random: () => number;
+  }) {
+    const { limits, packing, budget, random } = options;
     this.#limits = limits;
     this.#packing = packing;
+    this.#budget = budget;
     this.#random = random;
     this.#maxRecords = limits.records * (packing === null ? 10 : 200);
     this.#maxBytes = limits.bytes * 2;
@@ -73,13 +83,24 @@ export class KeyQueues {
   get room(): { readonly records: number; readonly bytes: number } {
     return {
       records: Math.max(0, this.#maxRecords - this.#records),
-      bytes: Math.max(0, this.#maxBytes - this.#bytes),
+      bytes: Math.min(Math.max(0, this.#maxBytes - this.#bytes), this.#budget.roomFor(this.#bytes)),
     };
   }
 
+  /** Lets go of what is left. */
+  close(): void {
+    this.#count(-this.#records, -this.#bytes);
+    this.#queues.clear();
+  }
+
+  #count(records: number, bytes: number): void {
+    this.#records += records;
+    this.#budget.change(this.#bytes, this.#bytes + bytes);
+    this.#bytes += bytes;
+  }
+
   add(record: QueuedRecord): void {
-    this.#records += 1;
-    this.#bytes += recordBytes(record);
+    this.#count(1, recordBytes(record));
     const name = this.#queueOf(record);
     const queue = this.#queues.get(name);
     if (queue !== undefined) {
@@ -144,8 +165,7 @@ export class KeyQueues {
     queue.records.splice(0, of.length);
     queue.backOff.succeeded();
     this.#failing.delete(name);
-    this.#records -= of.length;
-    for (const record of of) this.#bytes -= recordBytes(record);
+    this.#count(-of.length, -of.reduce((sum, record) => sum + recordBytes(record), 0));
     this.#queues.delete(name);
     if (queue.records.length > 0) this.#queues.set(name, queue);
   }

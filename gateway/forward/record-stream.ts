@@ -50,14 +50,32 @@ async function sendInQueues(
   options: RecordStreamOptions,
   packing: Packing | null,
 ): Promise<boolean> {
+  const queues = new KeyQueues({
+    limits: limitsOf(worker, options.sink),
+    packing,
+    budget: worker.queueBudget,
+    random: options.random,
+  });
+  try {
+    return await sendFrom(worker, options, queues, packing !== null);
+  } finally {
+    queues.close();
+  }
+}
+
+async function sendFrom(
+  worker: Worker,
+  options: RecordStreamOptions,
+  queues: KeyQueues,
+  packed: boolean,
+): Promise<boolean> {
   const { clock, lease, log, signal } = worker;
-  const queues = new KeyQueues(limitsOf(worker, options.sink), packing, options.random);
   let next = lease.checkpoint;
   let ended = false;
   let result: CallResult = { taken: 0, moved: false };
   for (;;) {
     signal.throwIfAborted();
-    if (!ended) ({ next, ended } = await refill(worker, options, queues, next, packing !== null));
+    if (!ended) ({ next, ended } = await refill(worker, options, queues, next, packed));
     const done = queues.lowest() ?? next;
     if (done > lease.checkpoint) await lease.advance(done);
     if (result.moved) return true;

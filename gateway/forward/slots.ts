@@ -1,22 +1,60 @@
 /**
- * How many uploads of one delivery are under way at once: each holds one object's content in
- * memory, so this bounds the delivery's memory. Slots are given in the order they are asked for,
- * but to a lane that drains a backlog after all others, and never the last one that is free:
- * what is new finds it.
+ * How many uploads are under way at once. Each holds one object's content in memory, so this bounds
+ * what all deliveries hold together.
+ *
+ * - A delivery can always have one upload under way, whatever others do: a destination that hangs
+ *   holds up nobody else.
+ * - It can have up to `count`, while there are spare slots, which all deliveries share.
+ * - Slots are given in the order they are asked for, but to a lane that drains a backlog after all
+ *   others, and never the last of them: what is new finds it.
  */
 interface Waiting {
   readonly behind: boolean;
   readonly begin: () => void;
 }
 
-export class Slots {
-  readonly #count: number;
+/** The slots beyond each delivery's first. */
+export class SpareSlots {
   #free: number;
-  readonly #waiting: Waiting[] = [];
+  /** Who could not have one, in the order of asking. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(count: number) {
-    this.#count = count;
     this.#free = count;
+  }
+
+  /** @param later called once when one is free again, if there is none now */
+  take(later: () => void): boolean {
+    if (this.#free === 0) {
+      this.#waiting.add(later);
+      return false;
+    }
+    this.#waiting.delete(later);
+    this.#free -= 1;
+    return true;
+  }
+
+  give(): void {
+    this.#free += 1;
+    const [next] = this.#waiting;
+    if (next === undefined) return;
+    this.#waiting.delete(next);
+    next();
+  }
+}
+
+export class Slots {
+  readonly #count: number;
+  readonly #spare: SpareSlots;
+  #used = 0;
+  readonly #waiting: Waiting[] = [];
+  readonly #more = (): void => {
+    this.#begin();
+  };
+
+  constructor(count: number, spare: SpareSlots) {
+    this.#count = count;
+    this.#spare = spare;
   }
 
   /** Runs `work` once a slot is free. The signal calls off the waiting, not the work. */
@@ -29,8 +67,10 @@ export class Slots {
     try {
       return await work();
     } finally {
-      this.#free += 1;
-      this.#give();
+      this.#used -= 1;
+      // The first slot is the delivery's own; the last one to end gives that back.
+      if (this.#used > 0) this.#spare.give();
+      this.#begin();
     }
   }
 
@@ -50,19 +90,25 @@ export class Slots {
       };
       this.#waiting.push(mine);
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#give();
+      this.#begin();
     });
   }
 
-  #give(): void {
-    while (this.#free > 0) {
-      const lastOne = this.#free === 1 && this.#count > 1;
-      const next =
-        this.#waiting.find(({ behind }) => !behind) ?? (lastOne ? undefined : this.#waiting[0]);
+  #begin(): void {
+    for (;;) {
+      const next = this.#next();
       if (next === undefined) return;
+      if (this.#used > 0 && !this.#spare.take(this.#more)) return;
       this.#waiting.splice(this.#waiting.indexOf(next), 1);
-      this.#free -= 1;
+      this.#used += 1;
       next.begin();
     }
+  }
+
+  #next(): Waiting | undefined {
+    const free = this.#count - this.#used;
+    if (free === 0) return undefined;
+    const lastOne = free === 1 && this.#count > 1;
+    return this.#waiting.find(({ behind }) => !behind) ?? (lastOne ? undefined : this.#waiting[0]);
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Slots } from '../../../gateway/forward/slots.ts';
+import { Slots, SpareSlots } from '../../../gateway/forward/slots.ts';
 
 const never = new AbortController().signal;
 
@@ -13,7 +13,7 @@ function gate(): { open: () => void; passed: Promise<void> } {
 }
 
 test('no more than the slots run at once, in the order they asked, also after failures', async () => {
-  const slots = new Slots(2);
+  const slots = new Slots(2, new SpareSlots(9));
   const order: number[] = [];
   const gates = [gate(), gate(), gate(), gate()];
   const runs = gates.map(({ passed }, index) =>
@@ -36,7 +36,7 @@ test('no more than the slots run at once, in the order they asked, also after fa
 });
 
 test('waiting for a slot is called off at once, and takes none', async () => {
-  const slots = new Slots(1);
+  const slots = new Slots(1, new SpareSlots(9));
   const { open, passed } = gate();
   const first = slots.use(never, () => passed);
   const controller = new AbortController();
@@ -46,4 +46,64 @@ test('waiting for a slot is called off at once, and takes none', async () => {
   open();
   await first;
   assert.equal(await slots.use(never, () => Promise.resolve(3)), 3);
+});
+
+test('spare slots are shared, and each delivery can always have one upload', async () => {
+  const spare = new SpareSlots(3);
+  const deliveries = Array.from({ length: 5 }, () => new Slots(4, spare));
+  let running = 0;
+  let most = 0;
+  const gates: (() => void)[] = [];
+  const begun = new Map<Slots, number>();
+  const runs = deliveries.flatMap((slots) =>
+    Array.from({ length: 4 }, () =>
+      slots.use(never, async () => {
+        running += 1;
+        most = Math.max(most, running);
+        begun.set(slots, (begun.get(slots) ?? 0) + 1);
+        const { open, passed } = gate();
+        gates.push(open);
+        await passed;
+        running -= 1;
+      }),
+    ),
+  );
+  await Promise.resolve();
+  assert.equal(running, 8, 'one each, and three more');
+  assert.deepEqual([...begun.values()], [4, 1, 1, 1, 1]);
+  for (let opened = 0; opened < 20; opened += 1) {
+    gates.shift()!();
+    for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+  }
+  await Promise.all(runs);
+  assert.equal(most, 8);
+});
+
+test('a lane that drains a backlog leaves a slot for what is new, and waits for it', async () => {
+  const slots = new Slots(3, new SpareSlots(9));
+  const order: string[] = [];
+  const gates: (() => void)[] = [];
+  const use = (name: string, behind: boolean): Promise<void> =>
+    slots.use(
+      never,
+      async () => {
+        order.push(name);
+        const { open, passed } = gate();
+        gates.push(open);
+        await passed;
+      },
+      { behind },
+    );
+  const runs = ['old 1', 'old 2', 'old 3', 'old 4'].map((name) => use(name, true));
+  await Promise.resolve();
+  assert.deepEqual(order, ['old 1', 'old 2']);
+  runs.push(use('new 1', false), use('new 2', false));
+  await Promise.resolve();
+  assert.deepEqual(order, ['old 1', 'old 2', 'new 1']);
+  while (order.length < 6 || gates.length > 0) {
+    gates.shift()?.();
+    for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+  }
+  await Promise.all(runs);
+  assert.deepEqual(order, ['old 1', 'old 2', 'new 1', 'new 2', 'old 3', 'old 4']);
 });

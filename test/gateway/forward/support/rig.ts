@@ -4,7 +4,11 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { TestContext } from 'node:test';
 import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
-import { Delivery, type DeliveryPorts } from '../../../../gateway/forward/delivery.ts';
+import {
+  Delivery,
+  sharedLimits,
+  type DeliveryPorts,
+} from '../../../../gateway/forward/delivery.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import type { ObjectSink, RecordSink } from '../../../../gateway/forward/sink.ts';
 import { Supervisor } from '../../../../gateway/supervisor.ts';
@@ -120,7 +124,9 @@ export async function openRig(
     gatewayId: 'box-1',
     owner: 'process-1',
     supervisor,
-    bandwidth: new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null }),
+    limits: sharedLimits(
+      new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null }),
+    ),
     clock,
     logger,
     metrics,
