@@ -16,6 +16,7 @@ import {
   type TrackFragment,
 } from '../../storage/video/boxes.ts';
 import { BoxReader, type StreamBox } from './box-reader.ts';
+import { FirstTimes } from './first-times.ts';
 import { tagHevc } from './parameter-sets.ts';
 
 /** The wall-clock time of one instant of the media (`prft`, ISO/IEC 14496-12, 8.16.5). */
@@ -49,6 +50,7 @@ export class ChunkReader {
   #fileType: Buffer | null = null;
   #defaults: ReadonlyMap<number, SampleDefaults> | null = null;
   #videoTrackId: number | null = null;
+  #firstTimes: FirstTimes | null = null;
   #producerTime: ProducerTime | null = null;
   #moof: Buffer | null = null;
 
@@ -94,7 +96,9 @@ export class ChunkReader {
     const bytes = tagHevc(Buffer.concat([this.#fileType, movie]));
     const init = readInit(bytes);
     this.#defaults = sampleDefaults(init);
-    this.#videoTrackId = init.tracks.find((track) => track.kind === 'video')?.trackId ?? null;
+    const video = init.tracks.find((track) => track.kind === 'video');
+    this.#videoTrackId = video?.trackId ?? null;
+    this.#firstTimes = video === undefined ? null : new FirstTimes(video);
     return { type: 'init', bytes, init };
   }
 
@@ -102,8 +106,9 @@ export class ChunkReader {
     if (this.#moof === null) throw new Mp4Error('malformed', 'mdat without moof');
     if (this.#defaults === null) throw new Mp4Error('malformed', 'media before moov');
     const bytes = Buffer.concat([this.#moof, mdat]);
-    const [movie] = readMovieFragments(bytes, this.#defaults);
-    if (movie === undefined) throw new Mp4Error('malformed', 'an empty fragment');
+    const [found] = readMovieFragments(bytes, this.#defaults);
+    if (found === undefined) throw new Mp4Error('malformed', 'an empty fragment');
+    const movie = this.#firstTimes?.mend(bytes, found) ?? found;
     const known = this.#defaults;
     if (movie.tracks.some((track) => !known.has(track.trackId))) {
       throw new Mp4Error('malformed', 'a fragment of a track that the moov does not have');
@@ -117,11 +122,18 @@ export class ChunkReader {
       movie,
       video,
       keyframe: video?.samples[0]?.keyframe === true,
-      producerTime: this.#producerTime,
+      producerTime: this.#movedProducerTime(),
     };
     this.#moof = null;
     this.#producerTime = null;
     return { type: 'chunk', chunk };
+  }
+
+  #movedProducerTime(): ProducerTime | null {
+    const shiftTicks = this.#firstTimes?.shiftTicks ?? 0;
+    const told = this.#producerTime;
+    if (told === null || told.trackId !== this.#videoTrackId || shiftTicks === 0) return told;
+    return { ...told, mediaTicks: told.mediaTicks + shiftTicks };
   }
 }
 

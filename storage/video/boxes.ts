@@ -13,6 +13,8 @@ export {
   type MovieFragment,
   readMovieFragments,
   type Sample,
+  moveDecodeTimes,
+  rewriteDurations,
   shiftDecodeTimes,
   type TrackFragment,
 } from './mp4/fragment.ts';

@@ -5,10 +5,15 @@
  * What a fragment lacks at its end is appended to it as one more `moof` + `mdat` with the sound
  * alone (ISO/IEC 14496-12, 8.8); what is stored stays as the camera sent it. A frame of sound and
  * 100 ms are left alone: the frame may come in the next fragment, and players step over as much.
+ * Sound from long before the picture is taken out: an encoder gives up its last frames only when a
+ * session ends, and a player that meets such a leap drops the picture until the next keyframe.
  * AAC-LC of one or two channels is what can be made up; other sound is served as it is.
  */
 import type { TrackDescription } from '../../../storage/model.ts';
 import {
+  type Box,
+  boxesIn,
+  type MovieFragment,
   readInit,
   readMovieFragments,
   sampleDefaults,
@@ -17,6 +22,8 @@ import {
 
 const samplesPerFrame = 1024;
 const leftAloneS = 0.1;
+/** Sound that ends so long before its fragment's picture begins belongs to none of it. */
+const staleS = 0.5;
 /** Longer than any fragment may be; a lie about times costs no more than this. */
 const filledSMax = 150;
 
@@ -40,7 +47,11 @@ export function withSilence(
   const picture = init.tracks.find(({ kind }) => kind === 'video');
   const frame = silentFrames[sound?.channels ?? 0];
   if (sound?.codec !== 'mp4a.40.2' || picture === undefined || frame === undefined) return bytes;
-  const pieces = readMovieFragments(bytes, sampleDefaults(readInit(init.bytes)));
+  const defaults = sampleDefaults(readInit(init.bytes));
+  const found = readMovieFragments(bytes, defaults);
+  const pictureS = startOf(found, picture);
+  const fresh = withoutStale(bytes, sound, pictureS - staleS);
+  const pieces = fresh === bytes ? found : readMovieFragments(fresh, defaults);
   const spanOf = ({ trackId, timescale }: TrackDescription): Span =>
     span(
       pieces.flatMap(({ tracks }) => tracks.filter((track) => track.trackId === trackId)),
@@ -50,10 +61,48 @@ export function withSilence(
   const startS = Math.max(shown.startS, spanOf(sound).endS);
   const missingS = Math.min(shown.endS - startS, filledSMax);
   const frameS = samplesPerFrame / sound.timescale;
-  if (missingS <= leftAloneS + frameS) return bytes;
+  if (missingS <= leftAloneS + frameS) return fresh;
   const frames = Math.ceil(missingS / frameS);
   const decodeTime = BigInt(Math.round(startS * sound.timescale));
-  return Buffer.concat([bytes, silence(sound.trackId, decodeTime, frames, frame)]);
+  return Buffer.concat([fresh, silence(sound.trackId, decodeTime, frames, frame)]);
+}
+
+function startOf(
+  pieces: readonly MovieFragment[],
+  { trackId, timescale }: TrackDescription,
+): number {
+  const times = pieces.flatMap(({ tracks }) =>
+    tracks.flatMap((track) =>
+      track.trackId === trackId && track.samples.length > 0 ? [track.decodeTime] : [],
+    ),
+  );
+  return Math.min(...times) / timescale;
+}
+
+/** Hides the parts of the sound that begin before an instant: what is `free` nobody reads. */
+function withoutStale(bytes: Buffer, sound: TrackDescription, beforeS: number): Buffer {
+  let fresh = bytes;
+  for (const moof of boxesIn(bytes)) {
+    if (moof.type !== 'moof') continue;
+    for (const traf of boxesIn(bytes, moof.bodyStart, moof.end)) {
+      if (traf.type !== 'traf' || !isBefore(bytes, traf, sound, beforeS)) continue;
+      if (fresh === bytes) fresh = Buffer.from(bytes);
+      fresh.write('free', traf.start + 4, 'latin1');
+    }
+  }
+  return fresh;
+}
+
+function isBefore(bytes: Buffer, traf: Box, sound: TrackDescription, beforeS: number): boolean {
+  const boxes = [...boxesIn(bytes, traf.bodyStart, traf.end)];
+  const header = boxes.find(({ type }) => type === 'tfhd');
+  const time = boxes.find(({ type }) => type === 'tfdt');
+  if (header === undefined || time === undefined) return false;
+  if (bytes.readUInt32BE(header.bodyStart + 4) !== sound.trackId) return false;
+  const at = time.bodyStart + 4;
+  const isLong = bytes[time.bodyStart] === 1;
+  const ticks = isLong ? Number(bytes.readBigUInt64BE(at)) : bytes.readUInt32BE(at);
+  return ticks / sound.timescale < beforeS;
 }
 
 interface Span {

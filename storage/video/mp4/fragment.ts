@@ -86,19 +86,71 @@ export function shiftDecodeTimes(
   shiftTicksByTrack: ReadonlyMap<number, bigint>,
 ): Buffer {
   const shifted = Buffer.from(bytes);
-  for (const moof of boxesIn(shifted)) {
-    if (moof.type !== 'moof') continue;
-    for (const traf of boxesIn(shifted, moof.bodyStart, moof.end)) {
-      if (traf.type !== 'traf') continue;
-      const header = new BoxFields(shifted, needBox(shifted, traf, 'tfhd'));
-      header.skip(4);
-      const shift = shiftTicksByTrack.get(header.u32());
-      const time = findBox(shifted, traf, 'tfdt');
-      if (shift === undefined || time === null) continue;
-      shiftTime(shifted, time, shift);
+  moveDecodeTimes(shifted, shiftTicksByTrack);
+  return shifted;
+}
+
+/** As `shiftDecodeTimes`, in the bytes themselves. @throws Mp4Error */
+export function moveDecodeTimes(
+  bytes: Buffer,
+  shiftTicksByTrack: ReadonlyMap<number, bigint>,
+): void {
+  for (const { trackId, traf } of trackFragments(bytes)) {
+    const shift = shiftTicksByTrack.get(trackId);
+    const time = findBox(bytes, traf, 'tfdt');
+    if (shift !== undefined && time !== null) shiftTime(bytes, time, shift);
+  }
+}
+
+/**
+ * Writes other durations into the samples of a track, in the bytes themselves. A sample whose
+ * duration is not its own but its track's default keeps that.
+ *
+ * @param durationOf the duration of the sample at an index, given the one it has; in ticks
+ * @throws Mp4Error
+ */
+export function rewriteDurations(
+  bytes: Buffer,
+  trackId: number,
+  durationOf: (index: number, durationTicks: number) => number,
+): void {
+  let index = 0;
+  for (const found of trackFragments(bytes)) {
+    if (found.trackId !== trackId) continue;
+    for (const box of boxesIn(bytes, found.traf.bodyStart, found.traf.end)) {
+      if (box.type !== 'trun') continue;
+      const fields = new BoxFields(bytes, box);
+      fields.skip(1);
+      const flags = fields.u24();
+      const count = fields.u32();
+      if ((flags & 0x100) === 0) {
+        index += count;
+        continue;
+      }
+      fields.skip(((flags & 0x001) !== 0 ? 4 : 0) + ((flags & 0x004) !== 0 ? 4 : 0));
+      const rest = [0x200, 0x400, 0x800].filter((flag) => (flags & flag) !== 0).length * 4;
+      for (let left = count; left > 0; left -= 1) {
+        const { at } = fields;
+        bytes.writeUInt32BE(durationOf(index, fields.u32()), at);
+        fields.skip(rest);
+        index += 1;
+      }
     }
   }
-  return shifted;
+}
+
+function* trackFragments(
+  bytes: Buffer,
+): Generator<{ readonly trackId: number; readonly traf: Box }> {
+  for (const moof of boxesIn(bytes)) {
+    if (moof.type !== 'moof') continue;
+    for (const traf of boxesIn(bytes, moof.bodyStart, moof.end)) {
+      if (traf.type !== 'traf') continue;
+      const header = new BoxFields(bytes, needBox(bytes, traf, 'tfhd'));
+      header.skip(4);
+      yield { trackId: header.u32(), traf };
+    }
+  }
 }
 
 function shiftTime(bytes: Buffer, box: Box, shift: bigint): void {

@@ -37,13 +37,19 @@ async function scene(
   more: {
     readonly seconds?: number;
     readonly audio?: readonly string[];
+    readonly video?: readonly string[];
     readonly change?: (capture: Capture) => Capture;
     readonly server?: Partial<RtspServerOptions>;
   } = {},
 ): Promise<Scene> {
   const recording = await setUp(t);
-  const { seconds = 6, audio = sound, change = (capture: Capture) => capture } = more;
-  const clip = await makeClip(recording.folder, { name: 'clip', seconds, audio });
+  const { seconds = 6, audio = sound, video, change = (capture: Capture) => capture } = more;
+  const clip = await makeClip(recording.folder, {
+    name: 'clip',
+    seconds,
+    audio,
+    ...(video === undefined ? {} : { video }),
+  });
   const served = await startServer(t, more.server);
   const camera = await PacketCamera.start(t, change(await capturePackets(t, clip)), options);
   const { store, record } = recording;
@@ -246,6 +252,20 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
     assert.ok(sent < 200e6, `${sent} bytes were taken`);
     assertApart(await s.allFragments());
   });
+
+  for (const audio of [[], sound]) {
+    it(`is as long as it was with B-frames, ${audio.length > 0 ? 'with' : 'without'} sound`, async (t) => {
+      const video = ['-c:v', 'libx264', '-preset', 'veryfast', '-bf', '4', '-b_strategy', '0'];
+      const s = await scene(t, { hangUp: true }, { audio, video });
+      await s.fetch();
+      const [run] = await s.runs();
+      const fragments = await s.allFragments();
+      assertApart(fragments);
+      const lastedUs = fragments.reduce((sum, { durationUs }) => sum + durationUs, 0);
+      assert.ok(Math.abs(lastedUs - 6_000_000) < 60_000, `it lasted ${lastedUs} µs`);
+      assert.deepEqual(await storedFrames(s, run!), await framesOf(['-i', s.clip]));
+    });
+  }
 
   it('is not asked again soon after it refused a password', async (t) => {
     const answer = (): { status: string; headers: Record<string, string> } => ({

@@ -68,6 +68,34 @@ for (const channels of [1, 2]) {
   });
 }
 
+test('sound that an encoder kept to the very end does not come with the last picture', async () => {
+  const { init, fragments } = await makeFragments(1.5, 2);
+  const sounds = (bytes: Buffer): readonly number[] =>
+    readMovieFragments(bytes, sampleDefaults(readInit(init.bytes))).flatMap(({ tracks }) =>
+      tracks.flatMap(({ trackId, decodeTime, samples }) =>
+        trackId === 2 && samples.length > 0 ? [decodeTime / 48_000] : [],
+      ),
+    );
+  const [, second, , last] = fragments;
+  assert.ok(second !== undefined && last !== undefined, 'four fragments');
+  // The sound of the second comes with the last one, as ffmpeg hands on what was left over.
+  const rest = Buffer.from(second);
+  for (const moof of boxesIn(rest)) {
+    if (moof.type !== 'moof') continue;
+    const [video] = [...boxesIn(rest, moof.bodyStart, moof.end)].filter(
+      ({ type }) => type === 'traf',
+    );
+    rest.write('free', (video?.start ?? 0) + 4, 'latin1');
+  }
+  const stored = Buffer.concat([last, rest]);
+  assert.ok(
+    sounds(stored).some((time) => time < 2),
+    'there is a rest',
+  );
+  const times = sounds(withSilence(stored, init));
+  assert.ok(times.length > 0 && times.every((time) => time >= 2.9), times.join());
+});
+
 test('a fragment whose sound goes on, or that never had any, is served as it is', async () => {
   const { init, fragments } = await makeFragments(4, 2);
   for (const fragment of fragments) assert.equal(withSilence(fragment, init), fragment);
