@@ -7,23 +7,21 @@
  * identifier, topic, payload and all that is remembered have limits (`limits.ts`).
  */
 import { isIP, type Socket } from 'node:net';
-import { isDeepStrictEqual } from 'node:util';
-import { Aedes, type Client, type PublishPacket } from 'aedes';
-import type { Log, OnceKey, OnceLog } from '../../storage/model.ts';
-import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
+import { Aedes, type Client } from 'aedes';
+import type { Log, OnceLog } from '../../storage/model.ts';
+import type { Clock, Counter, Logger, Metrics } from '../../storage/ports.ts';
 import { Audience } from './audience.ts';
 import { MqttConnection } from './connection.ts';
-import type { MqttUser } from './credentials.ts';
+import { namesOfChanged, type MqttUser } from './credentials.ts';
+import { connectionOf, Devices } from './devices.ts';
 import { MqttError } from './errors.ts';
+import { Inbound } from './inbound.ts';
 import { Intake, type IntakeStatus } from './intake.ts';
-import { defaultLimits, type MqttLimits } from './limits.ts';
+import { defaultLimits, withRoomForPayloads, type MqttLimits } from './limits.ts';
 import { Listeners, type Address, type MqttTls } from './listeners.ts';
-import type { Publish } from './packet-reader.ts';
-import { unrestricted, type Permissions } from './permissions.ts';
-import { Publisher } from './publisher.ts';
-import type { Message, MqttRoute } from './routes.ts';
+import type { MqttRoute } from './routes.ts';
 import { ClientRules, type Refusal } from './rules.ts';
-import { SessionStore, type StoredPacket } from './sessions.ts';
+import { SessionStore } from './sessions.ts';
 import { Summary } from './summary.ts';
 import { unlimited, type MqttRates } from './throttle.ts';
 import { TOPIC_LEVELS_MAX } from './topics.ts';
@@ -59,22 +57,6 @@ export interface MqttStatus extends IntakeStatus {
   readonly failedConnections: number;
 }
 
-type PublishCallback = (error?: Error | null) => void;
-
-/** A connection whose CONNECT has come. */
-interface Device {
-  readonly publisher: Publisher;
-  readonly subscriptions: Set<string>;
-  /** The common name of its verified certificate. */
-  readonly identity: string | null;
-  /** Empty until the client is let in. */
-  clientId: string;
-  /** Null before its login, and for who gave none. */
-  username: string | null;
-  permissions: Permissions;
-  willTopic: string | null;
-}
-
 const DRAIN_MS = 5000;
 
 /**
@@ -94,22 +76,16 @@ export class MqttBroker {
   #users: readonly MqttUser[];
   #rates: MqttRates;
   readonly #intake: Intake;
-  /** For wills: their connections are gone. */
-  readonly #departed: Publisher;
   readonly #sessions: SessionStore<Client>;
   readonly #audience = new Audience();
   readonly #aedes: Aedes;
   readonly #listeners: Listeners;
-  readonly #devices = new Map<MqttConnection, Device>();
-  /** Connections without a CONNECT, oldest first, with the names of their certificates. */
-  readonly #pending = new Map<MqttConnection, string | null>();
+  readonly #devices: Devices;
+  readonly #inbound: Inbound;
   readonly #clientIds = new Set<string>();
   /** Why clients are turned away, found before their passwords are looked at. */
   readonly #refusals = new WeakMap<Client, Refusal>();
-  readonly #connectionGauge: Gauge;
-  readonly #failureCounter: Counter;
   readonly #undeliveredCounter: Counter;
-  #failures = 0;
   #closing: Promise<void> | null = null;
 
   /** @throws MqttError `invalid-options` */
@@ -142,12 +118,14 @@ export class MqttBroker {
       metrics,
       summary: this.#summary,
     });
-    this.#departed = new Publisher(this.#intake, { hold: ignore, release: ignore });
-    this.#connectionGauge = metrics.gauge('headgate_mqtt_connections', 'MQTT clients let in now');
-    this.#failureCounter = metrics.counter(
-      'headgate_mqtt_failed_connections_total',
-      'MQTT connections turned away or broken off, by reason',
-    );
+    const shared = {
+      intake: this.#intake,
+      audience: this.#audience,
+      limits: this.#limits,
+      summary: this.#summary,
+    };
+    this.#devices = new Devices({ ...shared, metrics });
+    this.#inbound = new Inbound({ ...shared, devices: this.#devices, rules: () => this.#rules });
     this.#undeliveredCounter = metrics.counter(
       'headgate_mqtt_undelivered_total',
       'Messages not retained, not queued or not sent to a subscriber, by reason',
@@ -161,7 +139,7 @@ export class MqttBroker {
       tlsConnectionsMax: this.#limits.connections + this.#limits.pendingConnections,
       handshakeTimeoutMs: this.#limits.connectTimeoutMs,
       accept: (socket, identity) => this.#accept(socket, identity),
-      refused: (remote, error) => this.#noteFailure({ remote }, null, error),
+      refused: (remote, error) => this.#devices.noteFailure({ remote }, null, error),
       troubled: ({ message }) =>
         this.#summary.warn('accept', { error: message }, 'an MQTT connection was not accepted'),
     });
@@ -211,7 +189,7 @@ export class MqttBroker {
     this.#rules = rules;
     this.#users = next.users;
     this.#rates = next.rates ?? unlimited;
-    for (const [connection, { username }] of [...this.#devices]) {
+    for (const [connection, { username }] of this.#devices.connected()) {
       if (username === null || !changed.has(username)) continue;
       connection.fail(new MqttError('unauthorized', `the user ${username} is another now`));
     }
@@ -220,31 +198,26 @@ export class MqttBroker {
   status(): MqttStatus {
     return {
       ...this.#intake.status(),
-      connections: this.#devices.size,
-      pendingConnections: this.#pending.size,
-      failedConnections: this.#failures,
+      ...this.#devices.status(),
     };
   }
 
   async #close(): Promise<void> {
     const closed = this.#listeners.close();
-    for (const connection of this.#devices.keys()) connection.hold('closing');
+    this.#inbound.stop();
+    for (const [connection] of this.#devices.connected()) connection.hold('closing');
     await this.#drained();
     await new Promise<void>((resolve) => {
       if (this.#aedes.closed) resolve();
       else this.#aedes.close(resolve);
     });
     const cancel = this.#clock.setTimer(1000, () => {
-      for (const connection of this.#connections()) connection.abort();
+      for (const connection of this.#devices.connections()) connection.abort();
     });
-    for (const connection of this.#connections()) connection.destroy();
+    for (const connection of this.#devices.connections()) connection.destroy();
     await closed;
     cancel();
     this.#summary.close();
-  }
-
-  #connections(): readonly MqttConnection[] {
-    return [...this.#pending.keys(), ...this.#devices.keys()];
   }
 
   async #drained(): Promise<void> {
@@ -261,67 +234,20 @@ export class MqttBroker {
   // -------------------------------------------------------------- connections
 
   #accept(socket: Socket, identity: string | null): void {
-    const settings = {
-      limits: this.#limits,
-      rates: this.#rates,
-      clock: this.#clock,
-    };
+    const settings = { limits: this.#limits, rates: this.#rates, clock: this.#clock };
     const connection = new MqttConnection(socket, settings, {
       greeted: (greeted) => this.#greeted(greeted),
-      publish: (from, publish) => this.#takePlain(from, publish),
-      failed: (failed, error) =>
-        this.#noteFailure(failed, this.#devices.get(failed)?.clientId ?? null, error),
-      closed: (closed) => this.#closed(closed),
+      publish: (from, publish) => this.#inbound.takePlain(from, publish),
+      failed: (failed, error) => this.#devices.noteFailure(failed, null, error),
+      closed: (closed) => this.#devices.remove(closed),
     });
-    this.#pending.set(connection, identity);
-    if (this.#pending.size <= this.#limits.pendingConnections) return;
-    const [oldest] = this.#pending.keys();
-    oldest?.fail(new MqttError('too-many-connections', 'too many connections without a CONNECT'));
+    this.#devices.add(connection, identity);
   }
 
   #greeted(connection: MqttConnection): boolean {
-    if (this.#closing !== null || this.#devices.size >= this.#limits.connections) return false;
-    const identity = this.#pending.get(connection) ?? null;
-    this.#pending.delete(connection);
-    this.#devices.set(connection, {
-      publisher: new Publisher(this.#intake, connection),
-      subscriptions: new Set(),
-      identity,
-      clientId: '',
-      username: null,
-      permissions: unrestricted,
-      willTopic: null,
-    });
-    this.#connectionGauge.set(this.#devices.size);
+    if (this.#closing !== null || !this.#devices.greet(connection)) return false;
     this.#aedes.handle(connection);
     return true;
-  }
-
-  #closed(connection: MqttConnection): void {
-    this.#pending.delete(connection);
-    const device = this.#devices.get(connection);
-    if (device !== undefined) {
-      device.publisher.leave();
-      for (const filter of device.subscriptions) this.#audience.remove(filter);
-      device.subscriptions.clear();
-    }
-    this.#devices.delete(connection);
-    this.#connectionGauge.set(this.#devices.size);
-  }
-
-  #noteFailure(
-    connection: { readonly remote: string } | null,
-    clientId: string | null,
-    error: MqttError,
-  ): void {
-    this.#failures += 1;
-    this.#failureCounter.add(1, { reason: error.code });
-    const client = clientId === null || clientId === '' ? {} : { clientId };
-    this.#summary.warn(
-      `connection: ${error.code}`,
-      { remote: connection?.remote, ...client, reason: error.code, error: error.message },
-      `an MQTT connection was refused or dropped: ${error.hint}`,
-    );
   }
 
   // -------------------------------------------------------------- aedes and its hooks
@@ -330,7 +256,7 @@ export class MqttBroker {
     return new SessionStore<Client>({
       limits: this.#limits,
       metrics: this.#options.metrics,
-      store: (client, packet, digest) => this.#storeQos2(client, packet, digest),
+      store: (client, packet, digest) => this.#inbound.storeQos2(client, packet, digest),
       received: this.#options.received ?? null,
       disconnect: (client, reason) => {
         const message = 'the end of a QoS 2 handshake could not be stored';
@@ -353,16 +279,17 @@ export class MqttBroker {
       preConnect: (client, packet, callback) => {
         const problem = this.#rules.connectProblem(packet);
         if (problem !== null) this.#refusals.set(client, problem);
-        const device = this.#deviceOf(client);
+        const device = this.#devices.of(client);
         if (device !== undefined) device.willTopic = packet.will?.topic ?? null;
         callback(null, true);
       },
       authenticate: (client, username, password, callback) => {
         const problem = this.#refusals.get(client) ?? this.#login(client, username, password);
-        if (problem !== null) this.#noteFailure(connectionOf(client), client.id, problem);
+        if (problem !== null) this.#devices.noteFailure(connectionOf(client), client.id, problem);
         callback(problem, problem === null);
       },
-      authorizePublish: (client, packet, callback) => this.#publish(client, packet, callback),
+      authorizePublish: (client, packet, callback) =>
+        this.#inbound.publish(client, packet, callback),
       authorizeSubscribe: (client, subscription, callback) =>
         callback(null, this.#subscribe(client, subscription.topic) ? subscription : null),
       authorizeForward: (client, packet) => (this.#mayForward(client, packet) ? packet : null),
@@ -370,18 +297,18 @@ export class MqttBroker {
     aedes.on('client', (client) => void this.#clientIds.add(client.id));
     aedes.on('clientDisconnect', (client) => void this.#clientIds.delete(client.id));
     aedes.on('clientReady', (client) => {
-      const device = this.#deviceOf(client);
+      const device = this.#devices.of(client);
       if (device !== undefined) device.clientId = client.id;
       connectionOf(client)?.open();
     });
     aedes.on('unsubscribe', (topics, client) => {
-      const own = this.#deviceOf(client)?.subscriptions;
+      const own = this.#devices.of(client)?.subscriptions;
       for (const topic of topics) if (own?.delete(topic) === true) this.#audience.remove(topic);
     });
     const failed = (client: Client, error: Error): void => {
       // After a connection is closed, what was still to be written to it "fails" too.
       if (client.closed) return;
-      this.#noteFailure(connectionOf(client), client.id, asMqttError(error));
+      this.#devices.noteFailure(connectionOf(client), client.id, asMqttError(error));
     };
     aedes.on('clientError', failed);
     aedes.on('connectionError', failed);
@@ -393,7 +320,7 @@ export class MqttBroker {
     username: string | undefined,
     password: Buffer | undefined,
   ): Refusal | null {
-    const device = this.#deviceOf(client);
+    const device = this.#devices.of(client);
     const identity = device?.identity ?? null;
     const problem = this.#rules.loginProblem(username, password, identity);
     if (problem !== null || device === undefined) return problem;
@@ -402,74 +329,8 @@ export class MqttBroker {
     return this.#rules.willProblem(device.permissions, device.willTopic);
   }
 
-  /** The short way of a message of QoS 0 or 1 that nobody listens to and nothing is wrong with. */
-  #takePlain(connection: MqttConnection, { topic, payload, qos, messageId }: Publish): boolean {
-    const device = this.#devices.get(connection);
-    if (device === undefined || this.#closing !== null || this.#audience.hears(topic)) return false;
-    if (this.#rules.messageProblem(topic, payload) !== null) return false;
-    if (!device.permissions.mayPublish(topic)) return false;
-    device.publisher.submit({ topic, payload, clientId: device.clientId }, qos, (error) => {
-      if (error !== null) connection.fail(error);
-      else if (qos === 1) connection.acknowledge(messageId);
-    });
-    return true;
-  }
-
-  /** aedes' hook for every PUBLISH and will: QoS 0 and 1 go on when the callback is called. */
-  #publish(client: Client | null, packet: PublishPacket, callback: PublishCallback): void {
-    const connection = client === null ? null : connectionOf(client);
-    connection?.publishHandled();
-    if (client === null || this.#closing !== null) {
-      callback(new MqttError('connection-lost', 'the broker is closing'));
-      return;
-    }
-    const payload = asBuffer(packet.payload);
-    const problem = this.#rules.messageProblem(packet.topic, payload);
-    if (problem !== null) {
-      callback(problem);
-      return;
-    }
-    const message = messageOf(client, packet);
-    const device = this.#deviceOf(client);
-    const publisher = device?.publisher;
-    if (client.closed || publisher === undefined) {
-      // A will. Nobody is there to be acknowledged or to send it again.
-      this.#departed.submit({ ...message, kind: 'will' }, 0, callback);
-    } else if (device?.permissions.mayPublish(packet.topic) !== true) {
-      // 3.1.1 knows no refusal but this ([MQTT-3.3.5-2]); an acknowledgement would say it is stored.
-      const topic = packet.topic.slice(0, 100);
-      callback(new MqttError('forbidden-topic', `the user may not publish to '${topic}'`));
-    } else if (packet.qos === 2) {
-      // Stored by the session store, which knows whether it is a repetition.
-      callback(null);
-    } else {
-      publisher.submit(message, packet.qos, (error) => {
-        // A client that went away can't be acknowledged; its subscribers get what it will repeat.
-        if (packet.qos > 0 && client.closed) return;
-        connection?.flushAcknowledgements();
-        callback(error);
-      });
-    }
-  }
-
-  #storeQos2(client: Client, packet: StoredPacket, digest: string): Promise<void> {
-    const message = messageOf(client, packet);
-    const publisher = this.#deviceOf(client)?.publisher;
-    return new Promise((resolve, reject) => {
-      if (publisher === undefined) {
-        reject(new MqttError('connection-lost', 'the client went away'));
-        return;
-      }
-      const settle = (error: MqttError | null): void => {
-        if (error === null) resolve();
-        else reject(error);
-      };
-      publisher.submit(message, 2, settle, onceKeyOf(client, packet.messageId, digest));
-    });
-  }
-
   #subscribe(client: Client, filter: string): boolean {
-    const device = this.#deviceOf(client);
+    const device = this.#devices.of(client);
     if (device === undefined) return false;
     const { subscriptions: own, permissions } = device;
     if (!this.#rules.maySubscribe(permissions, own, filter)) return false;
@@ -484,11 +345,6 @@ export class MqttBroker {
     this.#undeliveredCounter.add(1, { reason: 'slow-subscriber' });
     return false;
   }
-
-  #deviceOf(client: Client): Device | undefined {
-    const connection = connectionOf(client);
-    return connection === null ? undefined : this.#devices.get(connection);
-  }
 }
 
 /** Whether only this machine can reach the host. */
@@ -497,52 +353,8 @@ export function isLoopback(host: string): boolean {
   return isIP(host) === 4 && host.startsWith('127.');
 }
 
-/** A subscriber must be able to take at least the largest message, twice. */
-function withRoomForPayloads(limits: MqttLimits): MqttLimits {
-  const largest = limits.payloadBytes + limits.topicBytes;
-  return { ...limits, outputBytes: Math.max(limits.outputBytes, 4 * largest) };
-}
-
-function connectionOf(client: Client): MqttConnection | null {
-  return client.conn instanceof MqttConnection ? client.conn : null;
-}
-
-/** The users of whom anything is different, new ones and those left out included. */
-function namesOfChanged(before: readonly MqttUser[], after: readonly MqttUser[]): Set<string> {
-  const known = new Map(before.map((user) => [user.username, user]));
-  const changed = new Set(known.keys());
-  for (const user of after) {
-    if (isDeepStrictEqual(known.get(user.username), user)) changed.delete(user.username);
-    else changed.add(user.username);
-  }
-  return changed;
-}
-
-/** Clients without a session to be kept have promised nothing about repetitions (3.1.2.4). */
-function onceKeyOf(client: Client, number: number | undefined, digest: string): OnceKey | null {
-  if (client.clean || number === undefined) return null;
-  return { source: client.id, number, digest };
-}
-
-function messageOf(
-  client: Client,
-  packet: { readonly topic: string; readonly payload: string | Buffer; readonly retain: boolean },
-): Message {
-  const { topic, payload, retain } = packet;
-  const message = { topic, payload: asBuffer(payload), clientId: client.id };
-  return retain ? { ...message, kind: 'retained' } : message;
-}
-
-function asBuffer(payload: string | Buffer): Buffer {
-  return typeof payload === 'string' ? Buffer.from(payload) : payload;
-}
-
 function asMqttError(error: Error): MqttError {
   if (error instanceof MqttError) return error;
   const lost = error.message === 'keep alive timeout' || error.message === 'connection closed';
   return new MqttError(lost ? 'connection-lost' : 'malformed', error.message, { cause: error });
-}
-
-function ignore(): void {
-  // A connection that is gone can be neither held nor released.
 }

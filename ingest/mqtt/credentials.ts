@@ -1,4 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { MqttError } from './errors.ts';
 import type { PermittedTopics } from './permissions.ts';
 
@@ -46,4 +47,18 @@ export class Credentials {
   #digest(password: Buffer): Buffer {
     return createHmac('sha256', this.#key).update(password).digest();
   }
+}
+
+/** The users of whom anything is different, new ones and those left out included. */
+export function namesOfChanged(
+  before: readonly MqttUser[],
+  after: readonly MqttUser[],
+): Set<string> {
+  const known = new Map(before.map((user) => [user.username, user]));
+  const changed = new Set(known.keys());
+  for (const user of after) {
+    if (isDeepStrictEqual(known.get(user.username), user)) changed.delete(user.username);
+    else changed.add(user.username);
+  }
+  return changed;
 }

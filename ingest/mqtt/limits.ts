@@ -63,3 +63,9 @@ export const defaultLimits: MqttLimits = {
   queuedMessagesPerSession: 1000,
   queuedBytes: 32 * MIB,
 };
+
+/** A subscriber must be able to take at least the largest message, twice. */
+export function withRoomForPayloads(limits: MqttLimits): MqttLimits {
+  const largest = limits.payloadBytes + limits.topicBytes;
+  return { ...limits, outputBytes: Math.max(limits.outputBytes, 4 * largest) };
+}
