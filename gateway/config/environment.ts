@@ -18,7 +18,11 @@ import { isLeaf, nodeAt, showPath, type KeyNode, type KeyPath } from './tree.ts'
 const prefix = 'HEADGATE_';
 
 /** Variables with our prefix that say something else than the value of a key. */
-export const otherVariables: readonly string[] = ['HEADGATE_CONFIG', 'HEADGATE_TOKEN'];
+export const otherVariables: readonly string[] = [
+  'HEADGATE_CONFIG',
+  'HEADGATE_TOKEN',
+  'HEADGATE_WEBRTC',
+];
 
 interface Assignment {
   readonly variable: string;

@@ -1,7 +1,7 @@
 /*
  * `npm start`: the set-up, then the gateway with the arguments that are left. The gateway's exit
- * code is ours. What WebRTC needs is built beside it once it serves, as it says by the message
- * { type: 'serving' } on the channel that it gets from here.
+ * code is ours. With HEADGATE_WEBRTC=on what WebRTC needs is built beside it once it serves, as it
+ * says by the message { type: 'serving' } on the channel that it gets from here.
  */
 'use strict';
 

@@ -18,7 +18,7 @@ const worker = require('./mediasoup-worker.cjs');
 /**
  * @typedef {object} Prepared
  * @property {NodeJS.ProcessEnv} env what the gateway is told of what was found
- * @property {'ready' | 'to build' | 'impossible'} worker
+ * @property {'ready' | 'to build' | 'impossible' | 'not wanted'} worker
  *
  * @typedef {object} PrepareOptions
  * @property {boolean} [forTests] the test-only system packages too
@@ -36,16 +36,26 @@ async function look() {
 }
 
 /**
+ * Whether mediasoup's worker is wanted. Nothing uses it yet but a test, and it takes minutes to
+ * build: so it is made for who asks.
+ * @param {PrepareOptions} options
+ */
+function wantsWorker(options) {
+  return options.forTests === true || process.env.HEADGATE_WEBRTC === 'on';
+}
+
+/**
  * What is there, after the downloads of what is not.
  * @param {import('./steps.cjs').Steps} steps
  * @param {boolean} retry
+ * @param {boolean} forWorker
  */
-async function lookAndDownload(steps, retry) {
+async function lookAndDownload(steps, retry, forWorker) {
   const seen = await look();
   const wanted = [
     ...(seen.nativeReady ? [] : [native.download()]),
     ...(seen.ffmpegDownload ? [ffmpeg.download()] : []),
-    ...(seen.workerReady ? [] : [worker.download()]),
+    ...(seen.workerReady || !forWorker ? [] : [worker.download()]),
   ];
   return (await tryDownloads(steps, wanted, retry)) ? look() : seen;
 }
@@ -53,9 +63,10 @@ async function lookAndDownload(steps, retry) {
 /**
  * @param {Awaited<ReturnType<typeof look>>} seen
  * @param {boolean} forTests
+ * @param {boolean} forWorker
  * @returns {import('./preflight.cjs').Need[]}
  */
-function needsOf(seen, forTests) {
+function needsOf(seen, forTests, forWorker) {
   return [
     {
       purpose: "to build sqlite3's native module",
@@ -70,7 +81,7 @@ function needsOf(seen, forTests) {
     {
       purpose: "to build mediasoup's worker for WebRTC",
       without: 'WebRTC',
-      packages: seen.workerReady ? [] : packages.workerPackages,
+      packages: seen.workerReady || !forWorker ? [] : packages.workerPackages,
     },
     {
       purpose: 'for tests',
@@ -87,8 +98,9 @@ function needsOf(seen, forTests) {
  */
 async function prepareLocked(steps, options) {
   await installDependencies(steps);
-  const seen = await lookAndDownload(steps, options.retryDownloads ?? false);
-  const missing = await preflight(steps, needsOf(seen, options.forTests ?? false));
+  const forWorker = wantsWorker(options);
+  const seen = await lookAndDownload(steps, options.retryDownloads ?? false, forWorker);
+  const missing = await preflight(steps, needsOf(seen, options.forTests ?? false, forWorker));
   if (!seen.nativeReady) await native.build(steps);
   const ffmpegPath = seen.ffmpegPath ?? (await ffmpeg.findFfmpeg(process.env));
   if (ffmpegPath === undefined) {
@@ -105,8 +117,20 @@ async function prepareLocked(steps, options) {
       // It speaks to whoever chooses the SDK's version, and that is us.
       AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
     },
-    worker: seen.workerReady ? 'ready' : workerMissing ? 'impossible' : 'to build',
+    worker: workerState(seen.workerReady, forWorker, workerMissing),
   };
+}
+
+/**
+ * @param {boolean} ready
+ * @param {boolean} wanted
+ * @param {boolean} impossible
+ * @returns {Prepared['worker']}
+ */
+function workerState(ready, wanted, impossible) {
+  if (ready) return 'ready';
+  if (!wanted) return 'not wanted';
+  return impossible ? 'impossible' : 'to build';
 }
 
 /**
