@@ -121,7 +121,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       inForce = next;
       await cameras.update(next.cameras);
       await mqtt.update(next.mqtt);
-      await deliveries.update(configuredDeliveries(next));
+      await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
       logger.setLevel(next.logging.level);
     },
@@ -216,6 +216,7 @@ async function ensureStreams(store: Store, config: Config, known: Config | null)
       retentionMs: stream.retentionHours * 3_600_000,
       maxBytes: stream.maxBytes,
       whenFull: stream.whenFull,
+      compression: stream.compression,
     });
   }
 }

@@ -11,6 +11,9 @@
 /** What happens to new data when a stream's byte budget is used up. */
 export type WhenFull = 'refuse' | 'drop-oldest';
 
+/** How records are compressed on disk. */
+export type Compression = 'none' | 'deflate';
+
 export type StreamMode = 'on-demand' | 'provisioned';
 
 export interface StreamOptions {
@@ -24,6 +27,8 @@ export interface StreamOptions {
   /** The stream's byte budget (stored bytes); null: no limit of its own. */
   readonly maxBytes: number | null;
   readonly whenFull: WhenFull;
+  /** Compresses batches when they are compacted, those to come only; `none` when left out. */
+  readonly compression?: Compression;
 }
 
 export interface StreamDescription extends StreamOptions {

@@ -303,6 +303,11 @@ const stream = z.strictObject({
   whenFull: choice(['refuse', 'drop-oldest'])
     .default('refuse')
     .describe('At maxBytes: refuse new records, or drop the oldest ones.'),
+  compression: choice(['none', 'deflate'])
+    .default('none')
+    .describe(
+      'deflate compresses records that come from now on, a while after they came: more fit into maxBytes, for some more work of the processor.',
+    ),
 });
 
 const camera = z.strictObject({

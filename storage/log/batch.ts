@@ -7,8 +7,8 @@
  * |----|-------|-------------------------------------------------------------------------|
  * |  0 |     4 | "HGBA"                                                                  |
  * |  4 |     1 | version, 1                                                              |
- * |  5 |     1 | flags: bit 0 the body is compressed, bit 1 it is encrypted; both are    |
- * |    |       | reserved and 0 in this release, as are all others                       |
+ * |  5 |     1 | flags: bit 0 the body is compressed (deflate, RFC 1951); bit 1 it is    |
+ * |    |       | encrypted, which is reserved and 0 in this release, as are all others   |
  * |  6 |     2 | length of the header, 56: the body begins there                         |
  * |  8 |     4 | number of records, at least 1                                           |
  * | 12 |     4 | length of the body as stored                                            |
@@ -30,8 +30,9 @@
  *
  * Invariants: the records fill the body exactly; the checksum is looked at before anything else is
  * believed, and the lengths are checked all the same, so nothing that is read here can make it read
- * outside the BLOB or allocate more than that.
+ * outside the BLOB or allocate more than that, or than `plainBytesMax` where it is compressed.
  *
+ * Compressing and decompressing is the business of `compressed-batch.ts`.
  * Which row a batch is in and what surrounds it is the business of `batch-table.ts`.
  */
 import assert from 'node:assert/strict';
@@ -41,10 +42,13 @@ import type { LogRecord } from '../model.ts';
 
 const magic = Buffer.from('HGBA', 'latin1');
 const version = 1;
+const compressedFlag = 1;
 const checksumAt = 52;
 export const batchHeaderBytes = 56;
 export const recordOverheadBytes = 10;
 const keyLengthMax = 0xfff;
+/** No compressed body has more when it is plain: a record of the largest size has less. */
+export const plainBytesMax = 16 * 1024 * 1024;
 /** Two records further apart in arrival time than this can't be in one batch. */
 export const arrivalSpanMaxMs = 0xffffffff;
 
@@ -58,6 +62,9 @@ export interface TimedRecord {
 }
 
 export interface BatchHeader {
+  readonly compressed: boolean;
+  /** Bytes of the records. */
+  readonly plainBytes: number;
   readonly count: number;
   readonly firstSequence: number;
   readonly lowArrivalMs: number;
@@ -123,11 +130,15 @@ export function verifyBatch(blob: Buffer): BatchHeader {
     throw corrupt('it does not begin with a batch header');
   }
   if (blob.readUInt32LE(checksumAt) !== checksum(blob)) throw corrupt('its checksum is wrong');
-  if (blob.readUInt8(4) > version || blob.readUInt8(5) !== 0) {
+  const compressed = blob.readUInt8(5) === compressedFlag;
+  if (blob.readUInt8(4) > version || (blob.readUInt8(5) !== 0 && !compressed)) {
     throw new StorageError('version-too-new', 'a batch was written by a later release');
   }
   const bodyBytes = blob.readUInt32LE(12);
+  const plainBytes = blob.readUInt32LE(16);
   const header = {
+    compressed,
+    plainBytes,
     count: blob.readUInt32LE(8),
     firstSequence: readUint53(blob, 24),
     lowArrivalMs: readUint53(blob, 32),
@@ -136,9 +147,9 @@ export function verifyBatch(blob: Buffer): BatchHeader {
   if (
     blob.readUInt16LE(6) !== batchHeaderBytes ||
     blob.length !== batchHeaderBytes + bodyBytes ||
-    blob.readUInt32LE(16) !== bodyBytes ||
+    (compressed ? plainBytes > plainBytesMax : plainBytes !== bodyBytes) ||
     header.count === 0 ||
-    header.count > bodyBytes / recordOverheadBytes ||
+    header.count > plainBytes / recordOverheadBytes ||
     header.lowArrivalMs > header.highArrivalMs
   ) {
     throw corrupt('its header contradicts itself');
@@ -146,14 +157,43 @@ export function verifyBatch(blob: Buffer): BatchHeader {
   return header;
 }
 
+/** Whether a BLOB says of itself that its body is compressed; nothing of it is verified. */
+export function isCompressed(blob: Buffer): boolean {
+  return blob.length >= batchHeaderBytes && blob.readUInt8(5) === compressedFlag;
+}
+
+/** The body as it is stored. */
+export function batchBody(blob: Buffer): Buffer {
+  return blob.subarray(batchHeaderBytes);
+}
+
+/** A plain batch with its body replaced by its compressed form. */
+export function withCompressedBody(blob: Buffer, body: Buffer): Buffer {
+  return withBody(blob, compressedFlag, body);
+}
+
+/** A compressed batch with its body replaced by its plain form. */
+export function withPlainBody(blob: Buffer, body: Buffer): Buffer {
+  return withBody(blob, 0, body);
+}
+
+function withBody(blob: Buffer, flags: number, body: Buffer): Buffer {
+  const made = Buffer.concat([blob.subarray(0, batchHeaderBytes), body]);
+  made.writeUInt8(flags, 5);
+  made.writeUInt32LE(body.length, 12);
+  made.writeUInt32LE(checksum(made), checksumAt);
+  return made;
+}
+
 /**
- * Decodes a batch, leaving out the first `skip` records. `data` is a slice of the BLOB, not a copy:
+ * Decodes a plain batch, leaving out the first `skip` records. `data` is a slice of the BLOB, not a copy:
  * the BLOB was allocated for this read alone and nobody writes to it, but whoever keeps one record
  * for long keeps the whole batch in memory, and copies it instead.
  * @throws StorageError `corrupt`, `version-too-new`
  */
 export function decodeBatch(blob: Buffer, skip = 0): LogRecord[] {
   const header = verifyBatch(blob);
+  if (header.compressed) throw corrupt('its records were not decompressed');
   const records: LogRecord[] = [];
   let at = batchHeaderBytes;
   for (let index = 0; index < header.count; index += 1) {

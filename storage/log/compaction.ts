@@ -1,5 +1,6 @@
 /**
- * Joins small batches into large ones, in small steps between the group commits.
+ * Joins small batches into large ones, and compresses those of streams that ask for it, in small
+ * steps between the group commits.
  *
  * Why: a sensor that speaks once a minute leaves a row a minute, each with pages of its own, and
  * whoever reads a day of it reads 1440 of them.
@@ -29,6 +30,7 @@ import type { Writer } from '../writer.ts';
 import type { LogAppender } from './appending.ts';
 import { batchRows, batchSlice, replaceBatches } from './batch-table.ts';
 import type { NewBatch, Queries, SizedRow } from './batch-table.ts';
+import { compressBatch } from './compressed-batch.ts';
 import { JoinedBatch, Run, endOf, joinLimits } from './joining.ts';
 import type { Shard, Streams } from './streams.ts';
 
@@ -223,15 +225,25 @@ export class Compaction {
     const rows = await this.#nextRun(shard);
     if (rows === null) return false;
     const joined = await this.#join(shard, rows);
-    const batch = joined.count > 1 ? joined.toBatch() : null;
+    const batch = await this.#rewritten(shard, joined);
     if (batch !== null) {
       await this.#replace(shard, batch, joined);
     } else {
-      // Not sound, or followed by one that is not and begins the next run.
+      // Not sound, or followed by one that is not and begins the next run, or as small as it gets.
       const [first, second] = rows;
       if (first !== undefined) this.#passOver(shard, second?.first_sequence ?? endOf(first));
     }
     return true;
+  }
+
+  /** The batch that takes the place of what was joined; null when nothing is gained by it. */
+  async #rewritten(shard: Shard, joined: JoinedBatch): Promise<NewBatch | null> {
+    const batch = joined.toBatch();
+    if (batch === null || shard.stream.options.compression !== 'deflate') {
+      return joined.count > 1 ? batch : null;
+    }
+    const body = await compressBatch(batch.body);
+    return joined.count > 1 || body.length < joined.storedBytes ? { ...batch, body } : null;
   }
 
   /** The next batches that may become one; null when there are none yet. */
@@ -247,12 +259,15 @@ export class Compaction {
         from = endOf(row);
         if (from >= nextSequence) break;
         if (!run.add(row)) {
-          if (run.rows.length > 1) return run.rows;
+          if (run.worthwhile) return run.rows;
           this.#passOver(shard, row.first_sequence);
           run = new Run(limits);
           if (!run.add(row)) this.#passOver(shard, from);
         }
-        if (run.complete && run.rows.length > 1) return run.rows;
+        if (!run.complete) continue;
+        if (run.worthwhile) return run.rows;
+        this.#passOver(shard, from);
+        run = new Run(limits);
       }
       if (rows.length < pageRows) break;
     }
@@ -301,7 +316,7 @@ export class Compaction {
           break;
         }
         if (body === null) throw new StorageError('corrupt', 'a page of a batch is damaged');
-        joined.add(row, body);
+        await joined.add(row, body);
         at += 1;
       }
     }

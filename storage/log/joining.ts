@@ -7,6 +7,7 @@ import type { StreamOptions } from '../model.ts';
 import { arrivalSpanMaxMs, batchHeaderBytes, decodeBatch, encodeBatch } from './batch.ts';
 import type { TimedRecord } from './batch.ts';
 import type { BatchRow, NewBatch, SizedRow } from './batch-table.ts';
+import { plainBatch } from './compressed-batch.ts';
 
 /** A batch of this size is not joined any further. */
 const targetBytesMax = 128 * 1024;
@@ -19,12 +20,15 @@ const runRowsMax = 2048;
 /** What the joining of a stream's batches keeps to. */
 export interface JoinLimits {
   readonly targetBytes: number;
+  /** Large batches are rewritten too, each for itself. */
+  readonly compress: boolean;
   /** How far apart in arrival the newest records of two batches in one may be. */
   readonly windowMs: number;
 }
 
-export function joinLimits({ retentionMs, maxBytes }: StreamOptions): JoinLimits {
+export function joinLimits({ retentionMs, maxBytes, compression }: StreamOptions): JoinLimits {
   return {
+    compress: compression === 'deflate',
     targetBytes: Math.min(targetBytesMax, Math.floor((maxBytes ?? Infinity) / batchesPerStream)),
     windowMs: Math.min(windowMaxMs, Math.floor(retentionMs / batchesPerStream)),
   };
@@ -54,7 +58,18 @@ export class Run {
 
   /** Nothing more belongs to it. */
   get complete(): boolean {
-    return this.bytes >= this.#limits.targetBytes || this.rows.length >= runRowsMax;
+    return (
+      this.bytes >= this.#limits.targetBytes || this.rows.length >= runRowsMax || this.#isLarge
+    );
+  }
+
+  /** There is something to gain by rewriting it. */
+  get worthwhile(): boolean {
+    return this.rows.length > 1 || (this.#isLarge && this.#limits.compress);
+  }
+
+  get #isLarge(): boolean {
+    return this.bytes > this.#limits.targetBytes / 2 && this.rows.length === 1;
   }
 
   /** Takes the next batch of the shard, unless it does not belong to this run. */
@@ -66,7 +81,7 @@ export class Run {
       this.complete ||
       // Repair leaves an empty one in the place of records that are lost.
       row.stored_bytes === 0 ||
-      row.stored_bytes > this.#limits.targetBytes / 2 ||
+      (row.stored_bytes > this.#limits.targetBytes / 2 && last !== undefined) ||
       (last !== undefined && endOf(last) !== row.first_sequence) ||
       highMs - lowMs > this.#limits.windowMs
     ) {
@@ -111,9 +126,9 @@ export class JoinedBatch {
   }
 
   /** Takes the next batch; after one that is not sound, none any more. */
-  add(row: SizedRow, body: Buffer): void {
+  async add(row: SizedRow, body: Buffer): Promise<void> {
     if (!this.#open) return;
-    const records = soundRecords(row, body);
+    const records = await soundRecords(row, body);
     let lowMs = this.#lowMs;
     let highMs = this.#highMs;
     for (const { arrivalMs } of records ?? []) {
@@ -150,9 +165,9 @@ export class JoinedBatch {
 }
 
 /** The records of a batch; null when it is corrupt, is not its row's, or is a later release's. */
-function soundRecords(row: SizedRow, body: Buffer): readonly TimedRecord[] | null {
+async function soundRecords(row: SizedRow, body: Buffer): Promise<readonly TimedRecord[] | null> {
   try {
-    const records = decodeBatch(body);
+    const records = decodeBatch(await plainBatch(body));
     const isTheRow =
       records.length === row.record_count && records[0]?.sequence === row.first_sequence;
     if (!isTheRow) return null;

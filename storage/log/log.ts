@@ -85,8 +85,8 @@ export class ShardedLog implements Log {
   async #insert(transaction: Transaction, options: StreamOptions): Promise<boolean> {
     const createdMs = this.#options.clock.nowMs();
     const [row] = await transaction.all<StreamRow>(
-      `INSERT INTO stream (name, shard_count, mode, retention_ms, max_bytes, when_full, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO stream (name, shard_count, mode, retention_ms, max_bytes, when_full, compression,
+         created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (name) WHERE deleted_ms IS NULL DO NOTHING RETURNING ${streamColumns}`,
       options.name,
       options.shardCount,
@@ -94,6 +94,7 @@ export class ShardedLog implements Log {
       options.retentionMs,
       options.maxBytes,
       options.whenFull,
+      options.compression ?? 'none',
       createdMs,
     );
     if (row === undefined) return false;
@@ -122,17 +123,19 @@ export class ShardedLog implements Log {
 
   async #update(transaction: Transaction, options: StreamOptions): Promise<void> {
     await transaction.run(
-      `UPDATE stream SET mode = ?, retention_ms = ?, max_bytes = ?, when_full = ?
+      `UPDATE stream SET mode = ?, retention_ms = ?, max_bytes = ?, when_full = ?, compression = ?
         WHERE name = ? AND deleted_ms IS NULL`,
       options.mode,
       options.retentionMs,
       options.maxBytes,
       options.whenFull,
+      options.compression ?? 'none',
       options.name,
     );
     transaction.onCommit(() => {
       const stream = this.#streams.get(options.name);
-      stream.options = { ...options, shardCount: stream.options.shardCount };
+      const { shardCount } = stream.options;
+      stream.options = { ...options, shardCount, compression: options.compression ?? 'none' };
     });
   }
 

@@ -17,9 +17,10 @@ import { StorageError } from '../errors.ts';
 import type { Losses } from '../losses.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
 import type { Counter, Logger, Metrics } from '../ports.ts';
-import { decodeBatch, recordOverheadBytes } from './batch.ts';
+import { decodeBatch, isCompressed, recordOverheadBytes } from './batch.ts';
 import { batchAt, batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, FullRow, Queries, StoredBatch } from './batch-table.ts';
+import { plainBatch } from './compressed-batch.ts';
 import { ReadBudget } from './read-budget.ts';
 import type { Shard } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
@@ -127,7 +128,7 @@ export class LogReader {
         await this.#skipGap(shard, cursor, Math.min(stored.first_sequence, end));
       }
       if (cursor.next >= end) return;
-      const records = this.#decode(shard, stored, cursor.next - stored.first_sequence);
+      const records = await this.#decode(shard, stored, cursor.next - stored.first_sequence);
       if (records !== null) cursor.take(records, end);
       else cursor.skipCorrupt(await this.#endOfDamage(shard, stored, slice[index + 1], end));
     }
@@ -156,12 +157,13 @@ export class LogReader {
   }
 
   /** The records of a batch after the first `skip`, or null when it is corrupt. */
-  #decode(shard: Shard, stored: StoredBatch, skip: number): LogRecord[] | null {
+  async #decode(shard: Shard, stored: StoredBatch, skip: number): Promise<LogRecord[] | null> {
     // Records that repair found lost, and counted (`repair.ts`).
     if (stored.body?.length === 0) return null;
     try {
       if (stored.body === null) throw new StorageError('corrupt', 'its page is damaged');
-      const records = decodeBatch(stored.body, skip);
+      const plain = isCompressed(stored.body) ? await plainBatch(stored.body) : stored.body;
+      const records = decodeBatch(plain, skip);
       if (
         records.length !== stored.record_count - skip ||
         records[0]?.sequence !== stored.first_sequence + skip
@@ -222,7 +224,7 @@ export class LogReader {
     }
     if (found === null) return nextSequence;
     const row = await this.#batchAt(shard, found.first_sequence);
-    const records = row === null ? null : this.#decode(shard, row, 0);
+    const records = row === null ? null : await this.#decode(shard, row, 0);
     const first = records?.find(({ arrivalMs }) => arrivalMs >= timestampMs);
     return first?.sequence ?? found.first_sequence;
   }
@@ -242,7 +244,8 @@ export class LogReader {
       return { records, bytes: endBytes - trimBytes, oldestArrivalMs: runningArrivalMs };
     }
     const skip = from - row.first_sequence;
-    const rest = full !== null && skip < row.record_count ? this.#decode(shard, full, skip) : [];
+    const rest =
+      full !== null && skip < row.record_count ? await this.#decode(shard, full, skip) : [];
     const restBytes = rest?.reduce((sum, record) => sum + sizeOf(record), 0) ?? 0;
     return {
       records,

@@ -6,7 +6,7 @@
  * the commit that made it so.
  */
 import { StorageError } from '../errors.ts';
-import type { ShardDescription, StreamDescription, StreamOptions } from '../model.ts';
+import type { Compression, ShardDescription, StreamDescription, StreamOptions } from '../model.ts';
 import { fromHashKey } from './hash-keys.ts';
 import type { SqlValue } from '../sqlite.ts';
 
@@ -212,6 +212,7 @@ export interface StreamRow {
   readonly retention_ms: number;
   readonly max_bytes: number | null;
   readonly when_full: StreamOptions['whenFull'];
+  readonly compression: Compression;
   readonly created_ms: number;
 }
 
@@ -241,7 +242,7 @@ interface EndRow {
 }
 
 export const streamColumns =
-  'id, name, shard_count, mode, retention_ms, max_bytes, when_full, created_ms';
+  'id, name, shard_count, mode, retention_ms, max_bytes, when_full, compression, created_ms';
 export const shardColumns =
   'id, stream_id, shard_index, first_hash_key, last_hash_key, parents, created_ms, closed_ms, ' +
   'trim_sequence, trim_bytes, trim_arrival_ms, saved_bytes, compacted_sequence';
@@ -254,6 +255,7 @@ function toOptions(row: StreamRow): StreamOptions {
     retentionMs: row.retention_ms,
     maxBytes: row.max_bytes,
     whenFull: row.when_full,
+    compression: row.compression,
   };
 }
 

@@ -4,6 +4,7 @@ import { operationsMigration } from './003-operations.ts';
 import { receivedMigration } from './004-received.ts';
 import { lanesMigration } from './005-lanes.ts';
 import { compactionMigration } from './006-compaction.ts';
+import { compressionMigration } from './007-compression.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -14,4 +15,5 @@ export const migrations: readonly Migration[] = [
   receivedMigration,
   lanesMigration,
   compactionMigration,
+  compressionMigration,
 ];

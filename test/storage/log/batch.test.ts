@@ -41,6 +41,8 @@ function outcome(blob: Buffer): string {
 test('records come back from a batch as they went in', () => {
   const blob = encodeBatch(7_000_000_000, records);
   assert.deepEqual(verifyBatch(blob), {
+    compressed: false,
+    plainBytes: blob.length - batchHeaderBytes,
     count: 3,
     firstSequence: 7_000_000_000,
     lowArrivalMs: start,

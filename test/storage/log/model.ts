@@ -266,6 +266,7 @@ export async function logAgainstModel(scope: Scope, seed: number): Promise<void>
     retentionMs: 8 * hourMs,
     maxBytes: random() < 0.5 ? null : 2000 + Math.floor(random() * 8000),
     whenFull: random() < 0.5 ? 'refuse' : 'drop-oldest',
+    compression: random() < 0.5 ? 'none' : 'deflate',
   });
   const opened = await openTestStore(scope);
   await opened.store.log.createStream(options);
