@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { StorageError } from './errors.ts';
 import type { Finding } from './finding.ts';
 import { checkLog } from './log/check.ts';
-import { schemaVersion } from './schema/migrate.ts';
+import { schemaDamage, schemaVersion } from './schema/migrate.ts';
 import { migrations } from './schema/migrations.ts';
 import { Database } from './sqlite.ts';
 import { databaseFileName, mediaFolderName } from './store.ts';
@@ -67,6 +67,11 @@ async function* checkContents(
       what: `its tables have version ${version}; this release has ${newest}`,
       advice: 'start the gateway once, which brings them up to date, then check again',
     };
+    return;
+  }
+  const damage = await schemaDamage(database);
+  if (damage !== null) {
+    yield damaged(database.path, damage);
     return;
   }
   yield* checkLog(database);

@@ -11,7 +11,8 @@ import { join } from 'node:path';
 import { StorageError } from './errors.ts';
 import { repairLog } from './log/repair.ts';
 import { salvageDatabase } from './salvage.ts';
-import { migrate } from './schema/migrate.ts';
+import { migrate, schemaDamage, schemaVersion } from './schema/migrate.ts';
+import { migrations } from './schema/migrations.ts';
 import { Database } from './sqlite.ts';
 import { databaseFileName } from './store.ts';
 import { repairVideo } from './video/repair.ts';
@@ -56,7 +57,9 @@ async function isWhole(path: string): Promise<boolean> {
   try {
     database = await Database.open(path);
     const rows = await database.all<{ integrity_check: string }>('PRAGMA integrity_check(1)');
-    return rows.every((row) => row.integrity_check === 'ok');
+    if (!rows.every((row) => row.integrity_check === 'ok')) return false;
+    const isNewest = (await schemaVersion(database)) === migrations.at(-1)?.version;
+    return !isNewest || (await schemaDamage(database)) === null;
   } catch (error) {
     if (error instanceof StorageError && error.code === 'corrupt') return false;
     throw error;

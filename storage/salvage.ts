@@ -17,7 +17,7 @@ const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
   ...['media_garbage', 'clock_state', 'batch'],
 ] as const;
-const otherTables = ['lease', 'plan', 'loss'] as const;
+const otherTables = ['lease', 'plan', 'loss', 'received'] as const;
 const rowsAtOnce = 16;
 const rowidMax = Number.MAX_SAFE_INTEGER;
 
@@ -50,10 +50,16 @@ export async function salvageDatabase(path: string, nowMs: number): Promise<Salv
     try {
       await migrate(target);
       for (const table of [...rowidTables, ...otherTables]) {
-        if (!there.has(table)) continue;
+        if (!there.has(table)) {
+          gaps.push(`${table}: the whole table`);
+          continue;
+        }
         const isRowid = (rowidTables as readonly string[]).includes(table);
         const read = isRowid ? byRowid(source, table, gaps) : inOrder(source, table, gaps);
         rows[table] = await copyRows(read, target, table, gaps);
+        if (table === 'batch') {
+          rows[table] += await copyRows(byIndex(source, target), target, table, gaps);
+        }
       }
       await keepNumbers(source, target);
       await target.exec('PRAGMA wal_checkpoint(TRUNCATE)');
@@ -136,6 +142,39 @@ async function nextReadable(source: Database, table: string, from: number): Prom
   }
 }
 
+/**
+ * Batches that the order of the table does not lead to, but its index knows: a page of another table
+ * in the place of one of its own sends whoever follows the order past the rest.
+ */
+async function* byIndex(source: Database, target: Database): AsyncGenerator<Row[]> {
+  for (let after = [-1, -1]; ;) {
+    const places = await source
+      .all<{ id: number; shard_id: number; first_sequence: number }>(
+        `SELECT id, shard_id, first_sequence FROM batch INDEXED BY batch_position
+          WHERE (shard_id, first_sequence) > (?, ?) ORDER BY shard_id, first_sequence LIMIT 256`,
+        ...after,
+      )
+      .catch(nothingWhereDamaged);
+    for (const { id } of places) {
+      if (!Number.isSafeInteger(id)) continue;
+      const isThere = await target.get('SELECT 1 FROM batch WHERE id = ?', id);
+      if (isThere !== undefined) continue;
+      yield await source
+        .all<Row>('SELECT rowid AS rowid_, * FROM batch WHERE rowid = ?', id)
+        .catch(nothingWhereDamaged);
+    }
+    const last = places.at(-1);
+    if (last === undefined) return;
+    after = [last.shard_id, last.first_sequence];
+    if (!after.every(Number.isSafeInteger)) return;
+  }
+}
+
+function nothingWhereDamaged(error: unknown): never[] {
+  if (isDamage(error)) return [];
+  throw error;
+}
+
 /** For tables without rowids, which are small: all, or what comes before the damage. */
 async function* inOrder(source: Database, table: string, gaps: string[]): AsyncGenerator<Row[]> {
   for (let offset = 0; ; offset += 1) {
@@ -158,20 +197,24 @@ async function copyRows(
   gaps: string[],
 ): Promise<number> {
   let copied = 0;
+  // By their place: in a damaged schema a column may have another name.
+  const columns = (
+    await target.all<{ name: string }>('SELECT name FROM pragma_table_info(?)', table)
+  ).map(({ name }) => name);
+  const places = columns.map(() => '?').join(', ');
+  const sql = `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`;
   for await (const rows of read) {
     await target.exec('BEGIN');
     for (const row of rows) {
-      const columns = Object.keys(row).filter((column) => column !== 'rowid_');
-      const values = columns.map((column) => row[column] ?? null);
+      const { rowid_: rowid, ...fields } = row;
+      const values = Object.values(fields);
       try {
-        const places = columns.map(() => '?').join(', ');
-        const sql = `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`;
         await target.run(sql, ...values);
         copied += 1;
       } catch (error) {
         // A flipped bit made another type, a second row of one key, a number that is none.
         if (error instanceof StorageError) throw error;
-        gaps.push(`${table}: a row that is not one (${String(row['rowid_'] ?? '')})`);
+        gaps.push(`${table}: a row that is not one (${String(rowid ?? '')})`);
       }
     }
     await target.exec('COMMIT');

@@ -22,13 +22,14 @@ import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
 import { loadStreams } from './log/streams.ts';
 import { TailCache } from './log/tail-cache.ts';
+import { StorageError } from './errors.ts';
 import { Losses } from './losses.ts';
 import type { Log, OnceLog } from './model.ts';
 import type { Clock, Logger, Metrics } from './ports.ts';
 import { ReadPool } from './read-pool.ts';
 import { Received } from './received.ts';
 import { Retention } from './retention.ts';
-import { migrate } from './schema/migrate.ts';
+import { migrate, schemaDamage } from './schema/migrate.ts';
 import { Database } from './sqlite.ts';
 import {
   openVideoStore,
@@ -146,6 +147,8 @@ async function openParts(
   const database = await Database.open(path);
   closers.push(() => database.close());
   await migrate(database);
+  const damage = await schemaDamage(database);
+  if (damage !== null) throw new StorageError('corrupt', `${path}: ${damage}`);
   // A new file is not safe before its name is.
   await diskErrors('sync the data folder', () => syncFolders(folder, made));
   // The checkpointer does it, beside the commits.

@@ -6,7 +6,7 @@
  * files beside this one.
  */
 import { StorageError } from '../errors.ts';
-import type { Database } from '../sqlite.ts';
+import { Database } from '../sqlite.ts';
 import type { Migration } from './migration.ts';
 import { migrations as allMigrations } from './migrations.ts';
 
@@ -59,6 +59,38 @@ export async function schemaVersion(database: Database): Promise<number> {
     );
   }
   return row.version;
+}
+
+/**
+ * Whether the tables of a file of the newest version are those that the migrations make. A damaged
+ * page can hold a schema that SQLite is content with, with other names in it.
+ * @returns what differs, in words; null when nothing does
+ */
+export async function schemaDamage(database: Database): Promise<string | null> {
+  const there = await schemaOf(database);
+  for (const [name, sql] of await (expectedSchema ??= makeSchema())) {
+    if (there.get(name) !== sql) return `the definition of ${name} is damaged`;
+  }
+  return null;
+}
+
+let expectedSchema: Promise<ReadonlyMap<string, string | null>> | null = null;
+
+async function makeSchema(): Promise<ReadonlyMap<string, string | null>> {
+  const database = await Database.open(':memory:');
+  try {
+    await migrate(database);
+    return await schemaOf(database);
+  } finally {
+    await database.close();
+  }
+}
+
+async function schemaOf(database: Database): Promise<ReadonlyMap<string, string | null>> {
+  const rows = await database.all<{ name: string; sql: string | null }>(
+    'SELECT name, sql FROM sqlite_schema',
+  );
+  return new Map(rows.map(({ name, sql }) => [name, sql]));
 }
 
 async function apply(database: Database, migration: Migration): Promise<void> {

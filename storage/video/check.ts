@@ -5,7 +5,7 @@
  * open file may have a tail that has no row: recovery takes care of that).
  */
 import type { Dirent } from 'node:fs';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { type FileHandle, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { StorageError } from '../errors.ts';
 import type { Finding, FindingCode } from '../finding.ts';
@@ -14,6 +14,7 @@ import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
 import type { Reader } from './context.ts';
 import { type ReadChunk, readChunk } from './fragment-builder.ts';
 import { fragmentHeaderBytes } from './fragment-header.ts';
+import { openMediaFile } from './media-files.ts';
 import { damageOf, readStored } from './media-reader.ts';
 import {
   fragmentColumns,
@@ -80,10 +81,8 @@ async function* checkFile(
   }
   const fragments = await fragmentsOf(reader, file);
   yield* checkRows(file, file.init_bytes.length, fragments, lastEnd);
-  let handle: FileHandle;
-  try {
-    handle = await open(join(mediaFolder, file.path), 'r');
-  } catch {
+  const handle = await openMediaFile(join(mediaFolder, file.path), 'read').catch(() => null);
+  if (handle === null) {
     if (fragments.length > 0 && (await isStillThere(reader, file.id))) {
       yield finding('media-missing', file.path, `${fragments.length} fragments are gone with it`);
     }

@@ -4,13 +4,14 @@
  * A file that is being read is left alone by retention until the reader is done; one that is
  * unlinked all the same (its camera was deleted) stays readable to the reader that has it open.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { StorageError } from '../errors.ts';
 import type { Fragment } from '../model.ts';
 import type { VideoContext } from './context.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
+import { openMediaFile } from './media-files.ts';
 
 /** The plain boxes of a fragment. @throws StorageError `not-found`, `corrupt` */
 export async function readFragment(context: VideoContext, fragment: Fragment): Promise<Buffer> {
@@ -108,11 +109,14 @@ async function openFile(
 }
 
 async function openExisting(path: string): Promise<FileHandle> {
+  let handle: FileHandle | null;
   try {
-    return await open(path, 'r');
+    handle = await openMediaFile(path, 'read');
   } catch (error) {
     throw new StorageError('corrupt', `the media file ${path} can't be opened`, { cause: error });
   }
+  if (handle === null) throw new StorageError('corrupt', `the media file ${path} is not there`);
+  return handle;
 }
 
 async function readRange(handle: FileHandle, from: number, length: number): Promise<Buffer> {

@@ -286,11 +286,13 @@ export class Recording implements RunRecording {
   }
 
   async #createFile(id: number, path: string, init: Init): Promise<MediaWriter> {
+    let writer: MediaWriter | null = null;
     try {
-      const writer = await MediaWriter.create(this.#context.folder, path);
+      writer = await MediaWriter.create(this.#context.folder, path);
       await writer.append(init.bytes);
       return writer;
     } catch (error) {
+      await writer?.close();
       await unlink(join(this.#context.folder, path)).catch(() => undefined);
       await this.#context.writer
         .transact((tx) => tx.run('DELETE FROM media_file WHERE id = ?', id))

@@ -6,7 +6,7 @@
  * whose bytes are not in the file (a disk that lied about an fsync) are deleted and said loudly.
  * Only open files are looked at, never the whole tree.
  */
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { type FileHandle, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fragment } from '../model.ts';
 import type { Transaction } from '../writer.ts';
@@ -15,6 +15,7 @@ import { announcement, type CameraState, type VideoContext } from './context.ts'
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
 import { diskErrors } from '../disk-errors.ts';
+import { openMediaFile } from './media-files.ts';
 import {
   fragmentColumns,
   fragmentFrom,
@@ -76,7 +77,7 @@ async function recoverFile(
 ): Promise<void> {
   const rows = await committed(context, file);
   const path = join(context.folder, file.path);
-  const handle = await openIfThere(path);
+  const handle = await diskErrors('open a media file', () => openMediaFile(path, 'change'));
   const logger = context.logger.child({ camera: camera.options.name, path: file.path });
   const { kept, bytes, recovered } =
     handle === null
@@ -273,15 +274,6 @@ async function committed(context: VideoContext, file: OpenFileRow): Promise<read
     ...[file.id, ...numbersOf(file.id)],
   );
   return rows.map(fragmentFrom);
-}
-
-async function openIfThere(path: string): Promise<FileHandle | null> {
-  try {
-    return await open(path, 'r+');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
-  }
 }
 
 async function readRange(handle: FileHandle, from: number, to: number): Promise<Buffer> {

@@ -12,7 +12,7 @@
  * Files that are still open in the index are left to `recovery.ts`, but for what is committed.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename } from 'node:fs/promises';
+import { type FileHandle, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Mending } from '../log/repair.ts';
 import { inTransaction } from '../log/repair.ts';
@@ -22,6 +22,7 @@ import { describeTrack, type InitSegment, Mp4Error, readBoxHeader, readInit } fr
 import { boxProblem, checkRows } from './check.ts';
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
+import { openMediaFile } from './media-files.ts';
 import { damageOf, readStored } from './media-reader.ts';
 import { wholeChunks } from './recovery.ts';
 import {
@@ -96,7 +97,7 @@ async function* repairFile(mending: VideoMending, file: FileRow): AsyncGenerator
     yield `${file.path}: its camera, run or init is lost: its rows were deleted`;
     return;
   }
-  const handle = await openIfThere(join(mediaFolder, file.path));
+  const handle = await openMediaFile(join(mediaFolder, file.path), 'change');
   const fragments = await fragmentsOf(mending, file.id);
   if (handle === null) {
     await forget(mending, file.id);
@@ -167,12 +168,7 @@ async function* cutShort(
     });
   }
   if (size > bytes && (file.end_us !== null || lost > 0)) {
-    const tail = Buffer.alloc(Math.min(size - bytes, tailBytesMax));
-    await handle.read(tail, 0, tail.length, bytes);
-    const saved = await mending.setAside(`${file.id}-tail.mp4`, tail);
-    await handle.truncate(bytes);
-    await handle.sync();
-    yield `${file.path}: ${size - bytes} bytes behind its end were moved to ${saved}`;
+    yield await setTailAside(mending, handle, file, bytes, size);
   }
   return kept;
 }
@@ -218,14 +214,53 @@ async function* takeInOrphans(mending: VideoMending, folder: string): AsyncGener
     );
     if (known?.path === path) continue;
     const taken = id > 0 && known === undefined ? await indexFile(mending, path, id) : null;
-    yield taken === null
-      ? `${path} is not in the index and can't be: ${await moveAway(mending, full)}`
-      : `${path} was not in the index: its ${taken} fragments are now`;
+    if (taken === null) {
+      yield `${path} is not in the index and can't be: ${await moveAway(mending, full)}`;
+      continue;
+    }
+    yield `${path} was not in the index: its ${taken.fragments} fragments are now`;
+    yield* cutTail(mending, path, id, taken.bytes);
   }
 }
 
-/** Indexes a file by its headers; null when it can't be. Returns how many fragments it holds. */
-async function indexFile(mending: VideoMending, path: string, id: number): Promise<number | null> {
+/** What of a file behind its last fragment could not be indexed goes to the damage folder. */
+async function* cutTail(
+  mending: VideoMending,
+  path: string,
+  id: number,
+  bytes: number,
+): AsyncGenerator<string, void> {
+  const handle = await openMediaFile(join(mending.mediaFolder, path), 'change');
+  if (handle === null) return;
+  try {
+    const { size } = await handle.stat();
+    if (size > bytes) yield await setTailAside(mending, handle, { id, path }, bytes, size);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function setTailAside(
+  mending: VideoMending,
+  handle: FileHandle,
+  { id, path }: { readonly id: number; readonly path: string },
+  bytes: number,
+  size: number,
+): Promise<string> {
+  const tail = Buffer.alloc(Math.min(size - bytes, tailBytesMax));
+  await handle.read(tail, 0, tail.length, bytes);
+  const saved = await mending.setAside(`${id}-tail.mp4`, tail);
+  await handle.truncate(bytes);
+  await handle.sync();
+  return `${path}: ${size - bytes} bytes behind its end were moved to ${saved}`;
+}
+
+/** Indexes a file by its headers; null when it can't be. Answers what it holds, and up to where. */
+async function indexFile(
+  mending: VideoMending,
+  path: string,
+  id: number,
+): Promise<{ readonly fragments: number; readonly bytes: number } | null> {
   const { database, mediaFolder } = mending;
   const [, name = '', cameraId = ''] = /^(.+)\.(\d{1,12})\//.exec(path) ?? [];
   const camera = await database.get<{ id: number; name: string }>(
@@ -263,7 +298,7 @@ async function indexFile(mending: VideoMending, path: string, id: number): Promi
       await database.run(insertFragmentSql, ...fragmentValues(fragment, first.startUs));
     }
   });
-  return read.fragments.length;
+  return { fragments: read.fragments.length, bytes: last.offset + last.storedBytes };
 }
 
 interface ReadFile {
@@ -451,15 +486,9 @@ function tryRead(init: InitSegment, bytes: Buffer): ReturnType<typeof readChunk>
   }
 }
 
-async function openIfThere(path: string): Promise<FileHandle | null> {
-  return open(path, 'r+').catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
-  });
-}
-
 async function readAll(path: string): Promise<Buffer | null> {
-  const handle = await open(path, 'r');
+  const handle = await openMediaFile(path, 'read');
+  if (handle === null) return null;
   try {
     const { size } = await handle.stat();
     return size > fileBytesMax ? null : await handle.readFile();

@@ -1,0 +1,137 @@
+/** What `npm run soak -- damage` does with hundreds of seeds, with some; and what it has found. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { checkStore } from '../../storage/check.ts';
+import { repairStore } from '../../storage/repair.ts';
+import { salvageDatabase } from '../../storage/salvage.ts';
+import type { Store } from '../../storage/store.ts';
+import { damageOnce } from '../soak/damage.ts';
+import { withScope } from '../support/scope.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { openTestStore, streamOptions } from './support/open.ts';
+import {
+  beginRun,
+  cameraOptions,
+  fragmentedFormat,
+  groupsOf,
+  makeFootage,
+  newYearUs,
+  parseFootage,
+  type ParsedFootage,
+  recordGroups,
+} from './video/footage.ts';
+
+const seeds = 60;
+
+test(`${seeds} damaged stores: nothing crashes or hangs, check names it, repair mends it`, async (t) => {
+  let lost = 0;
+  for (let seed = 1; seed <= seeds; seed += 1) {
+    const figures = await withScope((scope) => damageOnce(scope, seed, () => undefined));
+    lost += figures['lostRecords'] ?? 0;
+  }
+  t.diagnostic(`${lost} records were lost with their pages`);
+  assert.ok(lost > 0, 'something was damaged');
+});
+
+let footage: ParsedFootage;
+before(async () => {
+  footage = parseFootage(await makeFootage({ seconds: 6, format: fragmentedFormat }));
+});
+
+/** A closed store with three media files of two fragments. */
+async function closedStore(t: TestContext): Promise<{ folder: string; files: readonly string[] }> {
+  const folder = join(await temporaryFolder(t), 'data');
+  const { store } = await openTestStore(t, { folder, video: { mediaFileMs: 2000 } });
+  await store.log.createStream(streamOptions());
+  await store.log.append('readings', [{ partitionKey: 'k', data: Buffer.from('one') }]);
+  const once = { source: 'device', number: 7, digest: 'abc' };
+  const record = { partitionKey: 'k', data: Buffer.from('once') };
+  await store.received.appendOnce('readings', [{ records: [record], once }]);
+  await store.video.ensureCamera(cameraOptions('gate'));
+  const run = await beginRun(store, 'gate', footage, newYearUs);
+  await recordGroups(run, footage, groupsOf(footage.chunks), newYearUs);
+  await run.end('ended');
+  await store.close();
+  const media = join(folder, 'media/gate.1/2026-01-01');
+  return { folder, files: (await readdir(media)).sort().map((name) => join(media, name)) };
+}
+
+const numbersOf = async (store: Store): Promise<readonly number[]> => {
+  const found: number[] = [];
+  for (const fragment of await store.video.latestFragments('gate', 100)) {
+    const whole = await store.video.readFragment(fragment).catch(() => null);
+    if (whole !== null) found.push(fragment.number);
+  }
+  return found;
+};
+
+async function codesOf(folder: string): Promise<readonly string[]> {
+  const codes: string[] = [];
+  for await (const { code } of checkStore({ folder })) codes.push(code);
+  return codes;
+}
+
+async function repair(folder: string): Promise<string> {
+  const options = { folder, mediaFolder: join(folder, 'media'), nowMs: 1_800_000_000_000 };
+  const done: string[] = [];
+  for await (const sentence of repairStore(options)) done.push(sentence);
+  return done.join('\n');
+}
+
+const impostors: Readonly<Record<string, (path: string, other: string) => Promise<unknown>>> = {
+  'a folder': (path) => mkdir(path),
+  'a pipe': (path) => promisify(execFile)('mkfifo', [path]),
+  'a link to nothing': (path) => symlink('/nowhere/at/all', path),
+  'a link to another media file': (path, other) => symlink(other, path),
+};
+
+for (const [what, make] of Object.entries(impostors)) {
+  test(`${what} in the place of a media file is named, and costs that file alone`, async (t) => {
+    const { folder, files } = await closedStore(t);
+    const [path, other] = [files[1]!, files[2]!];
+    const untouched = await readFile(other);
+    await rm(path);
+    await make(path, other);
+    const opened = await openTestStore(t, { folder });
+    const served = await numbersOf(opened.store);
+    assert.ok(served.length >= 3, `${served.length} fragments are served`);
+    await opened.store.close();
+    assert.deepEqual(await codesOf(folder), ['media-missing'], 'check names it');
+    await repair(folder);
+    assert.deepEqual(await codesOf(folder), []);
+    assert.deepEqual(await numbersOf(await opened.reopen()), served, 'the rest is there');
+    assert.deepEqual(await readFile(other), untouched, 'and nothing was written to it');
+  });
+}
+
+test('a damaged schema that SQLite is content with is told, and its rows are saved by their place', async (t) => {
+  const { folder } = await closedStore(t);
+  const path = join(folder, 'headgate.db');
+  const bytes = await readFile(path);
+  const [name, damaged] = ['path TEXT NOT NULL', 'pbth TEXT NOT NULL'];
+  const text = bytes.toString('latin1').replaceAll(name, damaged);
+  assert.notEqual(text, bytes.toString('latin1'), 'the definition is found');
+  await writeFile(path, text, 'latin1');
+  await assert.rejects(openTestStore(t, { folder }), { code: 'corrupt' });
+  assert.deepEqual(await codesOf(folder), ['database-damaged']);
+  await repair(folder);
+  assert.deepEqual(await codesOf(folder), []);
+  const { store } = await openTestStore(t, { folder });
+  assert.equal((await numbersOf(store)).length, 6);
+});
+
+test('what sources may send again is still known after a salvage', async (t) => {
+  const { folder } = await closedStore(t);
+  const path = join(folder, 'headgate.db');
+  await salvageDatabase(path, 1_800_000_000_000);
+  const { store } = await openTestStore(t, { folder });
+  const record = { partitionKey: 'k', data: Buffer.from('once') };
+  const once = { source: 'device', number: 7, digest: 'abc' };
+  await store.received.appendOnce('readings', [{ records: [record], once }]);
+  const [shard] = store.log.stream('readings').shards;
+  assert.equal(shard!.nextSequence, 2, 'the repetition is not stored again');
+});
