@@ -60,6 +60,7 @@ async function sourceOf(
     limits: { payloadBytes: maxPayloadBytes },
     log: store.log,
     received: store.received,
+    losses: store.losses,
     clock,
     logger,
     metrics,

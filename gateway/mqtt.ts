@@ -31,7 +31,7 @@ export interface Mqtt {
 
 export interface MqttParts {
   readonly config: Pick<Config, 'mqtt'>;
-  readonly store: Pick<Store, 'log' | 'received'>;
+  readonly store: Pick<Store, 'log' | 'received' | 'losses'>;
   readonly identity: { readonly gatewayId: string };
   readonly supervisor: Supervisor;
   /** The gateway's certificate and key (PEM), and where TLS is served when not on `mqtt.host`. */
@@ -95,6 +95,7 @@ async function startBroker(parts: MqttParts, config: Config['mqtt']): Promise<Mq
     limits: { payloadBytes: config.maxPayloadBytes, connections: config.maxConnections },
     log: store.log,
     received: store.received,
+    losses: store.losses,
     clock,
     logger,
     metrics,

@@ -60,6 +60,22 @@ function ask(client: GatewayClient): Promise<Answers> {
 
 // ---------------------------------------------------------------- what people see
 
+/** What went wrong is told only where something did. */
+function mqttLine(mqtt: NonNullable<Answers['status']['mqtt']>): string {
+  const troubles: [number, string][] = [
+    [mqtt.undecodableMessages, 'kept raw'],
+    [mqtt.unroutedMessages, 'without a route'],
+    [mqtt.lostMessages, 'lost'],
+    [mqtt.refusedConnections, 'connections refused or dropped'],
+  ];
+  const parts = [
+    `${mqtt.connections} connected`,
+    `${mqtt.receivedMessages} messages`,
+    ...troubles.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`),
+  ];
+  return `MQTT ${mqtt.address}: ${parts.join(', ')}`;
+}
+
 function show({ status, streams, cameras, deliveries, removed }: Answers): string {
   const { storage, health, mqtt, rtsp } = status;
   const nowMs = Date.parse(status.time);
@@ -73,9 +89,7 @@ function show({ status, streams, cameras, deliveries, removed }: Answers): strin
       .map((check) => `  ${check.status}: ${check.name}: ${check.message ?? ''}`),
     `Log ${formatBytes(storage.logBytes)}, footage ${formatBytes(storage.videoBytes)}${free}`,
     ...lossLines(status.losses),
-    ...(mqtt === null
-      ? []
-      : [`MQTT ${mqtt.address}: ${mqtt.connections} connected, ${mqtt.receivedMessages} messages`]),
+    ...(mqtt === null ? [] : [mqttLine(mqtt)]),
     ...(rtsp === null
       ? []
       : [`RTSP ${rtsp.address}: ${rtsp.publishers} pushing, ${rtsp.readers} watching`]),

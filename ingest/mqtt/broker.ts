@@ -9,6 +9,7 @@
 import { isIP, type Socket } from 'node:net';
 import { Aedes, type Client } from 'aedes';
 import type { Log, OnceLog } from '../../storage/model.ts';
+import type { Losses } from '../../storage/losses.ts';
 import type { Clock, Counter, Logger, Metrics } from '../../storage/ports.ts';
 import { Audience } from './audience.ts';
 import { MqttConnection } from './connection.ts';
@@ -43,6 +44,8 @@ export interface MqttBrokerOptions {
   readonly log: Pick<Log, 'append'>;
   /** Remembers messages of QoS 2 over restarts; left out, they are remembered in memory alone. */
   readonly received?: OnceLog;
+  /** Remembers what was lost over restarts. */
+  readonly losses?: Pick<Losses, 'add'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -112,6 +115,7 @@ export class MqttBroker {
     this.#intake = new Intake({
       log,
       received: options.received ?? null,
+      losses: options.losses ?? null,
       routes: options.routes,
       limits: this.#limits,
       clock,

@@ -12,6 +12,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { MqttClient, type IClientOptions, type ISubscriptionMap } from 'mqtt';
 import type { Log, OnceLog } from '../../storage/model.ts';
+import type { Losses } from '../../storage/losses.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { SourceError, type Source, type SourceContext } from '../source.ts';
 import { BrokerStream } from './broker-stream.ts';
@@ -46,6 +47,8 @@ export interface ExternalBrokerOptions {
   readonly limits?: Partial<MqttLimits>;
   readonly log: Pick<Log, 'append'>;
   readonly received: OnceLog;
+  /** Remembers what was lost over restarts. */
+  readonly losses?: Pick<Losses, 'add'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -72,6 +75,7 @@ export class ExternalBroker implements Source {
     this.#intake = new Intake({
       log: options.log,
       received: options.received,
+      losses: options.losses ?? null,
       routes: options.routes,
       limits: this.#limits,
       clock: options.clock,

@@ -3,6 +3,7 @@
  */
 import type { Log, OnceLog, OnceMessage, RecordInput } from '../../storage/model.ts';
 import type { StorageError } from '../../storage/errors.ts';
+import type { Losses } from '../../storage/losses.ts';
 import type { Clock, Counter, Gauge, Metrics } from '../../storage/ports.ts';
 import type { MqttLimits } from './limits.ts';
 import type { Publisher } from './publisher.ts';
@@ -32,6 +33,7 @@ export class Intake {
   readonly #onceLog: OnceLog | null;
   readonly #metrics: Metrics;
   #router: Router;
+  readonly #losses: Pick<Losses, 'add'> | null;
   readonly #summary: Summary;
   readonly #unroutedCounter: Counter;
   readonly #lostCounter: Counter;
@@ -51,6 +53,8 @@ export class Intake {
   constructor(options: {
     readonly log: Pick<Log, 'append'>;
     readonly received: OnceLog | null;
+    /** Remembers what was lost over restarts. */
+    readonly losses: Pick<Losses, 'add'> | null;
     readonly routes: readonly MqttRoute[];
     readonly limits: MqttLimits;
     readonly clock: Clock;
@@ -62,6 +66,7 @@ export class Intake {
     this.clock = clock;
     this.#log = options.log;
     this.#onceLog = options.received;
+    this.#losses = options.losses;
     this.#summary = options.summary;
     this.#metrics = metrics;
     this.#router = new Router(options.routes, clock, metrics);
@@ -138,9 +143,14 @@ export class Intake {
     );
   }
 
-  countLost(): void {
+  /** A message of QoS 0 was refused: nobody sends it again. */
+  countLost(targets: readonly Target[]): void {
     this.#lost += 1;
     this.#lostCounter.add();
+    for (const { route, record } of targets) {
+      const bytes = record.data.length;
+      this.#losses?.add('messages-refused', route.options.stream, { bytes });
+    }
   }
 
   entered(publisher: Publisher, bytes: number): void {

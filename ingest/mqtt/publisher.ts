@@ -156,7 +156,7 @@ export class Publisher {
     // Acknowledgements are written to the socket at the end of the turn.
     await setImmediate();
     for (const pending of failed) {
-      if (pending.qos === 0) this.#intake.countLost();
+      if (pending.qos === 0) this.#intake.countLost(pending.targets);
       this.#settle(pending, pending.qos === 0 ? null : pending.error);
     }
   }

@@ -229,10 +229,16 @@ describe('acknowledgement', { timeout: 60_000 }, () => {
   it('does not exist for QoS 0: what the log refuses is counted as lost, and the rest goes on', async (t) => {
     const log = new MoodyLog();
     log.refusals.set('telemetry', 'stream-full');
-    const { port, broker } = await startBroker(t, { log });
+    const lost: unknown[] = [];
+    const losses = { add: (...loss: readonly unknown[]) => void lost.push(loss) };
+    const { port, broker } = await startBroker(t, { log, losses });
     const client = await RawClient.login(t, port, 'a');
     client.send(numbered(1, 0), numbered(2, 0));
     await until(() => broker.status().lost === 2);
+    assert.deepEqual(lost, [
+      ['messages-refused', 'telemetry', { bytes: 1 }],
+      ['messages-refused', 'telemetry', { bytes: 1 }],
+    ]);
     log.refusals.clear();
     client.send(numbered(3, 0));
     await until(() => log.taken.length === 1);
