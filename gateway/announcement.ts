@@ -69,7 +69,7 @@ export function introduceLan(
   return [
     'From other machines:',
     row('Page', `https://${at(config.http.port)}`),
-    ...(config.mqtt.enabled
+    ...(config.mqtt.enabled && config.mqtt.external.url === null
       ? [row('Sensors', `mqtts://${at(config.mqtt.tlsPort)}   (${login('mqtt', 'mqtt.users')})`)]
       : []),
     ...(config.rtsp.enabled
@@ -78,6 +78,7 @@ export function introduceLan(
             'Cameras',
             `rtsp://${at(config.rtsp.port)}/<camera>   (to watch: ${login('rtsp', 'rtsp.readers')})`,
           ),
+          row('', `rtsps://${at(config.rtsp.tlsPort)}/<camera>`),
         ]
       : []),
     ...(certificate === null
