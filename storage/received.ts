@@ -11,9 +11,10 @@
  * - A number that was let go of is gone from the disk when `forget` resolves; only then may the
  *   source be told.
  * - At most `rowsMax` rows; past it new messages are refused with `overloaded`, which sources take
- *   for back-pressure. Rows older than `keptMs` are dropped when the store opens: nobody repeats a
- *   message for that long.
+ *   for back-pressure. Rows older than `keptMs` are dropped when the store opens, where the clock
+ *   can be believed: nobody repeats a message for that long.
  */
+import type { ClockGuard } from './clock-guard.ts';
 import { StorageError } from './errors.ts';
 import type { OnceLog, OnceMessage } from './model.ts';
 import type { Clock } from './ports.ts';
@@ -27,6 +28,8 @@ export interface ReceivedOptions {
   readonly writer: Writer;
   readonly queries: ReadPool;
   readonly clock: Clock;
+  /** While the clock may be wrong, nothing is old. */
+  readonly clockGuard: Pick<ClockGuard, 'suspended'>;
   /** Rows kept in all; 200,000 when left out. */
   readonly rowsMax?: number;
 }
@@ -48,14 +51,14 @@ export class Received implements OnceLog {
   }
 
   static async open(options: ReceivedOptions): Promise<Received> {
-    const { writer, queries, clock } = options;
+    const { writer, queries, clock, clockGuard } = options;
     const bySource = (): Promise<{ source: string; count: number; oldest: number }[]> =>
       queries.all(
         `SELECT source, count(*) AS count, min(received_ms) AS oldest FROM received GROUP BY source`,
       );
     const horizonMs = clock.nowMs() - keptMs;
     let sources = await bySource();
-    if (sources.some(({ oldest }) => oldest < horizonMs)) {
+    if (!clockGuard.suspended && sources.some(({ oldest }) => oldest < horizonMs)) {
       await writer.transact((transaction) =>
         transaction.run('DELETE FROM received WHERE received_ms < ?', horizonMs),
       );

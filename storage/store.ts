@@ -187,12 +187,12 @@ async function openParts(
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
   });
   const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
-  const received = await Received.open({ writer, queries, clock });
   const losses = await Losses.open({ writer, queries, clock, logger, metrics });
   const clockGuard = await ClockGuard.open({ writer, queries, clock, logger, metrics });
   closers.push(() => {
     clockGuard.close();
   });
+  const received = await Received.open({ writer, queries, clock, clockGuard });
   const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses, floor });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());

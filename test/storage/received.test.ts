@@ -57,3 +57,14 @@ test('past its limit it says overloaded; what nobody will repeat is dropped in t
   const { received } = await opened.reopen();
   assert.equal(received.remembers('a'), false);
 });
+
+test('after a step of the clock nothing is old', async (t) => {
+  const opened = await openTestStore(t);
+  const { store, clock } = opened;
+  await store.log.createStream(streamOptions());
+  await store.received.appendOnce('readings', [once('a', 1, 'one')]);
+  clock.stepWall(8 * 24 * hourMs);
+  await store.retention.run();
+  const { received } = await opened.reopen();
+  assert.equal(received.remembers('a'), true);
+});
