@@ -17,6 +17,7 @@ const live: ReadonlySet<string> = new Set([
   'mqtt.rates',
   'rtsp.readers',
   'logging.level',
+  'uplink.maxBytesPerSecond',
 ]);
 
 /** Whether a change of this key takes a restart. */

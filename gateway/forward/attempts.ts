@@ -61,8 +61,9 @@ function paceOf(worker: Worker, urgency: Urgency, signal: AbortSignal, hold: Hol
     ...upload,
     read: async function* () {
       for await (const piece of upload.read()) {
-        for (let at = 0; at < piece.length; at += bandwidth.grantBytes) {
+        for (let at = 0; at < piece.length;) {
           const part = piece.subarray(at, at + bandwidth.grantBytes);
+          at += part.length;
           await hold(bandwidth.take(part.length, urgency, signal));
           yield part;
         }

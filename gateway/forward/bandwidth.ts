@@ -74,8 +74,8 @@ interface Waiting {
 
 export class Bandwidth {
   readonly #clock: Clock;
-  readonly #maxBytesPerSecond: number | null;
-  readonly #bucket: Bucket | null;
+  #maxBytesPerSecond: number | null;
+  #bucket: Bucket | null;
   readonly #waiting: Waiting[] = [];
   #turns = 0;
   #cancelTimer: CancelTimer = () => undefined;
@@ -95,22 +95,35 @@ export class Bandwidth {
    */
   share(ownMaxBytesPerSecond: number | null): Share {
     const member: Member = { bucket: bucketOf(ownMaxBytesPerSecond), turn: 0 };
-    const caps = [ownMaxBytesPerSecond, this.#maxBytesPerSecond].filter((cap) => cap !== null);
-    const cap = caps.length === 0 ? null : Math.min(...caps);
-    const grantBytes =
-      cap === null
-        ? largestGrantBytes
-        : Math.min(largestGrantBytes, Math.max(smallestGrantBytes, Math.floor(cap / 8)));
+    const cap = (): number | null => {
+      const caps = [ownMaxBytesPerSecond, this.#maxBytesPerSecond].filter((one) => one !== null);
+      return caps.length === 0 ? null : Math.min(...caps);
+    };
     return {
-      maxBytesPerSecond: cap,
-      grantBytes,
+      get maxBytesPerSecond() {
+        return cap();
+      },
+      get grantBytes() {
+        return grantBytesOf(cap());
+      },
       take: async (bytes, urgency, signal) => {
-        if (cap === null) return;
-        for (let left = bytes; left > 0; left -= grantBytes) {
-          await this.#take(member, Math.min(left, grantBytes), urgency, signal);
+        for (let left = bytes; left > 0;) {
+          const limit = cap();
+          if (limit === null) return;
+          const granted = Math.min(left, grantBytesOf(limit));
+          await this.#take(member, granted, urgency, signal);
+          left -= granted;
         }
       },
     };
+  }
+
+  /** Changes the cap of all; who waits already goes by the new one. */
+  limit(maxBytesPerSecond: number | null): void {
+    if (maxBytesPerSecond === this.#maxBytesPerSecond) return;
+    this.#maxBytesPerSecond = maxBytesPerSecond;
+    this.#bucket = bucketOf(maxBytesPerSecond);
+    this.#grant();
   }
 
   #take(member: Member, bytes: number, urgency: Urgency, signal: AbortSignal): Promise<void> {
@@ -177,6 +190,12 @@ export class Bandwidth {
         return order < 0 ? other : first;
       });
   }
+}
+
+/** An eighth of a second's worth. */
+function grantBytesOf(cap: number | null): number {
+  if (cap === null) return largestGrantBytes;
+  return Math.min(largestGrantBytes, Math.max(smallestGrantBytes, Math.floor(cap / 8)));
 }
 
 function bucketOf(bytesPerSecond: number | null): Bucket | null {

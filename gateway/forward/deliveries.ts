@@ -8,8 +8,9 @@ import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
-import { Delivery, sharedLimits } from './delivery.ts';
+import { Delivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
+import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
 import { pause } from './timing.ts';
@@ -42,8 +43,10 @@ export interface Deliveries {
   /**
    * Brings them in line with another configuration: those that are new are started, those that
    * are gone or differ are stopped, and the latter begun again where they were; no others notice.
+   *
+   * @param maxBytesPerSecond of all of them; left out: as it is
    */
-  update(deliveries: readonly DeliveryOptions[]): Promise<void>;
+  update(deliveries: readonly DeliveryOptions[], maxBytesPerSecond?: number | null): Promise<void>;
   /**
    * Stops all of them at once, in bounded time; what was on its way goes up again at the next
    * start, under the same key. Twice is harmless.
@@ -88,7 +91,8 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
     forget: (name) => forgetRemoved(log, configured(), name),
-    update: async (wanted) => {
+    update: async (wanted, maxBytesPerSecond) => {
+      if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
       const same = (one: DeliveryOptions): Running | undefined =>
         running.find(({ options: other }) => isDeepStrictEqual(one, other));
       const kept = new Set(wanted.map(same));

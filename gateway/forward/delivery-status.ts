@@ -1,6 +1,8 @@
-/** What a delivery tells about itself; put together in `delivery.ts`. */
-import type { Backlog } from './backlog.ts';
-import type { DeliveryFailure } from './progress.ts';
+/** What a delivery tells about itself, and how it is put together. */
+import type { TaskStatus } from '../supervisor.ts';
+import type { Backlog, Backlogs } from './backlog.ts';
+import type { DeliveryOptions } from './options.ts';
+import type { DeliveryFailure, Progress } from './progress.ts';
 
 export interface DeliveryStatus {
   readonly name: string;
@@ -30,14 +32,79 @@ export interface DeliveryStatus {
   readonly lastFailure: DeliveryFailure | null;
 }
 
+/** @param given.tasks of the delivery itself, then of its workers */
+export function deliveryStatus(given: {
+  readonly options: DeliveryOptions;
+  readonly to: DeliveryStatus['to'];
+  readonly stopped: boolean;
+  readonly backlogs: Backlogs;
+  readonly progress: Progress;
+  readonly tasks: readonly TaskStatus[];
+}): DeliveryStatus {
+  const { options, to, backlogs, progress, tasks } = given;
+  const { from } = options;
+  const retryAtMs = [progress.retryAtMs, ...tasks.map((task) => task.retryAtMs)].reduce(
+    earliest,
+    null,
+  );
+  return {
+    name: options.name,
+    from:
+      'stream' in from
+        ? { kind: 'stream', name: from.stream }
+        : { kind: 'camera', name: from.camera },
+    to,
+    required: options.required ?? true,
+    catchUp: options.catchUp ?? 'in-order',
+    state: given.stopped ? 'stopped' : stateOf(retryAtMs, tasks[0], backlogs.all),
+    retryAtMs,
+    backlog: backlogs.all,
+    lanes: backlogs.divided
+      ? [
+          { kind: 'live', backlog: backlogs.live },
+          { kind: 'backlog', backlog: backlogs.behind },
+        ]
+      : [],
+    maxBytesPerSecond: options.maxBytesPerSecond ?? null,
+    rate: {
+      recordsPerSecond: progress.recordsPerSecond,
+      bytesPerSecond: progress.bytesPerSecond,
+    },
+    sentRecords: progress.sentRecords,
+    sentBytes: progress.sentBytes,
+    sentObjects: progress.sentObjects,
+    failures: progress.failures,
+    lostRecords: progress.lostRecords,
+    lastSuccessMs: progress.lastSuccessMs,
+    lastFailure: newest(progress.lastFailure, tasks.map(failureOf)),
+  };
+}
+
+function stateOf(
+  retryAtMs: number | null,
+  task: TaskStatus | undefined,
+  backlog: Backlog,
+): DeliveryStatus['state'] {
+  if (retryAtMs !== null) return 'backing-off';
+  if (task?.state === 'starting') return 'starting';
+  return backlog.records > 0 ? 'sending' : 'idle';
+}
+
+/** What made a worker begin anew. */
+function failureOf({ failure }: TaskStatus): DeliveryFailure | null {
+  if (failure === null) return null;
+  const { code, message, atMs } = failure;
+  return { code: code ?? 'error', message, atMs, retryable: true, advice: null };
+}
+
 /** The earlier of two times, either of which may not be there. */
-export function earliest(a: number | null, b: number | null): number | null {
+function earliest(a: number | null, b: number | null): number | null {
   if (a === null || b === null) return a ?? b;
   return Math.min(a, b);
 }
 
 /** The latest of several failures. */
-export function newest(
+function newest(
   first: DeliveryFailure | null,
   others: readonly (DeliveryFailure | null)[],
 ): DeliveryFailure | null {

@@ -21,49 +21,27 @@ import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
 import { applicationOf, applicationsOf } from './applications.ts';
 import type { Worker } from './attempts.ts';
 import { BackOff } from './backoff.ts';
-import type { Bandwidth, Share } from './bandwidth.ts';
+import type { Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
-import { earliest, newest, type DeliveryStatus } from './delivery-status.ts';
+import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
 import type { KeyScope } from './keys.ts';
 import { runLanes, type Lane, type LiveFirst } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
+import { uploadsAtOnce, type SharedLimits } from './limits.ts';
+import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first.ts';
 import { sendMediaFiles } from './media-objects.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import { Progress } from './progress.ts';
-import { QueueBudget } from './queue-budget.ts';
 import { sendShardAsObjects } from './record-objects.ts';
 import { sendShardAsRecords } from './record-stream.ts';
 import type { ObjectSink, RecordSink } from './sink.ts';
-import { Slots, SpareSlots } from './slots.ts';
+import { Slots } from './slots.ts';
 import { pause } from './timing.ts';
 
 export type { DeliveryStatus } from './delivery-status.ts';
 
 /** New shards are looked for this often, besides whenever one ends. */
 const rescanMs = 5_000;
-/** Objects of one delivery that go up at once, at most; each is held in memory, compressed. */
-const uploadsAtOnce = 4;
-/** Objects of all deliveries that go up at once, beyond one of each. */
-const spareUploads = 8;
-/** Records of all deliveries that are read ahead for data streams, beyond a little of each. */
-const queuedBytes = 32 * 1024 ** 2;
-/** What is older than this, beyond the time that it is gathered for, is a backlog. */
-const backlogAfterMs = 30_000;
-
-/** What all deliveries share, so that together they keep to a limit. */
-export interface SharedLimits {
-  readonly bandwidth: Bandwidth;
-  readonly spareSlots: SpareSlots;
-  readonly queueBudget: QueueBudget;
-}
-
-export function sharedLimits(bandwidth: Bandwidth): SharedLimits {
-  return {
-    bandwidth,
-    spareSlots: new SpareSlots(spareUploads),
-    queueBudget: new QueueBudget(queuedBytes),
-  };
-}
 
 export interface DeliveryPorts {
   readonly log: Log;
@@ -147,58 +125,16 @@ export class Delivery {
 
   /** How it fares now. The backlog is counted afresh. */
   async status(): Promise<DeliveryStatus> {
-    const progress = this.#progress;
     const backlogs = await this.#backlogs();
-    const backlog = backlogs.all;
-    progress.backlog(backlog);
-    const { from } = this.#options;
-    const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
-    const retries = [progress.retryAtMs, ...tasks.map((task) => task.retryAtMs)];
-    const retryAtMs = retries.reduce(earliest, null);
-    return {
-      name: this.name,
-      from:
-        'stream' in from
-          ? { kind: 'stream', name: from.stream }
-          : { kind: 'camera', name: from.camera },
+    this.#progress.backlog(backlogs.all);
+    return deliveryStatus({
+      options: this.#options,
       to: { kind: this.#sink.kind, description: this.#sink.description },
-      required: this.#required,
-      catchUp: this.#options.catchUp ?? 'in-order',
-      state: this.#state(retryAtMs, backlog),
-      retryAtMs,
-      backlog,
-      lanes: backlogs.divided
-        ? [
-            { kind: 'live', backlog: backlogs.live },
-            { kind: 'backlog', backlog: backlogs.behind },
-          ]
-        : [],
-      maxBytesPerSecond: this.#options.maxBytesPerSecond ?? null,
-      rate: {
-        recordsPerSecond: progress.recordsPerSecond,
-        bytesPerSecond: progress.bytesPerSecond,
-      },
-      sentRecords: progress.sentRecords,
-      sentBytes: progress.sentBytes,
-      sentObjects: progress.sentObjects,
-      failures: progress.failures,
-      lostRecords: progress.lostRecords,
-      lastSuccessMs: progress.lastSuccessMs,
-      lastFailure: newest(
-        progress.lastFailure,
-        tasks.map(({ failure }) =>
-          failure === null
-            ? null
-            : {
-                code: failure.code ?? 'error',
-                message: failure.message,
-                atMs: failure.atMs,
-                retryable: true,
-                advice: null,
-              },
-        ),
-      ),
-    };
+      stopped: this.#closing !== null,
+      backlogs,
+      progress: this.#progress,
+      tasks: [this.#task, ...this.#workers.values()].map((task) => task.status()),
+    });
   }
 
   /**
@@ -216,13 +152,6 @@ export class Delivery {
 
   get #required(): boolean {
     return this.#options.required ?? true;
-  }
-
-  #state(retryAtMs: number | null, backlog: Backlogs['all']): DeliveryStatus['state'] {
-    if (this.#closing !== null) return 'stopped';
-    if (retryAtMs !== null) return 'backing-off';
-    if (this.#task.status().state === 'starting') return 'starting';
-    return backlog.records > 0 ? 'sending' : 'idle';
   }
 
   async #backlogs(): Promise<Backlogs> {
@@ -284,7 +213,7 @@ export class Delivery {
           {
             work: (worker) => this.#sendShard(worker, shard, description.createdMs),
             finished: () => finished.add(shard.index),
-            liveFirst: this.#liveFirstOfShard(shard.id),
+            liveFirst: liveFirstOfShard(log, shard.id, this.#gatheredMs),
           },
         );
       }
@@ -306,33 +235,14 @@ export class Delivery {
       scope: this.#scope,
       format: record ?? 'data',
       maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
-      maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
+      maxAgeMs: this.#gatheredMs,
     });
   }
 
-  #liveFirstOfShard(shardId: number): LiveFirst {
-    const { log } = this.#ports;
-    const gatheredMs =
-      'put' in this.#sink
-        ? (this.#options.buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000
-        : 0;
-    return {
-      afterMs: backlogAfterMs + gatheredMs,
-      head: () => Promise.resolve(log.shard(shardId).nextSequence),
-      oldestMs: async (position) => (await log.backlog(shardId, position)).oldestArrivalMs,
-    };
-  }
-
-  #liveFirstOfCamera(cameraId: number): LiveFirst {
-    const { video } = this.#ports;
-    return {
-      afterMs: backlogAfterMs,
-      head: () => nextMediaFile(video, cameraId),
-      oldestMs: async (position) => {
-        const [file] = await video.closedMediaFiles(cameraId, position, 1);
-        return file === undefined ? null : Math.floor(file.endUs / 1000);
-      },
-    };
+  /** How long records wait for others, to go in one object with them. */
+  get #gatheredMs(): number {
+    const { maxSeconds = bufferDefaults.maxSeconds } = this.#options.buffer ?? {};
+    return 'put' in this.#sink ? maxSeconds * 1000 : 0;
   }
 
   /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
@@ -347,7 +257,7 @@ export class Delivery {
     this.#startWorker('media', { kind: 'camera', id: camera.id }, start, {
       work: (worker) => sendMediaFiles(worker, { sink, cameraId: camera.id, scope: this.#scope }),
       finished: () => undefined,
-      liveFirst: this.#liveFirstOfCamera(camera.id),
+      liveFirst: liveFirstOfCamera(video, camera.id),
     });
     while (!context.signal.aborted) {
       await pause(clock, rescanMs, context.signal);
@@ -455,15 +365,5 @@ export class Delivery {
       backlogAfterMs,
       signal,
     };
-  }
-}
-
-/** The position after the newest media file. */
-async function nextMediaFile(video: VideoStore, cameraId: number): Promise<number> {
-  for (let next = 0; ;) {
-    const files = await video.closedMediaFiles(cameraId, next, 1000);
-    const last = files.at(-1);
-    if (last === undefined) return next;
-    next = last.id + 1;
   }
 }

@@ -115,6 +115,25 @@ test('who is called off gets nothing and takes nothing', async () => {
   await next;
 });
 
+test('another cap holds from then on, for who waits already too', async () => {
+  const clock = new ManualClock();
+  const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: 1000 });
+  const one = taker(bandwidth.share(null), 'live', 1000, () => clock.monotonicMs());
+  await pass(clock, 10);
+  const slow = one.bytes();
+  assert.ok(slow <= 12_000, `a kilobyte a second: ${slow}`);
+  bandwidth.limit(50_000);
+  await pass(clock, 10);
+  assert.ok(about(one.bytes() - slow, 500_000), `fifty: ${one.bytes() - slow}`);
+  const share = bandwidth.share(20_000);
+  assert.equal(share.maxBytesPerSecond, 20_000);
+  bandwidth.limit(5000);
+  assert.equal(share.maxBytesPerSecond, 5000);
+  await one.stop();
+  bandwidth.limit(null);
+  assert.equal(bandwidth.share(null).maxBytesPerSecond, null);
+});
+
 const readings: DeliveryOptions = {
   name: 'archive',
   from: { stream: 'readings' },

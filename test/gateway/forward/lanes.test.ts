@@ -9,6 +9,7 @@ import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { assertExactlyOnce } from './support/lines.ts';
 import { Link } from './support/link.ts';
+import { split } from './support/reshard.ts';
 import {
   numbered,
   openRig,
@@ -301,6 +302,39 @@ test('records to a data stream: new ones at once, the backlog behind, each lane 
       assert.ok(inOrder([ids]), `key ${key} from ${from} in order`);
     }
   }
+});
+
+test('after a reshard the new shards are live although their parent has a backlog', async (context) => {
+  const folder = await temporaryFolder(context);
+  const clock = new ManualClock();
+  const first = await openWith(context, folder, clock);
+  const link = new Link();
+  link.up = false;
+  first.start(options, link.sink);
+  for (let batch = 0; batch < 3; batch += 1) await tenMinutes(first, clock, 100);
+  await first.close();
+  await split(folder);
+
+  const second = await openWith(context, folder, clock);
+  let open = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  link.pass = (ids) => (ids.some((id) => id > 100 && id < 300) ? gate : undefined);
+  link.up = true;
+  const delivery = second.start(options, link.sink);
+  await second.store.log.append('readings', numbered(300, 20, 7));
+  const newest = (): boolean => link.ids().filter((id) => id >= 300).length === 20;
+  const tookMs = await runClock(second, clock, newest, 1000, settleAll);
+  assert.ok(tookMs <= 15_000, `within seconds, not ${tookMs} ms`);
+  assert.ok(!link.ids().includes(299), 'the parent is behind');
+  open();
+  const done = async (): Promise<boolean> => (await delivery.status()).backlog.records === 0;
+  while (!(await done())) {
+    clock.advance(1000);
+    await settleAll(second);
+  }
+  assertExactlyOnce(link.ids(), 320);
 });
 
 test('there are at most eight lanes; past that the newest falls behind in order', async (context) => {

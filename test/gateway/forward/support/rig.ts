@@ -4,11 +4,8 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { TestContext } from 'node:test';
 import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
-import {
-  Delivery,
-  sharedLimits,
-  type DeliveryPorts,
-} from '../../../../gateway/forward/delivery.ts';
+import { Delivery, type DeliveryPorts } from '../../../../gateway/forward/delivery.ts';
+import { sharedLimits } from '../../../../gateway/forward/limits.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import type { ObjectSink, RecordSink } from '../../../../gateway/forward/sink.ts';
 import { Supervisor } from '../../../../gateway/supervisor.ts';
