@@ -13,6 +13,7 @@ import { isIP } from 'node:net';
 import { isLoopback } from './config/rules.ts';
 import type { Config } from './config/schema.ts';
 import {
+  keptCertificate,
   ownCertificate,
   ownNames,
   readCertificate,
@@ -42,14 +43,21 @@ export interface Opening {
   readonly lanAddress: string | null;
 }
 
-/** @throws Error for people, about a certificate that can't be used */
-export async function openingOf(config: Config, nowMs: number): Promise<Opening> {
+/**
+ * @param certificates `make` one where it is due; `look`, for who must not change anything
+ * @throws Error for people, about a certificate that can't be used
+ */
+export async function openingOf(
+  config: Config,
+  nowMs: number,
+  certificates: 'make' | 'look' = 'make',
+): Promise<Opening> {
   const lan = config.listen === 'lan';
   const everywhere = (host: string): string => (lan && isLoopback(host) ? anyAddress() : host);
   const httpHost = everywhere(config.http.host);
   const { hostnames, allowPlaintext } = config.http;
   return {
-    certificate: await certificateOf(config, nowMs),
+    certificate: await certificateOf(config, nowMs, certificates),
     httpHost,
     plaintextFor: allowPlaintext || isLoopback(httpHost) ? 'everybody' : 'loopback',
     rtspHost: everywhere(config.rtsp.host),
@@ -84,12 +92,17 @@ export function listenersOf(config: Config): readonly Listener[] {
   return listeners;
 }
 
-async function certificateOf(config: Config, nowMs: number): Promise<Certificate | null> {
+async function certificateOf(
+  config: Config,
+  nowMs: number,
+  certificates: 'make' | 'look',
+): Promise<Certificate | null> {
   const { certFile, keyFile } = config.tls;
   if (certFile !== null && keyFile !== null) return readCertificate(certFile, keyFile);
   if (config.listen !== 'lan') return null;
-  const names = [...ownNames(), ...config.http.hostnames];
-  return ownCertificate({ folder: join(config.dataDir, 'access'), names, nowMs });
+  const folder = join(config.dataDir, 'access');
+  if (certificates === 'look') return keptCertificate(folder);
+  return ownCertificate({ folder, names: [...ownNames(), ...config.http.hostnames], nowMs });
 }
 
 /** All of both families where there is IPv6. */

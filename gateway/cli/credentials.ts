@@ -22,7 +22,7 @@ export async function showCredentials(
     context.stderr.write(`There are none in ${config.dataDir} before the first start.\n`);
     return exitCodes.failed;
   }
-  const opening = await openingOf(config, context.clock.nowMs());
+  const opening = await openingOf(config, context.clock.nowMs(), 'look');
   const lines = introduceLan(config, opening, madeCredentials(config, identity.secret));
   context.stdout.write(`${lines.join('\n')}\n`);
   return exitCodes.done;

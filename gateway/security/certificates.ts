@@ -68,6 +68,28 @@ export async function readCertificate(certFile: string, keyFile: string): Promis
   return { cert, key, ...describe(parsed), caFile: null };
 }
 
+/**
+ * The box's own certificate as it is; null: there is none.
+ * @param folder usually `<dataDir>/access`
+ */
+export async function keptCertificate(folder: string): Promise<Certificate | null> {
+  const paths = pathsIn(folder);
+  const known = await readPair(paths.cert, paths.key);
+  return known === null
+    ? null
+    : { ...known, ...describe(new X509Certificate(known.cert)), caFile: paths.ca };
+}
+
+function pathsIn(access: string): Readonly<Record<'ca' | 'caKey' | 'cert' | 'key', string>> {
+  const folder = join(access, 'tls');
+  return {
+    ca: join(folder, 'ca.pem'),
+    caKey: join(folder, 'ca.key'),
+    cert: join(folder, 'gateway.pem'),
+    key: join(folder, 'gateway.key'),
+  };
+}
+
 /** The box's own certificate, made or renewed when that is due. @throws the system's errors */
 export async function ownCertificate(options: {
   /** Usually `<dataDir>/access`. */
@@ -75,20 +97,11 @@ export async function ownCertificate(options: {
   readonly names: readonly string[];
   readonly nowMs: number;
 }): Promise<Certificate> {
-  const folder = join(options.folder, 'tls');
-  const paths = {
-    ca: join(folder, 'ca.pem'),
-    caKey: join(folder, 'ca.key'),
-    cert: join(folder, 'gateway.pem'),
-    key: join(folder, 'gateway.key'),
-  };
+  const known = await keptCertificate(options.folder);
+  if (known !== null && serves(new X509Certificate(known.cert), options)) return known;
+  const paths = pathsIn(options.folder);
   const caFile = paths.ca;
-  const known = await readPair(paths.cert, paths.key);
-  if (known !== null) {
-    const parsed = new X509Certificate(known.cert);
-    if (serves(parsed, options)) return { ...known, ...describe(parsed), caFile };
-  }
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await mkdir(join(options.folder, 'tls'), { recursive: true, mode: 0o700 });
   const authority = (await readPair(paths.ca, paths.caKey)) ?? (await newAuthority(paths));
   const issuer = commonNameOf(new X509Certificate(authority.cert));
   const fromMs = Math.max(options.nowMs, notBeforeLeastMs) - dayMs;

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  keptCertificate,
   ownCertificate,
   ownNames,
   readCertificate,
@@ -70,6 +71,14 @@ test('it stays the same from start to start, until it ends soon or the machine h
   assert.ok(new X509Certificate(moved.cert).checkIP('198.51.100.4'), 'the new address');
   const ca = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8');
   assert.ok(first.cert.endsWith(ca) && moved.cert.endsWith(ca), 'devices need nothing new');
+});
+
+test('who only looks makes nothing', async (t) => {
+  const folder = await temporaryFolder(t);
+  assert.equal(await keptCertificate(folder), null);
+  assert.deepEqual(await readdir(folder), []);
+  const made = await ownCertificate({ folder, names, nowMs });
+  assert.deepEqual(await keptCertificate(folder), made);
 });
 
 test('a clock of 1970 makes none that is over when the clock is right', async (t) => {
