@@ -15,7 +15,7 @@ const windowMaxMs = 60 * 60 * 1000;
 /** A stream's retention and budget have at least so many batches. */
 const batchesPerStream = 16;
 /** Batches that become one: it bounds the time of the transaction. */
-const runRowsMax = 2048;
+const runRowsMax = 4096;
 
 /** What the joining of a stream's batches keeps to. */
 export interface JoinLimits {

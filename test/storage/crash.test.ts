@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkStore } from '../../storage/check.ts';
 import type { Log } from '../../storage/model.ts';
+import { Database } from '../../storage/sqlite.ts';
 import { startChild } from '../support/child.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, seededRandom } from './support/open.ts';
@@ -81,4 +82,8 @@ test('killed at any moment, the store holds all that it acknowledged', async (t)
     await store.close();
   }
   assert.ok(seen > 1000, `only ${seen} acknowledgements were seen`);
+  const database = await Database.open(join(folder, 'headgate.db'), { readOnly: true });
+  const compacted = await database.all('SELECT id FROM shard WHERE compacted_sequence > 0');
+  await database.close();
+  assert.equal(compacted.length, 4, 'compaction was at work in every shard');
 });
