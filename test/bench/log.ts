@@ -24,6 +24,8 @@ const recordsPerTransaction = 500;
 const rounds = 3;
 const devices = 1000;
 const retentionMs = 24 * 3_600_000;
+/** Applications that keep up with all shards, in the round that measures them. */
+const followers = 10;
 
 interface Way {
   readonly name: string;
@@ -68,6 +70,7 @@ export const benchmark: Benchmark = {
   run: async (context) => {
     const figures: Figure[] = [];
     for (const each of ways) figures.push(...(await measure(context, each)));
+    figures.push(await measureFollowed(context));
     figures.push(...(await measureAlone(context)));
     return figures;
   },
@@ -113,6 +116,56 @@ async function measure(context: BenchmarkContext, each: Way): Promise<readonly F
     { ...append, target: { atLeast: each.recordsPerSecondMin } },
     { name: `read, ${each.name}`, value: read, unit: 'records/s' },
   ];
+}
+
+/** The first way once more, with applications that read everything as it comes. */
+async function measureFollowed(context: BenchmarkContext): Promise<Figure> {
+  const [first] = ways;
+  if (first === undefined) throw new Error('there is no way to append');
+  let alone = 0;
+  let followed = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    const folder = join(context.folder, `followed-${round}`);
+    alone = Math.max(
+      alone,
+      await inStore(join(folder, 'alone'), first.shards, (store) => appendAll(store, first)),
+    );
+    const withReaders = await inStore(folder, first.shards, async (store) => {
+      const readers = Array.from({ length: followers }, () => followAll(store));
+      const startedMs = performance.now();
+      await Promise.all([appendAll(store, first), ...readers]);
+      return (recordsPerRound * 1000) / (performance.now() - startedMs);
+    });
+    followed = Math.max(followed, withReaders);
+    await rm(folder, { recursive: true, force: true });
+  }
+  context.note(
+    `followed by ${followers}: ${Math.round(followed)} of ${Math.round(alone)} records/s`,
+  );
+  return {
+    name: `append and read by ${followers} that keep up, ${first.name}`,
+    value: followed,
+    unit: 'records/s',
+    against: { name: 'append alone', value: alone },
+    ratio: followed / alone,
+  };
+}
+
+/** Reads every shard as it grows, until all records of a round were read. */
+async function followAll({ log }: Store): Promise<void> {
+  const all = new AbortController();
+  let count = 0;
+  const followShard = async (shardId: number): Promise<void> => {
+    for (let fromSequence = 0; !all.signal.aborted;) {
+      await log.waitForRecords(shardId, fromSequence, all.signal);
+      const limits = { maxRecords: 10_000, maxBytes: 4 * 2 ** 20 };
+      const { records, nextSequence } = await log.read({ shardId, fromSequence, ...limits });
+      fromSequence = nextSequence;
+      count += records.length;
+      if (count >= recordsPerRound) all.abort();
+    }
+  };
+  await Promise.all(log.stream('readings').shards.map(({ id }) => followShard(id)));
 }
 
 /** What one small record costs when nothing else is going on. */
