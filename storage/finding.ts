@@ -30,6 +30,8 @@ export type FindingCode =
   | 'media-orphaned'
   /** A fragment whose bytes are not those that were recorded. */
   | 'fragment-corrupt'
+  /** A row of the video index that makes no sense. */
+  | 'index-damaged'
   /** Rows of the video index that contradict each other. */
   | 'index-mismatch';
 

@@ -42,10 +42,6 @@ export const lossKinds = {
     what: 'fragments stored without their record in the events stream',
     message: 'A fragment was stored, but not announced.',
   },
-  'plans-dropped': {
-    what: 'saved plans given up because their data was gone',
-    message: 'A saved plan was given up: its data is gone.',
-  },
   'messages-refused': {
     what: 'messages refused that their senders do not repeat',
     message: 'A message was refused that its sender does not repeat.',

@@ -18,7 +18,7 @@ import { openMediaFile } from './media-files.ts';
 import { damageOf, readStored } from './media-reader.ts';
 import {
   fragmentColumns,
-  fragmentFrom,
+  readableFragments,
   type FragmentRow,
   lostFragments,
   numbersOf,
@@ -79,7 +79,11 @@ async function* checkFile(
     yield mismatch(file.path, 'its camera, run or init is not in the index');
     return;
   }
-  const fragments = await fragmentsOf(reader, file);
+  const damagedRows: number[] = [];
+  const fragments = await fragmentsOf(reader, file, damagedRows);
+  for (const number of damagedRows) {
+    yield finding('index-damaged', file.path, `the row of fragment ${number} is damaged`);
+  }
   yield* checkRows(file, file.init_bytes.length, fragments, lastEnd);
   const handle = await openMediaFile(join(mediaFolder, file.path), 'read').catch(() => null);
   if (handle === null) {
@@ -230,14 +234,18 @@ async function entriesOf(folder: string): Promise<readonly Dirent[]> {
   }
 }
 
-async function fragmentsOf(reader: Reader, file: FileRow): Promise<readonly Fragment[]> {
+async function fragmentsOf(
+  reader: Reader,
+  file: FileRow,
+  damaged: number[],
+): Promise<readonly Fragment[]> {
   const rows = await reader.all<FragmentRow>(
     `SELECT ${fragmentColumns} FROM fragment f
      CROSS JOIN media_file m ON m.id = ?1 CROSS JOIN camera c ON c.id = m.camera_id
      WHERE f.number BETWEEN ?2 AND ?3 ORDER BY f.number`,
     ...[file.id, ...numbersOf(file.id)],
   );
-  return rows.map(fragmentFrom);
+  return readableFragments(rows, ({ number }) => damaged.push(number));
 }
 
 async function isStillThere(reader: Reader, id: number): Promise<boolean> {
@@ -258,6 +266,7 @@ const advice: Readonly<Partial<Record<FindingCode, string>>> = {
   'media-short': 'restore the file from a copy; what is there is served',
   'media-long': 'nothing is lost: what is behind the end is not served; repair takes it away',
   'fragment-corrupt': 'check the disk; this fragment is left out, the rest is served',
+  'index-damaged': '"headgate check --repair" makes its rows again from the file',
   'index-mismatch': 'keep a copy of the store and report this: it should not happen',
 };
 

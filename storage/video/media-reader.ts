@@ -15,19 +15,27 @@ import { openMediaFile } from './media-files.ts';
 
 /** The plain boxes of a fragment. @throws StorageError `not-found`, `corrupt` */
 export async function readFragment(context: VideoContext, fragment: Fragment): Promise<Buffer> {
-  return withFile(context, fragment.mediaFileId, async (handle) => {
-    const stored = await readStored(handle, fragment);
-    const problem = damageOf(stored, fragment);
-    if (problem === null) return stored.subarray(fragmentHeaderBytes);
-    reportDamage(context, fragment, problem);
-    throw new StorageError('corrupt', `fragment ${fragment.number}: ${problem}`);
-  });
+  try {
+    return await withFile(context, fragment.mediaFileId, async (handle) => {
+      const stored = await readStored(handle, fragment);
+      const problem = damageOf(stored, fragment);
+      if (problem === null) return stored.subarray(fragmentHeaderBytes);
+      throw new StorageError('corrupt', `fragment ${fragment.number}: ${problem}`);
+    });
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'corrupt') {
+      const { number, camera, storedBytes } = fragment;
+      reportDamage(context, { number, camera, bytes: storedBytes }, error.message);
+    }
+    throw error;
+  }
 }
 
 /**
  * A media file from its first byte to the end of the last of `fragments`, in the order of the file
  * and with every offset as the index has it. A fragment that is corrupt on disk comes as a `free`
- * box of the same size: players pass it over, and one bad sector costs two seconds, not the file.
+ * box of the same size, and so does what lies between two of them: players pass it over, and one bad
+ * sector costs two seconds, not the file.
  * @throws StorageError `not-found`
  */
 export async function* readMediaFile(
@@ -39,11 +47,15 @@ export async function* readMediaFile(
   try {
     const initBytes = fragments[0]?.offset ?? 0;
     yield await readRange(handle, 0, initBytes);
+    let at = initBytes;
     for (const fragment of fragments) {
+      const { number, camera, offset, storedBytes } = fragment;
+      if (offset >= at + freeHeaderBytes) yield freeBox(offset - at);
       const stored = await readStored(handle, fragment);
       const problem = damageOf(stored, fragment);
-      if (problem !== null) reportDamage(context, fragment, problem);
-      yield problem === null ? stored : freeBox(fragment.storedBytes);
+      if (problem !== null) reportDamage(context, { number, camera, bytes: storedBytes }, problem);
+      yield problem === null ? stored : freeBox(storedBytes);
+      at = offset + storedBytes;
     }
   } finally {
     await release();
@@ -130,6 +142,8 @@ async function readRange(handle: FileHandle, from: number, length: number): Prom
   return bytes.subarray(0, done);
 }
 
+const freeHeaderBytes = 8;
+
 function freeBox(sizeBytes: number): Buffer {
   const box = Buffer.alloc(sizeBytes);
   box.writeUInt32BE(sizeBytes, 0);
@@ -137,13 +151,17 @@ function freeBox(sizeBytes: number): Buffer {
   return box;
 }
 
-function reportDamage(context: VideoContext, fragment: Fragment, problem: string): void {
-  context.metrics.corrupt.add(1, { camera: fragment.camera });
-  context.losses.addDamage('fragments-corrupt', fragment.camera, String(fragment.number), {
-    bytes: fragment.storedBytes,
-  });
-  context.logger.error(
-    { camera: fragment.camera, fragment: fragment.number, problem },
-    'A stored fragment is corrupt.',
-  );
+/** Enters damage that was come upon into the account of losses. */
+export function reportDamage(
+  context: VideoContext,
+  {
+    number,
+    camera,
+    bytes,
+  }: { readonly number: number; readonly camera: string; readonly bytes: number },
+  problem: string,
+): void {
+  context.metrics.corrupt.add(1, { camera });
+  context.losses.addDamage('fragments-corrupt', camera, String(number), { bytes });
+  context.logger.error({ camera, fragment: number, problem }, 'A stored fragment is corrupt.');
 }

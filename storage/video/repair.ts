@@ -27,7 +27,7 @@ import { damageOf, readStored } from './media-reader.ts';
 import { wholeChunks } from './recovery.ts';
 import {
   fragmentColumns,
-  fragmentFrom,
+  readableFragments,
   fragmentNumber,
   type FragmentRow,
   fragmentValues,
@@ -97,8 +97,11 @@ async function* repairFile(mending: VideoMending, file: FileRow): AsyncGenerator
     yield `${file.path}: its camera, run or init is lost: its rows were deleted`;
     return;
   }
+  let isDamaged = false;
+  const fragments = await fragmentsOf(mending, file.id, () => {
+    isDamaged = true;
+  });
   const handle = await openMediaFile(join(mediaFolder, file.path), 'change');
-  const fragments = await fragmentsOf(mending, file.id);
   if (handle === null) {
     await forget(mending, file.id);
     await lose(mending, file.camera, fragments.length, file.bytes ?? 0);
@@ -107,9 +110,10 @@ async function* repairFile(mending: VideoMending, file: FileRow): AsyncGenerator
   }
   try {
     yield* repairHead(handle, file.path, file.init_bytes);
-    if ([...checkRows(file, file.init_bytes.length, fragments, new Map())].length > 0) {
+    isDamaged ||= [...checkRows(file, file.init_bytes.length, fragments, new Map())].length > 0;
+    if (isDamaged) {
       await forget(mending, file.id);
-      yield `${file.path}: its rows contradict each other: they are made again from the file`;
+      yield `${file.path}: its rows are damaged: they are made again from the file`;
       return;
     }
     const kept = yield* cutShort(mending, handle, file, file.camera, fragments);
@@ -444,14 +448,18 @@ async function moveAway(
   }
 }
 
-async function fragmentsOf({ database }: VideoMending, id: number): Promise<readonly Fragment[]> {
+async function fragmentsOf(
+  { database }: VideoMending,
+  id: number,
+  tellDamaged: () => void,
+): Promise<readonly Fragment[]> {
   const rows = await database.all<FragmentRow>(
     `SELECT ${fragmentColumns} FROM fragment f
      CROSS JOIN media_file m ON m.id = ?1 CROSS JOIN camera c ON c.id = m.camera_id
      WHERE f.number BETWEEN ?2 AND ?3 ORDER BY f.number`,
     ...[id, ...numbersOf(id)],
   );
-  return rows.map(fragmentFrom);
+  return readableFragments(rows, tellDamaged);
 }
 
 function lose(

@@ -52,8 +52,49 @@ export const fragmentColumns = `
   f.start_offset_us, f.duration_us, f.producer_offset_ms, f.server_offset_ms, f.decode_time,
   f.file_offset, f.stored_bytes, f.plain_bytes, f.damaged, f.activity, f.chunks`;
 
+/** What a row may say of bytes beyond those of its chunks: the header, and what sealing adds. */
+const overheadBytesMax = 64 * 1024;
+
+/** The fragments of rows; a damaged row is left out and told. */
+export function readableFragments(
+  rows: readonly FragmentRow[],
+  tell: (row: FragmentRow, error: StorageError) => void,
+): Fragment[] {
+  const fragments: Fragment[] = [];
+  for (const row of rows) {
+    try {
+      fragments.push(fragmentFrom(row));
+    } catch (error) {
+      if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+      tell(row, error);
+    }
+  }
+  return fragments;
+}
+
+/** A flipped bit makes a number a text, or a fragment as large as the disk. */
+function assertSound(row: FragmentRow, chunks: Fragment['chunks']): void {
+  const numbers = [
+    ...[row.number, row.run_id, row.init_id, row.file_start_us, row.start_offset_us],
+    ...[row.duration_us, row.server_offset_ms, row.decode_time, row.file_offset],
+    ...[row.stored_bytes, row.plain_bytes, row.damaged, row.activity, row.producer_offset_ms ?? 0],
+  ];
+  const plainBytes = chunks.reduce((sum, { bytes }) => sum + bytes, 0);
+  const overheadBytes = row.stored_bytes - row.plain_bytes;
+  const isSound =
+    numbers.every(Number.isSafeInteger) &&
+    row.plain_bytes === plainBytes &&
+    overheadBytes >= 0 &&
+    overheadBytes <= overheadBytesMax &&
+    row.file_offset >= 0 &&
+    row.duration_us >= 0;
+  if (!isSound) throw new StorageError('corrupt', 'its row in the index is damaged');
+}
+
 /** @throws StorageError `corrupt` */
 export function fragmentFrom(row: FragmentRow): Fragment {
+  const chunks = Buffer.isBuffer(row.chunks) ? decodeChunkTable(row.chunks) : [];
+  assertSound(row, chunks);
   const startUs = row.file_start_us + row.start_offset_us;
   const startMs = Math.floor(startUs / 1000);
   return {
@@ -70,7 +111,7 @@ export function fragmentFrom(row: FragmentRow): Fragment {
     offset: row.file_offset,
     storedBytes: row.stored_bytes,
     plainBytes: row.plain_bytes,
-    chunks: decodeChunkTable(row.chunks),
+    chunks,
     damaged: row.damaged !== 0,
     activity: row.activity,
   };
@@ -165,7 +206,12 @@ export function initFrom(row: InitRow): Init {
 }
 
 function parseTracks(text: string): readonly TrackDescription[] {
-  const tracks: unknown = JSON.parse(text);
+  let tracks: unknown;
+  try {
+    tracks = JSON.parse(text);
+  } catch (error) {
+    throw new StorageError('corrupt', 'the tracks of an init are damaged', { cause: error });
+  }
   if (!Array.isArray(tracks)) throw new StorageError('corrupt', 'an init without tracks');
   return tracks as TrackDescription[];
 }

@@ -24,8 +24,14 @@ import type {
 import type { CancelTimer, Clock, Logger, Metrics } from '../ports.ts';
 import type { Writer } from '../writer.ts';
 import { checkCamera, describe, emptyState, loadCameras } from './cameras.ts';
-import { cameraState, type Reader, type VideoContext, videoMetrics } from './context.ts';
-import { readFragment, readMediaFile } from './media-reader.ts';
+import {
+  type CameraState,
+  cameraState,
+  type Reader,
+  type VideoContext,
+  videoMetrics,
+} from './context.ts';
+import { readFragment, readMediaFile, reportDamage } from './media-reader.ts';
 import { makeFolder } from '../folders.ts';
 import { Recording } from './recording.ts';
 import { recover } from './recovery.ts';
@@ -45,6 +51,7 @@ import {
   mediaFileFrom,
   type MediaFileRow,
   numbersOf,
+  readableFragments,
   runFrom,
   type RunRow,
 } from './rows.ts';
@@ -129,11 +136,24 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     nextMediaFileId: (newest?.seq ?? 0) + 1,
   };
   for (const camera of context.cameras.values()) {
-    if (camera.unclosed) await recover(context, camera);
+    if (camera.unclosed) await recoverAtStart(context, camera);
   }
   await collectGarbage(context);
   await deleteUnusedInits(context);
   return new VideoDiskStore(context, options);
+}
+
+/** What is damaged in the index of one camera keeps nothing else from being served. */
+async function recoverAtStart(context: VideoContext, camera: CameraState): Promise<void> {
+  try {
+    await recover(context, camera);
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+    context.logger.error(
+      { error, camera: camera.options.name },
+      'The newest footage of a camera is damaged, and nothing is recorded until "headgate check --repair" has mended it.',
+    );
+  }
 }
 
 export class VideoDiskStore implements VideoStore {
@@ -241,13 +261,20 @@ export class VideoDiskStore implements VideoStore {
       fragmentsByTimeSql,
       ...[id, query.fromUs, query.toUs, query.limit],
     );
-    return rows.map(fragmentFrom);
+    return this.#readable(rows);
   }
 
   async latestFragments(camera: string, count: number): Promise<readonly Fragment[]> {
     const { id } = cameraState(this.#context, camera);
     const rows = await this.#context.reader.all<FragmentRow>(latestFragmentsSql, id, count);
-    return rows.map(fragmentFrom).reverse();
+    return this.#readable(rows).reverse();
+  }
+
+  /** Damaged rows cost their own fragments. */
+  #readable(rows: readonly FragmentRow[]): Fragment[] {
+    return readableFragments(rows, ({ number, camera }, error) => {
+      reportDamage(this.#context, { number, camera, bytes: 0 }, error.message);
+    });
   }
 
   async fragment(number: number): Promise<Fragment> {
@@ -298,7 +325,7 @@ export class VideoDiskStore implements VideoStore {
        WHERE f.number BETWEEN ?2 AND ?3 ORDER BY f.number`,
       ...[mediaFileId, ...numbersOf(mediaFileId)],
     );
-    return rows.map(fragmentFrom);
+    return this.#readable(rows);
   }
 
   async *readMediaFile(mediaFileId: number): AsyncGenerator<Buffer, void> {

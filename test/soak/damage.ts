@@ -91,7 +91,10 @@ async function hold(
   }
 
   const repaired = await within('repairing', repair(folder));
-  if (repaired === null) return { hopeless: 1, lostRecords: 0, lostFragments: 0 };
+  if (repaired === null) {
+    assert.equal(before, null, 'what can be opened can be repaired');
+    return { hopeless: 1, lostRecords: 0, lostFragments: 0, notServed: 0 };
+  }
   for (const sentence of repaired) note(`repair: ${sentence}`);
   const left = await within('checking again', findingsOf(folder));
   assert.deepEqual(left, [], 'the repaired store is sound');
@@ -108,6 +111,10 @@ async function hold(
     hopeless: 0,
     lostRecords: records - after.records.size,
     lostFragments: fragments.size - after.fragments.size,
+    notServed:
+      before === null
+        ? 0
+        : after.records.size + after.fragments.size - before.records.size - before.fragments.size,
   };
 }
 

@@ -7,6 +7,7 @@ import { before, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { checkStore } from '../../storage/check.ts';
 import { repairStore } from '../../storage/repair.ts';
+import { Database } from '../../storage/sqlite.ts';
 import { salvageDatabase } from '../../storage/salvage.ts';
 import type { Store } from '../../storage/store.ts';
 import { damageOnce } from '../soak/damage.ts';
@@ -134,4 +135,34 @@ test('what sources may send again is still known after a salvage', async (t) => 
   await store.received.appendOnce('readings', [{ records: [record], once }]);
   const [shard] = store.log.stream('readings').shards;
   assert.equal(shard!.nextSequence, 2, 'the repetition is not stored again');
+});
+
+test('a damaged row of the index costs its own fragment, and repair makes it again', async (t) => {
+  const { folder } = await closedStore(t);
+  const database = await Database.open(join(folder, 'headgate.db'));
+  const { number } = (await database.get<{ number: number }>(
+    'SELECT number FROM fragment ORDER BY number LIMIT 1',
+  ))!;
+  await database.run("UPDATE fragment SET chunks = x'ff' WHERE number = ?", number);
+  await database.close();
+  const opened = await openTestStore(t, { folder });
+  const { store, logger } = opened;
+  const served = await numbersOf(store);
+  assert.equal(served.length, 5);
+  assert.ok(!served.includes(number), 'the damaged one is left out');
+  assert.ok(
+    logger.lines.some(({ fields }) => fields['fragment'] === number),
+    'and named',
+  );
+  const [loss] = store.losses.report();
+  assert.deepEqual([loss?.kind, loss?.subject, loss?.count], ['fragments-corrupt', 'gate', 1]);
+  const [file] = await store.video.closedMediaFiles(1, 0, 1);
+  let bytes = 0;
+  for await (const piece of store.video.readMediaFile(file!.id)) bytes += piece.length;
+  assert.equal(bytes, file!.bytes, 'the file keeps its length, and every offset');
+  await store.close();
+  assert.ok((await codesOf(folder)).includes('index-damaged'), 'check names it');
+  await repair(folder);
+  assert.deepEqual(await codesOf(folder), []);
+  assert.equal((await numbersOf(await opened.reopen())).length, 6);
 });
