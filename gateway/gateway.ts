@@ -183,6 +183,7 @@ function watchConfiguration({ clock, logger, closing }: Building, reloader: Relo
   });
   closing.add('parts', 'the configuration', () => {
     watch.close();
+    return reloader.close();
   });
   follow();
 }

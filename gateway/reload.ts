@@ -44,6 +44,7 @@ export class Reloader {
   #files: readonly FileRead[];
   #trouble: string | null = null;
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
@@ -75,8 +76,17 @@ export class Reloader {
     });
   }
 
+  /** Begins no further reload, and waits for the one that is under way. Twice is harmless. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+  }
+
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work);
+    const turn = this.#last.then(() => {
+      if (this.#closed) throw new Error('the gateway is closing');
+      return work();
+    });
     this.#last = turn.catch(() => undefined);
     return turn;
   }

@@ -6,12 +6,15 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connectAsync } from 'mqtt';
 import { startCameras } from '../../gateway/cameras.ts';
-import { parseConfig } from '../../gateway/config/load.ts';
+import { parseConfig, type ConfigResult } from '../../gateway/config/load.ts';
+import type { ConfigError } from '../../gateway/config/problems.ts';
 import type { Config } from '../../gateway/config/schema.ts';
+import { Reloader } from '../../gateway/reload.ts';
 import { Supervisor } from '../../gateway/supervisor.ts';
 import { RtspServer } from '../../ingest/rtsp/server.ts';
 import { openTestStore } from '../storage/support/open.ts';
 import { GatewayProcess, headgateCommand } from '../support/gateway.ts';
+import { MemoryLogger } from '../support/memory-logger.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 interface Status {
@@ -132,6 +135,65 @@ async function wrongFile(gateway: GatewayProcess, folder: string, path: string):
   assert.deepEqual([code, said], [0, 'Nothing changed.\nNeeds a restart: rtsp.port.\n']);
   assert.equal((await gateway.get<Status>('/status')).health.status, 'ok');
 }
+
+const parsed = (text: string): ConfigResult =>
+  parseConfig({ name: 'f', text, folder: '/', env: {} });
+
+function reloading(t: { readonly first: string }) {
+  const first = parsed(t.first);
+  assert.ok(first.ok, 'the first one is right');
+  const logger = new MemoryLogger();
+  const state = { text: t.first, applied: [] as Config[], failure: null as Error | null };
+  const reloader = new Reloader({
+    config: first.config,
+    files: [],
+    load: () => Promise.resolve(parsed(state.text)),
+    apply: (config) => {
+      if (state.failure !== null) return Promise.reject(state.failure);
+      state.applied.push(config);
+      return Promise.resolve();
+    },
+    alsoWaiting: () => [],
+    logger,
+  });
+  return { reloader, state, logger };
+}
+
+test('what needs a restart is named until the restart, or until it is taken back', async () => {
+  const { reloader, state } = reloading({ first: 'http: { port: 1 }\nstreams: { a: {} }' });
+  state.text = 'http: { port: 2 }\nstreams: { a: { retentionHours: 5 }, b: {} }\nlisten: lan';
+  const first = await reloader.reload();
+  assert.deepEqual(first.changed, ['streams.a', 'streams.b']);
+  assert.deepEqual(first.needsRestart, ['listen', 'http.port']);
+  const second = await reloader.reload();
+  assert.deepEqual(second, { changed: [], needsRestart: ['listen', 'http.port'] });
+  state.text = 'http: { port: 1 }\nstreams: { b: {} }';
+  assert.deepEqual(await reloader.reload(), { changed: ['streams.a'], needsRestart: [] });
+});
+
+test('a part that can not follow is told again by the next reload, and wrong files change nothing', async () => {
+  const { reloader, state, logger } = reloading({ first: '' });
+  const trouble = (): string | null => reloader.trouble;
+  state.text = 'streams: { a: {} }';
+  state.failure = new Error('the disk is gone');
+  await assert.rejects(reloader.reload(), /the disk is gone/);
+  assert.equal(trouble(), 'it could not be taken over: the disk is gone');
+  state.failure = null;
+  assert.deepEqual((await reloader.reload()).changed, ['streams.a'], 'still to be done');
+  assert.equal(trouble(), null);
+
+  state.text = 'streams: { a: { retentionHours: never } }\nhttp: { prot: 1 }';
+  await assert.rejects(reloader.reload(), (error: ConfigError) => error.problems.length === 2);
+  assert.match(trouble() ?? '', /2 problems.*stays in force/);
+  assert.equal(state.applied.length, 1, 'no part has heard of it');
+  const told = logger.lines.filter(({ message }) => message === 'the configuration has a problem');
+  assert.equal(told.length, 2, 'each problem once');
+  assert.equal(await reloader.reloadIfChanged(), null, 'and not again for the same content');
+
+  await reloader.close();
+  await assert.rejects(reloader.reload(), /closing/);
+  await reloader.close();
+});
 
 function camerasOf(yard: string): Config['cameras'] {
   const text = `
