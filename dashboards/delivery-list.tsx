@@ -40,6 +40,7 @@ function Row({ delivery }: { delivery: Delivery }) {
         </strong>
         <span class="detail">
           {backlog.records > 0 && `${format.count(backlog.records)} ${unit} waiting · `}
+          {delivery.lanes.length > 0 && 'new data goes first · '}
           {format.count(delivery.sentRecords)} {unit} sent
           {rate.bytesPerSecond > 0 && ` · ${format.bytes(rate.bytesPerSecond)}/s`}
         </span>
@@ -50,6 +51,9 @@ function Row({ delivery }: { delivery: Delivery }) {
             {delivery.lastError.message}
             {delivery.nextAttemptTime !== null &&
               ` · next attempt ${format.relative(Date.parse(delivery.nextAttemptTime), gatewayNowMs())}`}
+            {delivery.lastError.advice !== null && (
+              <span class="detail">{delivery.lastError.advice}</span>
+            )}
           </span>
         ) : (
           <span class="detail">

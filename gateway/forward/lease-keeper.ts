@@ -83,9 +83,10 @@ export class LeaseKeeper {
 
   /** Lets go of the source for good, its checkpoint and its plan included. */
   async forget(): Promise<void> {
-    await this.#inTurn((lease) => this.#request.applications.forget(lease));
+    // First: a renewal that came after it would take the lease for lost.
     this.#released = true;
     this.#cancelRenewal();
+    await this.#inTurn((lease) => this.#request.applications.forget(lease));
   }
 
   /** Gives the lease back. Never rejects: one that can't be given back runs out. */

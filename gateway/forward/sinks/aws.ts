@@ -223,6 +223,7 @@ function awsSinkError(error: unknown, service: Service): SinkError {
   const advice = adviceFor(reason, {
     service,
     region: headers['x-amz-bucket-region'] ?? regionOf(error),
+    // Against the machine's own clock, by which the SDK signs.
     clockOffsetMs: headers['date'] === undefined ? null : Date.parse(headers['date']) - Date.now(),
   });
   const options = { cause: error, advice };

@@ -1,31 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { GatewayProcess, headgateCommand } from '../../support/gateway.ts';
-
-interface Ended {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs a command to its end. */
-function headgate(
-  folder: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): Promise<Ended> {
-  const [program, all] = headgateCommand(...args);
-  return new Promise((resolve) => {
-    const options = { cwd: folder, env: { ...process.env, NODE_OPTIONS: '', ...env } };
-    execFile(program, all, options, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
-  });
-}
+import { GatewayProcess } from '../../support/gateway.ts';
+import { headgate } from './command.ts';
 
 test('a running gateway tells of its clock, is backed up, and comes back from the backup', async (t) => {
   const folder = await temporaryFolder(t);

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { connectAsync } from 'mqtt';
+import type { Deliveries } from '../../../gateway/api/rest/schemas.ts';
+import { freePort, GatewayProcess } from '../../support/gateway.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { headgate } from './command.ts';
+
+test('status says what is wrong with a delivery; one that was removed is named and let go of', async (t) => {
+  const folder = await temporaryFolder(t);
+  const s3 = `{ bucket: b, endpoint: 'http://127.0.0.1:${await freePort()}', accessKeyId: a, secretAccessKey: s }`;
+  const sections = (deliveries: string): string =>
+    `streams: { readings: {} }\nuplink: { maxBytesPerSecond: 1MiB }\ndeliveries: ${deliveries}\n`;
+  const stuck = `{ stuck: { from: { stream: readings }, to: { s3: ${s3} }, buffer: { maxSeconds: 0.1 }, catchUp: live-first, maxBytesPerSecond: 64KiB } }`;
+  const gateway = await GatewayProcess.start(
+    t,
+    folder,
+    sections(stuck),
+    undefined,
+    "[{ topic: 'site/+', stream: readings }]",
+  );
+  const device = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, {
+    username: 'device',
+    password: 'device-password',
+  });
+  t.after(() => device.endAsync(true));
+  await device.publishAsync('site/1', '{"id":1}', { qos: 1 });
+  await gateway.until<Deliveries>(
+    '/deliveries',
+    ({ deliveries }) => deliveries[0]?.lastError !== null && deliveries[0]?.backlog.records === 1,
+  );
+  const { deliveries } = await gateway.get<Deliveries>('/deliveries');
+  assert.equal(deliveries[0]?.catchUp, 'live-first');
+  assert.equal(deliveries[0].maxBytesPerSecond, 64 * 1024);
+  const failing = await headgate(folder, ['status']);
+  assert.match(failing.stdout, /stuck: Nothing listens there\. Check to\.s3\.endpoint/);
+
+  const file = join(folder, 'headgate.yaml');
+  const [listeners = ''] = (await readFile(file, 'utf8')).split('streams:');
+  await writeFile(file, `${listeners}${sections('{}')}`);
+  const reloaded = await headgate(folder, ['reload']);
+  assert.equal(reloaded.code, 0, reloaded.stderr);
+  const removed = await headgate(folder, ['status']);
+  assert.match(removed.stdout, /Removed: stuck is no longer configured; .* not sent/);
+  assert.match(
+    removed.stdout,
+    /keeps what it had planned to send.*"headgate delivery forget stuck"/,
+  );
+
+  const unknown = await headgate(folder, ['delivery', 'forget', 'nobody']);
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stderr, /no removed delivery named nobody/);
+  const forgotten = await headgate(folder, ['delivery', 'forget', 'stuck']);
+  assert.equal(forgotten.code, 0, forgotten.stderr);
+  assert.match(forgotten.stdout, /stuck is forgotten/);
+  assert.doesNotMatch((await headgate(folder, ['status'])).stdout, /Removed/);
+  assert.equal(await gateway.stop(), 0);
+});
