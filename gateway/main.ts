@@ -1,15 +1,24 @@
 #!/usr/bin/env node
 /** The process: arguments, environment, streams, signals and the exit code. All else takes them. */
+import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { systemClock } from '../storage/clock.ts';
 import { runCli } from './cli/cli.ts';
 import type { GatewayModule } from './cli/context.ts';
+import { maskUrls } from './observe/mask.ts';
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 const onTerminal = isatty(1);
 
 // Its advice about later versions of Node would stand between our lines; package.json says ours.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+
+// A mistake of ours ends the process, as it would by itself; but its last words are masked, since
+// the message of an error may hold an address with a password.
+process.on('uncaughtException', (error) => {
+  for (const part of causes(error)) writeSync(2, `headgate: ${maskUrls(part)}\n`);
+  process.exit(1);
+});
 
 for (const stream of [process.stdout, process.stderr]) {
   // The reader of a pipe went away, as `head` does: that is no reason to fall over.
@@ -55,3 +64,11 @@ process.exitCode = await runCli({
 });
 // What is left over, a hung connection say, must not hold the process.
 process.exit();
+
+/** The traces of an error, and of what it was caused by. */
+function* causes(error: unknown): Generator<string> {
+  for (let left = 5, one = error; left > 0 && one !== undefined && one !== null; left -= 1) {
+    yield one instanceof Error ? (one.stack ?? one.message) : `thrown: ${JSON.stringify(one)}`;
+    one = one instanceof Error ? one.cause : null;
+  }
+}

@@ -59,6 +59,30 @@ test('run, status, token, check and the end, each as a process', async (t) => {
   assert.match(check.lines.join('\n'), /is sound\./);
 });
 
+test('the last words of a crash tell no password', async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(
+    join(folder, 'headgate.yaml'),
+    'http: { port: 0 }\nmqtt: { enabled: false }\nrtsp: { enabled: false }\n',
+  );
+  // Somewhere deep inside, something throws that nobody catches.
+  const crash = `process.once('SIGUSR2', () => {
+    const cause = new Error('no answer from rtsp://viewer:hunter2@192.0.2.1/');
+    void Promise.reject(new Error('lost http://h/?token=hunter2', { cause }));
+  });`;
+  await writeFile(join(folder, 'crash.mjs'), crash);
+  const args = ['--import', tsx, '--import', join(folder, 'crash.mjs')];
+  const child = startChild(t, process.execPath, [...args, main, 'run'], { cwd: folder });
+  await child.line(/"serving"/);
+  child.process.kill('SIGUSR2');
+  assert.deepEqual(await child.exited, { code: 1, signal: null });
+  const said = child.lines.join('\n');
+  assert.match(said, /^headgate: Error: lost http:\/\/h\/\?token=\*\*\*$/m);
+  assert.match(said, /^headgate: Error: no answer from rtsp:\/\/viewer:\*\*\*@192/m);
+  assert.match(said, /\n\s+at /, 'and where it was');
+  assert.ok(!said.includes('hunter2'), said);
+});
+
 test('the exit codes are those of the process', async (t) => {
   const folder = await temporaryFolder(t);
   await writeFile(join(folder, 'wrong.yaml'), 'http: { prot: 1 }');
