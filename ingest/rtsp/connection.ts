@@ -19,6 +19,9 @@ import { Challenge, publicMethods, Session } from './session.ts';
 
 /** A connection without packets may leave this much unread. */
 const answersBytesMax = 65_536;
+/** How long packets are gathered for a peer that is in no hurry, and how much of them. */
+const gatherMs = 100;
+const gatheredBytesMax = 262_144;
 
 export class Connection implements Wire {
   readonly remote: string;
@@ -30,6 +33,9 @@ export class Connection implements Wire {
   #cancelTimer: CancelTimer;
   #lastReceivedMs: number;
   #queuedBytes = 0;
+  #gathered: Buffer[] = [];
+  #gatheredCost = 0;
+  #cancelFlush: CancelTimer | null = null;
   #isOver = false;
 
   constructor(socket: Socket, host: ConnectionHost<Connection>) {
@@ -104,8 +110,33 @@ export class Connection implements Wire {
 
   write(bytes: Buffer): void {
     if (this.#isOver) return;
+    this.#flush();
     const cost = bytes.length + packetOverheadBytes;
     this.#queuedBytes += cost;
+    this.#socket.write(bytes, () => {
+      this.#queuedBytes -= cost;
+    });
+  }
+
+  writeSoon(bytes: Buffer): void {
+    if (this.#isOver) return;
+    const cost = bytes.length + packetOverheadBytes;
+    this.#queuedBytes += cost;
+    this.#gatheredCost += cost;
+    this.#gathered.push(bytes);
+    if (this.#gatheredCost >= gatheredBytesMax) this.#flush();
+    else this.#cancelFlush ??= this.#host.clock.setTimer(gatherMs, () => this.#flush());
+  }
+
+  /** One write, and one system call, for all that was gathered. */
+  #flush(): void {
+    this.#cancelFlush?.();
+    this.#cancelFlush = null;
+    if (this.#gathered.length === 0) return;
+    const cost = this.#gatheredCost;
+    const bytes = Buffer.concat(this.#gathered);
+    this.#gathered = [];
+    this.#gatheredCost = 0;
     this.#socket.write(bytes, () => {
       this.#queuedBytes -= cost;
     });
@@ -169,6 +200,7 @@ export class Connection implements Wire {
   /** Ends the connection once what is queued has been delivered, or after a while. */
   finish(end: PublicationEnd): void {
     if (this.#isOver) return;
+    this.#flush();
     this.#over(end);
     this.#socket.end();
     this.#cancelTimer = this.#host.clock.setTimer(this.#host.limits.setupTimeoutMs, () => {
@@ -187,6 +219,7 @@ export class Connection implements Wire {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#cancelTimer();
+    this.#cancelFlush?.();
     this.#session.over(end);
   }
 }

@@ -14,6 +14,8 @@ export interface Wire {
   /** What is written and not yet taken by the peer, with an allowance per packet. */
   readonly queuedBytes: number;
   write(bytes: Buffer): void;
+  /** As `write`, within some milliseconds: many packets then cost one system call. */
+  writeSoon(bytes: Buffer): void;
   cork(): void;
   uncork(): void;
   /** Packets flow from now on; a publisher is watched for silence. */

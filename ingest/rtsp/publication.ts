@@ -96,6 +96,7 @@ export class Publication {
   #heldSinceMs: number | null = null;
   #lost = 0;
   #hasBeenRecorded = false;
+  #isRecorded = false;
   #isRecording = false;
   #end: PublicationEnd | null = null;
   #ticket: RtspUser | null = null;
@@ -139,6 +140,11 @@ export class Publication {
   /** Whether the camera has left, and only its recorder is waited for. */
   get hasDeparted(): boolean {
     return this.#hasDeparted;
+  }
+
+  /** Whether a recorder has stored something of this session. */
+  get isRecorded(): boolean {
+    return this.#isRecorded;
   }
 
   get readerCount(): number {
@@ -194,6 +200,7 @@ export class Publication {
 
   /** The recorder has stored what it was sent: nothing needs to be held for it any more. */
   confirmRecorded(): void {
+    this.#isRecorded = true;
     this.#stopHolding();
     this.giveUpWaiting();
   }

@@ -45,6 +45,8 @@ export class Session implements Reader, Publisher {
   /** The camera and action that this connection has shown credentials for. */
   #authorized: string | null = null;
   #wrongPasswords = 0;
+  #isCorked = false;
+  #sentBytes = 0;
 
   constructor(wire: Wire, host: SessionHost) {
     this.#wire = wire;
@@ -319,8 +321,12 @@ export class Session implements Reader, Publisher {
     const even = this.#channelOf.get(track);
     const role = this.#role;
     if (even === undefined || role.kind !== 'reader') return;
-    this.#wire.write(onChannel(frame, isRtcp ? even + 1 : even));
-    this.#host.sent(role.publication.camera, frame.length);
+    const bytes = onChannel(frame, isRtcp ? even + 1 : even);
+    // What is recorded is in no hurry, unless there is a run to begin.
+    if (this.isRecorder && role.publication.isRecorded) this.#wire.writeSoon(bytes);
+    else this.#wire.write(bytes);
+    this.#sentBytes += frame.length;
+    if (!this.#isCorked) this.#countSent();
     const { queueBytesMax, heldBytesMax } = this.#host.limits;
     // The recorder is given what was held for it in one go.
     const allowed = this.isRecorder ? queueBytesMax + heldBytesMax : queueBytesMax;
@@ -338,11 +344,22 @@ export class Session implements Reader, Publisher {
   }
 
   cork(): void {
+    this.#isCorked = true;
     this.#wire.cork();
   }
 
   uncork(): void {
+    this.#isCorked = false;
     this.#wire.uncork();
+    this.#countSent();
+  }
+
+  /** Once for many packets: a counter takes longer than a packet. */
+  #countSent(): void {
+    const role = this.#role;
+    if (this.#sentBytes === 0 || role.kind !== 'reader') return;
+    this.#host.sent(role.publication.camera, this.#sentBytes);
+    this.#sentBytes = 0;
   }
 
   publicationEnded(): void {

@@ -54,6 +54,8 @@ export async function capturePackets(scope: Scope, clip: string): Promise<Captur
   const publication = await server.waitForPublication('clip', new AbortController().signal);
   if (publication === null) throw new Error('nothing was pushed');
   await push.exited;
+  // What it sent last may still be on its way through the socket.
+  while (!publication.hasDeparted) await new Promise((wake) => setImmediate(wake));
   const frames: { track: number; packet: Buffer }[] = [];
   publication.play({
     isRecorder: true,
