@@ -19,7 +19,7 @@ export class StoreLock {
 
   /**
    * @param holder who takes it, in words for whom it is refused, e.g. `headgate, process 4711`
-   * @throws StorageError `already-exists` while another process holds it, naming it
+   * @throws StorageError `already-exists` while another process holds it, naming it; `corrupt`
    */
   static async take(folder: string, holder: string, nowMs: number): Promise<StoreLock> {
     const database = await Database.open(join(folder, 'lock.db'));
@@ -59,6 +59,13 @@ async function note(database: Database, holder: string, nowMs: number): Promise<
 }
 
 async function refusalOf(error: unknown, database: Database, folder: string): Promise<unknown> {
+  if (error instanceof StorageError && error.code === 'corrupt') {
+    return new StorageError(
+      'corrupt',
+      `${database.path} is damaged; it holds nothing but a lock: make sure that no other gateway uses ${folder}, then delete it`,
+      { cause: error },
+    );
+  }
   if (!(error instanceof SqliteError && error.code === 'SQLITE_BUSY')) return error;
   const row = await database
     .get<{ name: string; since_ms: number }>('SELECT name, since_ms FROM holder')

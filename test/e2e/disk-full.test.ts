@@ -58,6 +58,7 @@ describe('on a disk that fills', { concurrency: true }, () => {
       assert.equal(disk?.status, 'failing');
       assert.match(disk.message ?? '', /nothing is appended.* MiB free: make room/);
       const acknowledged = total(fleet);
+      const full = await stat(join(mount, 'headgate.db'));
       assert.ok(acknowledged * readingBytes > 30 * MB, `${acknowledged} fit`);
       await Promise.race(fleet.map((device) => device.dropped));
       assert.equal(total(fleet), acknowledged, 'nothing is acknowledged that is not stored');
@@ -66,11 +67,10 @@ describe('on a disk that fills', { concurrency: true }, () => {
       assert.equal(read.records.length, 5, 'what is there is served');
 
       await rm(delivered);
-      await grown(fleet, 200);
-      const full = await stat(join(mount, 'headgate.db'));
+      await grown(fleet, 60);
       const foreign = new ForeignFile(scope, mount);
       await foreign.grow();
-      await grown(fleet, 200);
+      await grown(fleet, 60);
       const { size } = await stat(join(mount, 'headgate.db'));
       assert.ok(size < full.size - 3 * MB, `the database has ${size} of ${full.size} bytes`);
 
@@ -193,7 +193,10 @@ class Device {
       this.#fill();
     });
     this.dropped = new Promise((resolve) => this.#client.once('close', resolve));
-    scope.after(() => this.#client.end(true));
+    scope.after(() => {
+      this.#finishing ??= () => undefined;
+      this.#client.end(true);
+    });
   }
 
   async finish(): Promise<void> {

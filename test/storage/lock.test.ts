@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StorageError } from '../../storage/errors.ts';
+import { StoreLock } from '../../storage/lock.ts';
 import { startChild } from '../support/child.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore } from './support/open.ts';
@@ -42,4 +44,13 @@ test('another process is kept out; once it is dead, by whatever death, it is no 
   await child.stop('SIGKILL');
   const { store } = await openTestStore(t, { folder });
   assert.ok(store.log.stream('kept').storedBytes > 0);
+});
+
+test('a damaged lock is told, with what to do about it', async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(join(folder, 'lock.db'), 'this is no database, however long one looks at it');
+  await assert.rejects(StoreLock.take(folder, 'me', 0), (error: Error) => {
+    assert.match(error.message, /lock\.db is damaged; .* no other gateway uses .* then delete it/);
+    return 'code' in error && error.code === 'corrupt';
+  });
 });

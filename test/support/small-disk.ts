@@ -47,6 +47,8 @@ export async function onSmallDisk(
   }
 }
 
+const mostAtOnce = 1024 * 1024;
+
 export async function freeBytesOf(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;
@@ -66,14 +68,20 @@ export class ForeignFile {
   /** Takes what is free, to the last block. Answers how many bytes it has now. */
   async grow(): Promise<number> {
     this.#handle ??= await open(this.#path, 'a');
-    for (let step = 1024 * 1024; step >= 512;) {
+    let step = mostAtOnce;
+    // Of each smaller size two are enough, or it would follow for ever what somebody else frees.
+    for (let left = Infinity; step >= 512;) {
       try {
         const { bytesWritten } = await this.#handle.write(Buffer.alloc(step, 1));
         this.#bytes += bytesWritten;
+        left -= 1;
       } catch (error) {
         if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
-        step /= 2;
+        left = 0;
       }
+      if (left > 0) continue;
+      step /= 2;
+      left = 2;
     }
     return this.#bytes;
   }
