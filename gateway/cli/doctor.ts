@@ -47,15 +47,16 @@ export async function doctor(
   const config = await configuration(context, options, report);
   const running = await askGateway(context, config, options);
   report(running.findings);
+  const pid = running.pid === 'unknown' ? null : running.pid;
   report([diagnoseNode(context.nodeVersion)]);
   report(await attempt('Memory', async () => [await diagnoseMemory()]));
-  report(await attempt('Open files', async () => [await diagnoseOpenFiles(running.pid)]));
+  report(await attempt('Open files', async () => [await diagnoseOpenFiles(pid)]));
   report([
     judgePool(
-      running.pid === null
+      pid === null
         ? context.env['UV_THREADPOOL_SIZE']
-        : await variableOf(running.pid, 'UV_THREADPOOL_SIZE'),
-      running.pid !== null,
+        : await variableOf(pid, 'UV_THREADPOOL_SIZE'),
+      pid !== null,
     ),
   ]);
   report(await attempt('Clock', async () => [await diagnoseClock(context.clock.nowMs())]));
@@ -108,8 +109,8 @@ async function configuration(
 }
 
 interface Running {
-  /** null: it does not run, or not on this machine. */
-  readonly pid: number | null;
+  /** null: it does not run, or not on this machine; unknown: something answers. */
+  readonly pid: number | 'unknown' | null;
   readonly findings: readonly Diagnosis[];
 }
 
@@ -119,10 +120,12 @@ async function askGateway(
   options: DoctorCommandOptions,
 ): Promise<Running> {
   const name = 'Gateway';
-  if (
-    options.url === undefined &&
-    (await readIdentity(config.dataDir).catch(() => null)) === null
-  ) {
+  // One that can't be read has run, under another user.
+  const hasRun = await readIdentity(config.dataDir).then(
+    (identity) => identity !== null,
+    () => true,
+  );
+  if (options.url === undefined && !hasRun) {
     return { pid: null, findings: [fine(name, `has not run yet in ${config.dataDir}`)] };
   }
   try {
@@ -160,8 +163,13 @@ async function askGateway(
       };
     });
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
-    return { pid: null, findings: [fine(name, error.message)] };
+    // With a cause it is that nothing answers; that is no trouble of itself.
+    if (error instanceof NoAnswer && error.cause !== undefined) {
+      return { pid: null, findings: [fine(name, error.message)] };
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    const advice = 'run this as the user of the gateway, or give a --token';
+    return { pid: 'unknown', findings: [warning(name, `could not be asked: ${reason}`, advice)] };
   }
 }
 
@@ -190,7 +198,7 @@ async function disks(config: Config): Promise<readonly Diagnosis[]> {
   return [...found, ...(await attempt('Footage', () => diagnoseDisk(media)))];
 }
 
-async function ports(config: Config, pid: number | null): Promise<readonly Diagnosis[]> {
+async function ports(config: Config, pid: Running['pid']): Promise<readonly Diagnosis[]> {
   return Promise.all(listenersOf(config).map((listener) => diagnosePort(listener, pid)));
 }
 

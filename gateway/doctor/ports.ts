@@ -7,7 +7,7 @@ import { failure, fine, type Diagnosis } from './diagnosis.ts';
 /** @param ownPid of the running gateway, which may have them; null: it does not run */
 export async function diagnosePort(
   { name, host, port, key }: Listener,
-  ownPid: number | null,
+  ownPid: number | 'unknown' | null,
 ): Promise<Diagnosis> {
   const what = `Port ${port}`;
   if (port === 0) return fine(`${name} port`, 'any free one');
@@ -15,7 +15,7 @@ export async function diagnosePort(
   if (code === null) return fine(what, `free for ${name}`);
   if (code === 'EADDRINUSE') {
     const holder = await holderOf(port);
-    if (ownPid !== null && (holder === null || holder.pid === ownPid)) {
+    if (ownPid !== null && (holder === null || ownPid === 'unknown' || holder.pid === ownPid)) {
       return fine(what, `${name}, held by the running gateway`);
     }
     const who = holder === null ? 'another program' : `${holder.command} (process ${holder.pid})`;

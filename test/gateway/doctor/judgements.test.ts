@@ -90,6 +90,7 @@ test('a port that another program has is named with it', async (t) => {
   assert.equal(taken.name, `Port ${port}`);
   isIll(taken, 'fail', new RegExp(`held by .*${process.pid}`), /set mqtt\.port/);
   isWell(await diagnosePort(listener, process.pid));
+  isWell(await diagnosePort(listener, 'unknown'));
   isIll(await diagnosePort(listener, process.pid + 1), 'fail', /held by/, /end it/);
   isWell(await diagnosePort({ ...listener, port: 0 }, null));
   const elsewhere = await diagnosePort({ ...listener, host: '192.0.2.77', port: 1 }, null);
