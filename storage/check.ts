@@ -7,6 +7,7 @@
  */
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { explainFullDisk } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import type { Finding } from './finding.ts';
 import { checkLog } from './log/check.ts';
@@ -29,7 +30,7 @@ export interface CheckOptions {
  * Yields what is wrong, as it is found; nothing when the store is sound. Not one byte of the
  * database or of its write-ahead log is changed (SQLite may write its `-shm`, which is a cache).
  * @throws StorageError `not-found` when the folder holds no store, `invalid-argument` when its
- *   database is not ours, `version-too-new`
+ *   database is not ours, `version-too-new`, `disk-full` when there is no room to read it
  */
 export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding, void> {
   const path = join(options.folder, databaseFileName);
@@ -43,7 +44,9 @@ export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding
     yield* checkDatabase(database);
     yield* checkContents(database, options.mediaFolder ?? join(options.folder, mediaFolderName));
   } catch (error) {
-    if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+    if (!(error instanceof StorageError && error.code === 'corrupt')) {
+      throw await explainFullDisk(error, options.folder);
+    }
     yield damaged(path, `the store can't be checked any further: ${error.message}`);
   } finally {
     await database.close();

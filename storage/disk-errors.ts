@@ -35,7 +35,7 @@ export async function explainFullDisk(error: unknown, folder: string): Promise<u
   if (free === null || free >= fullBytes) return error;
   return new StorageError(
     'disk-full',
-    `the disk of ${folder} is full, so the store can't be opened: make room on it, then start again`,
+    `the disk of ${folder} is full, so the store can't be opened: make room on it, then try again`,
     { cause: error },
   );
 }

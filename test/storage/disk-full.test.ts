@@ -163,6 +163,11 @@ test('a restart on a full disk gives up the reserve; without one it says what is
       assert.match(error.message, /is full, so the store can't be opened: make room on it/);
       return diskFull(error);
     });
+    await assert.rejects(
+      sound(mount),
+      /is full, so the store can't be opened/,
+      'check says so too',
+    );
     await foreign.remove();
     const { log: again } = await opened.reopen();
     await opened.store.retention.run();
