@@ -2,7 +2,7 @@
  * The newest batches of the shards that somebody follows, decoded once for all who read them.
  *
  * Invariants
- * - What is here was committed, and the batches of a shard follow each other without a gap.
+ * - What is here was committed. The batches of a shard are in order; some may be missing between.
  * - All shards together take at most `maxBytes`, records as objects included; the oldest batch goes
  *   first, whosever it is.
  * - A shard that nobody reads at its head costs nothing: it is followed from when a read comes to its
@@ -66,8 +66,6 @@ export class TailCache {
   add(shard: Shard, firstSequence: number, count: number, blob: Buffer): void {
     const tail = this.#tails.get(shard);
     if (tail?.followed !== true) return;
-    const last = tail.batches.at(tail.batches.length - 1);
-    if (last !== undefined && last.firstSequence + last.count !== firstSequence) this.#clear(tail);
     const bytes = blob.length + batchObjectBytes + count * recordObjectBytes;
     if (bytes > this.#maxBytes / batchesMin) return;
     const kept = { tail, firstSequence, count, blob, bytes, records: null };
