@@ -199,6 +199,8 @@ export class Delivery {
         wake.abort();
       };
       context.signal.addEventListener('abort', this.#wake, { once: true });
+      // It may have been stopped while the checkpoints were taken.
+      if (context.signal.aborted) return;
       context.ready();
       for (const shard of description.shards) {
         const waitsFor = shard.parents.filter(
