@@ -38,6 +38,8 @@ export interface RtspPullOptions {
  * hour, and ours would lock out its owner too. A changed configuration is tried at once.
  */
 export const retryAfterRefusalMs = 10 * 60_000;
+/** A counter takes longer than a packet: it is told of many at once. */
+const countedAtBytes = 1024 * 1024;
 
 /**
  * @example
@@ -77,8 +79,14 @@ async function fetchOnce(options: RtspPullOptions, context: SourceContext): Prom
       session.close();
     },
   });
+  let uncountedBytes = 0;
+  const count = (): void => {
+    if (uncountedBytes > 0) server.fetched(camera, uncountedBytes);
+    uncountedBytes = 0;
+  };
   session.gather = (read) => {
     publication.gather(read);
+    count();
   };
   const hungUp = session.closed.then((failure) => {
     publication.close('left');
@@ -87,7 +95,10 @@ async function fetchOnce(options: RtspPullOptions, context: SourceContext): Prom
   let failure: SourceError | null;
   try {
     await play(session, options, (track, isRtcp, frame) => {
+      uncountedBytes += frame.length;
       publication.forward(track, isRtcp, frame);
+      // Over UDP nothing is gathered.
+      if (uncountedBytes > countedAtBytes) count();
     });
     const description = `RTSP from ${session.remote}`;
     failure = await recordPublication({ server, publication, record, description }, context);

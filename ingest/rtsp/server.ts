@@ -14,7 +14,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
-import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
+import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import type { RtspUser } from './authentication.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionHost, ConnectionLimits } from './contracts.ts';
@@ -22,6 +22,7 @@ import { RtspError } from './errors.ts';
 import { Publication, type PublicationLimits, type Publisher } from './publication.ts';
 import { Refusals } from './refusals.ts';
 import type { SessionDescription } from './sdp.ts';
+import { makeMetrics, type RtspMetrics } from './server-metrics.ts';
 
 /** What the configuration says of a camera's path. */
 export interface RtspPath {
@@ -87,16 +88,6 @@ export interface PublicationStatus {
 export interface RtspAddress {
   readonly host: string;
   readonly port: number;
-}
-
-interface RtspMetrics {
-  readonly connections: Gauge;
-  readonly received: Counter;
-  readonly sent: Counter;
-  readonly refused: Counter;
-  readonly dropped: Counter;
-  readonly lost: Counter;
-  readonly missing: Counter;
 }
 
 /**
@@ -203,6 +194,11 @@ export class RtspServer {
     for (const track of tracks) publication.trackSetUp(track);
     publication.record();
     return publication;
+  }
+
+  /** Counts what came from a camera that is fetched from. */
+  fetched(camera: string, bytes: number): void {
+    this.#metrics.received.add(bytes, { camera });
   }
 
   /**
@@ -373,27 +369,6 @@ export class RtspServer {
 function addressOf(server: Server): RtspAddress {
   const { address, port } = server.address() as AddressInfo;
   return { host: address, port };
-}
-
-function makeMetrics(metrics: Metrics): RtspMetrics {
-  return {
-    connections: metrics.gauge('headgate_rtsp_connections', 'Open RTSP connections.'),
-    received: metrics.counter('headgate_rtsp_received_bytes_total', 'Bytes pushed by cameras.'),
-    sent: metrics.counter('headgate_rtsp_sent_bytes_total', 'Bytes of packets sent to readers.'),
-    refused: metrics.counter('headgate_rtsp_refused_total', 'RTSP requests refused.'),
-    dropped: metrics.counter(
-      'headgate_rtsp_readers_dropped_total',
-      'Readers that did not keep up.',
-    ),
-    lost: metrics.counter(
-      'headgate_rtsp_lost_packets_total',
-      'Packets let go before a recorder came.',
-    ),
-    missing: metrics.counter(
-      'headgate_rtsp_missing_packets_total',
-      'Packets that a camera did not send, or that were lost on the way; counted when it leaves.',
-    ),
-  };
 }
 
 /** A name that somebody else chose, fit for a message. */
