@@ -190,6 +190,7 @@ export const StreamSchema = z
     retentionMs: count,
     maxBytes: bytes.nullable().describe('Byte budget; null: none of its own'),
     whenFull: z.enum(['refuse', 'drop-oldest']),
+    compression: z.enum(['none', 'deflate']).describe('How records to come are compressed on disk'),
     storedBytes: bytes,
     storedRecords: count,
     refusing: z.boolean().describe('It is full, and takes no new records until some have gone'),

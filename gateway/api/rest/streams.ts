@@ -134,6 +134,7 @@ async function describe(log: Log, clock: Clock, stream: StreamDescription): Prom
     retentionMs: stream.retentionMs,
     maxBytes: stream.maxBytes,
     whenFull: stream.whenFull,
+    compression: stream.compression ?? 'none',
     storedBytes: stream.storedBytes,
     storedRecords: all.reduce((sum, shard) => sum + shard.nextSequence - shard.trimSequence, 0),
     refusing: stream.refusing,
