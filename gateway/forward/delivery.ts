@@ -191,7 +191,8 @@ export class Delivery {
     const { log, clock } = this.#ports;
     const begun = new Set<number>();
     const finished = new Set<number>();
-    while (!context.signal.aborted) {
+    const stopped = (): boolean => context.signal.aborted;
+    while (!stopped()) {
       const description = log.stream(stream);
       await this.#takeCheckpoints(description);
       const wake = new AbortController();
@@ -200,7 +201,7 @@ export class Delivery {
       };
       context.signal.addEventListener('abort', this.#wake, { once: true });
       // It may have been stopped while the checkpoints were taken.
-      if (context.signal.aborted) return;
+      if (stopped()) return;
       context.ready();
       for (const shard of description.shards) {
         const waitsFor = shard.parents.filter(
