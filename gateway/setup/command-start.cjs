@@ -1,7 +1,7 @@
 /*
  * `npm start`: the set-up, then the gateway with the arguments that are left. The gateway's exit
- * code is ours. With HEADGATE_WEBRTC=on what WebRTC needs is built beside it once it serves, as it
- * says by the message { type: 'serving' } on the channel that it gets from here.
+ * code is ours. What WebRTC needs is built beside it once it serves, as it says by the message
+ * { type: 'serving' } on the channel that it gets from here; HEADGATE_WEBRTC=off leaves that out.
  */
 'use strict';
 
@@ -52,7 +52,8 @@ function runGateway(prepared, args) {
   const signals = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
   for (const signal of signals) {
     process.on(signal, () => {
-      workerBuild?.kill('SIGTERM');
+      // SIGHUP is a reload, unless the terminal went away; then the gateway ends, and the build too.
+      if (signal !== 'SIGHUP') workerBuild?.kill('SIGTERM');
       const nowMs = Date.now();
       if (nowMs - signalledMs >= SAME_SIGNAL_MS) gateway.kill(signal);
       signalledMs = nowMs;

@@ -36,12 +36,12 @@ async function look() {
 }
 
 /**
- * Whether mediasoup's worker is wanted. Nothing uses it yet but a test, and it takes minutes to
- * build: so it is made for who asks.
+ * Whether mediasoup's worker is wanted. It takes minutes to build, which HEADGATE_WEBRTC=off spares
+ * a box that needs no WebRTC.
  * @param {PrepareOptions} options
  */
 function wantsWorker(options) {
-  return options.forTests === true || process.env.HEADGATE_WEBRTC === 'on';
+  return options.forTests === true || process.env.HEADGATE_WEBRTC !== 'off';
 }
 
 /**

@@ -53,7 +53,7 @@ describe('the preflight', () => {
       BASICS.filter((name) => name !== 'ffmpeg'),
     );
     const { code, lines, text } = await project.run('start.cjs', ['never'], {
-      env: { ...env, PATH: path, HEADGATE_WEBRTC: 'on' },
+      env: { ...env, PATH: path },
       ...(uid === undefined ? {} : { uid }),
     });
     assert.equal(code, 1, text);
@@ -80,7 +80,7 @@ describe('the preflight', () => {
       return;
     }
     const { code, lines } = await project.run('start.cjs', [], {
-      env: { ...env, PATH: path, HEADGATE_WEBRTC: 'on' },
+      env: { ...env, PATH: path },
       ...(uid === undefined ? {} : { uid }),
     });
     assert.equal(code, 1);
@@ -95,7 +95,7 @@ describe('the preflight', () => {
     const { uid, env } = await asNobody(project);
     const path = await recorderFolder(t, BASICS);
     const child = project.start('start.cjs', ['--serve'], {
-      env: { ...env, PATH: path, HEADGATE_WEBRTC: 'on' },
+      env: { ...env, PATH: path },
       ...(uid === undefined ? {} : { uid }),
     });
     await child.line(/^gateway /);
@@ -115,7 +115,7 @@ describe('the preflight', () => {
       BASICS.filter((name) => name !== 'dpkg-query'),
     );
     const { code, text } = await project.run('start.cjs', [], {
-      env: { ...env, PATH: path, HEADGATE_WEBRTC: 'on' },
+      env: { ...env, PATH: path },
       ...(uid === undefined ? {} : { uid }),
     });
     assert.equal(code, 1);
@@ -131,7 +131,7 @@ describe('the preflight', () => {
       await project.removeNative();
       const path = await recorderFolder(t, [...BASICS, ...COMPILER]);
       const { code, text } = await project.run('start.cjs', [], {
-        env: { PATH: path, HEADGATE_WEBRTC: 'on' },
+        env: { PATH: path },
       });
       assert.equal(code, 1, 'this package manager installs nothing');
       assert.match(text, /Installing them, as this is root: apt-get install .*python3/);
@@ -174,7 +174,7 @@ describe('ffmpeg', () => {
       ffmpeg: '#!/bin/sh\necho ffmpeg version 4.3.8\necho libavformat     58. 45.100\n',
     });
     const { code, text } = await project.run('start.cjs', [], {
-      env: { ...env, PATH: path, HEADGATE_WEBRTC: 'on' },
+      env: { ...env, PATH: path },
       ...(uid === undefined ? {} : { uid }),
     });
     assert.equal(code, 1);
