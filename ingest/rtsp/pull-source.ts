@@ -9,8 +9,9 @@
 import type { Clock } from '../../storage/ports.ts';
 import { SourceError, type Source, type SourceContext } from '../source.ts';
 import { parseCameraUrl, plainUrl } from './client/address.ts';
-import { openCamera, type CameraSession } from './client/camera-session.ts';
+import { openCamera, type CameraSession, type PacketSink } from './client/camera-session.ts';
 import { anywhere, onlyNetworks, privateNetworks, type AddressGuard } from './client/guard.ts';
+import type { Publication } from './publication.ts';
 import { recordPublication, refusalOf } from './record-publication.ts';
 import type { RecordRun } from './recording.ts';
 import type { RtspServer } from './server.ts';
@@ -60,7 +61,7 @@ export function rtspPullSource(options: RtspPullOptions): Source {
 }
 
 async function fetchOnce(options: RtspPullOptions, context: SourceContext): Promise<void> {
-  const { camera, url, server, record, clock } = options;
+  const { url, server, record, clock } = options;
   const session = await openCamera({
     url,
     transport: options.transport ?? 'tcp',
@@ -70,36 +71,14 @@ async function fetchOnce(options: RtspPullOptions, context: SourceContext): Prom
     clock,
     signal: context.signal,
   });
-  const publication = server.relay(camera, session.session, session.tracks, {
-    remote: session.remote,
-    report: (track, frame) => {
-      session.report(track, frame);
-    },
-    dismiss: () => {
-      session.close();
-    },
-  });
-  let uncountedBytes = 0;
-  const count = (): void => {
-    if (uncountedBytes > 0) server.fetched(camera, uncountedBytes);
-    uncountedBytes = 0;
-  };
-  session.gather = (read) => {
-    publication.gather(read);
-    count();
-  };
+  const { publication, sink } = relayed(session, options);
   const hungUp = session.closed.then((failure) => {
     publication.close('left');
     return failure;
   });
   let failure: SourceError | null;
   try {
-    await play(session, options, (track, isRtcp, frame) => {
-      uncountedBytes += frame.length;
-      publication.forward(track, isRtcp, frame);
-      // Over UDP nothing is gathered.
-      if (uncountedBytes > countedAtBytes) count();
-    });
+    await play(session, options, context.signal, sink);
     const description = `RTSP from ${session.remote}`;
     failure = await recordPublication({ server, publication, record, description }, context);
   } finally {
@@ -120,12 +99,55 @@ async function fetchOnce(options: RtspPullOptions, context: SourceContext): Prom
   if (failure !== null && failure.code !== 'ended') throw failure;
 }
 
+/** The camera's session as the server relays it, and what takes its packets there. */
+function relayed(
+  session: CameraSession,
+  { camera, server }: RtspPullOptions,
+): { readonly publication: Publication; readonly sink: PacketSink } {
+  let publication: Publication;
+  try {
+    publication = server.relay(camera, session.session, session.tracks, {
+      remote: session.remote,
+      report: (track, frame) => {
+        session.report(track, frame);
+      },
+      dismiss: () => {
+        session.close();
+      },
+    });
+  } catch (error) {
+    session.close();
+    throw new SourceError('unreachable', 'its earlier session is not over yet', { cause: error });
+  }
+  let uncountedBytes = 0;
+  const count = (): void => {
+    if (uncountedBytes > 0) server.fetched(camera, uncountedBytes);
+    uncountedBytes = 0;
+  };
+  session.gather = (read) => {
+    publication.gather(read);
+    count();
+  };
+  const sink: PacketSink = (track, isRtcp, frame) => {
+    uncountedBytes += frame.length;
+    publication.forward(track, isRtcp, frame);
+    // Over UDP nothing is gathered.
+    if (uncountedBytes > countedAtBytes) count();
+  };
+  return { publication, sink };
+}
+
 async function play(
   session: CameraSession,
   { clock }: RtspPullOptions,
-  sink: (track: number, isRtcp: boolean, frame: Buffer) => void,
+  signal: AbortSignal,
+  sink: PacketSink,
 ): Promise<void> {
   // It has described itself in time; what it does not do now, the watch for pictures finds out.
+  const leave = (): void => {
+    session.close();
+  };
+  signal.addEventListener('abort', leave, { once: true });
   let stop = (): void => undefined;
   const late = new Promise<never>((_, reject) => {
     stop = clock.setTimer(10_000, () => {
@@ -136,6 +158,7 @@ async function play(
     await Promise.race([session.play(sink), late]);
   } finally {
     stop();
+    signal.removeEventListener('abort', leave);
   }
 }
 

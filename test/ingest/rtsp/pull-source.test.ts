@@ -292,6 +292,29 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
     });
   }
 
+  it('can be left while it is asked to play, or while an earlier session of it is open', async (t) => {
+    const abort = new AbortController();
+    const silent = await scene(t, {
+      answer: ({ method }) => {
+        if (method !== 'PLAY') return undefined;
+        abort.abort();
+        return { status: '100 Continue' };
+      },
+    });
+    await silent.fetch({ signal: abort.signal });
+    const { server, camera } = silent;
+    const session = { lines: ['v=0'], media: [] };
+    const other = server.relay('gate', session, [], {
+      remote: 'elsewhere',
+      report: () => undefined,
+      dismiss: () => undefined,
+    });
+    await assert.rejects(silent.fetch(), isSourceError('unreachable'));
+    other.close('left');
+    assert.equal(camera.connections, 2);
+    assert.deepEqual(await silent.runs(), []);
+  });
+
   it('is not asked again soon after it refused a password', async (t) => {
     const answer = (): { status: string; headers: Record<string, string> } => ({
       status: '401 Unauthorized',
