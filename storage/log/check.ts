@@ -136,7 +136,7 @@ async function* batchesOf(queries: Queries, shard: CheckedShard): AsyncGenerator
         shard.id,
         after,
       );
-      batches = rows.map((batch) => ({ first: batch.first_sequence, next: null, batch }));
+      batches = rows.map((row) => ({ first: row.first_sequence, next: null, batch: sane(row) }));
     } catch (failure) {
       if (!isCorrupt(failure)) throw failure;
       batches = await oneByOne(queries, shard.id, after);
@@ -146,6 +146,13 @@ async function* batchesOf(queries: Queries, shard: CheckedShard): AsyncGenerator
     if (last === undefined) return;
     after = last.first;
   }
+}
+
+/** A row that damage made nonsense of is as good as one that can't be read. */
+function sane(row: CheckedBatch): CheckedBatch | null {
+  const { record_count, high_arrival_ms, running_arrival_ms, end_bytes, body } = row;
+  const numbers = [record_count, high_arrival_ms, running_arrival_ms, end_bytes];
+  return numbers.every(Number.isSafeInteger) && Buffer.isBuffer(body) ? row : null;
 }
 
 async function oneByOne(queries: Queries, shardId: number, after: number): Promise<FoundBatch[]> {
@@ -160,12 +167,12 @@ async function oneByOne(queries: Queries, shardId: number, after: number): Promi
     const next = positions[index + 1]?.first_sequence ?? null;
     let batch: CheckedBatch | null = null;
     try {
-      batch =
-        (await queries.get<CheckedBatch>(
-          'SELECT * FROM batch WHERE shard_id = ? AND first_sequence = ?',
-          shardId,
-          first,
-        )) ?? null;
+      const row = await queries.get<CheckedBatch>(
+        'SELECT * FROM batch WHERE shard_id = ? AND first_sequence = ?',
+        shardId,
+        first,
+      );
+      batch = row === undefined ? null : sane(row);
     } catch (failure) {
       if (!isCorrupt(failure)) throw failure;
     }

@@ -161,7 +161,8 @@ export class LogReader {
     // Records that repair found lost, and counted (`repair.ts`).
     if (stored.body?.length === 0) return null;
     try {
-      if (stored.body === null) throw new StorageError('corrupt', 'its page is damaged');
+      // On a damaged page a column can be of any kind.
+      if (!Buffer.isBuffer(stored.body)) throw new StorageError('corrupt', 'its page is damaged');
       const plain = isCompressed(stored.body) ? await plainBatch(stored.body) : stored.body;
       const records = decodeBatch(plain, skip);
       if (

@@ -14,7 +14,7 @@ import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
 import type { Reader } from './context.ts';
 import { type ReadChunk, readChunk } from './fragment-builder.ts';
 import { fragmentHeaderBytes } from './fragment-header.ts';
-import { openMediaFile } from './media-files.ts';
+import { mediaFilePath, openMediaFile } from './media-files.ts';
 import { damageOf, readStored } from './media-reader.ts';
 import {
   fragmentColumns,
@@ -85,7 +85,9 @@ async function* checkFile(
     yield finding('index-damaged', file.path, `the row of fragment ${number} is damaged`);
   }
   yield* checkRows(file, file.init_bytes.length, fragments, lastEnd);
-  const handle = await openMediaFile(join(mediaFolder, file.path), 'read').catch(() => null);
+  const handle = await openMediaFile(mediaFilePath(mediaFolder, file.path), 'read').catch(
+    () => null,
+  );
   if (handle === null) {
     if (fragments.length > 0 && (await isStillThere(reader, file.id))) {
       yield finding('media-missing', file.path, `${fragments.length} fragments are gone with it`);

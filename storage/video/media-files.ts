@@ -6,10 +6,16 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 /** Nothing there; a link; a pipe or socket that nobody is at; a folder; a name in the place of one. */
 const notFiles = new Set(['ENOENT', 'ELOOP', 'ENXIO', 'EISDIR', 'ENOTDIR']);
+
+/** @param path of a row, which damage may have made no text: then there is no file of that name */
+export function mediaFilePath(folder: string, path: unknown): string {
+  return join(folder, typeof path === 'string' ? path : 'damaged');
+}
 
 /** null: there is no file of that name. @throws the system's error where it can't be opened */
 export async function openMediaFile(

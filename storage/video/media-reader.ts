@@ -5,13 +5,12 @@
  * unlinked all the same (its camera was deleted) stays readable to the reader that has it open.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { StorageError } from '../errors.ts';
 import type { Fragment } from '../model.ts';
 import type { VideoContext } from './context.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
-import { openMediaFile } from './media-files.ts';
+import { mediaFilePath, openMediaFile } from './media-files.ts';
 
 /** The plain boxes of a fragment. @throws StorageError `not-found`, `corrupt` */
 export async function readFragment(context: VideoContext, fragment: Fragment): Promise<Buffer> {
@@ -108,7 +107,7 @@ async function openFile(
       mediaFileId,
     );
     if (row === undefined) throw new StorageError('not-found', `no media file ${mediaFileId}`);
-    const handle = await openExisting(join(context.folder, row.path));
+    const handle = await openExisting(mediaFilePath(context.folder, row.path));
     const release = async (): Promise<void> => {
       leave();
       await handle.close();

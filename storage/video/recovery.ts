@@ -7,7 +7,6 @@
  * Only open files are looked at, never the whole tree.
  */
 import { type FileHandle, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Fragment } from '../model.ts';
 import type { Transaction } from '../writer.ts';
 import { type InitSegment, Mp4Error, readBoxHeader, readInit } from './boxes.ts';
@@ -15,7 +14,7 @@ import { announcement, type CameraState, type VideoContext } from './context.ts'
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
 import { diskErrors } from '../disk-errors.ts';
-import { openMediaFile } from './media-files.ts';
+import { mediaFilePath, openMediaFile } from './media-files.ts';
 import {
   fragmentColumns,
   fragmentFrom,
@@ -76,7 +75,7 @@ async function recoverFile(
   file: OpenFileRow,
 ): Promise<void> {
   const rows = await committed(context, file);
-  const path = join(context.folder, file.path);
+  const path = mediaFilePath(context.folder, file.path);
   const handle = await diskErrors('open a media file', () => openMediaFile(path, 'change'));
   const logger = context.logger.child({ camera: camera.options.name, path: file.path });
   const { kept, bytes, recovered } =

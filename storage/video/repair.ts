@@ -22,7 +22,7 @@ import { describeTrack, type InitSegment, Mp4Error, readBoxHeader, readInit } fr
 import { boxProblem, checkRows } from './check.ts';
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
-import { openMediaFile } from './media-files.ts';
+import { mediaFilePath, openMediaFile } from './media-files.ts';
 import { damageOf, readStored } from './media-reader.ts';
 import { wholeChunks } from './recovery.ts';
 import {
@@ -101,7 +101,7 @@ async function* repairFile(mending: VideoMending, file: FileRow): AsyncGenerator
   const fragments = await fragmentsOf(mending, file.id, () => {
     isDamaged = true;
   });
-  const handle = await openMediaFile(join(mediaFolder, file.path), 'change');
+  const handle = await openMediaFile(mediaFilePath(mediaFolder, file.path), 'change');
   if (handle === null) {
     await forget(mending, file.id);
     await lose(mending, file.camera, fragments.length, file.bytes ?? 0);
@@ -155,7 +155,7 @@ async function* cutShort(
   }
   if (last === undefined) {
     await forget(mending, file.id);
-    yield `${file.path} holds nothing that the index speaks of: ${await moveAway(mending, join(mediaFolder, file.path))}`;
+    yield `${file.path} holds nothing that the index speaks of: ${await moveAway(mending, mediaFilePath(mediaFolder, file.path))}`;
     return [];
   }
   const bytes = last.offset + last.storedBytes;

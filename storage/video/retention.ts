@@ -11,11 +11,12 @@
  *   unlinked; then the note goes. So no row is ever without a file, and no file is forgotten.
  */
 import { rmdir, statfs, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { type ClockGuard, clockStepMaxMs } from '../clock-guard.ts';
 import { StorageError } from '../errors.ts';
 import type { Transaction } from '../writer.ts';
 import type { CameraState, VideoContext } from './context.ts';
+import { mediaFilePath } from './media-files.ts';
 import { numbersOf } from './rows.ts';
 
 export interface RetentionOptions {
@@ -346,13 +347,14 @@ export async function collectGarbage(context: VideoContext): Promise<void> {
 }
 
 async function unlinkMedia(folder: string, path: string): Promise<void> {
+  const file = mediaFilePath(folder, path);
   try {
-    await unlink(join(folder, path));
+    await unlink(file);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
   }
   // The day's folder goes with its last file; while it has others this fails, as it should.
-  await rmdir(dirname(join(folder, path))).catch(() => undefined);
+  await rmdir(dirname(file)).catch(() => undefined);
 }
 
 async function freeBytesOf(folder: string): Promise<number> {

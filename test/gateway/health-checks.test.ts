@@ -4,7 +4,7 @@ import { addChecks } from '../../gateway/health-checks.ts';
 import type { CameraStatus } from '../../gateway/api/rest/cameras.ts';
 import type { Deliveries } from '../../gateway/forward/deliveries.ts';
 import { Health } from '../../gateway/observe/health.ts';
-import { openTestStore } from '../storage/support/open.ts';
+import { openTestStore, streamOptions } from '../storage/support/open.ts';
 
 const noDeliveries: Pick<Deliveries, 'status'> = { status: () => Promise.resolve([]) };
 
@@ -88,4 +88,32 @@ it('a certificate that ends soon degrades the gateway, for somebody has to act',
   assert.match((await said()) ?? '', /^it ends in 10 days: put in a new one and restart/);
   clock.advance(11 * 86_400_000);
   assert.match((await said()) ?? '', /^it has ended/);
+});
+
+it('a stream that is full degrades the gateway, and is named with what to do', async (t) => {
+  const { store, clock } = await openTestStore(t);
+  const health = new Health(clock);
+  addChecks(health, {
+    store,
+    cameras: { statuses: () => [] },
+    deliveries: noDeliveries,
+    freeBytes: () => Promise.resolve(1e9),
+    loopDelay: { p99Ms: () => 3, close: () => undefined },
+    configurationTrouble: () => null,
+    mqttTrouble: () => null,
+    certificateEndsMs: null,
+    clock,
+  });
+  const { shards } = await store.log.createStream(streamOptions({ maxBytes: 20_000 }));
+  await store.log.applications.ensure({ name: 'uplink', required: true });
+  const source = { kind: 'shard', id: shards[0]!.id } as const;
+  await store.log.applications.acquire('uplink', source, 'me', 1e9, 0);
+  const record = { partitionKey: 'k', data: Buffer.alloc(6000) };
+  for (let count = 0; count < 3; count += 1) await store.log.append('readings', [record]);
+  assert.equal((await health.report()).status, 'ok');
+  await assert.rejects(store.log.append('readings', [record]), { code: 'stream-full' });
+  const { status, checks } = await health.report();
+  assert.equal(status, 'degraded');
+  const message = checks.find(({ name }) => name === 'streams')?.message;
+  assert.match(message ?? '', /^readings is full \(maxBytes 20000\).* raise maxBytes/);
 });
