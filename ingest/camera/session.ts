@@ -4,8 +4,11 @@
  * Ends in three ways: the source ends, the signal aborts (ffmpeg is asked to finish, and what it
  * still holds is stored), or it fails, with a `SourceError`. Starting again is the supervisor's
  * business; only where a live camera's media clock is found to be wrong another run begins here, if
- * need be timed by when its pictures arrive. A camera whose audio can't be copied makes two attempts of it, one whose audio is
- * announced and never comes three: nothing is stored before that is known.
+ * need be timed by when its pictures arrive.
+ *
+ * A camera whose audio can't be copied makes two attempts of it, one whose audio is announced and
+ * never comes three: nothing is stored before that is known. What is silent for the first seconds
+ * is recorded without audio until its next session.
  */
 import type { VideoStore } from '../../storage/model.ts';
 import { StorageError } from '../../storage/errors.ts';
