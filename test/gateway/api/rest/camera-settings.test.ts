@@ -174,7 +174,10 @@ describe('cameras over the API', () => {
     const { cameras } = parse(await s.text()) as {
       cameras: { yard: { source: { rtsp: string } } };
     };
-    assert.equal(cameras.yard.source.rtsp, literal.replaceAll('${', () => '$${'));
+    assert.equal(
+      cameras.yard.source.rtsp,
+      literal.replaceAll('${', () => '$${'),
+    );
   });
 
   it('need a configuration file that can be written and stays valid', async (t) => {
