@@ -251,7 +251,7 @@ test('what retention took from the backlog is counted once, and not what the oth
   sink.up = true;
   await runClock(rig, clock, () => leases(rig).length === 2);
   await rig.store.log.append('readings', numbered(400, 50, 1));
-  await runClock(rig, clock, () => sink.taken.includes(449));
+  await runClock(rig, clock, () => sink.taken.includes(449), 100, settleAll);
   for (let hour = 0; hour < 30; hour += 1) {
     clock.advance(3_600_000);
     await settle(rig);

@@ -175,14 +175,15 @@ export function numbered(first: number, count: number, keys = 7): RecordInput[] 
 /** Lets everything that is ready to run, run: reads and commits under way included. */
 export async function settle(rig: Rig): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) {
+    if (turn % 5 === 0) await rig.store.writer.transact(() => Promise.resolve());
     await rig.store.queries.all('SELECT 1');
     await setImmediate();
   }
 }
 
 /**
- * The same, and waits for commits and for what runs on threads (compression, files) too: for tests
- * that tell how much of a driven clock's time something took, however busy the machine is.
+ * The same, and waits for what runs on threads (compression, files) too: for tests that tell how
+ * much of a driven clock's time something took, however busy the machine is.
  */
 export async function settleAll(rig: Rig): Promise<void> {
   for (let turn = 0; turn < 15; turn += 1) {
