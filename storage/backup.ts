@@ -84,9 +84,11 @@ export interface BackupResult extends BackupProgress {
  */
 export async function backupStore(options: BackupOptions): Promise<BackupResult> {
   const source = join(options.folder, databaseFileName);
-  await stat(source).catch((error: unknown) => {
+  const { size } = await stat(source).catch((error: unknown) => {
     throw new StorageError('not-found', `there is no store in ${options.folder}`, { cause: error });
   });
+  // SQLite would delete the write-ahead log beside it.
+  if (size === 0) throw new StorageError('corrupt', `${source} is empty`);
   await prepareTarget(options);
   const copy = new Copy(options);
   const snapshot = join(options.target, databaseFileName);

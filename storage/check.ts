@@ -11,6 +11,7 @@ import { explainFullDisk } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import type { Finding } from './finding.ts';
 import { checkLog } from './log/check.ts';
+import { lostDatabase, traceOfStore } from './lost-database.ts';
 import { schemaDamage, schemaVersion } from './schema/migrate.ts';
 import { migrations } from './schema/migrations.ts';
 import { Database } from './sqlite.ts';
@@ -34,6 +35,12 @@ export interface CheckOptions {
  */
 export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding, void> {
   const path = join(options.folder, databaseFileName);
+  const mediaFolder = options.mediaFolder ?? join(options.folder, mediaFolderName);
+  const lost = await lostDatabase(path, mediaFolder, false);
+  if (lost !== null) {
+    yield damaged(path, `it is lost: ${lost}`);
+    return;
+  }
   try {
     await access(path);
   } catch (error) {
@@ -42,7 +49,7 @@ export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding
   const database = await Database.open(path, { readOnly: true });
   try {
     yield* checkDatabase(database);
-    yield* checkContents(database, options.mediaFolder ?? join(options.folder, mediaFolderName));
+    yield* checkContents(database, mediaFolder);
   } catch (error) {
     if (!(error instanceof StorageError && error.code === 'corrupt')) {
       throw await explainFullDisk(error, options.folder);
@@ -61,6 +68,11 @@ async function* checkContents(
   const newest = migrations.at(-1)?.version ?? 0;
   if (version > newest) {
     throw new StorageError('version-too-new', `${database.path} was written by a later release`);
+  }
+  const trace = version === 0 ? await traceOfStore(mediaFolder, false) : null;
+  if (trace !== null) {
+    yield damaged(database.path, `it is lost: it has no tables, and ${trace}`);
+    return;
   }
   if (version < newest) {
     yield {

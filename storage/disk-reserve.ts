@@ -33,6 +33,11 @@ export async function reserveBytesFor(folder: string): Promise<number> {
   return Math.min(commonBytes, Math.floor(blocks * bsize * diskShareMax));
 }
 
+/** Gives up the reserve of a store that nobody has open. */
+export async function dropReserve(folder: string): Promise<void> {
+  await rm(join(folder, fileName), { force: true });
+}
+
 export class DiskReserve {
   readonly #folder: string;
   readonly #path: string;

@@ -3,18 +3,28 @@
  *
  * The lock is SQLite's own lock on a small database of its own beside the store's: the operating
  * system drops it with the process, however that ends, so there is nothing stale to clean up. Who
- * holds it stands in that database and can be read while it is held.
+ * holds it stands in that database and can be read while it is held. So does whether there was ever a
+ * store: a database file that has gone since was lost, and is no reason to begin a new one.
  */
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StorageError } from './errors.ts';
 import { Database, SqliteError } from './sqlite.ts';
 
+/** A database of more than this has tables in it. */
+const pageBytes = 4096;
+const holderId = 1;
+const storeId = 2;
+
 export class StoreLock {
+  /** A store was in the folder when this lock, or one before it, was taken. */
+  readonly wasMade: boolean;
   readonly #database: Database;
   #released: Promise<void> | null = null;
 
-  private constructor(database: Database) {
+  private constructor(database: Database, wasMade: boolean) {
     this.#database = database;
+    this.wasMade = wasMade;
   }
 
   /**
@@ -23,10 +33,11 @@ export class StoreLock {
    */
   static async take(folder: string, holder: string, nowMs: number): Promise<StoreLock> {
     const database = await Database.open(join(folder, 'lock.db'));
+    let wasMade: boolean;
     try {
       database.setBusyTimeout(0);
       await database.exec('BEGIN IMMEDIATE');
-      await note(database, holder, nowMs);
+      wasMade = await note(database, folder, holder, nowMs);
       // A reserved lock keeps other writers out and lets readers see what was committed before it.
       await database.exec('BEGIN IMMEDIATE');
     } catch (error) {
@@ -34,7 +45,7 @@ export class StoreLock {
       await database.close();
       throw refusal;
     }
-    return new StoreLock(database);
+    return new StoreLock(database, wasMade);
   }
 
   /** Gives the lock back. Twice is harmless. */
@@ -44,18 +55,32 @@ export class StoreLock {
   }
 }
 
-/** Commits who holds it; on a full disk it is held all the same, by nobody knows whom. */
-async function note(database: Database, holder: string, nowMs: number): Promise<void> {
+/**
+ * Commits who holds it, and that there is a store, if there is one; on a full disk it is held all the
+ * same, by nobody knows whom. Answers whether there is or was a store.
+ */
+async function note(
+  database: Database,
+  folder: string,
+  holder: string,
+  nowMs: number,
+): Promise<boolean> {
+  const { size } = await stat(join(folder, 'headgate.db')).catch(() => ({ size: 0 }));
+  let wasMade = size > pageBytes;
   try {
     await database.exec(
       'CREATE TABLE IF NOT EXISTS holder (id INTEGER PRIMARY KEY, name TEXT, since_ms INTEGER)',
     );
-    await database.run('INSERT OR REPLACE INTO holder VALUES (1, ?, ?)', holder, nowMs);
+    wasMade ||= (await database.get('SELECT 1 FROM holder WHERE id = ?', storeId)) !== undefined;
+    const sql = 'INSERT OR REPLACE INTO holder VALUES (?, ?, ?)';
+    await database.run(sql, holderId, holder, nowMs);
+    if (wasMade) await database.run(sql, storeId, 'a store', nowMs);
     await database.exec('COMMIT');
   } catch (error) {
     if (!(error instanceof StorageError && error.code === 'disk-full')) throw error;
     await database.exec('ROLLBACK').catch(() => undefined);
   }
+  return wasMade;
 }
 
 async function refusalOf(error: unknown, database: Database, folder: string): Promise<unknown> {
@@ -68,7 +93,10 @@ async function refusalOf(error: unknown, database: Database, folder: string): Pr
   }
   if (!(error instanceof SqliteError && error.code === 'SQLITE_BUSY')) return error;
   const row = await database
-    .get<{ name: string; since_ms: number }>('SELECT name, since_ms FROM holder')
+    .get<{ name: string; since_ms: number }>(
+      'SELECT name, since_ms FROM holder WHERE id = ?',
+      holderId,
+    )
     .catch(() => undefined);
   const who =
     row === undefined

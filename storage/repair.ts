@@ -8,9 +8,11 @@
  */
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { dropReserve } from './disk-reserve.ts';
 import { StorageError } from './errors.ts';
 import { repairLog } from './log/repair.ts';
-import { salvageDatabase } from './salvage.ts';
+import { lostDatabase } from './lost-database.ts';
+import { finishSalvage, salvageDatabase } from './salvage.ts';
 import { migrate, schemaDamage, schemaVersion } from './schema/migrate.ts';
 import { migrations } from './schema/migrations.ts';
 import { Database } from './sqlite.ts';
@@ -24,15 +26,25 @@ export interface RepairOptions {
 }
 
 /**
- * Yields what it does, a sentence each, as it does it.
- * @throws StorageError `corrupt` when nothing of the database can be read
+ * Yields what it does, a sentence each, as it does it. Killed at any moment, it can be begun again.
+ * @throws StorageError `disk-full`, `write-failed`; `invalid-argument` for a database that is not
+ *   ours, or footage that is out of reach
  */
 export async function* repairStore(options: RepairOptions): AsyncGenerator<string, void> {
   const path = join(options.folder, databaseFileName);
-  if (!(await isWhole(path))) {
+  // A repair takes room. The gateway makes the reserve again.
+  await dropReserve(options.folder);
+  if (await finishSalvage(path, options.nowMs)) {
+    yield `${path} was made anew by a repair that was interrupted: the new file has its place now`;
+  }
+  let camerasLost = false;
+  const lost = await lostDatabase(path, options.mediaFolder, true);
+  if (lost !== null || !(await isWhole(path))) {
     const { rows, gaps, keptAs } = await salvageDatabase(path, options.nowMs);
     const copied = Object.values(rows).reduce((sum, count) => sum + count, 0);
-    yield `${path} has damaged pages: ${copied} rows were copied into a new file, the old one is ${keptAs}`;
+    const old = keptAs === null ? '' : `, the old one is ${keptAs}`;
+    yield `${path} ${lost === null ? 'has damaged pages' : `is lost (${lost})`}: ${copied} rows were copied into a new file${old}`;
+    camerasLost = rows['camera'] === undefined || gaps.some((gap) => gap.startsWith('camera:'));
     for (const gap of gaps) yield `lost with its pages: ${gap}`;
   }
   const database = await Database.open(path);
@@ -45,7 +57,7 @@ export async function* repairStore(options: RepairOptions): AsyncGenerator<strin
       setAside: (name: string, bytes: Buffer) => setAside(damageFolder, name, bytes),
     };
     yield* repairLog(mending);
-    yield* repairVideo({ ...mending, mediaFolder: options.mediaFolder, damageFolder });
+    yield* repairVideo({ ...mending, mediaFolder: options.mediaFolder, damageFolder, camerasLost });
     await database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   } finally {
     await database.close();
@@ -58,8 +70,9 @@ async function isWhole(path: string): Promise<boolean> {
     database = await Database.open(path);
     const rows = await database.all<{ integrity_check: string }>('PRAGMA integrity_check(1)');
     if (!rows.every((row) => row.integrity_check === 'ok')) return false;
-    const isNewest = (await schemaVersion(database)) === migrations.at(-1)?.version;
-    return !isNewest || (await schemaDamage(database)) === null;
+    const version = await schemaVersion(database);
+    if (version === 0) return false;
+    return version !== migrations.at(-1)?.version || (await schemaDamage(database)) === null;
   } catch (error) {
     if (error instanceof StorageError && error.code === 'corrupt') return false;
     throw error;

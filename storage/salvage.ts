@@ -5,12 +5,20 @@
  * Tables are read by rowid, a few rows at a time. Where a page is damaged, the next row that can be
  * read is searched by doubling steps and then by halving, so one bad page costs its own rows and
  * nothing else. Rows whose values no longer fit their columns are left out. Nothing is repaired in
- * place, and the old file is not written to.
+ * place, and the old file is not written to. How a file is read whose first pages are damaged is
+ * written in `salvage-source.ts`.
+ *
+ * The new file is made in a folder of its own, which a later repair empties should this one be killed. Once it
+ * is whole it is `headgate.db.repaired`, and from then on the exchange of the two can be finished
+ * whenever it is interrupted: until that is done there may be no `headgate.db`.
  */
-import { rename } from 'node:fs/promises';
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { StorageError } from './errors.ts';
+import { syncFolders } from './folders.ts';
+import { isDamage, openDamaged } from './salvage-source.ts';
 import { migrate } from './schema/migrate.ts';
-import { Database, SqliteError, type SqlValue } from './sqlite.ts';
+import { Database, type SqlValue } from './sqlite.ts';
 
 /** In an order in which nothing refers to what comes later. */
 const rowidTables = [
@@ -28,55 +36,100 @@ export interface Salvaged {
   readonly rows: Readonly<Record<string, number>>;
   /** Places in tables that could not be read. */
   readonly gaps: readonly string[];
-  /** Where the old file is now. */
-  readonly keptAs: string;
+  /** Where the old file is now; null when there was none. */
+  readonly keptAs: string | null;
 }
 
 /**
- * Replaces the database file at `path`. The caller holds the store's lock and has no connection.
- * @throws StorageError `corrupt` when nothing of it can be read: then it is left where it is
+ * Replaces the database file at `path`, which may be missing. The caller holds the store's lock and
+ * has no connection. Of what can't be read at all, an empty database is made.
+ * @throws StorageError `disk-full`, `write-failed`: then all is as it was
  */
 export async function salvageDatabase(path: string, nowMs: number): Promise<Salvaged> {
-  const fresh = `${path}.repaired-${nowMs}`;
+  const workFolder = `${path}.salvage`;
+  await rm(workFolder, { recursive: true, force: true });
+  await mkdir(workFolder, { mode: 0o700 });
+  const fresh = join(workFolder, 'fresh.db');
   const rows: Record<string, number> = {};
   const gaps: string[] = [];
-  const source = await Database.open(path, { readOnly: true });
   try {
-    const tables = await source.all<{ name: string }>(
-      "SELECT name FROM sqlite_schema WHERE type = 'table'",
-    );
-    const there = new Set(tables.map(({ name }) => name));
+    const source = await openDamaged(path, workFolder);
     const target = await Database.open(fresh);
     try {
       await migrate(target);
-      for (const table of [...rowidTables, ...otherTables]) {
-        if (!there.has(table)) {
-          gaps.push(`${table}: the whole table`);
-          continue;
-        }
-        const isRowid = (rowidTables as readonly string[]).includes(table);
-        const read = isRowid ? byRowid(source, table, gaps) : inOrder(source, table, gaps);
-        rows[table] = await copyRows(read, target, table, gaps);
-        if (table === 'batch') {
-          rows[table] += await copyRows(byIndex(source, target), target, table, gaps);
-        }
-      }
-      await keepNumbers(source, target);
+      if (source === null) gaps.push('all tables: nothing of them can be read');
+      else await copyTables(source, target, rows, gaps);
       await target.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     } finally {
       await target.close();
+      await source?.close();
     }
+    await rename(fresh, repairedPath(path));
   } finally {
-    await source.close();
+    await rm(workFolder, { recursive: true, force: true });
   }
+  return { rows, gaps, keptAs: await exchange(path, nowMs) };
+}
+
+/**
+ * Finishes what a kill interrupted when the new file was whole.
+ * @returns whether there was anything to finish
+ */
+export async function finishSalvage(path: string, nowMs: number): Promise<boolean> {
+  if (!(await isThere(repairedPath(path)))) return false;
+  await exchange(path, nowMs);
+  return true;
+}
+
+/** Where the new file is from when it is whole until it has its name. */
+export function repairedPath(path: string): string {
+  return `${path}.repaired`;
+}
+
+/** Puts the old file aside and the new one in its place. */
+async function exchange(path: string, nowMs: number): Promise<string | null> {
   const keptAs = `${path}.damaged-${nowMs}`;
+  const wasThere = await isThere(path);
+  await syncFolders(dirname(path), undefined);
   for (const suffix of ['', '-wal', '-shm']) {
-    await rename(`${path}${suffix}`, `${keptAs}${suffix}`).catch((error: unknown) => {
-      if (suffix === '') throw error;
-    });
+    if (!(await isThere(`${path}${suffix}`))) continue;
+    await rename(`${path}${suffix}`, `${keptAs}${suffix}`);
   }
-  await rename(fresh, path);
-  return { rows, gaps, keptAs };
+  await rename(repairedPath(path), path);
+  await syncFolders(dirname(path), undefined);
+  return wasThere ? keptAs : null;
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function copyTables(
+  source: Database,
+  target: Database,
+  rows: Record<string, number>,
+  gaps: string[],
+): Promise<void> {
+  const tables = await source.all<{ name: string }>(
+    "SELECT name FROM sqlite_schema WHERE type = 'table'",
+  );
+  const there = new Set(tables.map(({ name }) => name));
+  for (const table of [...rowidTables, ...otherTables]) {
+    if (!there.has(table)) {
+      gaps.push(`${table}: the whole table`);
+      continue;
+    }
+    const isRowid = (rowidTables as readonly string[]).includes(table);
+    const read = isRowid ? byRowid(source, table, gaps) : inOrder(source, table, gaps);
+    rows[table] = await copyRows(read, target, table, gaps);
+    if (table === 'batch') {
+      rows[table] += await copyRows(byIndex(source, target), target, table, gaps);
+    }
+  }
+  await keepNumbers(source, target);
 }
 
 /** Rows in the order of their rowid, past damaged pages. */
@@ -240,11 +293,4 @@ async function keepNumbers(source: Database, target: Database): Promise<void> {
     if (changes > 0) continue;
     await target.run('INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)', name, seq);
   }
-}
-
-function isDamage(error: unknown): boolean {
-  return (
-    (error instanceof StorageError && error.code === 'corrupt') ||
-    (error instanceof SqliteError && error.code === 'SQLITE_ERROR')
-  );
 }

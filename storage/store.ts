@@ -24,12 +24,13 @@ import { loadStreams } from './log/streams.ts';
 import { TailCache } from './log/tail-cache.ts';
 import { StorageError } from './errors.ts';
 import { Losses } from './losses.ts';
+import { lostDatabase, traceOfStore } from './lost-database.ts';
 import type { Log, OnceLog } from './model.ts';
 import type { Clock, Logger, Metrics } from './ports.ts';
 import { ReadPool } from './read-pool.ts';
 import { Received } from './received.ts';
 import { Retention } from './retention.ts';
-import { migrate, schemaDamage } from './schema/migrate.ts';
+import { migrate, schemaDamage, schemaVersion } from './schema/migrate.ts';
 import { Database } from './sqlite.ts';
 import {
   openVideoStore,
@@ -144,8 +145,15 @@ async function openParts(
   });
   await reserve.releaseToOpen();
   const path = join(folder, databaseFileName);
+  const mediaFolder = options.mediaFolder ?? join(folder, mediaFolderName);
+  const lost = await lostDatabase(path, mediaFolder, lock.wasMade);
+  if (lost !== null) throw lostError(path, lost);
   const database = await Database.open(path);
   closers.push(() => database.close());
+  if ((await schemaVersion(database)) === 0) {
+    const trace = await traceOfStore(mediaFolder, lock.wasMade);
+    if (trace !== null) throw lostError(path, `it has no tables, and ${trace}`);
+  }
   await migrate(database);
   const damage = await schemaDamage(database);
   if (damage !== null) throw new StorageError('corrupt', `${path}: ${damage}`);
@@ -211,7 +219,6 @@ async function openParts(
   });
   retention.start();
   compaction.start();
-  const mediaFolder = options.mediaFolder ?? join(folder, mediaFolderName);
   const video = await openVideoStore({
     ...options.video,
     folder: mediaFolder,
@@ -232,6 +239,13 @@ async function openParts(
     },
     close,
   };
+}
+
+function lostError(path: string, why: string): StorageError {
+  return new StorageError(
+    'corrupt',
+    `${path} is lost: ${why}. Restore a backup, or have "headgate check --repair" save what is left; to begin anew, empty the data folder`,
+  );
 }
 
 function guardOf(

@@ -18,6 +18,8 @@ import { mediaFilePath, openMediaFile } from './media-files.ts';
 import { damageOf, readStored } from './media-reader.ts';
 import {
   fragmentColumns,
+  initFrom,
+  type InitRow,
   readableFragments,
   type FragmentRow,
   lostFragments,
@@ -33,6 +35,7 @@ interface FileRow {
   readonly path: string;
   readonly end_us: number | null;
   readonly bytes: number | null;
+  readonly init_id: number;
   readonly init_bytes: Buffer | null;
 }
 
@@ -45,22 +48,52 @@ export async function* checkVideo(
   mediaFolder: string,
 ): AsyncGenerator<Finding, void> {
   yield* checkOrphanedRows(reader);
+  const damagedInits = await damagedInitsOf(reader);
+  for (const id of damagedInits) {
+    yield finding('index-damaged', `init ${id}`, 'it is not what was written');
+  }
   const lastEnd = new Map<number, { runId: number; endUs: number }>();
   let from = 0;
   for (;;) {
     const files = await filesFrom(reader, from);
     const last = files.at(-1);
     if (last === undefined) break;
-    for (const file of files) yield* checkFile(reader, mediaFolder, file, lastEnd);
+    for (const file of files) {
+      // Without its init nothing of a file can be looked at.
+      if (damagedInits.has(file.init_id)) continue;
+      yield* checkFile(reader, mediaFolder, file, lastEnd);
+    }
     from = last.id + 1;
   }
   yield* checkOrphanedFiles(reader, mediaFolder, mediaFolder);
 }
 
+/** Inits whose rows are damaged; files of theirs can be indexed again by what they begin with. */
+export async function damagedInitsOf(reader: Reader): Promise<ReadonlySet<number>> {
+  const damaged = new Set<number>();
+  for (let from = 0; ;) {
+    const rows = await reader.all<InitRow>(
+      'SELECT id, hash, tracks, bytes FROM init WHERE id >= ? ORDER BY id LIMIT ?',
+      ...[from, page],
+    );
+    const last = rows.at(-1);
+    if (last === undefined) return damaged;
+    for (const row of rows) {
+      try {
+        initFrom(row);
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        damaged.add(row.id);
+      }
+    }
+    from = last.id + 1;
+  }
+}
+
 function filesFrom(reader: Reader, from: number): Promise<FileRow[]> {
   return reader.all<FileRow>(
     `SELECT m.id, m.camera_id, c.name AS camera, m.run_id, r.id IS NOT NULL AS run_known, m.path,
-            m.end_us, m.bytes, i.bytes AS init_bytes
+            m.end_us, m.bytes, m.init_id, i.bytes AS init_bytes
      FROM media_file m LEFT JOIN camera c ON c.id = m.camera_id
        LEFT JOIN run r ON r.id = m.run_id LEFT JOIN init i ON i.id = m.init_id
      WHERE m.id >= ? ORDER BY m.id LIMIT ?`,

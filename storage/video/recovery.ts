@@ -22,12 +22,14 @@ import {
   type FragmentRow,
   fragmentValues,
   insertFragmentSql,
+  isInitWhole,
   type MediaFileRow,
   numbersOf,
 } from './rows.ts';
 
 interface OpenFileRow extends MediaFileRow {
   readonly init_bytes: Buffer;
+  readonly init_hash: string;
 }
 
 /** More than the largest fragment that the recorder makes: what is behind it is given up. */
@@ -47,12 +49,22 @@ export async function recover(
 ): Promise<void> {
   const files = await context.reader.all<OpenFileRow>(
     `SELECT m.id, ? AS camera, m.run_id, m.init_id, m.path, m.start_us, m.end_us, m.bytes,
-            i.bytes AS init_bytes
+            i.bytes AS init_bytes, i.hash AS init_hash
      FROM media_file m JOIN init i ON i.id = m.init_id
      WHERE m.camera_id = ? AND m.end_us IS NULL ORDER BY m.id`,
     ...[camera.options.name, camera.id],
   );
-  for (const file of files) await recoverFile(context, camera, file);
+  for (const file of files) {
+    if (isInitWhole({ bytes: file.init_bytes, hash: file.init_hash })) {
+      await recoverFile(context, camera, file);
+      continue;
+    }
+    // Nothing of it can be told from its bytes, and nothing of it is thrown away.
+    context.logger.error(
+      { camera: camera.options.name, path: file.path },
+      'A media file can\'t be recovered: its init is damaged in the index. "headgate check --repair" indexes it again.',
+    );
+  }
   await context.writer.transact(async (tx) => {
     await tx.run(
       `DELETE FROM run WHERE camera_id = ?1 AND end_us IS NULL AND NOT EXISTS (

@@ -6,20 +6,22 @@
  *   files that are missing, go from the index.
  * - Rows that contradict each other are made again from the headers in the file.
  * - A file without rows is indexed from its headers, if its camera is known and its time is free;
- *   else it is moved to the damage folder. So are bytes behind the end of a closed file.
+ *   else it is moved to the damage folder. So are bytes behind the end of a closed file. A camera
+ *   whose row was lost is made again from the name of its folder.
  * - Where a run has a gap now, it becomes two.
  *
  * Files that are still open in the index are left to `recovery.ts`, but for what is committed.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, readdir, rename } from 'node:fs/promises';
+import { type FileHandle, mkdir, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { StorageError } from '../errors.ts';
 import type { Mending } from '../log/repair.ts';
 import { inTransaction } from '../log/repair.ts';
 import { saveLoss } from '../losses.ts';
 import type { Fragment } from '../model.ts';
 import { describeTrack, type InitSegment, Mp4Error, readBoxHeader, readInit } from './boxes.ts';
-import { boxProblem, checkRows } from './check.ts';
+import { boxProblem, checkRows, damagedInitsOf } from './check.ts';
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
@@ -40,6 +42,8 @@ export interface VideoMending extends Mending {
   readonly mediaFolder: string;
   /** Where files are moved to. */
   readonly damageFolder: string;
+  /** Rows of cameras may have been lost with their pages. */
+  readonly camerasLost: boolean;
 }
 
 interface FileRow {
@@ -55,18 +59,37 @@ interface FileRow {
   readonly init_bytes: Buffer | null;
 }
 
+/** `<name>.<id>/`, as in `open-file.ts`. */
+const cameraFolder = /^([^/]+)\.(\d{1,12})\//;
 const page = 200;
 /** A media file has about a minute; one beyond this is none of ours. */
 const fileBytesMax = 2 ** 31 - 1;
 const tailBytesMax = 64 * 1024 * 1024;
 
-/** Yields what was done, a sentence each. */
+/**
+ * Yields what was done, a sentence each.
+ * @throws StorageError `invalid-argument` when there is no media folder for the footage of the index
+ */
 export async function* repairVideo(mending: VideoMending): AsyncGenerator<string, void> {
-  const { database } = mending;
+  const { database, mediaFolder } = mending;
+  const folder = await stat(mediaFolder).catch(() => null);
+  const hasFiles = (await database.get('SELECT 1 FROM media_file LIMIT 1')) !== undefined;
+  if (folder?.isDirectory() !== true && (folder !== null || hasFiles)) {
+    throw new StorageError(
+      'invalid-argument',
+      `${mediaFolder} is not a folder: is its disk mounted? The index of footage was left as it is`,
+    );
+  }
+  yield* restoreCameras(mending);
   const { changes } = await database.run(
     'DELETE FROM fragment WHERE number / 4096 NOT IN (SELECT id FROM media_file)',
   );
   if (changes > 0) yield `${changes} fragments of files that the index lacks were deleted`;
+  // Their files are indexed again, by what they begin with.
+  for (const id of await damagedInitsOf(database)) {
+    await database.run('DELETE FROM init WHERE id = ?', id);
+    yield `init ${id} was damaged and was deleted`;
+  }
   for (let from = 0; ;) {
     const files = await filesFrom(mending, from);
     const last = files.at(-1);
@@ -76,6 +99,33 @@ export async function* repairVideo(mending: VideoMending): AsyncGenerator<string
   }
   yield* takeInOrphans(mending, mending.mediaFolder);
   yield* splitRuns(mending);
+}
+
+/**
+ * Makes cameras again whose rows were lost, from the names of their folders. Where no row was lost,
+ * a folder that no camera has is that of one that was deleted, or none of ours.
+ */
+async function* restoreCameras(mending: VideoMending): AsyncGenerator<string, void> {
+  const { database, mediaFolder, camerasLost } = mending;
+  const hadCameras = await database.get(
+    "SELECT 1 FROM sqlite_sequence WHERE name = 'camera' AND seq > 0",
+  );
+  if (hadCameras !== undefined && !camerasLost) return;
+  const entries = await readdir(mediaFolder, { withFileTypes: true }).catch(() => []);
+  const restored: string[] = [];
+  // At once: a second repair, after a kill between them, would take the rest for deleted.
+  await inTransaction(database, async () => {
+    for (const entry of entries) {
+      const [, name, id] = cameraFolder.exec(`${entry.name}/`) ?? [];
+      if (name === undefined || !entry.isDirectory()) continue;
+      const { changes } = await database.run(
+        'INSERT OR IGNORE INTO camera (id, name) VALUES (?, ?)',
+        ...[Number(id), name],
+      );
+      if (changes > 0) restored.push(name);
+    }
+  });
+  for (const name of restored) yield `camera ${name} was made again from the name of its folder`;
 }
 
 function filesFrom({ database }: VideoMending, from: number): Promise<FileRow[]> {
@@ -266,7 +316,7 @@ async function indexFile(
   id: number,
 ): Promise<{ readonly fragments: number; readonly bytes: number } | null> {
   const { database, mediaFolder } = mending;
-  const [, name = '', cameraId = ''] = /^(.+)\.(\d{1,12})\//.exec(path) ?? [];
+  const [, name = '', cameraId = ''] = cameraFolder.exec(path) ?? [];
   const camera = await database.get<{ id: number; name: string }>(
     'SELECT id, name FROM camera WHERE id = ? AND name = ?',
     ...[Number(cameraId), name],

@@ -4,6 +4,7 @@
  * The tables are in `schema/002-video.ts`. A fragment's number holds its media file:
  * `number = mediaFileId * 4096 + position`.
  */
+import { createHash } from 'node:crypto';
 import { StorageError } from '../errors.ts';
 import type { Fragment, Init, MediaFile, Run, TrackDescription } from '../model.ts';
 import type { Reader } from './context.ts';
@@ -196,7 +197,13 @@ export interface InitRow {
   readonly bytes: Buffer;
 }
 
+export function isInitWhole({ bytes, hash }: Pick<InitRow, 'bytes' | 'hash'>): boolean {
+  return createHash('sha256').update(bytes).digest('hex') === hash;
+}
+
+/** @throws StorageError `corrupt` when the row is not what was written */
 export function initFrom(row: InitRow): Init {
+  if (!isInitWhole(row)) throw new StorageError('corrupt', `init ${row.id} is damaged`);
   return {
     id: row.id,
     hash: row.hash,

@@ -1,7 +1,7 @@
 /** What `npm run soak -- damage` does with hundreds of seeds, with some; and what it has found. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
@@ -43,8 +43,10 @@ before(async () => {
   footage = parseFootage(await makeFootage({ seconds: 6, format: fragmentedFormat }));
 });
 
-/** A closed store with three media files of two fragments. */
-async function closedStore(t: TestContext): Promise<{ folder: string; files: readonly string[] }> {
+/** A closed store with three media files of two fragments; and as a kill before the end left it. */
+async function closedStore(
+  t: TestContext,
+): Promise<{ folder: string; killed: string; files: readonly string[] }> {
   const folder = join(await temporaryFolder(t), 'data');
   const { store } = await openTestStore(t, { folder, video: { mediaFileMs: 2000 } });
   await store.log.createStream(streamOptions());
@@ -55,10 +57,12 @@ async function closedStore(t: TestContext): Promise<{ folder: string; files: rea
   await store.video.ensureCamera(cameraOptions('gate'));
   const run = await beginRun(store, 'gate', footage, newYearUs);
   await recordGroups(run, footage, groupsOf(footage.chunks), newYearUs);
+  const killed = `${folder}-killed`;
+  await cp(folder, killed, { recursive: true });
   await run.end('ended');
   await store.close();
   const media = join(folder, 'media/gate.1/2026-01-01');
-  return { folder, files: (await readdir(media)).sort().map((name) => join(media, name)) };
+  return { folder, killed, files: (await readdir(media)).sort().map((name) => join(media, name)) };
 }
 
 const numbersOf = async (store: Store): Promise<readonly number[]> => {
@@ -166,3 +170,23 @@ test('a damaged row of the index costs its own fragment, and repair makes it aga
   assert.deepEqual(await codesOf(folder), []);
   assert.equal((await numbersOf(await opened.reopen())).length, 6);
 });
+
+for (const state of ['closed', 'killed']) {
+  test(`an init that is damaged in the index of a ${state} store is named, and read from its files again`, async (t) => {
+    const { folder: closed, killed } = await closedStore(t);
+    const folder = state === 'closed' ? closed : killed;
+    const database = await Database.open(join(folder, 'headgate.db'));
+    await database.run("UPDATE init SET bytes = CAST(replace(bytes, 'mdia', 'mdib') AS BLOB)");
+    await database.close();
+    const { store } = await openTestStore(t, { folder });
+    const [fragment] = await store.video.latestFragments('gate', 1);
+    await assert.rejects(store.video.init(fragment!.initId), { code: 'corrupt' });
+    await store.close();
+    assert.deepEqual(await codesOf(folder), ['index-damaged']);
+    await repair(folder);
+    assert.deepEqual(await codesOf(folder), []);
+    const { store: mended } = await openTestStore(t, { folder });
+    assert.equal((await numbersOf(mended)).length, 6);
+    await mended.video.init((await mended.video.latestFragments('gate', 1))[0]!.initId);
+  });
+}

@@ -34,7 +34,7 @@ function chosen(
 ): readonly [string, readonly Damage[]] {
   const share = random();
   const wal = `${database}-wal`;
-  if (share < 0.4) return [database, contents];
+  if (share < 0.4) return [database, [...contents, gone]];
   if (share < 0.5 && all.includes(wal)) return [wal, [...contents, gone]];
   if (share < 0.9) return [pick(random, media), [...contents, gone, swapped, ...replaced]];
   // Something that is none of ours.
