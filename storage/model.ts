@@ -277,8 +277,16 @@ export interface CameraOptions {
 export interface CameraDescription extends CameraOptions {
   readonly id: number;
   readonly storedBytes: number;
+  /** The earliest and the latest instant of its footage, whatever was recorded first. */
   readonly firstStartUs: number | null;
   readonly lastEndUs: number | null;
+}
+
+/** A stretch of time in which a camera has no footage. */
+export interface FreeTime {
+  readonly fromUs: number;
+  /** null: no footage is dated later. */
+  readonly untilUs: number | null;
 }
 
 /** One uninterrupted session of a camera's source. */
@@ -286,6 +294,8 @@ export interface Run {
   readonly id: number;
   readonly camera: string;
   readonly startUs: number;
+  /** Where its footage begins by now: retention takes it away from the beginning. */
+  readonly keptFromUs: number;
   /** null while it goes on. */
   readonly endUs: number | null;
   /** Why it ended: `ended`, `failed: …`, `gateway stopped`, `gateway crashed`. */
@@ -395,14 +405,19 @@ export interface VideoStore {
   /** @throws StorageError `not-found` */
   camera(name: string): Promise<CameraDescription>;
 
-  /** Begins a run. One at a time per camera. @throws StorageError `already-exists` */
-  startRun(camera: string, startUs: number): Promise<RunRecording>;
+  /**
+   * Begins a run. One at a time per camera.
+   * @param atUs when it would begin, as far as is known; where that is taken by footage, or 10 s
+   *   before it, the run gets the next free time (`RunRecording.free`)
+   * @throws StorageError `already-exists`
+   */
+  startRun(camera: string, atUs: number): Promise<RunRecording>;
 
   /** Runs that overlap [fromUs, toUs), in order of start: the first 10,000 unless `limit` says less. */
   runs(camera: string, fromUs: number, toUs: number, limit?: number): Promise<readonly Run[]>;
   /** In order of start. */
   fragments(query: FragmentQuery): Promise<readonly Fragment[]>;
-  /** The newest `count` fragments of a camera, oldest first. */
+  /** The `count` fragments recorded last, in order of recording. */
   latestFragments(camera: string, count: number): Promise<readonly Fragment[]>;
   /** @throws StorageError `not-found` */
   fragment(number: number): Promise<Fragment>;
@@ -426,6 +441,8 @@ export interface VideoStore {
 /** The writing end of one run. Calls are made one after the other, each awaited. */
 export interface RunRecording {
   readonly run: Run;
+  /** All of the run's fragments lie in it. */
+  readonly free: FreeTime;
   /** Sets the codec configuration; a changed one starts a new media file. */
   setInit(bytes: Buffer, tracks: readonly TrackDescription[]): Promise<Init>;
   /**
@@ -445,7 +462,7 @@ export interface RunRecording {
   /**
    * Fsyncs the bytes, then commits the row (and the announcement, in the same transaction).
    * @param end.startUs the start, when it is known better than at opening.
-   * @throws StorageError `invalid-argument` when it would overlap an earlier fragment
+   * @throws StorageError `invalid-argument` when it would overlap other footage
    */
   closeFragment(end: {
     readonly startUs?: number;

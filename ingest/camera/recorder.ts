@@ -106,11 +106,11 @@ export class Recorder {
   }
 
   async #take(part: StreamPart, arrivalMs: number): Promise<void> {
-    if (part.type === 'init') await this.#begin(part.bytes);
+    if (part.type === 'init') this.#begin(part.bytes);
     else await this.#takeChunk(part.chunk, arrivalMs);
   }
 
-  async #begin(bytes: Buffer): Promise<void> {
+  #begin(bytes: Buffer): void {
     const { tracks } = readInit(bytes);
     const video = tracks.find(({ kind }) => kind === 'video');
     const configuration = video === undefined ? null : readCodecConfiguration(bytes, video);
@@ -119,14 +119,13 @@ export class Recorder {
       throw new SourceError('unsupported', `it sends ${what}; H.264 and H.265 can be recorded`);
     }
     this.#options.onTracks?.(tracks);
-    const { lastEndUs } = await this.#options.video.camera(this.#options.camera);
     this.#stream = {
       video,
       configuration,
       init: bytes,
       timescales: new Map(tracks.map(({ trackId, timescale }) => [trackId, timescale])),
       fragmenter: new Fragmenter({ timescale: video.timescale }),
-      timeline: new Timeline(lastEndUs),
+      timeline: new Timeline(),
     };
   }
 
@@ -137,6 +136,9 @@ export class Recorder {
     const reading = readClocks(stream, chunk, arrivalMs);
     if (reading !== null) {
       this.#clockWatch.check(reading.mediaEndUs, reading.arrivalUs);
+      if (!stream.timeline.hasRoomFor(reading.mediaEndUs)) {
+        throw new SourceError('ended', 'footage that is dated later begins here');
+      }
       stream.timeline.observe(reading);
       this.#videoChunks += 1;
     }
@@ -167,9 +169,9 @@ export class Recorder {
     if (this.#recording !== null && this.#fragmentOpen) {
       await this.#closeFragment(this.#recording, instant);
     }
-    const startUs = stream.timeline.begin(instant);
     const first = this.#recording === null;
-    this.#recording ??= await this.#startRun(startUs);
+    this.#recording ??= await this.#startRun(stream.timeline, instant);
+    const startUs = stream.timeline.begin(instant);
     if (changed !== null) {
       stream.init = withConfiguration(stream.init, changed);
       stream.configuration = changed;
@@ -189,12 +191,14 @@ export class Recorder {
     this.#tellError(stream, instant);
   }
 
-  async #startRun(startUs: number): Promise<RunRecording> {
+  async #startRun(timeline: Timeline, instant: MediaInstant): Promise<RunRecording> {
     const { camera, video, logger } = this.#options;
     if (this.#dropped > 0) {
       logger.debug({ camera, chunks: this.#dropped }, 'Chunks before the first keyframe dropped.');
     }
-    return video.startRun(camera, startUs);
+    const recording = await video.startRun(camera, timeline.estimate(instant));
+    timeline.bound(recording.free);
+    return recording;
   }
 
   /** @param next where the next fragment begins; null: with the last frame there is. */

@@ -8,8 +8,9 @@
  *   time counts while it is within 5 s of the arrival, else the arrival does.
  * - Delays on the way only ever make an offset larger: the smallest of the last 30 s of media is
  *   the one believed.
- * - The first fragment starts where its own chunks, all of them, say; never before the end of the
- *   camera's earlier footage.
+ * - The first fragment starts where its own chunks, all of them, say, within the free time of its
+ *   run: after the footage before it. It ends before footage that is dated later, as all of them do;
+ *   what has no room before that is for another run (`hasRoomFor`).
  * - After that fragments follow each other without a gap. The media clock is slewed towards the
  *   wall clock by at most 500 ppm of each fragment's duration, and never reset: a recording is not
  *   cut up because clocks drift.
@@ -21,6 +22,7 @@
  * All times are microseconds; media times count from an arbitrary zero. A step of the wall clock
  * is not followed here: the recorder ends the run.
  */
+import type { FreeTime } from '../../storage/model.ts';
 
 /** What one chunk says about the two clocks. */
 export interface ClockReading {
@@ -49,7 +51,8 @@ interface Offset {
 }
 
 export class Timeline {
-  readonly #notBeforeUs: number;
+  #notBeforeUs = Number.MIN_SAFE_INTEGER;
+  #untilUs = Number.MAX_SAFE_INTEGER;
   /** Rising offsets of the window, so that the first is the smallest. */
   #offsets: Offset[] = [];
   #beginDecodeUs: number | null = null;
@@ -58,9 +61,10 @@ export class Timeline {
   #startUs: number | null = null;
   #first = true;
 
-  /** @param notBeforeUs the end of the camera's earlier footage, or null when there is none. */
-  constructor(notBeforeUs: number | null) {
-    this.#notBeforeUs = notBeforeUs ?? Number.MIN_SAFE_INTEGER;
+  /** Sets the time that the run may take; before its first fragment begins. */
+  bound({ fromUs, untilUs }: FreeTime): void {
+    this.#notBeforeUs = fromUs;
+    this.#untilUs = untilUs ?? Number.MAX_SAFE_INTEGER;
   }
 
   /** Takes in one chunk. The first chunk of a fragment is observed before `begin`. */
@@ -82,13 +86,27 @@ export class Timeline {
   }
 
   /**
+   * When the run would begin with this instant on the wall clock, whatever is there already: an
+   * estimate from what was observed.
+   */
+  estimate({ decodeUs, presentationUs }: MediaInstant): number {
+    return this.#wallOf(decodeUs, presentationUs - decodeUs);
+  }
+
+  /** Whether video that ends at this decode time still ends before the later footage. */
+  hasRoomFor(endUs: number): boolean {
+    if (this.#beginDecodeUs === null || this.#startUs === null) return true;
+    return this.#startUs + (endUs - this.#beginDecodeUs) <= this.#untilUs;
+  }
+
+  /**
    * A fragment begins. Answers its start on the wall clock: final, except for the run's first one,
    * where it is an estimate until `finish`.
    */
   begin({ decodeUs, presentationUs }: MediaInstant): number {
     this.#beginDecodeUs = decodeUs;
     this.#delayUs ??= presentationUs - decodeUs;
-    this.#startUs ??= this.#wallOf(decodeUs);
+    this.#startUs ??= this.#within(this.#wallOf(decodeUs), 1);
     return this.#startUs;
   }
 
@@ -99,13 +117,14 @@ export class Timeline {
   finish(endUs: number): { startUs: number; durationUs: number } {
     const beginUs = this.#beginDecodeUs;
     if (beginUs === null || this.#startUs === null) throw new Error('no fragment was begun');
-    if (this.#first) this.#startUs = this.#wallOf(beginUs);
+    const mediaUs = Math.max(1, Math.round(endUs - beginUs));
+    if (this.#first) this.#startUs = this.#within(this.#wallOf(beginUs), mediaUs);
     this.#first = false;
     const startUs = this.#startUs;
-    const mediaUs = Math.max(1, Math.round(endUs - beginUs));
     const slewUsMax = Math.floor((mediaUs * slewPpmMax) / 1e6);
     const errorUs = this.#wallOf(endUs) - (startUs + mediaUs);
-    const durationUs = mediaUs + Math.max(-slewUsMax, Math.min(slewUsMax, errorUs));
+    const slewedUs = mediaUs + Math.max(-slewUsMax, Math.min(slewUsMax, errorUs));
+    const durationUs = Math.min(slewedUs, this.#untilUs - startUs);
     this.#startUs = startUs + durationUs;
     this.#beginDecodeUs = null;
     return { startUs, durationUs };
@@ -116,10 +135,14 @@ export class Timeline {
     return this.#startUs === null ? 0 : this.#wallOf(decodeUs) - this.#startUs;
   }
 
-  #wallOf(decodeUs: number): number {
+  #wallOf(decodeUs: number, delayUs = this.#delayUs ?? 0): number {
     const [smallest] = this.#offsets;
     if (smallest === undefined) throw new Error('nothing was observed');
-    const wallUs = Math.round(smallest.offsetUs + decodeUs + (this.#delayUs ?? 0));
-    return Math.max(this.#notBeforeUs, wallUs);
+    return Math.round(smallest.offsetUs + decodeUs + delayUs);
+  }
+
+  /** The start within the free time of what is to begin at `wallUs`. */
+  #within(wallUs: number, durationUs: number): number {
+    return Math.max(this.#notBeforeUs, Math.min(wallUs, this.#untilUs - durationUs));
   }
 }

@@ -53,6 +53,7 @@ export function emptyState(id: number, options: CameraOptions): CameraState {
     openBytes: 0,
     firstStartUs: null,
     lastEndUs: null,
+    runEndUs: null,
     lastClosedFileId: 0,
     unclosed: false,
     endRun: null,

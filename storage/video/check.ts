@@ -118,6 +118,7 @@ async function* checkFile(
     yield finding('index-damaged', file.path, `the row of fragment ${number} is damaged`);
   }
   yield* checkRows(file, file.init_bytes.length, fragments, lastEnd);
+  yield* checkTime(reader, file, fragments);
   const handle = await openMediaFile(mediaFilePath(mediaFolder, file.path), 'read').catch(
     () => null,
   );
@@ -158,7 +159,7 @@ export function* checkRows(
     }
     offset = fragment.offset + fragment.storedBytes;
     const before = lastEnd.get(file.camera_id);
-    if (before !== undefined && fragment.startUs < before.endUs) {
+    if (before?.runId === file.run_id && fragment.startUs < before.endUs) {
       yield mismatch(file.path, `fragment ${fragment.number} overlaps the one before it`);
     }
     if (before?.runId === file.run_id && fragment.startUs > before.endUs) {
@@ -173,6 +174,28 @@ export function* checkRows(
   if (endUs !== file.end_us || file.bytes !== offset) {
     yield mismatch(file.path, 'its end is not that of its last fragment');
   }
+}
+
+/** Runs follow each other in the order of recording, which need not be that of time. */
+async function* checkTime(
+  reader: Reader,
+  file: FileRow,
+  fragments: readonly Fragment[],
+): AsyncGenerator<Finding, void> {
+  const [first] = fragments;
+  if (first === undefined) return;
+  const before = await reader.get<{ path: string; run_id: number; end_us: number | null }>(
+    `SELECT m.path, m.run_id, coalesce(m.end_us, (
+       SELECT m.start_us + start_offset_us + duration_us FROM fragment
+       WHERE number BETWEEN m.id * 4096 AND m.id * 4096 + 4095 ORDER BY number DESC LIMIT 1)
+     ) AS end_us
+     FROM media_file m WHERE m.camera_id = ? AND m.id <> ? AND m.start_us <= ?
+     ORDER BY m.start_us DESC LIMIT 1`,
+    ...[file.camera_id, file.id, first.startUs],
+  );
+  if (before === undefined || before.run_id === file.run_id) return;
+  if (before.end_us === null || before.end_us <= first.startUs) return;
+  yield mismatch(file.path, `its time is also that of ${before.path}`);
 }
 
 async function* checkContents(

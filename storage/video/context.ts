@@ -26,6 +26,8 @@ export interface CameraState {
   openBytes: number;
   firstStartUs: number | null;
   lastEndUs: number | null;
+  /** Where the run that is going on has come to; null before its first fragment. */
+  runEndUs: number | null;
   lastClosedFileId: number;
   /** A run could not be closed properly: its rows are recovered before the next one starts. */
   unclosed: boolean;

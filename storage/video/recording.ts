@@ -14,10 +14,19 @@ import { createHash } from 'node:crypto';
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StorageError } from '../errors.ts';
-import type { Chunk, Fragment, Init, Run, RunRecording, TrackDescription } from '../model.ts';
+import type {
+  Chunk,
+  Fragment,
+  FreeTime,
+  Init,
+  Run,
+  RunRecording,
+  TrackDescription,
+} from '../model.ts';
 import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
 import { type CameraState, emit, type VideoContext } from './context.ts';
 import { FragmentBuilder, placeChunk } from './fragment-builder.ts';
+import { clearRuns, freeTime } from './free-time.ts';
 import { MediaWriter } from './media-writer.ts';
 import { closeFileRow, insertFragment, mediaPath, type OpenFile } from './open-file.ts';
 import { recover } from './recovery.ts';
@@ -38,7 +47,11 @@ interface FragmentEnd {
  */
 const announcementRefusals = new Set(['stream-full', 'disk-full', 'not-found', 'invalid-argument']);
 
+/** A gap between footage that is shorter takes no run: it would end as soon as it began. */
+const roomUsMin = 10_000_000;
+
 export class Recording implements RunRecording {
+  readonly free: FreeTime;
   readonly #context: VideoContext;
   readonly #camera: CameraState;
   #run: Run;
@@ -50,18 +63,15 @@ export class Recording implements RunRecording {
   /** The call under way, if any; it never rejects. */
   #underWay: Promise<unknown> = Promise.resolve();
 
-  private constructor(context: VideoContext, camera: CameraState, run: Run) {
+  private constructor(context: VideoContext, camera: CameraState, run: Run, free: FreeTime) {
+    this.free = free;
     this.#context = context;
     this.#camera = camera;
     this.#run = run;
   }
 
   /** @throws StorageError `already-exists` while another run of the camera goes on */
-  static async start(
-    context: VideoContext,
-    camera: CameraState,
-    startUs: number,
-  ): Promise<Recording> {
+  static async start(context: VideoContext, camera: CameraState, atUs: number): Promise<Recording> {
     if (camera.endRun !== null) {
       throw new StorageError('already-exists', `${camera.options.name} is being recorded already`);
     }
@@ -70,11 +80,14 @@ export class Recording implements RunRecording {
     camera.endRun = async (reason) => recording?.end(reason);
     try {
       if (camera.unclosed) await recover(context, camera);
-      const { lastId } = await context.writer.transact((tx) =>
-        tx.run('INSERT INTO run (camera_id, start_us) VALUES (?, ?)', camera.id, startUs),
-      );
-      const run = { id: lastId, camera: camera.options.name, startUs };
-      recording = new Recording(context, camera, { ...run, endUs: null, endReason: null });
+      const free = await freeTime(context.reader, camera.id, atUs, roomUsMin);
+      const startUs = Math.max(atUs, free.fromUs);
+      const { lastId } = await context.writer.transact(async (tx) => {
+        await clearRuns(tx, camera.id, free);
+        return tx.run('INSERT INTO run (camera_id, start_us) VALUES (?, ?)', camera.id, startUs);
+      });
+      const run = { id: lastId, camera: camera.options.name, startUs, keptFromUs: startUs };
+      recording = new Recording(context, camera, { ...run, endUs: null, endReason: null }, free);
     } catch (error) {
       camera.endRun = null;
       throw error;
@@ -191,13 +204,16 @@ export class Recording implements RunRecording {
     const built = fragment.build(final);
     await this.#commit(file, built);
     this.#fragment = null;
-    if (this.#lastEndUs === null) this.#run = { ...this.#run, startUs: built.startUs };
+    if (this.#lastEndUs === null) {
+      this.#run = { ...this.#run, startUs: built.startUs, keptFromUs: built.startUs };
+    }
     file.fragments += 1;
     file.startUs = file.fragments === 1 ? built.startUs : file.startUs;
     file.committedBytes = file.writer.bytes;
     this.#lastEndUs = built.startUs + built.durationUs;
-    this.#camera.firstStartUs ??= built.startUs;
-    this.#camera.lastEndUs = this.#lastEndUs;
+    this.#camera.firstStartUs = Math.min(this.#camera.firstStartUs ?? Infinity, built.startUs);
+    this.#camera.lastEndUs = Math.max(this.#camera.lastEndUs ?? -Infinity, this.#lastEndUs);
+    this.#camera.runEndUs = this.#lastEndUs;
     const labels = { camera: built.camera };
     this.#context.metrics.fragments.add(1, labels);
     this.#context.metrics.bytes.add(built.storedBytes, labels);
@@ -232,6 +248,7 @@ export class Recording implements RunRecording {
       await this.#file?.writer.close();
       this.#file = null;
       this.#camera.openBytes = 0;
+      this.#camera.runEndUs = null;
       this.#camera.endRun = null;
       this.#camera.initId = null;
       emit(this.#context, this.#camera, { type: 'run-ended', run: this.#run });
@@ -247,7 +264,9 @@ export class Recording implements RunRecording {
     if (fragment === null) return;
     if (fragment.chunkCount > 0) {
       try {
-        await this.#close({ durationUs: Math.max(1, fragment.mediaUs), damaged: false });
+        const roomUs = (this.free.untilUs ?? Infinity) - fragment.identity.startUs;
+        const durationUs = Math.min(Math.max(1, fragment.mediaUs), roomUs);
+        await this.#close({ durationUs, damaged: false });
         return;
       } catch (error) {
         this.#context.logger.error(
@@ -332,13 +351,14 @@ export class Recording implements RunRecording {
     if (!Number.isSafeInteger(startUs) || !Number.isSafeInteger(durationUs) || durationUs < 1) {
       throw new StorageError('invalid-argument', `a fragment at ${startUs} lasting ${durationUs}`);
     }
-    const { lastEndUs } = this.#camera;
-    if (lastEndUs !== null && startUs < lastEndUs) {
-      throw new StorageError(
-        'invalid-argument',
-        `a fragment at ${startUs} would overlap the one that ends at ${lastEndUs}`,
-      );
-    }
+    const endUs = startUs + durationUs;
+    const fromUs = this.#lastEndUs ?? this.free.fromUs;
+    const untilUs = this.free.untilUs ?? Infinity;
+    if (startUs >= fromUs && endUs <= untilUs) return;
+    throw new StorageError(
+      'invalid-argument',
+      `a fragment from ${startUs} to ${endUs} would overlap others: ${fromUs} to ${untilUs} is free`,
+    );
   }
 
   async #seal(file: OpenFile, fragment: FragmentBuilder, end: FragmentEnd): Promise<void> {

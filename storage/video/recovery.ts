@@ -7,13 +7,14 @@
  * Only open files are looked at, never the whole tree.
  */
 import { type FileHandle, unlink } from 'node:fs/promises';
-import type { Fragment } from '../model.ts';
+import type { Fragment, FreeTime } from '../model.ts';
 import type { Transaction } from '../writer.ts';
 import { type InitSegment, Mp4Error, readBoxHeader, readInit } from './boxes.ts';
 import { announcement, type CameraState, type VideoContext } from './context.ts';
 import { FragmentBuilder, readChunk } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
 import { diskErrors } from '../disk-errors.ts';
+import { freeTime } from './free-time.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
 import {
   fragmentColumns,
@@ -93,7 +94,7 @@ async function recoverFile(
   const { kept, bytes, recovered } =
     handle === null
       ? { kept: [], bytes: 0, recovered: null }
-      : await repair(context, handle, file, rows).finally(() => handle.close());
+      : await repair(context, handle, camera, file, rows).finally(() => handle.close());
   const lost = rows.length - kept.length;
   if (lost > 0) {
     logger.error({ fragments: lost }, 'Stored fragments are missing from their media file.');
@@ -124,7 +125,7 @@ async function recoverFile(
   }
   camera.closedBytes += bytes;
   camera.lastClosedFileId = Math.max(camera.lastClosedFileId, file.id);
-  camera.firstStartUs ??= all[0]?.startUs ?? null;
+  camera.firstStartUs = Math.min(camera.firstStartUs ?? Infinity, all[0]?.startUs ?? Infinity);
   camera.lastEndUs = Math.max(camera.lastEndUs ?? endUs, endUs);
   logger.info(
     { recoveredFragments: recovered === null ? 0 : 1, bytes },
@@ -136,6 +137,7 @@ async function recoverFile(
 async function repair(
   context: VideoContext,
   handle: FileHandle,
+  camera: CameraState,
   file: OpenFileRow,
   rows: readonly Fragment[],
 ): Promise<{ kept: readonly Fragment[]; bytes: number; recovered: Fragment | null }> {
@@ -148,10 +150,12 @@ async function repair(
     kept.length === rows.length && size >= from
       ? arrivedPart(await readRange(handle, from, size), from)
       : null;
-  const found = tail === null ? null : recoverTail(file, tail, from, last ?? null, kept.length);
-  const overlaps =
-    found !== null && found.fragment.startUs < (context.cameras.get(file.camera)?.lastEndUs ?? 0);
-  const recovered = overlaps ? null : found;
+  const recovered =
+    tail === null
+      ? null
+      : await recoverTail(file, tail, from, last ?? null, kept.length, (atUs) =>
+          freeTime(context.reader, camera.id, atUs, 1),
+        );
   const bytes = recovered === null ? from : from + recovered.fragment.storedBytes;
   await diskErrors('recover a media file', async () => {
     // Before the first commit of a file nothing was synced, so a power cut may have torn its head.
@@ -177,14 +181,19 @@ function arrivedPart(tail: Buffer, offset: number): Buffer {
   return tail;
 }
 
-/** Reads what stands behind the last committed fragment; null when no whole chunk is there. */
-function recoverTail(
+/**
+ * Reads what stands behind the last committed fragment; null when no whole chunk is there, or its
+ * time is taken.
+ * @param freeAt the free time in which an instant lies, or else the first after it
+ */
+async function recoverTail(
   file: OpenFileRow,
   tail: Buffer,
   offset: number,
   before: Fragment | null,
   position: number,
-): { fragment: Fragment; header: Buffer } | null {
+  freeAt: (atUs: number) => Promise<FreeTime>,
+): Promise<{ fragment: Fragment; header: Buffer } | null> {
   if (tail.length <= fragmentHeaderBytes) return null;
   const init = readInit(file.init_bytes);
   // A torn header is replaced by what is known without it: a run has no gaps.
@@ -217,6 +226,10 @@ function recoverTail(
     durationUs: sealed ? header.durationUs : Math.max(1, builder.mediaUs),
     damaged: sealed ? header.damaged : false,
   };
+  const free = await freeAt(end.startUs);
+  if (end.startUs < free.fromUs) return null;
+  // Footage that is dated later ends it, as it would have ended the run.
+  end.durationUs = Math.min(end.durationUs, (free.untilUs ?? Infinity) - end.startUs);
   return { fragment: builder.build(end), header: builder.sealedHeader(end) };
 }
 

@@ -3,6 +3,9 @@
  * above its floor. Whole media files go, oldest first.
  *
  * Rules
+ * - By age the times of footage count. Where room is wanted, what was recorded first goes first,
+ *   whatever its date: after a clock that was ahead, what is recorded now is not the newest by date,
+ *   and would be deleted as soon as it is stored.
  * - A file that a required application has not read, or that a saved plan contains, is not deleted
  *   by age. Past the camera's budget or below the floor it goes after all (a camera can't be made
  *   to wait); that is counted and logged.
@@ -33,6 +36,7 @@ export interface RetentionPass {
 
 interface ClosedFile {
   readonly id: number;
+  readonly run_id: number;
   readonly path: string;
   readonly bytes: number;
   readonly end_us: number;
@@ -82,7 +86,7 @@ async function sacrifice(context: VideoContext, gone: Set<number>): Promise<bool
            JOIN application a ON a.id = l.application_id
            WHERE a.required = 1 AND l.source_kind = 'camera'
          UNION ALL SELECT from_position, source_id FROM plan WHERE source_kind = 'camera')
-       WHERE source_id = m.camera_id), 0), start_us LIMIT 1`,
+       WHERE source_id = m.camera_id), 0), id LIMIT 1`,
     JSON.stringify([...gone, ...context.reading.keys()]),
   );
   const [file] = files;
@@ -152,7 +156,7 @@ async function keepFree(
   for (const required of ['spare', 'drop'] as const) {
     const exhausted = new Set<CameraState>();
     while ((await freeBytes()) < minFreeBytes) {
-      const camera = oldestCamera(context, exhausted);
+      const camera = await oldestCamera(context, exhausted);
       if (camera === null) break;
       const deleted = await deleteStep(context, camera, required, () =>
         oldestFiles(context, camera, (freed) => freed === 0),
@@ -166,16 +170,20 @@ async function keepFree(
   return { files, bytes };
 }
 
-function oldestCamera(
+/** The one whose closed footage goes back the furthest. */
+async function oldestCamera(
   context: VideoContext,
   exhausted: ReadonlySet<CameraState>,
-): CameraState | null {
-  let oldest: CameraState | null = null;
-  for (const camera of context.cameras.values()) {
-    if (exhausted.has(camera) || camera.firstStartUs === null) continue;
-    if (camera.firstStartUs < (oldest?.firstStartUs ?? Infinity)) oldest = camera;
-  }
-  return oldest;
+): Promise<CameraState | null> {
+  const left = [...context.cameras.values()].filter((camera) => !exhausted.has(camera));
+  const oldest = await context.reader.get<{ camera_id: number }>(
+    `SELECT camera_id FROM (
+       SELECT value AS camera_id, (SELECT min(id) FROM media_file
+         WHERE camera_id = value AND end_us IS NOT NULL) AS first_id FROM json_each(?))
+     WHERE first_id IS NOT NULL ORDER BY first_id LIMIT 1`,
+    JSON.stringify(left.map(({ id }) => id)),
+  );
+  return left.find(({ id }) => id === oldest?.camera_id) ?? null;
 }
 
 /** Deletes a camera's closed files, oldest first, as long as they are due. */
@@ -217,10 +225,13 @@ async function deleteStep(
       bytes: sizeOf(dropped),
     });
     const firstStartUs = await firstStart(tx, camera.id);
+    const closedEndUs = await lastClosedEnd(tx, camera.id);
     await deleteOldRuns(tx, camera.id, firstStartUs);
+    await deleteEmptiedRuns(tx, camera.id, files);
     tx.onCommit(() => {
       camera.closedBytes -= sizeOf(files);
       camera.firstStartUs = firstStartUs;
+      camera.lastEndUs = latest(closedEndUs, camera.runEndUs);
       for (const file of files) reportDeletion(context, camera, file, file.id >= pinned);
     });
     return files;
@@ -238,7 +249,7 @@ async function expiredFiles(
 ): Promise<readonly ClosedFile[]> {
   const futureUs = (context.clock.nowMs() + clockStepMaxMs) * 1000;
   const files = await context.reader.all<ClosedFile>(
-    `SELECT id, path, bytes, end_us FROM media_file
+    `SELECT id, run_id, path, bytes, end_us FROM media_file
      WHERE camera_id = ?1 AND end_us IS NOT NULL AND (end_us <= ?2 OR start_us > ?3)
        AND id <= (SELECT max(id) FROM media_file
                   WHERE camera_id = ?1 AND start_us < ?2 AND end_us <= ?2)
@@ -255,7 +266,7 @@ async function oldestFiles(
   isWanted: (freedBytes: number) => boolean,
 ): Promise<readonly ClosedFile[]> {
   const oldest = await context.reader.all<ClosedFile>(
-    `SELECT id, path, bytes, end_us FROM media_file
+    `SELECT id, run_id, path, bytes, end_us FROM media_file
      WHERE camera_id = ? AND end_us IS NOT NULL ORDER BY id LIMIT ?`,
     ...[camera.id, step],
   );
@@ -302,6 +313,35 @@ async function firstStart(tx: Transaction, cameraId: number): Promise<number | n
     cameraId,
   );
   return row?.start_us ?? null;
+}
+
+async function lastClosedEnd(tx: Transaction, cameraId: number): Promise<number | null> {
+  const row = await tx.get<{ end_us: number }>(
+    `SELECT end_us FROM media_file WHERE camera_id = ? AND end_us IS NOT NULL
+     ORDER BY start_us DESC LIMIT 1`,
+    cameraId,
+  );
+  return row?.end_us ?? null;
+}
+
+function latest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other);
+}
+
+/** A run dated ahead may lose its last footage while there is earlier footage of other runs. */
+async function deleteEmptiedRuns(
+  tx: Transaction,
+  cameraId: number,
+  files: readonly ClosedFile[],
+): Promise<void> {
+  for (const runId of new Set(files.map(({ run_id }) => run_id))) {
+    await tx.run(
+      `DELETE FROM run WHERE id = ?2 AND end_us IS NOT NULL AND NOT EXISTS (
+         SELECT 1 FROM media_file m WHERE m.camera_id = ?1 AND m.start_us >= run.start_us
+           AND m.start_us < run.end_us)`,
+      ...[cameraId, runId],
+    );
+  }
 }
 
 /** Runs that ended before the oldest footage have none left. */

@@ -149,6 +149,7 @@ export interface RunRow {
   readonly id: number;
   readonly camera: string;
   readonly start_us: number;
+  readonly kept_from_us: number;
   readonly end_us: number | null;
   readonly end_reason: string | null;
 }
@@ -158,6 +159,7 @@ export function runFrom(row: RunRow): Run {
     id: row.id,
     camera: row.camera,
     startUs: row.start_us,
+    keptFromUs: row.kept_from_us,
     endUs: row.end_us,
     endReason: row.end_reason,
   };

@@ -98,7 +98,7 @@ export const fragmentsByTimeSql = `
     AND m.start_us + f.start_offset_us + f.duration_us > ?2
   ORDER BY m.start_us, f.number LIMIT ?4`;
 
-/** The newest ?2 fragments of camera ?1: no file is without one, but for the newest. */
+/** The last ?2 fragments that camera ?1 recorded: no file is without one, but for the newest. */
 export const latestFragmentsSql = `
   SELECT ${fragmentColumns}
   FROM (SELECT * FROM media_file WHERE camera_id = ?1 ORDER BY id DESC LIMIT ?2 + 1) m
@@ -232,9 +232,9 @@ export class VideoDiskStore implements VideoStore {
     return describe(cameraState(this.#context, name));
   }
 
-  async startRun(camera: string, startUs: number): Promise<RunRecording> {
+  async startRun(camera: string, atUs: number): Promise<RunRecording> {
     if (this.#closed !== null) throw new StorageError('closed', 'the video store is closed');
-    return Recording.start(this.#context, cameraState(this.#context, camera), startUs);
+    return Recording.start(this.#context, cameraState(this.#context, camera), atUs);
   }
 
   async runs(
@@ -245,7 +245,11 @@ export class VideoDiskStore implements VideoStore {
   ): Promise<readonly Run[]> {
     const { id } = cameraState(this.#context, camera);
     const rows = await this.#context.reader.all<RunRow>(
-      `SELECT id, ?2 AS camera, start_us, end_us, end_reason FROM run
+      `SELECT id, ?2 AS camera, start_us, end_us, end_reason, coalesce(
+         (SELECT min(m.start_us) FROM media_file m
+          WHERE m.camera_id = ?1 AND m.start_us >= run.start_us
+            AND m.start_us < coalesce(run.end_us, 9e18)), end_us, start_us) AS kept_from_us
+       FROM run
        WHERE camera_id = ?1 AND start_us < ?4 AND (end_us IS NULL OR end_us > ?3)
          AND start_us >= coalesce(
            (SELECT max(start_us) FROM run WHERE camera_id = ?1 AND start_us <= ?3), ?3)

@@ -91,9 +91,9 @@ export function targetDurationS(rows: readonly SegmentRow[]): number {
  * exactly what left the window, whoever looks and however often, and the target duration never
  * falls.
  *
- * The media sequence begins at the second of the epoch in which the window's first segment starts:
- * a camera makes fewer than one segment a second, so after a restart of the gateway, or when nobody
- * looked for longer than the window, it goes on above where it was. The discontinuity sequence
+ * The media sequence begins at the number of the window's first fragment: numbers rise by one at
+ * least from fragment to fragment, whatever the clock says, so after a restart of the gateway, or
+ * when nobody looked for longer than the window, it goes on above where it was. The discontinuity sequence
  * begins at the number of the run, which rises too, and stays small: hls.js keeps an array that is
  * as long, and one of 10^9 froze the browser.
  */
@@ -132,9 +132,8 @@ export class LiveWindow {
   }
 
   #beginAt(first: SegmentRow): void {
-    const second = Math.floor(first.startUs / 1e6);
     const marks = this.#segments.filter((segment) => segment.discontinuity).length;
-    this.#mediaSequence = Math.max(this.#mediaSequence + this.#segments.length, second);
+    this.#mediaSequence = Math.max(this.#mediaSequence + this.#segments.length, first.number);
     this.#discontinuitySequence = Math.max(this.#discontinuitySequence + marks + 1, first.runId);
   }
 

@@ -207,11 +207,12 @@ export function cameraRoutes(router: RestRouter, options: CameraRoutesOptions): 
     const camera = await video.camera(c.req.valid('param').name);
     const [fromUs, toUs] = [from * 1_000, to * 1_000];
     const found = await video.runs(camera.name, fromUs, toUs);
+    const [newest] = await video.latestFragments(camera.name, 1);
     return c.json(
       timelineOf({
         runs: found.slice(-runsMax),
         complete: found.length <= runsMax,
-        footage: camera,
+        newest,
         fromUs,
         toUs,
         mergeGapUs: mergeGapMs * 1_000,

@@ -308,11 +308,13 @@ export const CameraSchema = z
     restarts: count,
     nextAttemptTime: time.nullable(),
     tracks: z.array(TrackSchema).describe('Of the newest fragment; empty before the first'),
-    lastFrameTime: time.nullable().describe('End of the newest fragment'),
+    lastFrameTime: time.nullable().describe('End of the fragment recorded last'),
     bitsPerSecond: z.number().min(0).nullable().describe('Over the newest fragments'),
     storedBytes: bytes,
-    firstTime: time.nullable().describe('Start of the oldest footage'),
-    lastTime: time.nullable().describe('End of the newest footage'),
+    firstTime: time.nullable().describe('Start of the earliest footage'),
+    lastTime: time
+      .nullable()
+      .describe('End of the latest footage; a clock may have dated it ahead'),
     retentionMs: count.nullable(),
     maxBytes: bytes.nullable(),
     events: z.string().nullable().describe('The stream in which its fragments announce themselves'),

@@ -1,5 +1,5 @@
 /** What of a camera is recorded, from its runs: a run leaves out nothing between its ends. */
-import type { CameraDescription, Run } from '../../../storage/model.ts';
+import type { Fragment, Run } from '../../../storage/model.ts';
 import type { Timeline } from './schemas.ts';
 import { isoFromUs } from './times.ts';
 
@@ -7,8 +7,8 @@ export interface TimelineOptions {
   /** That overlap the time asked for, in order of start. */
   readonly runs: readonly Run[];
   readonly complete: boolean;
-  /** The oldest and newest footage there is: retention cuts the first run, recording the last. */
-  readonly footage: Pick<CameraDescription, 'firstStartUs' | 'lastEndUs'>;
+  /** The fragment recorded last, if there is one: a run that goes on has come to its end. */
+  readonly newest: Pick<Fragment, 'runId' | 'startUs' | 'durationUs'> | undefined;
   readonly fromUs: number;
   readonly toUs: number;
   /** Spans closer together are joined: what is narrower than a pixel need not be sent. */
@@ -23,11 +23,11 @@ interface Span {
 
 /** Spans of footage within [fromUs, toUs) and the gaps between them. */
 export function timelineOf(options: TimelineOptions): Timeline {
-  const { runs, footage, fromUs, toUs, mergeGapUs } = options;
+  const { runs, newest, fromUs, toUs, mergeGapUs } = options;
   const spans: Span[] = [];
   for (const run of runs) {
-    const startUs = Math.max(run.startUs, fromUs, footage.firstStartUs ?? toUs);
-    const endUs = Math.min(run.endUs ?? footage.lastEndUs ?? fromUs, toUs);
+    const startUs = Math.max(run.keptFromUs, fromUs);
+    const endUs = Math.min(run.endUs ?? reachedUs(run, newest), toUs);
     if (startUs >= endUs) continue;
     const before = spans.at(-1);
     if (before !== undefined && startUs - before.endUs <= mergeGapUs) {
@@ -49,4 +49,9 @@ export function timelineOf(options: TimelineOptions): Timeline {
     })),
     complete: options.complete,
   };
+}
+
+/** Where a run that goes on has come to; its start before its first fragment. */
+function reachedUs(run: Run, newest: TimelineOptions['newest']): number {
+  return newest?.runId === run.id ? newest.startUs + newest.durationUs : run.startUs;
 }

@@ -16,6 +16,7 @@ import {
   cameraOptions,
   fragmentedFormat,
   makeFootage,
+  newYearUs,
   openVideo,
   type OpenedStore,
   type ParsedFootage,
@@ -101,6 +102,100 @@ describe('the recorder', () => {
       b.clock.stepWall(stepMs);
       await assert.rejects(send(b, 5, 6), isSourceError('ended'));
     }
+  });
+
+  /**
+   * Twelve seconds of a camera, taken by a recorder of its own until that ends the run; answers how
+   * many chunks it took.
+   */
+  async function session(b: Bench): Promise<number> {
+    const { clock, store } = b;
+    const logger = new MemoryLogger();
+    const recorder = new Recorder({ camera: 'gate', video: store.video, clock, logger });
+    let taken = 0;
+    try {
+      await recorder.accept(footage.initBytes, clock.nowMs());
+      for (const shiftSeconds of [0, 6]) {
+        for (let at = 0; at < footage.chunks.length; at += 1, taken += 1) {
+          await send({ ...b, recorder }, at, at + 1, shiftSeconds);
+        }
+      }
+    } catch (error) {
+      if (!isSourceError('ended')(error)) throw error;
+    }
+    await recorder.end('ended');
+    return taken;
+  }
+
+  /** Lets time go by until so many seconds after the clock's beginning. */
+  const waitUntil = ({ clock }: Bench, seconds: number): void =>
+    clock.advance(newYearUs / 1000 + seconds * 1000 - clock.nowMs());
+
+  /** Where runs begin and end, in seconds from the clock's beginning, in order of time. */
+  async function pieces(b: Bench): Promise<readonly (readonly number[])[]> {
+    const runs = await b.store.video.runs('gate', 0, Number.MAX_SAFE_INTEGER);
+    return runs.map(({ startUs, endUs }) => [secondsOf(startUs), secondsOf(endUs ?? NaN)]);
+  }
+
+  it('dates footage rightly once a clock that was a day ahead, or behind, is right', async (t) => {
+    const day = 86_400;
+    for (const wrong of [day, -day]) {
+      const b = await bench(t);
+      await session(b);
+      b.clock.stepWall(wrong * 1000);
+      await session(b);
+      b.clock.stepWall(-wrong * 1000);
+      await session(b);
+      const expected = [
+        [0, 12],
+        [24, 36],
+      ];
+      const misdated = [wrong + 12, wrong + 24];
+      assert.deepEqual(
+        await pieces(b),
+        wrong > 0 ? [...expected, misdated] : [misdated, ...expected],
+      );
+    }
+  });
+
+  it('begins behind the footage in which the true time lies', async (t) => {
+    const b = await bench(t);
+    await session(b);
+    b.clock.stepWall(-10_000);
+    await session(b);
+    assert.deepEqual(await pieces(b), [
+      [0, 12],
+      [12, 24],
+    ]);
+  });
+
+  it('catches up with its own footage, dated an hour ahead: ends before it, goes on behind it', async (t) => {
+    const b = await bench(t);
+    const hour = 3_600;
+    b.clock.stepWall(hour * 1000);
+    const whole = await session(b);
+    b.clock.stepWall(-hour * 1000);
+    await session(b);
+    waitUntil(b, hour - 11);
+    const taken = await session(b);
+    assert.ok(taken >= whole - 6 && taken < whole, `${taken} of ${whole}`);
+    await session(b);
+    waitUntil(b, hour + 100);
+    await session(b);
+    assert.deepEqual(await pieces(b), [
+      [12, 24],
+      [hour - 11, hour],
+      [hour, hour + 12],
+      [hour + 12, hour + 24],
+      [hour + 100, hour + 112],
+    ]);
+    const all = await b.fragments();
+    for (const [index, { startUs }] of all.entries()) {
+      const before = all[index - 1];
+      assert.ok(before === undefined || startUs >= before.startUs + before.durationUs);
+    }
+    const ahead = all.filter((one) => secondsOf(one.startUs) === hour);
+    assert.equal(ahead.length, 1);
   });
 
   it('marks the fragment in which something was lost', async (t) => {
@@ -191,6 +286,10 @@ describe('the recorder', () => {
     }
   });
 });
+
+function secondsOf(timeUs: number): number {
+  return Math.round((timeUs - newYearUs) / 1e6);
+}
 
 function isSourceError(code: string): (error: unknown) => boolean {
   return (error) => error instanceof SourceError && error.code === code;

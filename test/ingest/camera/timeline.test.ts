@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Timeline } from '../../../ingest/camera/timeline.ts';
+import type { FreeTime } from '../../../storage/model.ts';
 
 const second = 1_000_000;
 /** A wall-clock time far from media time 0. */
@@ -8,7 +9,7 @@ const t0 = 1_767_225_600 * second;
 
 interface Simulation {
   readonly fragments: number;
-  readonly notBeforeUs?: number | null;
+  readonly free?: FreeTime;
   /** Wall-clock microseconds that pass while one of media passes. */
   readonly rate?: number;
   /** Delay of the arrival of a chunk that ends at a media time. */
@@ -21,7 +22,8 @@ interface Simulation {
 function simulate(simulation: Simulation): { startUs: number; durationUs: number }[] {
   const { fragments, rate = 1, delayUs = () => 50_000 } = simulation;
   const producerErrorUs = simulation.producerErrorUs ?? null;
-  const timeline = new Timeline(simulation.notBeforeUs ?? null);
+  const timeline = new Timeline();
+  if (simulation.free !== undefined) timeline.bound(simulation.free);
   const wallUs = (mediaUs: number): number => t0 + mediaUs * rate;
   const found: { startUs: number; durationUs: number }[] = [];
   for (let fragment = 0; fragment <= fragments; fragment += 1) {
@@ -101,14 +103,49 @@ describe('the timeline of a run', () => {
   });
 
   it('never begins before the footage that is there', () => {
-    const fragments = simulate({ fragments: 20, notBeforeUs: t0 + 3 * second });
+    const fragments = simulate({
+      fragments: 20,
+      free: { fromUs: t0 + 3 * second, untilUs: null },
+    });
     assert.equal(fragments[0]?.startUs, t0 + 3 * second);
     assertContiguous(fragments);
     assert.equal(fragments[1]!.durationUs, 2 * second - 1_000, 'and makes up for it slowly');
   });
 
+  it('ends before footage that is dated later, and says when there is no more room', () => {
+    const timeline = new Timeline();
+    const observe = (mediaUs: number): void =>
+      timeline.observe({ arrivalUs: t0 + mediaUs, mediaEndUs: mediaUs, producer: null });
+    const untilUs = t0 + 3 * second + 500;
+    observe(200_000);
+    const instant = { decodeUs: 0, presentationUs: 0 };
+    assert.equal(timeline.estimate(instant), t0);
+    timeline.bound({ fromUs: t0 - second, untilUs });
+    timeline.begin(instant);
+    observe(2 * second);
+    timeline.finish(2 * second);
+    timeline.begin({ decodeUs: 2 * second, presentationUs: 2 * second });
+    assert.equal(timeline.hasRoomFor(3 * second), true);
+    assert.equal(timeline.hasRoomFor(3 * second + 501), false);
+    // Late pictures stretch a fragment, but not into what comes after it.
+    timeline.observe({ arrivalUs: t0 + 60 * second, mediaEndUs: 40 * second, producer: null });
+    const { startUs, durationUs } = timeline.finish(3 * second + 400);
+    assert.equal(startUs + durationUs, untilUs);
+  });
+
+  it('moves the start of a first fragment that would reach into later footage', () => {
+    const timeline = new Timeline();
+    timeline.observe({ arrivalUs: t0 + 2 * second, mediaEndUs: 2 * second, producer: null });
+    timeline.bound({ fromUs: t0 - second, untilUs: t0 + 1.5 * second });
+    timeline.begin({ decodeUs: 0, presentationUs: 0 });
+    assert.deepEqual(timeline.finish(2 * second), {
+      startUs: t0 - 0.5 * second,
+      durationUs: 2 * second,
+    });
+  });
+
   it('begins when the first keyframe is shown, and keeps step with the decode times from there', () => {
-    const timeline = new Timeline(null);
+    const timeline = new Timeline();
     const observe = (mediaUs: number): void =>
       timeline.observe({
         arrivalUs: t0 + mediaUs + 90_000,
@@ -129,7 +166,7 @@ describe('the timeline of a run', () => {
   });
 
   it('gives the last fragment its own length', () => {
-    const timeline = new Timeline(null);
+    const timeline = new Timeline();
     timeline.observe({ arrivalUs: t0 + 200_000, mediaEndUs: 200_000, producer: null });
     timeline.begin({ decodeUs: 0, presentationUs: 0 });
     assert.deepEqual(timeline.finish(200_000), {

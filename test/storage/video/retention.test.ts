@@ -31,13 +31,15 @@ describe('retention of footage', () => {
   /** A camera with files of one fragment, recorded one per minute from the new year on. */
   async function record(store: Store, options: CameraOptions, files: number): Promise<number> {
     const camera = await store.video.ensureCamera(options);
-    for (let index = 0; index < files; index += 1) {
-      const startUs = newYearUs + index * 60_000_000;
-      const recording = await beginRun(store, options.name, footage, startUs);
-      await recordGroups(recording, footage, groupsOf(footage.chunks), startUs);
-      await recording.end('ended');
-    }
+    for (let index = 0; index < files; index += 1) await recordFile(store, options.name, index);
     return camera.id;
+  }
+
+  async function recordFile(store: Store, camera: string, minute: number): Promise<void> {
+    const startUs = newYearUs + minute * 60_000_000;
+    const recording = await beginRun(store, camera, footage, startUs);
+    await recordGroups(recording, footage, groupsOf(footage.chunks), startUs);
+    await recording.end('ended');
   }
 
   async function open(
@@ -150,6 +152,24 @@ describe('retention of footage', () => {
     await applications.completePlan(lease);
     await store.video.retain();
     assert.deepEqual(await minutesOf(store, 'gate'), []);
+  });
+
+  it('makes room in the order of recording, whatever a wrong clock made of the dates', async (t) => {
+    let filesFit = 10;
+    const folder = await temporaryFolder(t);
+    const freeBytes = async (): Promise<number> => filesFit - (await mediaFiles(folder)).length;
+    const { store } = await openVideo(t, folder, { minFreeBytes: 4, freeBytes });
+    for (const camera of ['gate', 'yard']) await store.video.ensureCamera(cameraOptions(camera));
+    for (const minute of [10, 1_000, 11]) {
+      await recordFile(store, 'gate', minute);
+      await recordFile(store, 'yard', minute);
+    }
+    await recordFile(store, 'gate', -1_000);
+    filesFit = 8;
+    await store.video.retain();
+    assert.deepEqual(await minutesOf(store, 'gate'), [-1_000, 11]);
+    assert.deepEqual(await minutesOf(store, 'yard'), [11, 1_000]);
+    await assertSound(folder);
   });
 
   it('keeps the disk from filling, oldest footage of all cameras first, required footage last', async (t) => {

@@ -124,6 +124,22 @@ test('live: an answer that was overtaken changes nothing', () => {
   assert.deepEqual(window.playlist, copy);
 });
 
+test('live: numbers go on above when the clock was set back, over a restart too', () => {
+  const all = rows(30, { 10: { runId: 2, startUs: epochUs - 86_400_000_000 } });
+  const window = new LiveWindow();
+  window.update(all.slice(0, 8));
+  const before = window.playlist;
+  const after = new LiveWindow();
+  after.update(all.slice(20, 28));
+  assert.ok(after.playlist.mediaSequence >= before.mediaSequence + before.segments.length);
+  window.update(all.slice(6, 14));
+  const { segments } = window.playlist;
+  assert.deepEqual(
+    segments.filter(({ discontinuity }) => discontinuity).map(({ row }) => row.number),
+    [110],
+  );
+});
+
 test('live: after a restart, or a long time unseen, the numbers go on above', () => {
   const all = rows(200, { 150: { runId: 2 } });
   const window = new LiveWindow();
