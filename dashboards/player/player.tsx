@@ -118,10 +118,14 @@ function play(
       element.currentTime = Math.max(0, (fromMs - first) / 1000);
     });
     player.on(HlsPlayer.Events.FRAG_BUFFERED, () => report(null));
-    player.on(HlsPlayer.Events.ERROR, (_event, { fatal, type, details, response }) => {
+    player.on(HlsPlayer.Events.ERROR, (_event, { fatal, type, details, response, mimeType }) => {
       if (!fatal) return;
       if (response?.code === 404) report('Nothing was recorded at this time.');
-      else if (type === HlsPlayer.ErrorTypes.MEDIA_ERROR) {
+      else if (details === HlsPlayer.ErrorDetails.BUFFER_ADD_CODEC_ERROR) {
+        // It would be fetched over and over, and never be played.
+        player.stopLoad();
+        report(unplayable(mimeType ?? details));
+      } else if (type === HlsPlayer.ErrorTypes.MEDIA_ERROR) {
         report(`This browser cannot play it (${details}).`);
         player.recoverMediaError();
       } else report(`The picture cannot be fetched (${details}).`);
@@ -142,6 +146,13 @@ function play(
     hls?.destroy();
     if (hls === null) element.removeAttribute('src');
   };
+}
+
+/** What to say of a codec that this browser does not have. */
+function unplayable(mimeType: string): string {
+  return /hvc1|hev1/.test(mimeType)
+    ? 'This browser does not play H.265. It is recorded all the same: another browser may play it, and every one does once the camera is set to H.264.'
+    : `This browser cannot play it (${mimeType}).`;
 }
 
 /** Safari plays HLS itself and tells the wall-clock time of its start. */
