@@ -135,35 +135,57 @@ describe('the time of a camera', () => {
     assert.deepEqual(await findings(folder), []);
   });
 
-  it('after a kill, the tail ends where footage that is dated later begins', async (t) => {
-    for (const [openedAtUs, durations] of [
-      [newYearUs + 59.4 * second, [0.6]],
-      [newYearUs + 50 * second, [1]],
-    ] as const) {
-      const { store, folder } = await open(t);
-      await record(store, newYearUs + 60 * second);
-      const recording = await beginRun(store, 'gate', footage, newYearUs);
-      const [first = [], second_ = []] = groupsOf(footage.chunks);
-      await recordGroups(recording, footage, [first], openedAtUs - second);
-      await openFragment(recording, footage, second_, openedAtUs);
-      const copy = join(await temporaryFolder(t), 'copy');
-      await cp(folder, copy, { recursive: true });
-      await recording.end('ended');
+  /** Opens what a kill leaves of a run whose second fragment, or only one, is being written. */
+  async function recovered(
+    t: TestContext,
+    { tailUs, committed, aheadUs }: { tailUs: number; committed: boolean; aheadUs: number },
+  ): Promise<{ store: Store; copy: string }> {
+    const { store, folder } = await open(t, { mediaFileMs: 60_000 });
+    await record(store, newYearUs + 60 * second);
+    const recording = await beginRun(store, 'gate', footage, newYearUs);
+    const [first = [], tail = []] = groupsOf(footage.chunks);
+    if (committed) await recordGroups(recording, footage, [first], tailUs - second);
+    await openFragment(recording, footage, tail, tailUs);
+    await store.writer.transact((tx) =>
+      tx.run(
+        'UPDATE media_file SET start_us = start_us + ?1, end_us = end_us + ?1 WHERE end_us IS NOT NULL',
+        aheadUs - (newYearUs + 60 * second),
+      ),
+    );
+    const copy = join(await temporaryFolder(t), 'copy');
+    await cp(folder, copy, { recursive: true });
+    await recording.end('ended');
+    return { store: (await openVideo(t, copy)).store, copy };
+  }
 
-      const { store: recovered } = await openVideo(t, copy);
-      const all = { camera: 'gate', fromUs: 0, toUs: newYearUs + 60 * second, limit: 10 };
-      const tail = (await recovered.video.fragments(all)).slice(1);
+  it('after a kill, the tail ends where footage that is dated later begins', async (t) => {
+    const aheadUs = newYearUs + 60 * second;
+    for (const { tailUs, committed, expected } of [
+      { tailUs: aheadUs - 0.6 * second, committed: true, expected: [1, 0.6] },
+      { tailUs: aheadUs - 0.6 * second, committed: false, expected: [0.6] },
+      { tailUs: aheadUs - 10 * second, committed: true, expected: [1, 1] },
+    ]) {
+      const { store, copy } = await recovered(t, { tailUs, committed, aheadUs });
+      const range = { camera: 'gate', fromUs: 0, toUs: aheadUs, limit: 10 };
+      const found = await store.video.fragments(range);
       assert.deepEqual(
-        tail.map(({ durationUs }) => durationUs / second),
-        durations,
+        found.map(({ durationUs }) => durationUs / second),
+        expected,
       );
-      await recovered.video.readFragment(tail[0]!);
+      for (const fragment of found) await store.video.readFragment(fragment);
       assert.deepEqual(await findings(copy), []);
-      const described = await recovered.video.camera('gate');
-      assert.equal(described.firstStartUs, openedAtUs - second);
-      assert.equal(described.lastEndUs, newYearUs + 64 * second);
-      await recovered.close();
+      const { firstStartUs, lastEndUs } = await store.video.camera('gate');
+      assert.equal(firstStartUs, committed ? tailUs - second : tailUs);
+      assert.equal(lastEndUs, aheadUs + 4 * second);
     }
+  });
+
+  it('after a kill, a tail whose time is taken is given up', async (t) => {
+    const tailUs = newYearUs + 30 * second;
+    const { store, copy } = await recovered(t, { tailUs, committed: true, aheadUs: tailUs });
+    assert.deepEqual(await startsOf(store, 0, tailUs + 1), [29, 30]);
+    assert.equal((await store.video.latestFragments('gate', 1))[0]?.startUs, tailUs - second);
+    assert.deepEqual(await findings(copy), []);
   });
 
   it('is asked for by time: ranges, runs and timelines over runs in any order', async (t) => {
@@ -211,6 +233,17 @@ describe('the time of a camera', () => {
       starts.map((at) => [at, at + 4]),
     );
     await recording.end('ended');
+
+    await record(store, newYearUs + 600 * second);
+    const empty = await beginRun(store, 'gate', footage, newYearUs + 40 * second);
+    const during = { fromUs: newYearUs + 30 * second, toUs: newYearUs + 90 * second };
+    const shown = timelineOf({
+      runs: await store.video.runs('gate', during.fromUs, during.toUs),
+      newest: (await store.video.latestFragments('gate', 1))[0],
+      ...{ complete: true, ...during, mergeGapUs: 0 },
+    });
+    assert.deepEqual(shown.spans, [], 'a run without a fragment shows nothing yet');
+    await empty.end('ended');
     assert.deepEqual(await findings(folder), []);
   });
 
@@ -241,16 +274,31 @@ describe('the time of a camera', () => {
       [keptFrom, 204],
     ]);
     // What was freed is free, and no two runs claim it.
-    const again = await record(store, newYearUs + 180 * second);
-    assert.equal(again, newYearUs + 180 * second);
-    assert.equal((await freeAt(store, again)).untilUs, first!.endUs);
-    const at = newYearUs + (keptFrom + 0.5) * second;
-    assert.equal((await store.video.runs('gate', at, at + 1)).length, 1);
+    const freedUs = newYearUs + (keptFrom - 4) * second;
+    const again = await beginRun(store, 'gate', footage, freedUs - 10 * second);
+    assert.equal(again.free.untilUs, first!.endUs);
+    await recordGroups(again, footage, groupsOf(footage.chunks), freedUs);
+    await again.end('ended');
+    for (const [at, startUs] of [
+      [keptFrom - 0.5, freedUs],
+      [keptFrom + 0.5, first!.endUs],
+    ] as const) {
+      const atUs = newYearUs + at * second;
+      const found = await store.video.runs('gate', atUs, atUs + 1);
+      assert.deepEqual(
+        found.map((run) => run.startUs),
+        [startUs],
+      );
+    }
 
-    await limit(storedBytes - 1);
     await limit(Math.round(storedBytes / 2));
-    assert.deepEqual((await spans()).at(-1), [180, 184], 'the run dated ahead is gone');
-    assert.equal((await store.video.camera('gate')).lastEndUs, newYearUs + 184 * second);
+    const runs = await store.video.runs('gate', newYearUs + 100 * second, Number.MAX_SAFE_INTEGER);
+    assert.deepEqual(
+      runs.map((run) => run.startUs),
+      [freedUs],
+      'the run dated ahead is gone',
+    );
+    assert.equal((await store.video.camera('gate')).lastEndUs, first!.endUs);
     await limit(0);
     assert.deepEqual(await store.video.runs('gate', 0, Number.MAX_SAFE_INTEGER), []);
     assert.equal((await store.video.camera('gate')).lastEndUs, null);
