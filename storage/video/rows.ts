@@ -199,8 +199,9 @@ export interface InitRow {
   readonly bytes: Buffer;
 }
 
-export function isInitWhole({ bytes, hash }: Pick<InitRow, 'bytes' | 'hash'>): boolean {
-  return createHash('sha256').update(bytes).digest('hex') === hash;
+/** Whether it is what was written; in a damaged row it may not even be bytes. */
+export function isInitWhole({ bytes, hash }: { bytes: unknown; hash: unknown }): boolean {
+  return Buffer.isBuffer(bytes) && createHash('sha256').update(bytes).digest('hex') === hash;
 }
 
 /** @throws StorageError `corrupt` when the row is not what was written */
