@@ -15,6 +15,7 @@ import type { Answer, ConnectionHost, Wire } from './contracts.ts';
 import { RtspError, type RtspErrorCode } from './errors.ts';
 import { RtspParser, type RtspRequest } from './parser.ts';
 import { packetOverheadBytes, type PublicationEnd } from './publication.ts';
+import { ReadingPace } from './reading-pace.ts';
 import { Challenge, publicMethods, Session } from './session.ts';
 
 /** A connection without packets may leave this much unread. */
@@ -30,6 +31,7 @@ export class Connection implements Wire {
   readonly #logger: Logger;
   readonly #parser = new RtspParser();
   readonly #session: Session;
+  readonly #pace: ReadingPace;
   #cancelTimer: CancelTimer;
   #lastReceivedMs: number;
   #queuedBytes = 0;
@@ -44,6 +46,7 @@ export class Connection implements Wire {
     this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
     this.#logger = host.logger.child({ remote: this.remote });
     this.#session = new Session(this, host);
+    this.#pace = new ReadingPace(socket, host.clock);
     this.#lastReceivedMs = host.clock.monotonicMs();
     this.#cancelTimer = host.clock.setTimer(host.limits.setupTimeoutMs, () => {
       this.#logger.debug({}, 'an RTSP connection came to nothing');
@@ -75,6 +78,7 @@ export class Connection implements Wire {
     }
     this.#host.received(published.camera, chunk.length);
     published.gather(() => this.#read(chunk));
+    if (!published.isAwaited) this.#pace.rest();
   }
 
   #read(chunk: Buffer): void {
@@ -219,6 +223,7 @@ export class Connection implements Wire {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#cancelTimer();
+    this.#pace.end();
     this.#cancelFlush?.();
     this.#session.over(end);
   }

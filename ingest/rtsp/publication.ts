@@ -151,6 +151,13 @@ export class Publication {
     return this.#readers.size;
   }
 
+  /** Whether somebody waits for each packet: a player, or a run that is yet to begin. */
+  get isAwaited(): boolean {
+    if (!this.#isRecorded) return true;
+    for (const reader of this.#readers) if (!reader.isRecorder) return true;
+    return false;
+  }
+
   /** Packets that were held and then let go, because no recorder came in time. */
   get lostPackets(): number {
     return this.#lost;

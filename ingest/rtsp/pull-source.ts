@@ -128,6 +128,7 @@ function relayed(
     publication.gather(read);
     count();
   };
+  session.mayRest = () => !publication.isAwaited;
   const sink: PacketSink = (track, isRtcp, frame) => {
     uncountedBytes += frame.length;
     publication.forward(track, isRtcp, frame);

@@ -3,7 +3,7 @@
  *
  * ffmpeg lines up audio and video by them, so one that contradicts the others (a clock that was
  * set or stands still, one clock per track, a timestamp from nowhere) would make media time jump.
- * Only those pass that agree, to 0.2 s, with the track's earlier ones on which RTP timestamp is
+ * Only those pass that agree, to 80 ms, with the track's earlier ones on which RTP timestamp is
  * which time, and with the other tracks on what time it is. How far that is from our own time does
  * not matter, and drift is followed. Without a report ffmpeg goes by the RTP timestamps, which are
  * steady: leaving one out costs nothing.
@@ -11,7 +11,7 @@
 import { readSenderReport, ticksBetween, timestampOf, type SenderReport } from './rtp.ts';
 
 /** A camera writes both times of a report at once: they can't be far apart. */
-const toleranceMs = 200;
+const toleranceMs = 80;
 /** A report is about what was just sent. */
 const awayMsMax = 10_000;
 /** Between the first reports of two tracks, which wait for each other on the way. */

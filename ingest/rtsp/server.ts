@@ -1,7 +1,8 @@
 /**
- * The RTSP server (RFC 2326, RTP interleaved in TCP, over TLS as well): cameras push to `rtsp://box:8554/<camera>`,
- * our own ffmpeg and whoever is allowed to watch play from the same address. What is fetched from a
- * camera (pull-source.ts) passes through here too, so all cameras are recorded and played alike.
+ * The RTSP server (RFC 2326, RTP interleaved in TCP, over TLS as well): cameras push to
+ * `rtsp://box:8554/<camera>`, our own ffmpeg and whoever is allowed to watch play from the same
+ * address. What is fetched from a camera (pull-source.ts) passes through here too, so all cameras
+ * are recorded and played alike.
  *
  * One publisher per camera: a second one is refused with 503 and Retry-After, since a camera that
  * lost its connection without a word holds its path until `publisherTimeoutMs` have passed.
@@ -20,6 +21,7 @@ import { Connection } from './connection.ts';
 import type { ConnectionHost, ConnectionLimits } from './contracts.ts';
 import { RtspError } from './errors.ts';
 import { Publication, type PublicationLimits, type Publisher } from './publication.ts';
+import { pacedSocket } from './reading-pace.ts';
 import { Refusals } from './refusals.ts';
 import type { SessionDescription } from './sdp.ts';
 import { makeMetrics, type RtspMetrics } from './server-metrics.ts';
@@ -118,7 +120,7 @@ export class RtspServer {
     this.#randomHex = options.randomHex ?? ((bytes) => randomBytes(bytes).toString('hex'));
     this.#metrics = makeMetrics(options.metrics);
     this.#refusals = new Refusals(options.clock, options.logger);
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server = createServer(pacedSocket, (socket) => this.#accept(socket));
     this.#tlsServer = this.#makeTlsServer(options.tls ?? null);
   }
 

@@ -209,6 +209,11 @@ export class CameraSession {
     this.#connection.gather = gather;
   }
 
+  /** Asked after each piece: whether what comes may be let gather before it is read. */
+  set mayRest(mayRest: () => boolean) {
+    this.#connection.mayRest = mayRest;
+  }
+
   /** Asks for each track; done by `openCamera`. @throws SourceError */
   async setUp(): Promise<void> {
     this.#connection.onFrame = (channel, frame) => {

@@ -12,6 +12,7 @@ import { SourceError } from '../../source.ts';
 import type { RtspUser } from '../authentication.ts';
 import { RtspError } from '../errors.ts';
 import { RtspParser, type RtspRequest, type RtspResponse } from '../parser.ts';
+import { ReadingPace } from '../reading-pace.ts';
 import { parseChallenges, Signer } from './authentication.ts';
 
 export interface CameraConnectionOptions {
@@ -40,9 +41,12 @@ export class CameraConnection {
   gather: (read: () => void) => void = (read) => {
     read();
   };
+  /** Whether what the camera sends may be let gather before it is read. */
+  mayRest: () => boolean = () => false;
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #signer: Signer | null;
+  readonly #pace: ReadingPace;
   readonly #parser = new RtspParser();
   /** By CSeq, oldest first. */
   readonly #pending = new Map<string, Pending>();
@@ -56,6 +60,7 @@ export class CameraConnection {
   constructor({ socket, user, randomHex, clock }: CameraConnectionOptions) {
     this.#socket = socket;
     this.#clock = clock;
+    this.#pace = new ReadingPace(socket, clock);
     this.#signer = user === null ? null : new Signer(user, randomHex);
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;
@@ -66,6 +71,7 @@ export class CameraConnection {
       this.gather(() => {
         this.#read(chunk);
       });
+      if (this.mayRest()) this.#pace.rest();
     });
     socket.on('error', (error) => {
       this.#failure ??= new SourceError('ended', `the connection broke (${codeOf(error)})`, {
@@ -137,6 +143,7 @@ export class CameraConnection {
   leave(url: string): void {
     if (this.#socket.destroyed || this.#isLeaving) return;
     this.#isLeaving = true;
+    this.#pace.end();
     this.#socket.end(this.#message('TEARDOWN', url, {}));
     this.#cancelLeaving = this.#clock.setTimer(leaveMsMax, () => {
       this.#socket.destroy();
