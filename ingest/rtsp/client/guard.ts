@@ -26,7 +26,10 @@ const forbidden: readonly (readonly [reason: string, networks: readonly string[]
   ['is link-local', ['169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', 'fd20:ce::254/128']],
   ['is not the address of one machine', ['224.0.0.0/4', '240.0.0.0/4', 'ff00::/8']],
   // Another spelling of an IPv4 address, which would have to be judged by that.
-  ['stands for an IPv4 address', ['::/96', '64:ff9b::/96', '64:ff9b:1::/48', '2002::/16']],
+  [
+    'stands for an IPv4 address',
+    ['::/96', '::ffff:0:0:0/96', '64:ff9b::/96', '64:ff9b:1::/48', '2001::/32', '2002::/16'],
+  ],
 ];
 
 /** For sources that the owner wrote into the configuration: anything goes. */

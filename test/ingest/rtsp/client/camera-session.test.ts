@@ -1,10 +1,14 @@
 /** Opening cameras that answer as real ones do, as no camera should, and not at all. */
 import assert from 'node:assert/strict';
+import type { LookupAddress, LookupAllOptions } from 'node:dns';
+import dns from 'node:dns/promises';
 import { once } from 'node:events';
+import { syncBuiltinESMExports } from 'node:module';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { authenticate, challenges } from '../../../../ingest/rtsp/authentication.ts';
 import { openCamera, type OpenOptions } from '../../../../ingest/rtsp/client/camera-session.ts';
+import { allowedAddresses } from '../../../../ingest/rtsp/client/dial.ts';
 import { anywhere, onlyNetworks, privateNetworks } from '../../../../ingest/rtsp/client/guard.ts';
 import { Reorder, waitingMax, waitMsMax } from '../../../../ingest/rtsp/client/udp.ts';
 import type { RtspRequest } from '../../../../ingest/rtsp/parser.ts';
@@ -81,6 +85,23 @@ async function stranger(t: TestContext, act: (socket: Socket) => void): Promise<
     server.close();
   });
   return `rtsp://127.0.0.1:${(server.address() as AddressInfo).port}/cam`;
+}
+
+/** Takes over what a name stands for: each time it is looked up, the next of these answers. */
+function answersOf(t: TestContext, name: string): string[][] {
+  const answers: string[][] = [];
+  const real = dns.lookup;
+  const lookup = (host: string, options: LookupAllOptions): Promise<LookupAddress[]> =>
+    host === name
+      ? Promise.resolve((answers.shift() ?? []).map((address) => ({ address, family: 0 })))
+      : real(host, options);
+  t.mock.method(dns, 'lookup', lookup);
+  syncBuiltinESMExports();
+  t.after(() => {
+    t.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+  return answers;
 }
 
 describe('a camera that is fetched from', { concurrency: true }, () => {
@@ -282,6 +303,27 @@ describe('a camera that is fetched from', { concurrency: true }, () => {
       );
     }
     assert.equal(camera.connections, 0);
+  });
+
+  it('is looked up once for each connection, and checked each time', async (t) => {
+    const camera = await PacketCamera.start(t, capture);
+    const url = camera.url.replace('127.0.0.1', 'turncoat.test');
+    const guard = onlyNetworks(privateNetworks);
+    const answers = answersOf(t, 'turncoat.test');
+
+    answers.push(['10.0.0.9'], ['127.0.0.1']);
+    const { signal } = new AbortController();
+    assert.deepEqual(await allowedAddresses('turncoat.test', guard, signal), ['10.0.0.9']);
+    assert.match(await outcome(url, { guard }), /^forbidden: turncoat\.test \(127\.0\.0\.1\)/);
+    answers.push(['10.0.0.9', '::ffff:127.0.0.1']);
+    assert.match(await outcome(url, { guard }), /^forbidden: .*is this machine/);
+    assert.equal(camera.connections, 0);
+
+    answers.push(['127.0.0.1'], ['10.0.0.9']);
+    const here = (address: string): string | null =>
+      address === '127.0.0.1' ? null : 'is elsewhere';
+    assert.equal(await outcome(url, { guard: here }), 'ok');
+    assert.equal(answers.length, 1, 'what was checked is what was connected to');
   });
 
   it('over TLS needs a certificate that is trusted, unless told otherwise', async (t) => {

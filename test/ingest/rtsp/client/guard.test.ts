@@ -31,7 +31,11 @@ describe('where a camera may be', () => {
     assert.equal(everywhere('8.8.8.8'), null);
     const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
     for (const { address } of own) assert.notEqual(everywhere(address), null, address);
-    for (const address of ['127.0.0.1', '::1', '169.254.169.254', '::ffff:127.0.0.1']) {
+    for (const address of [
+      ...['127.0.0.1', '::1', '169.254.169.254', '::ffff:127.0.0.1'],
+      // Ways to write an IPv4 address that a network may translate back.
+      ...['::ffff:0:127.0.0.1', '64:ff9b::7f00:1', '2002:7f00:1::', '2001:0:7f00:1::1'],
+    ]) {
       assert.notEqual(everywhere(address), null, address);
     }
   });
