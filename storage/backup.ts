@@ -21,6 +21,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { diskErrors } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import type { Clock } from './ports.ts';
 import { Database } from './sqlite.ts';
@@ -82,7 +83,11 @@ export interface BackupResult extends BackupProgress {
  * @throws StorageError `already-exists` for a target that is not empty, `not-found` when there is
  *   no store, `disk-full`, `write-failed`, `corrupt`
  */
-export async function backupStore(options: BackupOptions): Promise<BackupResult> {
+export function backupStore(options: BackupOptions): Promise<BackupResult> {
+  return diskErrors(`make a backup in ${options.target}`, () => copyStore(options));
+}
+
+async function copyStore(options: BackupOptions): Promise<BackupResult> {
   const source = join(options.folder, databaseFileName);
   const { size } = await stat(source).catch((error: unknown) => {
     throw new StorageError('not-found', `there is no store in ${options.folder}`, { cause: error });

@@ -6,13 +6,14 @@ import { StorageError } from './errors.ts';
 const fullBytes = 64 * 1024;
 
 /**
- * Runs file system work, its errors in the store's words.
+ * Runs file system work, its errors in the store's words; what has them already passes.
  * @throws StorageError `disk-full`, `write-failed`, with the system's own error as its cause
  */
 export async function diskErrors<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (error instanceof StorageError) throw error;
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     const full = code === 'ENOSPC' || code === 'EDQUOT';
     throw new StorageError(

@@ -15,6 +15,7 @@ import {
   syncFolder,
   writeWhole,
 } from './backup.ts';
+import { diskErrors } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import { databaseFileName, mediaFolderName } from './store.ts';
 
@@ -38,9 +39,14 @@ export interface RestoreResult {
 
 /**
  * @throws StorageError `not-found` for a folder that holds no whole backup, `corrupt` for a file
- *   that is not what the manifest says, `already-exists` for a data folder that is not empty
+ *   that is not what the manifest says, `already-exists` for a data folder that is not empty;
+ *   `disk-full`, `write-failed`
  */
-export async function restoreStore(options: RestoreOptions): Promise<RestoreResult> {
+export function restoreStore(options: RestoreOptions): Promise<RestoreResult> {
+  return diskErrors(`restore into ${options.folder}`, () => copyBack(options));
+}
+
+async function copyBack(options: RestoreOptions): Promise<RestoreResult> {
   const manifest = await readManifest(options.source);
   await claim(options.folder);
   await claim(options.mediaFolder);

@@ -6,6 +6,8 @@ import { backupStore, type BackupOptions } from '../../storage/backup.ts';
 import { checkStore } from '../../storage/check.ts';
 import type { StorageErrorCode } from '../../storage/errors.ts';
 import { restoreStore } from '../../storage/restore.ts';
+import { buildShim, shimEnvironment } from '../crash/support/shim.ts';
+import { startChild } from '../support/child.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, streamOptions } from './support/open.ts';
@@ -92,6 +94,64 @@ test('a backup under load holds all that was acknowledged before it, and restore
   await copy.store.log.append('readings', [{ partitionKey: 'k', data: Buffer.alloc(1) }]);
 });
 
+test('backups while recording, compaction and retention go on are sound, each of them', async (t) => {
+  const { store, folder, clock } = await openTestStore(t, { video: { mediaFileMs: 2000 } });
+  const options = streamOptions({ maxBytes: 400_000, retentionMs: 3_600_000 });
+  const { shards } = await store.log.createStream(options);
+  const shardId = shards[0]!.id;
+  const footage = parseFootage(await makeFootage({ seconds: 12, format: fragmentedFormat }));
+  // Not more than two media files: retention deletes them while they are copied.
+  await store.video.ensureCamera({ ...cameraOptions('gate'), maxBytes: 200_000 });
+  const work = { stopped: false, appended: 0, compactions: 0 };
+  const appending = (async () => {
+    while (!work.stopped) {
+      const data = Buffer.from(`record ${work.appended} ${'x'.repeat(8000)}`);
+      await store.log.append('readings', [{ partitionKey: 'k', data }]);
+      work.appended += 1;
+      clock.advance(5_000);
+    }
+  })();
+  const keeping = (async () => {
+    while (!work.stopped) {
+      await store.compaction.run();
+      await store.retention.run();
+      await store.video.retain();
+      work.compactions += 1;
+    }
+  })();
+  const recording = (async () => {
+    let startUs = newYearUs;
+    while (!work.stopped) {
+      const run = await beginRun(store, 'gate', footage, startUs);
+      startUs = await recordGroups(run, footage, groupsOf(footage.chunks), startUs);
+      await run.end('ended');
+    }
+  })();
+  while (store.log.shard(shardId).trimSequence === 0) await store.retention.run();
+  for (let round = 1; round <= 3; round += 1) {
+    const target = join(await temporaryFolder(t), 'copy');
+    const before = store.log.shard(shardId).nextSequence;
+    await backupStore(optionsFor(folder, target));
+    const copy = await restored(t, target);
+    const { trimSequence, nextSequence } = copy.store.log.shard(shardId);
+    assert.ok(nextSequence >= before, `${nextSequence} of ${before} records`);
+    let sequence = trimSequence;
+    while (sequence < nextSequence) {
+      const read = { shardId, fromSequence: sequence, maxRecords: 500, maxBytes: 1e7 };
+      for (const record of (await copy.store.log.read(read)).records) {
+        assert.match(record.data.toString(), new RegExp(`^record ${sequence} x`));
+        sequence += 1;
+      }
+    }
+    for (const fragment of await copy.store.video.latestFragments('gate', 1000)) {
+      await copy.store.video.readFragment(fragment);
+    }
+  }
+  work.stopped = true;
+  await Promise.all([appending, keeping, recording]);
+  assert.ok(work.compactions > 3, 'compaction was at work');
+});
+
 test('footage comes along, that of the run that goes on up to its last fragment', async (t) => {
   const { store, folder } = await openTestStore(t, { video: { mediaFileMs: 4000 } });
   const footage = parseFootage(await makeFootage({ seconds: 12, format: fragmentedFormat }));
@@ -169,4 +229,44 @@ test('what is no whole backup, or was changed since, is not restored', async (t)
   await assert.rejects(into(), withCode('corrupt'));
   await rm(manifestPath);
   await assert.rejects(into(), withCode('not-found'));
+});
+
+test('a backup that is cut off anywhere is told, and not taken for one by a restore', async (t) => {
+  const parent = await temporaryFolder(t);
+  const folder = join(parent, 'data');
+  const { store } = await openTestStore(t, { folder, video: { mediaFileMs: 2000 } });
+  await store.log.createStream(streamOptions());
+  await store.log.append('readings', [{ partitionKey: 'k', data: Buffer.alloc(100_000) }]);
+  const footage = parseFootage(await makeFootage({ seconds: 6, format: fragmentedFormat }));
+  await store.video.ensureCamera(cameraOptions('gate'));
+  const run = await beginRun(store, 'gate', footage, newYearUs);
+  await recordGroups(run, footage, groupsOf(footage.chunks), newYearUs);
+  await run.end('ended');
+  await store.close();
+  const [target, count] = [join(parent, 'backup'), join(parent, 'count')];
+  const library = await buildShim(parent);
+  const attempt = async (failAt?: number): Promise<string> => {
+    await rm(target, { recursive: true, force: true });
+    // No room from there on: nothing that follows reaches the disk either, as after a kill.
+    const faults = failAt === undefined ? {} : { failAt, errno: 28, sticky: true };
+    const env = { ...process.env, ...shimEnvironment(library, { root: target, count, ...faults }) };
+    const script = join(import.meta.dirname, 'support/backup-once.ts');
+    const args = ['--import', 'tsx', script, folder, target];
+    const child = startChild(t, process.execPath, args, { env });
+    await child.exited;
+    return child.lines.at(-1) ?? '';
+  };
+  assert.equal(await attempt(), 'DONE');
+  const operations = Number(await readFile(count, 'utf8'));
+  const step = Math.ceil(operations / 10);
+  for (let failAt = 1; failAt <= operations; failAt += failAt > operations - 5 ? 1 : step) {
+    const said = await attempt(failAt);
+    assert.match(said, /^TOLD (disk-full|write-failed)$/, `operation ${failAt} of ${operations}`);
+    const place = join(parent, `restored-${failAt}`);
+    const into = { source: target, folder: place, mediaFolder: join(place, 'media') };
+    // With its last sync alone missing it is whole, for all that can be seen without a power cut.
+    const isWhole = (await readdir(target).catch((): string[] => [])).includes('backup.json');
+    assert.ok(!isWhole || failAt > operations - 3, `operation ${failAt} of ${operations}`);
+    if (!isWhole) await assert.rejects(restoreStore(into), withCode('not-found'));
+  }
 });
