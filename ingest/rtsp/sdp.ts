@@ -116,7 +116,13 @@ function sessionOf(lines: readonly string[]): SessionDescription {
 
 function requireVideo({ media }: SessionDescription): void {
   if (media.some(isRecordedVideo)) return;
-  const found = media.map((one) => `${one.kind} ${one.codec ?? 'unknown'}`).join(', ');
+  // Encrypted packets (RTP/SAVP) can't be read, whatever codec they hold.
+  const found = media
+    .map(({ kind, codec, profile }) => {
+      const how = profile === 'RTP/AVP' ? '' : ` over ${profile}`;
+      return `${kind} ${codec ?? 'unknown'}${how}`;
+    })
+    .join(', ');
   throw new RtspError('unsupported-media', `no H.264 or H.265 video among: ${found}`);
 }
 

@@ -47,6 +47,8 @@ export async function probeCamera(options: ProbeOptions): Promise<CameraFindings
 
 async function watch(session: CameraSession, options: ProbeOptions): Promise<CameraFindings> {
   const { clock, signal, watchMsMax = defaultWatchMsMax } = options;
+  // Once it has hung up nobody knows any more.
+  const { remote } = session;
   const [videoTrack = 0, audioTrack] = session.tracks;
   const media = session.session.media[videoTrack];
   const codec = media?.codec === 'H265' ? 'H265' : 'H264';
@@ -88,7 +90,7 @@ async function watch(session: CameraSession, options: ProbeOptions): Promise<Cam
     );
   }
   return {
-    remote: session.remote,
+    remote,
     videoCodec: codec,
     video: findings,
     audioCodec:

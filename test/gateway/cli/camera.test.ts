@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { reportOn } from '../../../gateway/cli/camera-report.ts';
 import { runCli } from '../../../gateway/cli/cli.ts';
 import { VideoWatch } from '../../../ingest/rtsp/client/media-watch.ts';
+import type { CameraFindings } from '../../../ingest/rtsp/client/probe.ts';
 import { makeClip, type ClipOptions } from '../../ingest/rtsp/media.ts';
 import {
   capturePackets,
@@ -75,10 +77,8 @@ describe('headgate camera', { concurrency: 2 }, () => {
           'veryfast',
           '-bf',
           '2',
-          '-g',
-          '250',
-          '-keyint_min',
-          '250',
+          '-x264-params',
+          'keyint=250:min-keyint=250:scenecut=0',
         ],
         audio: ['-c:a', 'pcm_alaw', '-ar', '8000', '-f', 'mov'],
       },
@@ -90,6 +90,9 @@ describe('headgate camera', { concurrency: 2 }, () => {
     const { code, out, err } = await run(folder, {}, 'probe', hard.url);
     assert.equal(code, 0, err);
     const text = out.replace(/\s+/g, ' ');
+    assert.match(text, new RegExp(`Address 127\\.0\\.0\\.1:${hard.port} `));
+    assert.match(text, /Keyframes every 10 s/);
+    assert.match(text, /! There are up to 10 s from keyframe to keyframe/);
     assert.match(text, /Audio G\.711 A-law/);
     assert.match(text, /! It sends B-frames/);
     assert.match(text, /! The audio \(G\.711 A-law\) is transcoded/);
@@ -165,12 +168,33 @@ describe('headgate camera', { concurrency: 2 }, () => {
       PacketCamera.start(t, capture, {
         answer: ({ method }) => (method === 'DESCRIBE' ? { status } : undefined),
       });
-    for (const [status, said] of [
-      ['401 Unauthorized', /wants a user and a password[^]*percent-encoded/],
-      ['404 Not Found', /no such path[^]*manual/],
+    const describing = async (...media: readonly string[]): Promise<string> => {
+      const sdp = ['v=0', ...media, ''].join('\r\n');
+      return (await PacketCamera.start(t, { ...capture, sdp })).url;
+    };
+    const locked = await PacketCamera.start(t, capture, {
+      answer: () => ({
+        status: '401 Unauthorized',
+        headers: { 'WWW-Authenticate': 'Digest realm="x", nonce="y"' },
+      }),
+    });
+    for (const [url, said] of [
+      [(await on('401 Unauthorized')).url, /wants a user and a password[^]*percent-encoded/],
+      [
+        locked.url.replace('//', '//admin:wrong@'),
+        /401: the camera refuses this user and password/,
+      ],
+      [(await on('404 Not Found')).url, /no such path[^]*manual/],
+      [await describing('m=video 0 RTP/AVP 26'), /no H\.264 or H\.265 video among: video JPEG/],
+      [await describing('m=audio 0 RTP/AVP 8'), /no H\.264 or H\.265 video among: audio PCMA/],
+      [
+        await describing('m=video 0 RTP/SAVP 96', 'a=rtpmap:96 H264/90000'),
+        /video among: video H264 over RTP\/SAVP/,
+      ],
+      ['rtsp://nobody.invalid/', /there is no host named nobody\.invalid[^]*switched on/],
     ] as const) {
-      const { code, out, err } = await run(folder, {}, 'add', (await on(status)).url);
-      assert.equal(code, 1);
+      const { code, out, err } = await run(folder, {}, 'add', url);
+      assert.equal(code, 1, url);
       assert.match(err, said);
       assert.match(err, /Nothing was written\. --force/);
       assert.doesNotMatch(out, /Added/);
@@ -210,6 +234,58 @@ describe('headgate camera', { concurrency: 2 }, () => {
       assert.match(found.err, said);
     }
   });
+});
+
+describe('what is said of a camera', () => {
+  const usual: CameraFindings = {
+    remote: '192.0.2.1:554',
+    videoCodec: 'H264',
+    video: {
+      ...{ width: 1920, height: 1080, profile: 'Main', frames: 100, keyframes: 4 },
+      ...{ framesPerSecond: 25, bitsPerSecond: 4e6, groupSeconds: 1, hasBFrames: false },
+      ...{ clockRate: 1.01, missingPackets: 0 },
+    },
+    audioCodec: 'MPEG4-GENERIC',
+    clockAheadMs: 20,
+    watchedMs: 4_000,
+  };
+  const { video } = usual;
+
+  it('is nothing of a camera without faults', () => {
+    assert.deepEqual(
+      reportOn(usual).remarks.filter(({ kind }) => kind !== 'fine'),
+      [],
+    );
+  });
+
+  for (const [kind, said, found] of [
+    [
+      'problem',
+      /^No keyframe came in 4 s/,
+      { video: { ...video, keyframes: 0, groupSeconds: null } },
+    ],
+    [
+      'problem',
+      /^Only one keyframe came/,
+      { video: { ...video, keyframes: 1, groupSeconds: null } },
+    ],
+    ['note', /^There are up to 20 s from/, { video: { ...video, groupSeconds: 20 } }],
+    ['problem', /^Its timestamps advance 2 s in a second/, { video: { ...video, clockRate: 2 } }],
+    ['problem', /^Its timestamps advance 0 s in a second/, { video: { ...video, clockRate: 0 } }],
+    ['note', /^Its clock is 2 s behind, and its footage will/, { clockAheadMs: -2_000 }],
+    ['note', /^Its clock is 2\.0 d ahead and is not believed/, { clockAheadMs: 2 * 86_400_000 }],
+    ['note', /^It sends no time/, { clockAheadMs: null }],
+    ['note', /^The audio \(G\.711 µ-law\) is transcoded/, { audioCodec: 'PCMU' }],
+  ] as const) {
+    it(`is a ${kind}: ${said.source}`, () => {
+      const remarks = reportOn({ ...usual, ...found }).remarks.filter((one) => one.kind !== 'fine');
+      assert.deepEqual(
+        remarks.map((one) => one.kind),
+        [kind],
+      );
+      assert.match(remarks[0]?.text ?? '', said);
+    });
+  }
 });
 
 describe('the packets of a video track', () => {
