@@ -8,6 +8,7 @@
  */
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskErrors } from './disk-errors.ts';
 import { dropReserve } from './disk-reserve.ts';
 import { StorageError } from './errors.ts';
 import { repairLog } from './log/repair.ts';
@@ -54,7 +55,8 @@ export async function* repairStore(options: RepairOptions): AsyncGenerator<strin
     const mending = {
       database,
       nowMs: options.nowMs,
-      setAside: (name: string, bytes: Buffer) => setAside(damageFolder, name, bytes),
+      setAside: (name: string, bytes: Buffer) =>
+        diskErrors('set aside what is damaged', () => setAside(damageFolder, name, bytes)),
     };
     yield* repairLog(mending);
     yield* repairVideo({ ...mending, mediaFolder: options.mediaFolder, damageFolder, camerasLost });

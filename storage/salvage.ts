@@ -14,6 +14,7 @@
  */
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { diskErrors } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import { syncFolders } from './folders.ts';
 import { isDamage, openDamaged } from './salvage-source.ts';
@@ -45,7 +46,11 @@ export interface Salvaged {
  * has no connection. Of what can't be read at all, an empty database is made.
  * @throws StorageError `disk-full`, `write-failed`: then all is as it was
  */
-export async function salvageDatabase(path: string, nowMs: number): Promise<Salvaged> {
+export function salvageDatabase(path: string, nowMs: number): Promise<Salvaged> {
+  return diskErrors('save what is left of the database', () => salvage(path, nowMs));
+}
+
+async function salvage(path: string, nowMs: number): Promise<Salvaged> {
   const workFolder = `${path}.salvage`;
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { mode: 0o700 });

@@ -11,6 +11,7 @@ import { Database } from '../../storage/sqlite.ts';
 import { buildShim, shimEnvironment } from '../crash/support/shim.ts';
 import { startChild } from '../support/child.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { ForeignFile, onSmallDisk } from '../support/small-disk.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, streamOptions } from './support/open.ts';
 import {
@@ -319,6 +320,23 @@ test('a repair that is cut off anywhere, or finds the disk full, can be begun ag
     assert.deepEqual(rest, [], 'nothing of it stays behind');
   }
   assert.ok(cut > 8, `${cut} were cut off`);
+});
+
+test('a repair on a full disk says so and leaves nothing behind; with room it is done', async (t) => {
+  const { closed } = await makeStores(t);
+  await zeroPages(closed, 1);
+  await onSmallDisk(t, 8, async ({ mount }, scope) => {
+    await cp(closed, mount, { recursive: true });
+    const before = (await readdir(mount)).sort();
+    const foreign = new ForeignFile(scope, mount);
+    await foreign.grow();
+    await assert.rejects(repair(mount), { code: 'disk-full' });
+    assert.deepEqual((await readdir(mount)).filter((name) => name !== 'foreign').sort(), before);
+    await foreign.remove();
+    await repair(mount);
+    assert.deepEqual(await findingsOf(mount), []);
+    assert.deepEqual(await served(t, mount), { records, fragments });
+  });
 });
 
 test('a database of another program is left as it is', async (t) => {
