@@ -22,17 +22,12 @@ import type { Writer } from '../writer.ts';
 import { keyOf, loadApplications } from './application-memory.ts';
 import type { ApplicationMemory, LeaseChange, LeaseRow, PlanRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
+import { Tenures } from './tenures.ts';
 
 /** Longest JSON of a plan's detail. */
 const planDetailBytesMax = 64 * 1024;
 const namePattern = /^[a-zA-Z0-9_.:-]{1,128}$/;
 const ownerLengthMax = 256;
-
-interface Tenure {
-  readonly owner: string;
-  readonly takenCounter: number;
-  readonly expiresMs: number;
-}
 
 /** Where a source ends: no checkpoint may lie past it. null: not known here. */
 export type SourceEnd = (source: SourceKey) => number | null;
@@ -53,8 +48,7 @@ export class ApplicationTable implements Applications {
   readonly #clock: Clock;
   readonly #sourceEnd: SourceEnd;
   readonly #memory: ApplicationMemory;
-  /** Who holds what until when, by application id and source. */
-  readonly #tenures = new Map<string, Tenure>();
+  readonly #tenures: Tenures;
 
   private constructor(options: ApplicationTableOptions, memory: ApplicationMemory) {
     this.#memory = memory;
@@ -62,6 +56,7 @@ export class ApplicationTable implements Applications {
     this.#queries = options.queries;
     this.#clock = options.clock;
     this.#sourceEnd = options.sourceEnd;
+    this.#tenures = new Tenures(options.clock);
   }
 
   static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
@@ -93,9 +88,7 @@ export class ApplicationTable implements Applications {
       await transaction.run('DELETE FROM application WHERE id = ?', id);
       transaction.onCommit(() => {
         this.#memory.remove(name);
-        for (const key of this.#tenures.keys()) {
-          if (key.startsWith(`${id} `)) this.#tenures.delete(key);
-        }
+        this.#tenures.forgetApplication(id);
       });
     });
   }
@@ -110,6 +103,11 @@ export class ApplicationTable implements Applications {
    */
   pin(source: SourceKey): number | null {
     return this.#memory.pin(source);
+  }
+
+  /** Whether some application is at work on a source. */
+  isHeld(source: SourceKey): boolean {
+    return this.#tenures.isHeld(source);
   }
 
   async acquire(
@@ -131,7 +129,8 @@ export class ApplicationTable implements Applications {
         source.kind,
         source.id,
       );
-      if (row !== undefined) this.#checkFree(id, source, row, owner);
+      if (row === undefined) await checkThere(transaction, source);
+      else this.#checkFree(id, source, row, owner);
       const counter = (row?.counter ?? 0) + 1;
       const checkpoint = row?.checkpoint ?? initialCheckpoint;
       const start = row?.start_position ?? initialCheckpoint;
@@ -148,7 +147,7 @@ export class ApplicationTable implements Applications {
         start,
       );
       const expiresMs = this.#clock.monotonicMs() + durationMs;
-      this.#setTenure(transaction, id, source, { owner, takenCounter: counter, expiresMs });
+      this.#tenures.change(transaction, id, source, { owner, takenCounter: counter, expiresMs });
       const lease = { application, source, owner, counter, start, checkpoint };
       this.#mirror(transaction, lease, { owner, counter, start, checkpoint });
       return lease;
@@ -156,16 +155,15 @@ export class ApplicationTable implements Applications {
   }
 
   #checkFree(applicationId: number, source: SourceKey, row: LeaseRow, owner: string): void {
-    const tenure = this.#tenures.get(`${applicationId} ${keyOf(source)}`);
-    if (row.owner === null || row.owner === owner || tenure === undefined) return;
-    if (tenure.expiresMs <= this.#clock.monotonicMs()) return;
+    if (row.owner === null || row.owner === owner) return;
+    if (this.#tenures.holder(applicationId, source) === null) return;
     throw new StorageError('lease-held', `${row.owner} holds the lease of ${keyOf(source)}`);
   }
 
   async renew(lease: Lease, durationMs: number): Promise<Lease> {
     return this.#writer.transact(async (transaction) => {
       const row = await this.#fence(transaction, lease, 'counter = counter + 1');
-      this.#setTenure(transaction, row.application_id, lease.source, {
+      this.#tenures.change(transaction, row.application_id, lease.source, {
         owner: lease.owner,
         takenCounter: row.taken_counter,
         expiresMs: this.#clock.monotonicMs() + durationMs,
@@ -181,7 +179,7 @@ export class ApplicationTable implements Applications {
     await this.#writer.transact(async (transaction) => {
       try {
         const row = await this.#fence(transaction, lease, 'owner = NULL');
-        this.#setTenure(transaction, row.application_id, lease.source, null);
+        this.#tenures.change(transaction, row.application_id, lease.source, null);
         this.#mirror(transaction, lease, { owner: null });
       } catch (error) {
         if (!(error instanceof StorageError && error.code === 'lease-lost')) throw error;
@@ -200,7 +198,7 @@ export class ApplicationTable implements Applications {
           lease.source.id,
         );
       }
-      this.#setTenure(transaction, id, lease.source, null);
+      this.#tenures.change(transaction, id, lease.source, null);
       transaction.onCommit(() => {
         this.#memory.forgetLease(lease.application, lease.source);
       });
@@ -297,6 +295,34 @@ export class ApplicationTable implements Applications {
     });
   }
 
+  /**
+   * Shards have come from others: required applications that have a checkpoint for one of these get
+   * one at the beginning of those, in the same transaction, and so pin them from their first record.
+   * @param heirs ids of a new shard and of one that it comes from
+   */
+  async inherit(
+    transaction: Transaction,
+    heirs: readonly (readonly [shardId: number, originId: number])[],
+  ): Promise<void> {
+    const rows = await transaction.all<{ application_id: number; source_id: number }>(
+      `INSERT INTO lease (application_id, source_kind, source_id, owner, counter, taken_counter,
+         checkpoint, start_position)
+         SELECT DISTINCT application_id, 'shard', heir.value ->> 0, NULL, 0, 0, 0, 0
+           FROM json_each(?) AS heir
+           JOIN lease ON source_kind = 'shard' AND source_id = heir.value ->> 1
+           JOIN application ON application.id = application_id AND required = 1
+         RETURNING application_id, source_id`,
+      JSON.stringify(heirs),
+    );
+    transaction.onCommit(() => {
+      for (const { application_id: applicationId, source_id: id } of rows) {
+        const name = this.#memory.nameOf(applicationId);
+        const begun = { owner: null, counter: 0, start: 0, checkpoint: 0 };
+        if (name !== null) this.#memory.change(name, { kind: 'shard', id }, begun);
+      }
+    });
+  }
+
   /** Forgets what applications know of sources that are being deleted, in the same transaction. */
   async forgetSources(
     transaction: Transaction,
@@ -314,9 +340,8 @@ export class ApplicationTable implements Applications {
     transaction.onCommit(() => {
       for (const id of ids) {
         const source = { kind, id };
-        for (const applicationId of this.#memory.forget(source)) {
-          this.#tenures.delete(`${applicationId} ${keyOf(source)}`);
-        }
+        this.#memory.forget(source);
+        this.#tenures.forgetSource(source);
       }
     });
   }
@@ -369,23 +394,6 @@ export class ApplicationTable implements Applications {
     }
   }
 
-  /** Counts at once, for the next item of the same group, and is put back if it is undone. */
-  #setTenure(
-    transaction: Transaction,
-    applicationId: number,
-    source: SourceKey,
-    tenure: Tenure | null,
-  ): void {
-    const key = `${applicationId} ${keyOf(source)}`;
-    const before = this.#tenures.get(key);
-    if (tenure === null) this.#tenures.delete(key);
-    else this.#tenures.set(key, tenure);
-    transaction.onRollback(() => {
-      if (before === undefined) this.#tenures.delete(key);
-      else this.#tenures.set(key, before);
-    });
-  }
-
   #mirror(
     transaction: Transaction,
     { application, source }: Pick<Lease, 'application' | 'source'>,
@@ -395,4 +403,15 @@ export class ApplicationTable implements Applications {
       this.#memory.change(application, source, change);
     });
   }
+}
+
+/** A shard may have gone with an earlier item of the same group. @throws StorageError `not-found` */
+async function checkThere(transaction: Transaction, { kind, id }: SourceKey): Promise<void> {
+  if (kind !== 'shard') return;
+  const row = await transaction.get(
+    `SELECT 1 FROM shard JOIN stream ON stream.id = stream_id
+      WHERE shard.id = ? AND deleted_ms IS NULL`,
+    id,
+  );
+  if (row === undefined) throw new StorageError('not-found', `there is no shard ${id}`);
 }

@@ -1,0 +1,73 @@
+/**
+ * Who holds the lease of a source until when, on the monotonic clock of this process: after a
+ * restart nobody holds anything.
+ */
+import type { Transaction } from '../group-commit.ts';
+import type { SourceKey } from '../model.ts';
+import type { Clock } from '../ports.ts';
+import { keyOf } from './application-memory.ts';
+
+export interface Tenure {
+  readonly owner: string;
+  readonly takenCounter: number;
+  readonly expiresMs: number;
+}
+
+export class Tenures {
+  readonly #clock: Clock;
+  /** By source, then by application id. */
+  readonly #bySource = new Map<string, Map<number, Tenure>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Who holds the lease now; null: it is free. */
+  holder(applicationId: number, source: SourceKey): string | null {
+    const tenure = this.#bySource.get(keyOf(source))?.get(applicationId);
+    return tenure !== undefined && this.#lasts(tenure) ? tenure.owner : null;
+  }
+
+  /** Whether some application holds a lease of the source now. */
+  isHeld(source: SourceKey): boolean {
+    const tenures = this.#bySource.get(keyOf(source));
+    return tenures !== undefined && [...tenures.values()].some((tenure) => this.#lasts(tenure));
+  }
+
+  /** Counts at once, for the next item of the same group, and is put back if it is undone. */
+  change(
+    transaction: Transaction,
+    applicationId: number,
+    source: SourceKey,
+    tenure: Tenure | null,
+  ): void {
+    const before = this.#bySource.get(keyOf(source))?.get(applicationId) ?? null;
+    this.#set(applicationId, source, tenure);
+    transaction.onRollback(() => {
+      this.#set(applicationId, source, before);
+    });
+  }
+
+  forgetApplication(applicationId: number): void {
+    for (const [key, tenures] of this.#bySource) {
+      if (tenures.delete(applicationId) && tenures.size === 0) this.#bySource.delete(key);
+    }
+  }
+
+  forgetSource(source: SourceKey): void {
+    this.#bySource.delete(keyOf(source));
+  }
+
+  #lasts({ expiresMs }: Tenure): boolean {
+    return expiresMs > this.#clock.monotonicMs();
+  }
+
+  #set(applicationId: number, source: SourceKey, tenure: Tenure | null): void {
+    const key = keyOf(source);
+    const tenures = this.#bySource.get(key) ?? new Map<number, Tenure>();
+    if (tenure === null) tenures.delete(applicationId);
+    else tenures.set(applicationId, tenure);
+    if (tenures.size === 0) this.#bySource.delete(key);
+    else this.#bySource.set(key, tenures);
+  }
+}
