@@ -87,6 +87,8 @@ export interface RecordPlace {
   readonly shardIndex: number;
   /** Dense within its shard: 0, 1, 2 … Below 2^53. */
   readonly sequence: number;
+  /** When the gateway took it, as it will be read. */
+  readonly arrivalMs: number;
 }
 
 /** A record on its way out. */

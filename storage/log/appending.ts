@@ -345,7 +345,8 @@ export class LogGroup implements AppendGroup<LogAppend> {
         this.#undoLog.push(staged.snapshot());
       }
       const sequence = target.staged.add(record, target.position);
-      places.push({ shardId: shard.id, shardIndex: shard.index, sequence });
+      const { arrivalMs } = record;
+      places.push({ shardId: shard.id, shardIndex: shard.index, sequence, arrivalMs });
     }
     for (const { staged, position } of touched.values()) staged.position = position;
     return places;

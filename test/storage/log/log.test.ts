@@ -35,7 +35,7 @@ test('records are read back in order, with their keys, bytes and arrival times',
   await log.append('readings', [input('a', 'häuser/🏠'), input('', 'empty')]);
   clock.advance(1500);
   const places = await log.append('readings', [input('c')]);
-  assert.deepEqual(places, [{ shardId, shardIndex: 0, sequence: 2 }]);
+  assert.deepEqual(places, [{ shardId, shardIndex: 0, sequence: 2, arrivalMs: clock.nowMs() }]);
   const result = await readAll(log, shardId);
   assert.deepEqual(
     result.records.map(({ sequence, partitionKey, data, arrivalMs }) => [
