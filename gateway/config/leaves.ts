@@ -154,6 +154,16 @@ export function secret() {
   return matching(/^[^\0\r\n]{1,1024}$/, '1 to 1024 characters on one line', { secret: true });
 }
 
+/** An AWS account, as it stands in ARNs. */
+export function accountId() {
+  return matching(/^\d{12}$/, 'twelve digits, in quotes');
+}
+
+/** An AWS region, as it stands in ARNs. */
+export function regionName() {
+  return matching(/^[a-z0-9-]{1,32}$/, 'a region, like eu-central-1');
+}
+
 export function line(maxLength: number, allowed: string) {
   return z
     .string()

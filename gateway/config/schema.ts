@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { privateNetworks } from '../../ingest/rtsp/client/guard.ts';
 import {
+  accountId,
   choice,
   decimal,
   flag,
@@ -20,6 +21,7 @@ import {
   partitionKey,
   path,
   port,
+  regionName,
   secret,
   size,
   topicFilter,
@@ -277,6 +279,21 @@ const log = z.strictObject({
     ),
 });
 
+const aws = z.strictObject({
+  region: regionName()
+    .default('us-east-1')
+    .describe('The region that the gateway takes itself for; clients set the same.'),
+  accountId: accountId().default('000000000000').describe('The account that its ARNs name.'),
+});
+
+const kinesis = z.strictObject({
+  enforceLimits: flag()
+    .default(true)
+    .describe(
+      'Whether provisioned streams keep to the limits of their shards: 1 MiB and 1000 records a second in, 2 MiB and 5 reads a second out.',
+    ),
+});
+
 const logging = z.strictObject({
   level: choice(['debug', 'info', 'warn', 'error'])
     .default('info')
@@ -490,6 +507,10 @@ export const configSchema = z
     mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
     rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
     log: log.prefault({}).describe('The record log on disk.'),
+    aws: aws.prefault({}).describe('What the gateway is to AWS clients.'),
+    kinesis: kinesis
+      .prefault({})
+      .describe('The Kinesis Data Streams API, which AWS clients speak on the port of http.'),
     logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
     video: video.prefault({}).describe('The store of footage.'),
     sources: sources.prefault({}).describe('What a source may be.'),
