@@ -2,6 +2,7 @@
  * The HTTP application: what answers which path, in which order, and what every answer carries.
  * It needs no socket: `app.request('/healthz')` is how tests ask it.
  *
+ *   POST /                      the Kinesis API; signed requests, which say who asks themselves
  *   /healthz /readyz            for whoever restarts or balances; open, and say one word
  *   /login /api/v1/login …      the ways in; open, rate-limited
  *   / and its assets            the page's program, which holds no data; open
@@ -36,6 +37,8 @@ export interface AppOptions extends Omit<RestOptions, 'sources'> {
   readonly hostNames: readonly string[];
   /** From `loadPage`; null: it was not built. */
   readonly page: Page | null;
+  /** The Kinesis API; left out: it is not served. */
+  readonly kinesis?: Hono<AppEnv>;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -89,6 +92,8 @@ export function createApp(options: AppOptions): App {
   app.onError((error, c) => answerError(error, c, logger));
   app.notFound((c) => errorResponse(new HttpError('not-found', `There is no ${c.req.path} here.`)));
   app.use(counted(clock, options.metrics));
+  // Before what looks at hosts, origins and bodies: a signed request has its own rules and limits.
+  if (options.kinesis !== undefined) app.route('/', options.kinesis);
   app.use(secured);
   app.use(sameSite(options.hostNames));
   app.use(
@@ -150,7 +155,10 @@ function counted(clock: Clock, metrics: Metrics): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const sinceMs = clock.monotonicMs();
     await next();
-    const area = /^\/(api|hls|metrics|login)/.exec(c.req.path)?.[1] ?? 'page';
+    const isSigned = c.req.path === '/' && c.req.method === 'POST';
+    const area = isSigned
+      ? 'kinesis'
+      : (/^\/(api|hls|metrics|login)/.exec(c.req.path)?.[1] ?? 'page');
     requests.add(1, { area, status: String(c.res.status) });
     seconds.observe((clock.monotonicMs() - sinceMs) / 1_000, { area });
   };

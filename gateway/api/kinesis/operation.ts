@@ -1,0 +1,83 @@
+/** What an operation of the Kinesis API is, and what all of them work with. */
+import type { Log } from '../../../storage/model.ts';
+import type { Clock } from '../../../storage/ports.ts';
+import type { Caller } from './access.ts';
+import type { Account } from './arns.ts';
+import type { ShardIterators } from './iterators.ts';
+import type { PageTokens } from './page-tokens.ts';
+import { parseInput, type Shape } from './shapes.ts';
+import type { StreamAttributes } from './stream-attributes.ts';
+import type { StreamStates } from './stream-states.ts';
+import type { ShardLimits } from './throttling.ts';
+
+/** The byte budget and the policy of streams that are made over the API. */
+export interface NewStreams {
+  readonly maxBytes: number | null;
+  readonly whenFull: 'refuse' | 'drop-oldest';
+}
+
+export interface KinesisContext {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly account: Account;
+  readonly states: StreamStates;
+  readonly attributes: StreamAttributes;
+  readonly iterators: ShardIterators;
+  readonly pageTokens: PageTokens;
+  /** null: the limits of provisioned streams are not enforced. */
+  readonly limits: ShardLimits | null;
+  readonly newStreams: NewStreams;
+  /** What is wrong with a policy document for a resource; null: nothing. */
+  policyProblem(policy: string, resourceArn: string): string | null;
+}
+
+export interface CallContext extends KinesisContext {
+  readonly caller: Caller;
+}
+
+/** Something that the caller needs permission for. */
+export interface Resource {
+  readonly arn: string;
+  /** Policy documents that are attached to it, JSON. */
+  readonly policies: readonly string[];
+}
+
+export interface Operation<I> {
+  /** As in `X-Amz-Target`. */
+  readonly name: string;
+  readonly input: Shape<I>;
+  /** What the caller needs permission for. Rejects what names nothing that could be permitted. */
+  resources(input: I, context: KinesisContext): readonly Resource[];
+  /** The answer: blobs are Buffers, instants Dates, what is `undefined` is left out. */
+  run(input: I, context: CallContext): Promise<object>;
+}
+
+/** An operation whatever its input is. */
+export interface AnyOperation {
+  readonly name: string;
+  /** @throws KinesisError `SerializationException`, `ValidationException` */
+  prepare(body: unknown): PreparedCall;
+}
+
+/** A call whose input was found to be right. */
+export interface PreparedCall {
+  resources(context: KinesisContext): readonly Resource[];
+  run(context: CallContext): Promise<object>;
+}
+
+/**
+ * @example
+ * export const deleteStream = defineOperation({ name: 'DeleteStream', input: structure({ … }), … });
+ */
+export function defineOperation<I>(operation: Operation<I>): AnyOperation {
+  return {
+    name: operation.name,
+    prepare(body) {
+      const input = parseInput(operation.input, body);
+      return {
+        resources: (context) => operation.resources(input, context),
+        run: (context) => operation.run(input, context),
+      };
+    },
+  };
+}

@@ -1,0 +1,239 @@
+/**
+ * The Kinesis Data Streams API over HTTP: `POST /` with `X-Amz-Target: Kinesis_20131202.<Operation>`,
+ * in AWS JSON 1.1 or CBOR, on the port of everything else.
+ *
+ * In which order things are found wrong: who asks, what is asked, whether it is well-formed, its
+ * types, its constraints, whether it is allowed, whether it can be done. Requests here carry a
+ * signature instead of a token or a session, and no page of another site can make one, so what
+ * app.ts holds against such pages is not asked for; CORS is answered as the service does.
+ *
+ * A request that names no target is not ours, and goes on to the rest of the app.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
+import { Hono, type Context } from 'hono';
+import type { Logger, Metrics } from '../../../storage/ports.ts';
+import { remoteAddress, whenAnswered, type AppEnv } from '../../http/authentication.ts';
+import { ByteBudget } from '../../http/byte-budget.ts';
+import type { AuditSink, AwsAuthenticator, Authorizer, Caller } from './access.ts';
+import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
+import { readBody } from './body.ts';
+import { KinesisError } from './errors.ts';
+import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
+import { operations } from './operations/operations.ts';
+import { answerBytes, decodeBody, formatOf, type Format } from './wire.ts';
+
+const service = 'Kinesis_20131202';
+/** Bodies of requests that are being read or worked on, and answers that are being sent. */
+const bodiesBytesMax = 96 * 2 ** 20;
+const answersBytesMax = 128 * 2 ** 20;
+const corsMaxAgeSeconds = 172_800;
+const exposedHeaders =
+  'x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date';
+
+export interface KinesisRoutesOptions {
+  readonly context: KinesisContext;
+  readonly authenticator: AwsAuthenticator;
+  readonly authorizer: Authorizer;
+  /** Is told of operations that change something, whatever came of them. */
+  readonly audit: AuditSink;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** To be mounted at `/`, before what looks at hosts, origins and bodies. */
+export function kinesisRoutes(options: KinesisRoutesOptions): Hono<AppEnv> {
+  const api = new KinesisApi(options);
+  const app = new Hono<AppEnv>();
+  app.post('/', async (c, next) => {
+    const target = c.req.header('x-amz-target');
+    if (target !== undefined) return api.answer(c, target);
+    await next();
+    return undefined;
+  });
+  app.options('/', async (c, next) => {
+    const asked = c.req.header('access-control-request-headers');
+    if (asked?.toLowerCase().includes('x-amz-target') === true) return preflight(c, asked);
+    await next();
+    return undefined;
+  });
+  return app;
+}
+
+function preflight(c: Context<AppEnv>, asked: string): Response {
+  return new Response('', {
+    headers: {
+      ...requestIds(),
+      'access-control-allow-origin': '*',
+      'access-control-allow-headers': asked,
+      'access-control-allow-methods': c.req.header('access-control-request-method') ?? 'POST',
+      'access-control-max-age': String(corsMaxAgeSeconds),
+    },
+  });
+}
+
+function requestIds(): { 'x-amzn-requestid': string; 'x-amz-id-2': string } {
+  return {
+    'x-amzn-requestid': randomUUID(),
+    'x-amz-id-2': randomBytes(54).toString('base64'),
+  };
+}
+
+/** One request, and what has become known of it. */
+interface Call {
+  readonly c: Context<AppEnv>;
+  /** null: unknown. */
+  readonly name: string | null;
+  readonly format: Format | null;
+  readonly headers: Readonly<Record<string, string>>;
+  caller: Caller | null;
+  resources: readonly Resource[];
+}
+
+class KinesisApi {
+  readonly #options: KinesisRoutesOptions;
+  readonly #bodies = new ByteBudget(bodiesBytesMax);
+  readonly #answers = new ByteBudget(answersBytesMax);
+  readonly #count: (operation: string, outcome: string) => void;
+
+  constructor(options: KinesisRoutesOptions) {
+    this.#options = options;
+    const requests = options.metrics.counter(
+      'headgate_kinesis_requests_total',
+      'Requests of the Kinesis API, by operation and outcome.',
+    );
+    this.#count = (operation, outcome) => {
+      requests.add(1, { operation, outcome });
+    };
+  }
+
+  async answer(c: Context<AppEnv>, target: string): Promise<Response> {
+    const ids = requestIds();
+    const isFromPage = c.req.header('origin') !== undefined;
+    const cors = {
+      'access-control-allow-origin': '*',
+      'access-control-expose-headers': exposedHeaders,
+    };
+    const call: Call = {
+      c,
+      name: operationName(target),
+      format: formatOf(c.req.header('content-type') ?? ''),
+      headers: { ...ids, ...(isFromPage ? cors : {}) },
+      caller: null,
+      resources: [],
+    };
+    const operation = call.name ?? 'unknown';
+    try {
+      const response = await this.#respond(call);
+      this.#tell(call, ids['x-amzn-requestid'], 'ok');
+      return response;
+    } catch (thrown) {
+      const error = toErrorAnswer(thrown);
+      this.#tell(call, ids['x-amzn-requestid'], error.type);
+      if (error.ours) {
+        this.#options.logger.error(
+          { error: error.cause ?? thrown, operation },
+          'A request of the Kinesis API failed',
+        );
+      }
+      return errorResponse(error, call.format, call.headers);
+    }
+  }
+
+  async #respond(call: Call): Promise<Response> {
+    const { c, name, format } = call;
+    checkClaimsSomebody(c);
+    const body = await readBody(c.req.raw, c.env, this.#bodies);
+    try {
+      call.caller = await this.#authenticate(c, body.bytes);
+      const prepared = prepare(name, format, body.bytes);
+      const { context, authorizer } = this.#options;
+      call.resources = prepared.resources(context);
+      for (const { arn, policies } of call.resources) {
+        const action = `kinesis:${name ?? ''}`;
+        authorizer.authorize(call.caller, action, arn, requestFacts(c), policies);
+      }
+      const answer = await prepared.run({ ...context, caller: call.caller });
+      return answerResponse(answer, format ?? fallbackFormat, call.headers, () => {
+        whenAnswered(c.env, this.#answers.take(answerBytes(answer)));
+      });
+    } finally {
+      body.release();
+    }
+  }
+
+  #authenticate(c: Context<AppEnv>, body: Buffer): Promise<Caller> {
+    return this.#options.authenticator.authenticate(
+      {
+        method: c.req.method,
+        url: new URL(c.req.url),
+        headers: c.req.raw.headers,
+        body,
+        connection: { encrypted: isEncrypted(c), remoteAddress: remoteAddress(c.env) },
+      },
+      'kinesis',
+    );
+  }
+
+  #tell({ c, name, caller, resources }: Call, requestId: string, outcome: string): void {
+    this.#count(name ?? 'unknown', outcome);
+    if (name === null || !changesSomething(name)) return;
+    this.#options.audit.record({
+      action: `kinesis:${name}`,
+      resource: resources[0]?.arn ?? null,
+      caller: caller?.arn ?? null,
+      accessKeyId: caller?.accessKeyId ?? null,
+      sourceAddress: remoteAddress(c.env),
+      requestId,
+      outcome,
+    });
+  }
+}
+
+/** By its name: reading, and writing records, is no operation of control. */
+function changesSomething(operation: string): boolean {
+  return !/^(Describe|Get|List|PutRecord)/.test(operation);
+}
+
+/** null: it is not of this service, or unknown. */
+function operationName(target: string): string | null {
+  const [named, operation, ...more] = target.split('.');
+  const isKnown = operation !== undefined && operations.has(operation) && more.length === 0;
+  return named === service && isKnown ? operation : null;
+}
+
+/** Nothing is read from whom does not even claim to be somebody. @throws KinesisError */
+function checkClaimsSomebody(c: Context<AppEnv>): void {
+  if (c.req.header('authorization') !== undefined) return;
+  if (c.req.query('X-Amz-Algorithm') !== undefined) return;
+  throw new KinesisError('MissingAuthenticationTokenException', 'Missing Authentication Token');
+}
+
+/** @throws KinesisError */
+function prepare(name: string | null, format: Format | null, body: Buffer): PreparedCall {
+  const operation = name === null ? undefined : operations.get(name);
+  if (operation === undefined) throw new KinesisError('UnknownOperationException');
+  if (body.length === 0) throw new KinesisError('SerializationException');
+  if (format === null) throw new KinesisError('UnknownOperationException');
+  let value: unknown;
+  try {
+    value = decodeBody(format.encoding, body);
+  } catch (cause) {
+    throw new KinesisError('SerializationException', '', { cause });
+  }
+  if (typeof value !== 'object' || value === null) throw new KinesisError('SerializationException');
+  return operation.prepare(value);
+}
+
+/** What policies may ask for. */
+function requestFacts(c: Context<AppEnv>): Record<string, string> {
+  return {
+    'aws:SourceIp': remoteAddress(c.env).replace(/^::ffff:/i, ''),
+    'aws:SecureTransport': String(isEncrypted(c)),
+    'aws:UserAgent': c.req.header('user-agent') ?? '',
+  };
+}
+
+function isEncrypted(c: Context<AppEnv>): boolean {
+  return c.env.incoming?.socket instanceof TLSSocket;
+}

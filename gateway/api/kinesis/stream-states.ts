@@ -1,0 +1,105 @@
+/**
+ * What a stream is going through, for clients that wait for it: CREATING, UPDATING, DELETING.
+ *
+ * The work itself is done, on disk, when the call that asked for it is answered; the state is shown
+ * for a moment longer, because clients that never see it take the change for lost. It lives in
+ * memory only: after a restart everything is ACTIVE, or gone. A deleted stream is remembered while
+ * it is DELETING, so that its name is not free before clients have seen it go.
+ */
+import type { StreamDescription } from '../../../storage/model.ts';
+import type { CancelTimer, Clock } from '../../../storage/ports.ts';
+
+export type StreamStatus = 'CREATING' | 'ACTIVE' | 'UPDATING' | 'DELETING';
+
+interface Passing<S> {
+  readonly status: S;
+  readonly cancel: CancelTimer;
+}
+
+/** What things go through that are known by a key. */
+class PassingStates<S> {
+  readonly #clock: Clock;
+  readonly #durationMs: number;
+  readonly #states = new Map<string, Passing<S>>();
+
+  constructor(clock: Clock, durationMs: number) {
+    this.#clock = clock;
+    this.#durationMs = durationMs;
+  }
+
+  get(key: string): S | null {
+    return this.#states.get(key)?.status ?? null;
+  }
+
+  entries(): (readonly [string, S])[] {
+    return [...this.#states].map(([key, { status }]) => [key, status]);
+  }
+
+  begin(key: string, status: S): void {
+    this.#states.get(key)?.cancel();
+    const cancel = this.#clock.setTimer(this.#durationMs, () => {
+      this.#states.delete(key);
+    });
+    this.#states.set(key, { status, cancel });
+  }
+
+  close(): void {
+    for (const { cancel } of this.#states.values()) cancel();
+    this.#states.clear();
+  }
+}
+
+export interface StatesOptions {
+  readonly clock: Clock;
+  /** How long a state is shown, 200 ms. */
+  readonly durationMs?: number;
+}
+
+export class StreamStates {
+  readonly #streams: PassingStates<Exclude<StreamStatus, 'ACTIVE' | 'DELETING'>>;
+  readonly #deleted: PassingStates<StreamDescription>;
+  readonly #consumers: PassingStates<'CREATING'>;
+
+  constructor({ clock, durationMs = 200 }: StatesOptions) {
+    this.#streams = new PassingStates(clock, durationMs);
+    this.#deleted = new PassingStates(clock, durationMs);
+    this.#consumers = new PassingStates(clock, durationMs);
+  }
+
+  /** Of a stream that is there. */
+  of(name: string): StreamStatus {
+    return this.#streams.get(name) ?? 'ACTIVE';
+  }
+
+  begin(name: string, status: 'CREATING' | 'UPDATING'): void {
+    // Nothing happens to a stream that is being made; it is still being made.
+    if (this.#streams.get(name) !== 'CREATING') this.#streams.begin(name, status);
+  }
+
+  /** @param description as the stream was last */
+  beginDeleting(description: StreamDescription): void {
+    this.#deleted.begin(description.name, description);
+  }
+
+  /** A stream that is DELETING, as it was last; null: there is none of this name. */
+  deleting(name: string): StreamDescription | null {
+    return this.#deleted.get(name);
+  }
+
+  allDeleting(): readonly StreamDescription[] {
+    return this.#deleted.entries().map(([, description]) => description);
+  }
+
+  /** A consumer has been registered. */
+  beginConsumer(arn: string): void {
+    this.#consumers.begin(arn, 'CREATING');
+  }
+
+  ofConsumer(arn: string): 'CREATING' | 'ACTIVE' {
+    return this.#consumers.get(arn) ?? 'ACTIVE';
+  }
+
+  close(): void {
+    for (const states of [this.#streams, this.#deleted, this.#consumers]) states.close();
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The two encodings of requests and answers: AWS JSON 1.1 and CBOR 1.1. A request is answered in
+ * its own.
+ *
+ * Answers are plain objects with Buffers for blobs and Dates for instants; what is `undefined` is
+ * left out. They are encoded piece by piece, so that nobody holds the event loop while ten
+ * megabytes become base64: a list is written element by element, a large blob slice by slice.
+ */
+import { decodeCbor, encodeCbor, cborHead } from './cbor.ts';
+
+export type Encoding = 'json' | 'cbor';
+
+export interface Format {
+  readonly encoding: Encoding;
+  readonly contentType: string;
+}
+
+const formats: readonly Format[] = [
+  { encoding: 'json', contentType: 'application/x-amz-json-1.1' },
+  { encoding: 'json', contentType: 'application/json' },
+  { encoding: 'cbor', contentType: 'application/x-amz-cbor-1.1' },
+];
+
+/** A piece has about this many bytes. */
+const pieceBytes = 128 * 1024;
+/** Bytes of a blob that become base64 at once; a multiple of three. */
+const blobSliceBytes = 192 * 1024;
+
+/** What a content type says, null when it is none of ours. Parameters do not count. */
+export function formatOf(header: string): Format | null {
+  const type = header.split(';', 1)[0]?.trim().toLowerCase();
+  return formats.find(({ contentType }) => contentType === type) ?? null;
+}
+
+/** The value of a request's body. @throws when it is not well-formed */
+export function decodeBody(encoding: Encoding, body: Buffer): unknown {
+  return encoding === 'json' ? (JSON.parse(body.toString('utf8')) as unknown) : decodeCbor(body);
+}
+
+/**
+ * An answer in pieces of about 128 KiB; the work of each is done when it is asked for.
+ *
+ * @example
+ * for (const piece of encodeAnswer('json', { Records: records })) outgoing.write(piece);
+ */
+export function encodeAnswer(encoding: Encoding, answer: object): Generator<Buffer, void> {
+  return encoding === 'json' ? jsonPieces(answer) : cborPieces(answer);
+}
+
+/** A small answer at once. */
+export function encodeWhole(encoding: Encoding, answer: object): Buffer {
+  return Buffer.concat([...encodeAnswer(encoding, answer)]);
+}
+
+function* jsonPieces(answer: object): Generator<Buffer, void> {
+  let text = '{';
+  let isFirst = true;
+  for (const [key, value] of Object.entries(answer)) {
+    if (value === undefined) continue;
+    text += `${isFirst ? '' : ','}${JSON.stringify(key)}:`;
+    isFirst = false;
+    if (!Array.isArray(value)) {
+      text += jsonOf(value);
+      continue;
+    }
+    text += '[';
+    for (const [index, element] of (value as unknown[]).entries()) {
+      if (index > 0) text += ',';
+      if (hasLargeBlob(element)) {
+        yield Buffer.from(text);
+        text = yield* largeElement(element);
+      } else text += jsonOf(element);
+      if (text.length < pieceBytes) continue;
+      yield Buffer.from(text);
+      text = '';
+    }
+    text += ']';
+  }
+  yield Buffer.from(`${text}}`);
+}
+
+interface WithBlob {
+  readonly Data: Buffer;
+}
+
+/** The service's only blobs are called Data. */
+function hasLargeBlob(element: unknown): element is WithBlob {
+  if (typeof element !== 'object' || element === null || !('Data' in element)) return false;
+  return Buffer.isBuffer(element.Data) && element.Data.length > blobSliceBytes;
+}
+
+/** Returns what is still to be written. */
+function* largeElement(element: WithBlob): Generator<Buffer, string> {
+  const { Data: data, ...others } = element;
+  yield Buffer.from(
+    `${jsonOf(others).slice(0, -1)}${Object.keys(others).length > 0 ? ',' : ''}"Data":"`,
+  );
+  for (let at = 0; at < data.length; at += blobSliceBytes) {
+    yield Buffer.from(data.toString('base64', at, at + blobSliceBytes), 'latin1');
+  }
+  return '"}';
+}
+
+function jsonOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Buffer.isBuffer(value)) return `"${value.toString('base64')}"`;
+  if (value instanceof Date) return String(value.getTime() / 1000);
+  if (Array.isArray(value)) return `[${value.map(jsonOf).join(',')}]`;
+  let text = '';
+  for (const key in value) {
+    const entry = (value as Record<string, unknown>)[key];
+    if (entry === undefined) continue;
+    text += `${text === '' ? '{' : ','}"${key}":${jsonOf(entry)}`;
+  }
+  return text === '' ? '{}' : `${text}}`;
+}
+
+function* cborPieces(answer: object): Generator<Buffer, void> {
+  const entries = Object.entries(answer).filter(([, value]) => value !== undefined);
+  let pieces: Buffer[] = [cborHead('map', entries.length)];
+  let from = 0;
+  let bytes = 0;
+  for (const [key, value] of entries as [string, unknown][]) {
+    encodeCbor(key, pieces);
+    const elements = Array.isArray(value) ? (value as unknown[]) : null;
+    if (elements === null) {
+      encodeCbor(value, pieces);
+      continue;
+    }
+    pieces.push(cborHead('array', elements.length));
+    for (const element of elements) {
+      encodeCbor(element, pieces);
+      for (; from < pieces.length; from += 1) bytes += pieces[from]?.length ?? 0;
+      if (bytes < pieceBytes) continue;
+      yield Buffer.concat(pieces);
+      pieces = [];
+      from = 0;
+      bytes = 0;
+    }
+  }
+  yield Buffer.concat(pieces);
+}
+
+/** About how much an answer holds in memory while it is being sent. */
+export function answerBytes(answer: object): number {
+  let bytes = 0;
+  for (const value of Object.values(answer)) {
+    if (!Array.isArray(value)) continue;
+    for (const element of value as unknown[]) {
+      if (typeof element !== 'object' || element === null || !('Data' in element)) continue;
+      if (Buffer.isBuffer(element.Data)) bytes += element.Data.length;
+    }
+  }
+  return bytes;
+}

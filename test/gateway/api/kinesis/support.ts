@@ -1,0 +1,159 @@
+/** A real store behind the real HTTP server, and clients of the real SDK. */
+import type { TestContext } from 'node:test';
+import { KinesisClient, type KinesisClientConfig } from '@aws-sdk/client-kinesis';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { Hono } from 'hono';
+import {
+  AwsAuthError,
+  type AwsAuthenticator,
+  type Authorizer,
+} from '../../../../gateway/api/kinesis/access.ts';
+import { KinesisService } from '../../../../gateway/api/kinesis/kinesis.ts';
+import type { AppEnv } from '../../../../gateway/http/authentication.ts';
+import { createHttpServer } from '../../../../gateway/http/server.ts';
+import type { Log } from '../../../../storage/model.ts';
+import { openStore } from '../../../../storage/store.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { MemoryLogger } from '../../../support/memory-logger.ts';
+import { MemoryMetrics } from '../../../support/memory-metrics.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+
+export const accountId = '000000000000';
+export const arnPrefix = `arn:aws:kinesis:us-east-1:${accountId}:stream/`;
+export const stateMs = 200;
+
+export interface TestKinesis {
+  readonly clock: ManualClock;
+  readonly log: Log;
+  readonly logger: MemoryLogger;
+  readonly metrics: MemoryMetrics;
+  readonly url: string;
+  readonly port: number;
+  /** Actions that are denied, e.g. `kinesis:PutRecord`. */
+  readonly denied: Set<string>;
+  /** What was asked of the authorizer. */
+  readonly asked: { readonly action: string; readonly resource: string }[];
+  /** Actions and outcomes that the audit log was told of. */
+  readonly audited: readonly string[];
+  /** Over HTTP/2 with prior knowledge, which is the SDK's default, or over HTTP/1.1. */
+  client(protocol: 'h2c' | 'http1', config?: KinesisClientConfig): KinesisClient;
+  /** Asks by hand. */
+  ask(operation: string, body: unknown): Promise<Answer>;
+  /** Makes a stream that is ACTIVE. */
+  makeStream(name: string, shards?: number, mode?: 'provisioned' | 'on-demand'): Promise<void>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: Record<string, unknown>;
+}
+
+/** Lets in whoever names the key `AKIATEST`; what a signature is worth is tested elsewhere. */
+const authenticator: AwsAuthenticator = {
+  authenticate(request) {
+    const authorization = request.headers.get('authorization') ?? '';
+    if (!authorization.includes('Credential=AKIATEST/')) {
+      return Promise.reject(
+        new AwsAuthError(
+          'UnrecognizedClientException',
+          'The security token included in the request is invalid.',
+        ),
+      );
+    }
+    const arn = `arn:aws:iam::${accountId}:user/tester`;
+    return Promise.resolve({ accessKeyId: 'AKIATEST', arn, name: 'tester' });
+  },
+};
+
+export const jsonHeaders: Readonly<Record<string, string>> = {
+  'content-type': 'application/x-amz-json-1.1',
+  authorization: 'AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/kinesis/aws4_request',
+};
+
+export async function startKinesis(
+  context: TestContext,
+  options: { readonly enforceLimits?: boolean; readonly maxBytes?: number } = {},
+): Promise<TestKinesis> {
+  const clock = new ManualClock();
+  const logger = new MemoryLogger();
+  const metrics = new MemoryMetrics();
+  const folder = await temporaryFolder(context);
+  const store = await openStore({ folder, clock, logger, metrics });
+  context.after(() => store.close());
+  const { log } = store;
+  const denied = new Set<string>();
+  const audited: string[] = [];
+  const asked: { action: string; resource: string }[] = [];
+  const authorizer: Authorizer = {
+    authorize(caller, action, resource) {
+      asked.push({ action, resource });
+      if (!denied.has(action)) return;
+      throw new AwsAuthError(
+        'AccessDeniedException',
+        `User: ${caller.arn} is not authorized to perform: ${action} on resource: ${resource}`,
+      );
+    },
+  };
+  const service = new KinesisService({
+    ...{ log, clock, logger, metrics, authenticator, authorizer, stateMs },
+    audit: { record: (entry) => audited.push(`${entry.action} ${entry.outcome}`) },
+    policyProblem: () => null,
+    account: { region: 'us-east-1', accountId },
+    secret: Buffer.alloc(32, 7),
+    enforceLimits: options.enforceLimits ?? true,
+    newStreams: { maxBytes: options.maxBytes ?? null, whenFull: 'refuse' },
+  });
+  context.after(() => {
+    service.close();
+  });
+  const app = new Hono<AppEnv>().route('/', service.routes);
+  const server = await createHttpServer({
+    ...{ host: '127.0.0.1', port: 0, fetch: app.fetch, clock, logger, metrics },
+    limits: { drainMs: 0 },
+  });
+  context.after(async () => {
+    const closed = server.close();
+    clock.advance(1);
+    await closed;
+  });
+
+  const client = (protocol: 'h2c' | 'http1', config: KinesisClientConfig = {}): KinesisClient => {
+    const made = new KinesisClient({
+      region: 'us-east-1',
+      endpoint: server.url,
+      credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' },
+      maxAttempts: 1,
+      ...(protocol === 'http1' ? { requestHandler: new NodeHttpHandler() } : {}),
+      ...config,
+    });
+    context.after(() => {
+      made.destroy();
+    });
+    return made;
+  };
+  const ask = async (operation: string, body: unknown): Promise<Answer> => {
+    const response = await fetch(server.url, {
+      method: 'POST',
+      headers: { ...jsonHeaders, 'x-amz-target': `Kinesis_20131202.${operation}` },
+      body: JSON.stringify(body),
+    });
+    const text = await response.text();
+    return {
+      status: response.status,
+      body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
+    };
+  };
+  const makeStream = async (
+    name: string,
+    shardCount = 1,
+    mode: 'provisioned' | 'on-demand' = 'provisioned',
+  ): Promise<void> => {
+    await log.createStream({
+      ...{ name, shardCount, mode, retentionMs: 86_400_000, maxBytes: null, whenFull: 'refuse' },
+    });
+  };
+  return {
+    ...{ clock, log, logger, metrics, url: server.url, port: server.address.port },
+    ...{ denied, asked, audited, client, ask, makeStream },
+  };
+}
