@@ -1,6 +1,6 @@
 /** HTTP answers of the AWS APIs: small ones at once, large ones piece by piece, errors in kind. */
 import { setImmediate } from 'node:timers/promises';
-import { AwsAuthError } from './access.ts';
+import { AwsAuthError } from '../../security/aws-error.ts';
 import { toKinesisError } from './errors.ts';
 import { encodeAnswer, encodeWhole, type Format } from './wire.ts';
 

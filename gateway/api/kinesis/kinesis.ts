@@ -3,7 +3,9 @@ import type { Hono } from 'hono';
 import type { Log } from '../../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../../storage/ports.ts';
 import type { AppEnv } from '../../http/authentication.ts';
-import type { AuditSink, AwsAuthenticator, Authorizer } from './access.ts';
+import type { AuditLog } from '../../observe/audit.ts';
+import type { AwsAuthenticator } from '../../security/aws-authenticator.ts';
+import type { Authorizer } from '../../security/policies.ts';
 import type { Account } from './arns.ts';
 import { ShardIterators } from './iterators.ts';
 import type { KinesisContext, NewStreams } from './operation.ts';
@@ -26,8 +28,7 @@ export interface KinesisOptions {
   readonly stateMs?: number;
   readonly authenticator: AwsAuthenticator;
   readonly authorizer: Authorizer;
-  readonly audit: AuditSink;
-  readonly policyProblem: KinesisContext['policyProblem'];
+  readonly audit: Pick<AuditLog, 'record'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -57,7 +58,6 @@ export class KinesisService {
       pageTokens: new PageTokens(sealer, clock),
       limits: options.enforceLimits ? new ShardLimits(clock) : null,
       newStreams: options.newStreams,
-      policyProblem: options.policyProblem,
     };
     const { authenticator, authorizer, audit, logger, metrics } = options;
     this.routes = kinesisRoutes({ context, authenticator, authorizer, audit, logger, metrics });

@@ -1,7 +1,7 @@
 /** What an operation of the Kinesis API is, and what all of them work with. */
 import type { Log } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
-import type { Caller } from './access.ts';
+import type { Caller } from '../../security/aws-authenticator.ts';
 import type { Account } from './arns.ts';
 import type { ShardIterators } from './iterators.ts';
 import type { PageTokens } from './page-tokens.ts';
@@ -27,8 +27,6 @@ export interface KinesisContext {
   /** null: the limits of provisioned streams are not enforced. */
   readonly limits: ShardLimits | null;
   readonly newStreams: NewStreams;
-  /** What is wrong with a policy document for a resource; null: nothing. */
-  policyProblem(policy: string, resourceArn: string): string | null;
 }
 
 export interface CallContext extends KinesisContext {

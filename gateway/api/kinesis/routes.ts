@@ -14,8 +14,11 @@ import { TLSSocket } from 'node:tls';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
 import { remoteAddress, whenAnswered, type AppEnv } from '../../http/authentication.ts';
+import type { Bindings } from '../../http/server.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
-import type { AuditSink, AwsAuthenticator, Authorizer, Caller } from './access.ts';
+import type { AuditLog } from '../../observe/audit.ts';
+import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
+import type { Authorizer } from '../../security/policies.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
 import { readBody } from './body.ts';
 import { KinesisError } from './errors.ts';
@@ -36,7 +39,7 @@ export interface KinesisRoutesOptions {
   readonly authenticator: AwsAuthenticator;
   readonly authorizer: Authorizer;
   /** Is told of operations that change something, whatever came of them. */
-  readonly audit: AuditSink;
+  readonly audit: Pick<AuditLog, 'record'>;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -143,7 +146,7 @@ class KinesisApi {
   async #respond(call: Call): Promise<Response> {
     const { c, name, format } = call;
     checkClaimsSomebody(c);
-    const body = await readBody(c.req.raw, c.env, this.#bodies);
+    const body = await readBody(c.req.raw, bindingsOf(c), this.#bodies);
     try {
       call.caller = await this.#authenticate(c, body.bytes);
       const prepared = prepare(name, format, body.bytes);
@@ -235,5 +238,10 @@ function requestFacts(c: Context<AppEnv>): Record<string, string> {
 }
 
 function isEncrypted(c: Context<AppEnv>): boolean {
-  return c.env.incoming?.socket instanceof TLSSocket;
+  return bindingsOf(c).incoming?.socket instanceof TLSSocket;
+}
+
+/** Without a socket there are none, whatever their type says. */
+function bindingsOf({ env }: { readonly env: Partial<Bindings> | undefined }): Partial<Bindings> {
+  return env ?? {};
 }

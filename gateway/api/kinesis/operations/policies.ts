@@ -1,4 +1,5 @@
 /** Policies that are attached to a stream or a consumer. What they allow, the authorizer says. */
+import { policyProblem } from '../../../security/policy-document.ts';
 import { parseConsumerArn } from '../arns.ts';
 import { KinesisError, invalidArgument, notFound } from '../errors.ts';
 import { resourceArn } from '../members.ts';
@@ -24,7 +25,7 @@ export const putResourcePolicy = defineOperation({
         `A resource policy has at most ${policyBytesMax} bytes.`,
       );
     }
-    const problem = context.policyProblem(Policy, ResourceARN);
+    const problem = policyProblem(Policy, 'resource');
     if (problem !== null) throw invalidArgument(`Invalid policy: ${problem}`);
     await setPolicy(ResourceARN, Policy, context);
     return {};

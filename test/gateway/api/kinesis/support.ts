@@ -3,15 +3,15 @@ import type { TestContext } from 'node:test';
 import { KinesisClient, type KinesisClientConfig } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Hono } from 'hono';
-import {
-  AwsAuthError,
-  type AwsAuthenticator,
-  type Authorizer,
-} from '../../../../gateway/api/kinesis/access.ts';
 import { KinesisService } from '../../../../gateway/api/kinesis/kinesis.ts';
 import type { AppEnv } from '../../../../gateway/http/authentication.ts';
-import { createHttpServer } from '../../../../gateway/http/server.ts';
+import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';
+import type { KeyPair } from '../../../../gateway/http/tls.ts';
+import type { AwsAuthenticator } from '../../../../gateway/security/aws-authenticator.ts';
+import { AwsAuthError } from '../../../../gateway/security/aws-error.ts';
+import type { Authorizer } from '../../../../gateway/security/policies.ts';
 import type { Log } from '../../../../storage/model.ts';
+import type { Clock } from '../../../../storage/ports.ts';
 import { openStore } from '../../../../storage/store.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
@@ -22,19 +22,10 @@ export const accountId = '000000000000';
 export const arnPrefix = `arn:aws:kinesis:us-east-1:${accountId}:stream/`;
 export const stateMs = 200;
 
-export interface TestKinesis {
+export interface TestKinesis extends Omit<Served, 'server'> {
   readonly clock: ManualClock;
-  readonly log: Log;
-  readonly logger: MemoryLogger;
-  readonly metrics: MemoryMetrics;
   readonly url: string;
   readonly port: number;
-  /** Actions that are denied, e.g. `kinesis:PutRecord`. */
-  readonly denied: Set<string>;
-  /** What was asked of the authorizer. */
-  readonly asked: { readonly action: string; readonly resource: string }[];
-  /** Actions and outcomes that the audit log was told of. */
-  readonly audited: readonly string[];
   /** Over HTTP/2 with prior knowledge, which is the SDK's default, or over HTTP/1.1. */
   client(protocol: 'h2c' | 'http1', config?: KinesisClientConfig): KinesisClient;
   /** Asks by hand. */
@@ -49,7 +40,7 @@ export interface Answer {
 }
 
 /** Lets in whoever names the key `AKIATEST`; what a signature is worth is tested elsewhere. */
-const authenticator: AwsAuthenticator = {
+const byKeyAlone: AwsAuthenticator = {
   authenticate(request) {
     const authorization = request.headers.get('authorization') ?? '';
     if (!authorization.includes('Credential=AKIATEST/')) {
@@ -70,11 +61,31 @@ export const jsonHeaders: Readonly<Record<string, string>> = {
   authorization: 'AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/kinesis/aws4_request',
 };
 
-export async function startKinesis(
-  context: TestContext,
-  options: { readonly enforceLimits?: boolean; readonly maxBytes?: number } = {},
-): Promise<TestKinesis> {
-  const clock = new ManualClock();
+export interface ServeOptions {
+  readonly clock: Clock;
+  readonly authenticator?: AwsAuthenticator;
+  readonly enforceLimits?: boolean;
+  readonly maxBytes?: number;
+  readonly tls?: KeyPair;
+}
+
+export interface Served {
+  readonly log: Log;
+  readonly logger: MemoryLogger;
+  readonly metrics: MemoryMetrics;
+  readonly server: HttpServer;
+  readonly routes: Hono<AppEnv>;
+  /** Actions that are denied, e.g. `kinesis:PutRecord`. */
+  readonly denied: Set<string>;
+  /** What was asked of the authorizer. */
+  readonly asked: { action: string; resource: string; facts: Readonly<Record<string, string>> }[];
+  /** Actions and outcomes that the audit log was told of. */
+  readonly audited: string[];
+}
+
+/** A store in a folder of the test's own, served until the test ends. */
+export async function serveKinesis(context: TestContext, options: ServeOptions): Promise<Served> {
+  const { clock } = options;
   const logger = new MemoryLogger();
   const metrics = new MemoryMetrics();
   const folder = await temporaryFolder(context);
@@ -83,10 +94,10 @@ export async function startKinesis(
   const { log } = store;
   const denied = new Set<string>();
   const audited: string[] = [];
-  const asked: { action: string; resource: string }[] = [];
+  const asked: Served['asked'] = [];
   const authorizer: Authorizer = {
-    authorize(caller, action, resource) {
-      asked.push({ action, resource });
+    authorize(caller, action, resource, facts = {}) {
+      asked.push({ action, resource, facts });
       if (!denied.has(action)) return;
       throw new AwsAuthError(
         'AccessDeniedException',
@@ -95,9 +106,9 @@ export async function startKinesis(
     },
   };
   const service = new KinesisService({
-    ...{ log, clock, logger, metrics, authenticator, authorizer, stateMs },
+    ...{ log, clock, logger, metrics, authorizer, stateMs },
+    authenticator: options.authenticator ?? byKeyAlone,
     audit: { record: (entry) => audited.push(`${entry.action} ${entry.outcome}`) },
-    policyProblem: () => null,
     account: { region: 'us-east-1', accountId },
     secret: Buffer.alloc(32, 7),
     enforceLimits: options.enforceLimits ?? true,
@@ -106,16 +117,28 @@ export async function startKinesis(
   context.after(() => {
     service.close();
   });
-  const app = new Hono<AppEnv>().route('/', service.routes);
+  const { routes } = service;
+  const app = new Hono<AppEnv>().route('/', routes);
   const server = await createHttpServer({
     ...{ host: '127.0.0.1', port: 0, fetch: app.fetch, clock, logger, metrics },
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
     limits: { drainMs: 0 },
   });
   context.after(async () => {
     const closed = server.close();
-    clock.advance(1);
+    if (clock instanceof ManualClock) clock.advance(1);
     await closed;
   });
+  return { log, logger, metrics, server, routes, denied, asked, audited };
+}
+
+export async function startKinesis(
+  context: TestContext,
+  options: Omit<ServeOptions, 'clock' | 'tls'> = {},
+): Promise<TestKinesis> {
+  const clock = new ManualClock();
+  const { server, ...served } = await serveKinesis(context, { clock, ...options });
+  const { log } = served;
 
   const client = (protocol: 'h2c' | 'http1', config: KinesisClientConfig = {}): KinesisClient => {
     const made = new KinesisClient({
@@ -153,7 +176,8 @@ export async function startKinesis(
     });
   };
   return {
-    ...{ clock, log, logger, metrics, url: server.url, port: server.address.port },
-    ...{ denied, asked, audited, client, ask, makeStream },
+    ...served,
+    ...{ clock, url: server.url, port: server.address.port },
+    ...{ client, ask, makeStream },
   };
 }

@@ -2,8 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { KinesisClient, ListStreamsCommand } from '@aws-sdk/client-kinesis';
+import { NodeHttp2Handler, NodeHttpHandler } from '@smithy/node-http-handler';
 import { decodeCbor, encodeCbor } from '../../../../gateway/api/kinesis/cbor.ts';
-import { jsonHeaders, startKinesis, type TestKinesis } from './support.ts';
+import { selfSigned } from '../../../support/certificate.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { jsonHeaders, serveKinesis, startKinesis, type TestKinesis } from './support.ts';
 
 const target = 'Kinesis_20131202.';
 
@@ -197,7 +201,12 @@ test('what is denied is not done, and the authorizer is told what is asked for',
     },
   });
   assert.equal(kinesis.log.streams().length, 1);
-  assert.deepEqual(kinesis.asked, [{ action: 'kinesis:DeleteStream', resource }]);
+  assert.deepEqual(
+    kinesis.asked.map(({ action, resource: arn }) => [action, arn]),
+    [['kinesis:DeleteStream', resource]],
+  );
+  assert.equal(kinesis.asked[0]?.facts['aws:SourceIp'], '127.0.0.1');
+  assert.equal(kinesis.asked[0].facts['aws:SecureTransport'], 'false');
   // Whether there is such a stream is not told to whom it is not allowed.
   const unknown = await kinesis.ask('DeleteStream', { StreamName: 'missing' });
   assert.equal(unknown.body['__type'], 'AccessDeniedException');
@@ -310,4 +319,29 @@ test('operations that change something are audited, whatever came of them', asyn
     'kinesis:DeleteStream AccessDeniedException',
     'kinesis:PutResourcePolicy ValidationException',
   ]);
+});
+
+test('over TLS, HTTP/1.1 and HTTP/2, policies are told so', async (t) => {
+  const pair = await selfSigned(t);
+  if (pair === null) return;
+  const { server, asked } = await serveKinesis(t, { clock: new ManualClock(), tls: pair });
+  const trusted = { ca: pair.cert, servername: 'camera' };
+  for (const requestHandler of [
+    new NodeHttpHandler({ httpsAgent: trusted }),
+    new NodeHttp2Handler({ nodeHttp2ConnectOptions: trusted }),
+  ]) {
+    const client = new KinesisClient({
+      ...{ region: 'us-east-1', maxAttempts: 1, requestHandler },
+      endpoint: `https://127.0.0.1:${server.address.port}`,
+      credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' },
+    });
+    t.after(() => {
+      client.destroy();
+    });
+    await client.send(new ListStreamsCommand({}));
+  }
+  assert.deepEqual(
+    asked.map(({ facts }) => facts['aws:SecureTransport']),
+    ['true', 'true'],
+  );
 });
