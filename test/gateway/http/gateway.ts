@@ -2,7 +2,12 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { cameraSettings } from '../../../gateway/camera-settings.ts';
-import { createApp, type App, type AppSources } from '../../../gateway/http/app.ts';
+import {
+  createApp,
+  type App,
+  type AppOptions,
+  type AppSources,
+} from '../../../gateway/http/app.ts';
 import type { Page } from '../../../gateway/http/page.ts';
 import { startOperations } from '../../../gateway/operations.ts';
 import { Tokens } from '../../../gateway/security/tokens.ts';
@@ -36,6 +41,7 @@ export async function startGateway(
     readonly page?: Page;
     readonly mediaFileMs?: number;
     readonly configFile?: string;
+    readonly kinesis?: NonNullable<AppOptions['kinesis']>;
   } = {},
 ): Promise<TestGateway> {
   const folder = await temporaryFolder(context);
@@ -96,6 +102,7 @@ export async function startGateway(
     tokens,
     hostNames: ['gateway.example.net'],
     page: options.page ?? null,
+    ...(options.kinesis === undefined ? {} : { kinesis: options.kinesis }),
   });
   const get = async (path: string): Promise<Response> =>
     app.request(`http://localhost${path}`, { headers: { authorization: `Bearer ${token}` } });
