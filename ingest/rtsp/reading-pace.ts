@@ -11,7 +11,7 @@ import type { CancelTimer, Clock } from '../../storage/ports.ts';
 
 export const pacedSocket = { highWaterMark: 1 } as const;
 
-const restMs = 100;
+const restMs = 200;
 
 export class ReadingPace {
   readonly #socket: Socket;
