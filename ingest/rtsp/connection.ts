@@ -78,7 +78,7 @@ export class Connection implements Wire {
     }
     this.#host.received(published.camera, chunk.length);
     published.gather(() => this.#read(chunk));
-    if (!published.isAwaited) this.#pace.rest();
+    if (!published.isAwaited) this.#pace.rest(chunk.length);
   }
 
   #read(chunk: Buffer): void {
