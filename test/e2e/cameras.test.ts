@@ -102,7 +102,7 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
         camera,
       );
       assert.ok(first.endReason !== null && first.endReason !== '', camera);
-      assertNear(msOf(first.endTime), unpluggedMs, 1_000, `${camera} ends when it was unplugged`);
+      assertNear(msOf(first.endTime), unpluggedMs, 3_000, `${camera} ends when it was unplugged`);
       assert.ok(msOf(second.startTime) > pluggedMs - 1_000, camera);
     }
     const [first] = await runsOf(gateway, 'gate');
@@ -178,9 +178,7 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
       const runs = await fragmentsByRun(gateway, camera);
       const seen = await playThrough(page, `/hls/${camera}/range.m3u8?${aroundNow()}`);
       assert.deepEqual(seen.problems, [], camera);
-      // Where sound stops there may be a hole, of less than a fifth of a second.
-      if (camera === 'gate' || camera === 'lane') assert.deepEqual(seen.warnings, []);
-      else s.diagnostic(`${camera}: ${seen.warnings.join()}`);
+      assert.deepEqual(seen.warnings, [], camera);
       assert.deepEqual(
         [...new Set(seen.continuities)],
         runs.map((_, index) => index),
@@ -252,7 +250,7 @@ function assertTrueToTime(
   const [, , third] = run;
   const last = run.at(-1);
   assert.ok(third !== undefined && last !== undefined, 'three fragments at least');
-  assertNear(msOf(last.startTime) + last.durationMs, unpluggedMs, 1_000, 'its end');
+  assertNear(msOf(last.startTime) + last.durationMs, unpluggedMs, 3_000, 'its end');
   if (!steady) return;
   // What came while ffmpeg was starting came all at once.
   const wallMs = msOf(last.serverTime) - msOf(third.serverTime);
