@@ -121,6 +121,7 @@ export class MqttBroker {
       clock,
       metrics,
       summary: this.#summary,
+      hears: (topic) => this.#audience.hears(topic),
     });
     const shared = {
       intake: this.#intake,
