@@ -90,6 +90,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   });
   closing.add('store', 'the store', () => store.close());
   await ensureStreams(store, config, null);
+  for (const remark of keptShards(store, config)) logger.warn({}, remark);
 
   let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
@@ -128,6 +129,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     // The demonstration goes on until the next start, also when somebody has written a file.
     alsoWaiting: () =>
       start.demonstration && existsSync(join(start.folder, defaultFile)) ? [defaultFile] : [],
+    withoutEffect: (config) => keptShards(store, config),
     logger,
   });
   watchConfiguration(building, reloader);
@@ -220,6 +222,18 @@ async function ensureStreams(store: Store, config: Config, known: Config | null)
       compression: stream.compression,
     });
   }
+}
+
+/** Of each stream that was made with another number of shards than is written now. */
+function keptShards({ log }: Store, { streams }: Config): readonly string[] {
+  return log.streams().flatMap(({ name, shardCount }) => {
+    const wanted = streams[name]?.shards ?? shardCount;
+    return wanted === shardCount
+      ? []
+      : [
+          `streams.${name}.shards: ${wanted} has no effect: the stream was made with ${shardCount}, and the configuration does not change how many shards a stream has`,
+        ];
+  });
 }
 
 function mqttTls({ certificate, mqttTlsHost }: Opening): (Certificate & { host: string }) | null {

@@ -22,6 +22,8 @@ export interface ReloadResult {
   readonly changed: readonly string[];
   /** What differs from what runs and is taken over by a restart only, such as `http.port`. */
   readonly needsRestart: readonly string[];
+  /** What is written and nothing comes of, a sentence each. */
+  readonly withoutEffect: readonly string[];
 }
 
 export interface ReloaderOptions {
@@ -33,6 +35,8 @@ export interface ReloaderOptions {
   readonly apply: (config: Config) => Promise<void>;
   /** What else waits for a restart. */
   readonly alsoWaiting: () => readonly string[];
+  /** What of a configuration in force nothing comes of; left out: nothing. */
+  readonly withoutEffect?: (config: Config) => readonly string[];
   readonly logger: Logger;
 }
 
@@ -122,7 +126,9 @@ export class Reloader {
       ...this.#options.alsoWaiting(),
     ];
     logger.info({ changed, needsRestart: waiting }, 'the configuration was loaded again');
-    return { changed, needsRestart: waiting };
+    const withoutEffect = this.#options.withoutEffect?.(result.config) ?? [];
+    for (const remark of withoutEffect) logger.warn({}, remark);
+    return { changed, needsRestart: waiting, withoutEffect };
   }
 }
 

@@ -28,10 +28,11 @@ export async function reload(
   }
 }
 
-function show({ changed, needsRestart }: ReloadAnswer): string {
+function show({ changed, needsRestart, withoutEffect }: ReloadAnswer): string {
   const lines = [
     changed.length === 0 ? 'Nothing changed.' : `Taken over: ${changed.join(', ')}.`,
     ...(needsRestart.length === 0 ? [] : [`Needs a restart: ${needsRestart.join(', ')}.`]),
+    ...withoutEffect.map((remark) => `Warning: ${remark}.`),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -134,6 +134,13 @@ async function wrongFile(gateway: GatewayProcess, folder: string, path: string):
   const { said, code } = await headgate(folder, 'reload', '--url', gateway.url);
   assert.deepEqual([code, said], [0, 'Nothing changed.\nNeeds a restart: rtsp.port.\n']);
   assert.equal((await gateway.get<Status>('/status')).health.status, 'ok');
+
+  const sharded = mended.replace('readings: {}', 'readings: { shards: 3 }');
+  await lineAfter(gateway, /streams\.readings\.shards: 3 has no effect/, () =>
+    writeFile(path, sharded),
+  );
+  const warned = await headgate(folder, 'reload', '--url', gateway.url);
+  assert.match(warned.said, /^Warning: streams\.readings\.shards: 3 has no effect: .* with 1,/m);
 }
 
 const parsed = (text: string): ConfigResult =>
@@ -166,9 +173,17 @@ test('what needs a restart is named until the restart, or until it is taken back
   assert.deepEqual(first.changed, ['streams.a', 'streams.b']);
   assert.deepEqual(first.needsRestart, ['listen', 'http.port']);
   const second = await reloader.reload();
-  assert.deepEqual(second, { changed: [], needsRestart: ['listen', 'http.port'] });
+  assert.deepEqual(second, {
+    changed: [],
+    needsRestart: ['listen', 'http.port'],
+    withoutEffect: [],
+  });
   state.text = 'http: { port: 1 }\nstreams: { b: {} }';
-  assert.deepEqual(await reloader.reload(), { changed: ['streams.a'], needsRestart: [] });
+  assert.deepEqual(await reloader.reload(), {
+    changed: ['streams.a'],
+    needsRestart: [],
+    withoutEffect: [],
+  });
 });
 
 test('a part that can not follow is told again by the next reload, and wrong files change nothing', async () => {
