@@ -111,7 +111,7 @@ function introduce(demonstration: Demonstration, config: Config): readonly strin
     `    ${demonstration.publishCommand}`,
     ...(folder === undefined ? [] : ['  see what was sent on', `    find ${folder}`]),
     '  write your own configuration',
-    '    cp headgate.reference.yaml headgate.yaml',
+    '    npm start -- init',
     '',
   ];
 }

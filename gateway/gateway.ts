@@ -4,7 +4,7 @@
  * committed; deliveries have nothing to finish that the next start does not repeat.
  */
 import { existsSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
@@ -21,7 +21,12 @@ import { defaultFile } from './cli/configuration.ts';
 import { parseConfig, type ConfigResult } from './config/load.ts';
 import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
-import { demoConfiguration, demoSecrets, demoVariables } from './demonstration/configuration.ts';
+import {
+  demoBucket,
+  demoConfiguration,
+  demoSecrets,
+  demoVariables,
+} from './demonstration/configuration.ts';
 import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
 import { unpinRemoved } from './forward/removed.ts';
@@ -137,6 +142,8 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const { server, tokens } = await startHttp(building, parts);
 
   const mqttAddress = mqtt.address();
+  // Whoever looks for what was sent on finds a place, before anything was.
+  if (start.demonstration) await mkdir(demoBucket(config.dataDir), { recursive: true });
   const demonstration =
     start.demonstration && rtspServer !== null && mqttAddress !== null
       ? startDemonstration({
