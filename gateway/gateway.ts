@@ -43,9 +43,11 @@ import { watchLoopDelay } from './observe/loop-delay.ts';
 import type { Certificate } from './security/certificates.ts';
 import { Tokens } from './security/tokens.ts';
 import { streamMetrics } from './observe/stream-metrics.ts';
-import { madeCredentials, openingOf, withMadeCredentials, type Opening } from './opening.ts';
+import { entrancesOf, loginsOf } from './entrances.ts';
+import { openingOf, withMadeUsers, type Opening } from './opening.ts';
 import { startOperations } from './operations.ts';
 import { Reloader } from './reload.ts';
+import { removeRunning, writeRunning } from './running.ts';
 import { Supervisor } from './supervisor.ts';
 
 /** What the parts share while they are built. */
@@ -79,7 +81,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const { clock, logger, metrics } = start;
   const identity = await loadIdentity(start.config.dataDir);
   const written = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
-  const config = withMadeCredentials(written, identity.secret);
+  const config = withMadeUsers(written, identity.secret);
   const store = await openStore({
     folder: config.dataDir,
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
@@ -116,12 +118,15 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
   closing.add('parts', 'cameras', () => supervisor.close());
   const deliveries = await startForwarding(building);
+  // Nobody asks before it serves.
+  let tell: (config: Config) => Promise<void> = () => Promise.resolve();
   const reloader = new Reloader({
     config: written,
     files: start.files,
+    isEmpty: start.isEmpty,
     load: async () => (start.demonstration ? demonstrationConfig(start, identity) : start.load()),
     apply: async (changed) => {
-      const next = withMadeCredentials(changed, identity.secret);
+      const next = withMadeUsers(changed, identity.secret);
       await ensureStreams(store, next, inForce);
       // The RTSP server asks who may push and watch every time: it has to know before they come.
       inForce = next;
@@ -130,6 +135,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
       logger.setLevel(next.logging.level);
+      await tell(changed);
     },
     // The demonstration goes on until the next start, also when somebody has written a file.
     alsoWaiting: () =>
@@ -138,9 +144,12 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     logger,
   });
   watchConfiguration(building, reloader);
+  const entrances = entrancesOf(written, opening, start.demonstration);
   const parts = { rtspServer, mqtt, cameras, deliveries, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
+  tell = tellingCommands(building, written, server.url);
+  await tell(written);
   const mqttAddress = mqtt.address();
   // Whoever looks for what was sent on finds a place, before anything was.
   if (start.demonstration) await mkdir(demoBucket(config.dataDir), { recursive: true });
@@ -148,7 +157,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     start.demonstration && rtspServer !== null && mqttAddress !== null
       ? startDemonstration({
           secrets: demoSecrets(identity.secret),
-          host: opening.lanAddress ?? '127.0.0.1',
+          host: opening.lanAddresses[0] ?? '127.0.0.1',
           rtspPort: rtspServer.address.port,
           mqttPort: mqttAddress.port,
           ffmpegPath,
@@ -159,12 +168,13 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   for (const line of printAddresses({
     version: start.version,
     config,
-    pageUrl: `${server.url}/login?token=${await tokens.createLoginCode()}`,
+    url: server.url,
+    loginCode: await tokens.createLoginCode(),
     firstToken: start.showsSecrets ? await tokens.createFirstToken() : null,
     mqtt: mqttAddress,
     rtsp: rtspServer?.address ?? null,
-    opening,
-    made: madeCredentials(written, identity.secret),
+    entrances,
+    logins: entrances === null ? { mqtt: null, rtsp: null } : loginsOf(entrances, identity.secret),
     showsSecrets: start.showsSecrets,
     demonstration,
   })) {
@@ -175,6 +185,36 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     'serving',
   );
   return reloader;
+}
+
+/**
+ * Tells the commands where this gateway is (running.ts), until it closes.
+ * @returns tells them again, once users have changed; where it listens takes a restart to change
+ */
+function tellingCommands(
+  { opening, demonstration, pid, logger, closing }: Building,
+  started: Config,
+  url: string,
+): (config: Config) => Promise<void> {
+  const { dataDir } = started;
+  closing.add('servers', 'what commands are told', () => removeRunning(dataDir));
+  return async ({ mqtt, rtsp }) => {
+    const inForce = {
+      ...started,
+      mqtt: { ...started.mqtt, users: mqtt.users },
+      rtsp: { ...started.rtsp, readers: rtsp.readers },
+    };
+    const entrances = entrancesOf(inForce, opening, demonstration);
+    // On a full disk it serves all the same.
+    await writeRunning(dataDir, { processId: pid, url, demonstration, entrances }).catch(
+      (error: unknown) => {
+        logger.warn(
+          { error },
+          'commands such as "headgate status" can not be told where it listens',
+        );
+      },
+    );
+  };
 }
 
 /** Has the configuration loaded again whenever one of its files changes. */
@@ -434,6 +474,6 @@ function rtspStatus(server: RtspServer): { address: string; publishers: number; 
   return {
     address: printAddress(server.address),
     publishers: publishing.filter(({ isFetched }) => !isFetched).length,
-    readers: publishing.reduce((sum, { readers }) => sum + readers, 0),
+    readers: publishing.reduce((sum, { players }) => sum + players, 0),
   };
 }

@@ -459,9 +459,12 @@ const delivery = z.strictObject({
 });
 
 /** The whole file. Everything has a default: an empty file is a configuration. */
+/** Beside the configuration file. */
+export const defaultDataDir = './data';
+
 export const configSchema = z
   .strictObject({
-    dataDir: path('a folder').default('./data').describe('Where everything is stored.'),
+    dataDir: path('a folder').default(defaultDataDir).describe('Where everything is stored.'),
     mediaDir: path('a folder')
       .register(keyNotes, { allowed: 'a folder', path: true, example: '/mnt/footage' })
       .nullable()
