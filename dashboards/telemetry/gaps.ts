@@ -18,8 +18,9 @@ export function brokenAtGaps(means: readonly (number | null)[], records: number)
   const usual = records >= 2 * filled.length ? 1 : median(distances);
   const points: Point[] = means.map((mean) => mean ?? undefined);
   distances.forEach((distance, at) => {
-    const before = filled[at];
-    if (before !== undefined && distance > gapFactor * usual) points[before + 1] = null;
+    const before = filled[at] ?? 0;
+    // All of it: uPlot takes the line up again behind the last `null`.
+    if (distance > gapFactor * usual) points.fill(null, before + 1, before + distance);
   });
   return points;
 }

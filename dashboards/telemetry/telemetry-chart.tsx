@@ -202,15 +202,19 @@ function Chart({ series }: { readonly series: Series | null }) {
 
   useSignalEffect(() => {
     const { fromMs, toMs } = state.view.value;
-    const cursor = state.cursorMs.value / 1000;
+    const cursorMs = state.cursorMs.value;
     const chart = plot.current;
     if (chart === null) return;
     chart.setScale('x', { min: fromMs / 1000, max: toMs / 1000 });
-    const line = chart.over.querySelector<HTMLElement>('.cursor-line');
-    if (line !== null) line.style.left = `${chart.valToPos(cursor, 'x')}px`;
+    placeCursor(chart, cursorMs);
   });
 
   return <div ref={holder} class="chart" />;
+}
+
+function placeCursor(chart: uPlot, timeMs: number): void {
+  const line = chart.over.querySelector<HTMLElement>('.cursor-line');
+  if (line !== null) line.style.left = `${chart.valToPos(timeMs / 1000, 'x')}px`;
 }
 
 /** Of a time so far to the right that its label would be cut off: none. */
@@ -257,6 +261,8 @@ function options(element: HTMLElement, names: readonly string[]): uPlot.Options 
       })),
     ],
     hooks: {
+      // A scale takes effect after the call that sets it.
+      setScale: [(chart) => placeCursor(chart, state.cursorMs.peek())],
       ready: [
         (chart) => {
           const line = document.createElement('div');

@@ -14,15 +14,15 @@ describe('the line of a chart', () => {
   });
 
   it('breaks where nothing came for much longer than usual', () => {
-    assert.equal(shown([1, 2, 3, n, n, n, n, n, 4, 5], 5), '123|....45');
+    assert.equal(shown([1, 2, 3, n, n, n, n, n, 4, 5], 5), '123|||||45');
     assert.equal(
       shown([1, n, 2, n, 3, ...Array<null>(20).fill(n), 4], 4),
-      `1.2.3|${'.'.repeat(19)}4`,
+      `1.2.3${'|'.repeat(20)}4`,
     );
   });
 
   it('breaks between two bursts of which each fills one bucket', () => {
-    assert.equal(shown([1, n, n, n, n, n, n, 2], 10), '1|.....2');
+    assert.equal(shown([1, n, n, n, n, n, n, 2], 10), '1||||||2');
   });
 
   it('shows what stands alone as a point', () => {

@@ -107,6 +107,9 @@ it(
       await page.getByText(/^Not sending since .*\d\d:\d\d:\d\d\.$/).waitFor();
       await page.getByRole('button', { name: 'Live', pressed: false }).waitFor();
       await page.getByRole('button', { name: /^front.*waiting for \d\d s$/ }).waitFor();
+      await page.reload();
+      await page.getByText(/^Not sending since /).waitFor();
+      await until(page, cursorStandsAtTheEnd);
       const wentMs = Date.now();
       pushClip(t, clip, url, { loop: true });
       await page.getByRole('button', { name: 'Live', pressed: true }).waitFor();
@@ -202,6 +205,13 @@ const isDrawn = `(() => {
     if (data[at] === 0x0d && data[at + 1] === 0x94 && data[at + 2] === 0x88) return true;
   }
   return false;
+})()`;
+
+/** Whether the chart's cursor is where the present is. */
+const cursorStandsAtTheEnd = `(() => {
+  const line = document.querySelector('.chart .cursor-line');
+  const share = line === null ? 0 : parseFloat(line.style.left) / line.parentElement.clientWidth;
+  return share > 0.9 && share < 1;
 })()`;
 
 /** Asks the page again and again, until what it says is true. */
