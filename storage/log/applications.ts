@@ -7,8 +7,9 @@
  *   transaction: owner and counter must be of the tenure that the row speaks of. A tenure begins
  *   with `acquire`; renewals raise the counter within it, so a worker may use any lease object of
  *   its tenure, whichever of its calls came back last.
- * - The time of a lease runs on the monotonic clock of this process and is kept in memory only:
- *   after a restart every lease counts as expired, and the first to ask gets it.
+ * - The time of a lease runs on the monotonic clock of this process (`tenures.ts`). After a restart
+ *   the leases of workers in this process count as expired, and the first to ask gets them; a worker
+ *   outside has its last duration once more to renew, or loses its lease.
  * - The copy in memory (`list`, `pin`) is that of the last commit.
  *
  * The copy is kept in `application-memory.ts`. What a pin keeps from being deleted is the business of
@@ -22,17 +23,12 @@ import type { Writer } from '../writer.ts';
 import { keyOf, loadApplications } from './application-memory.ts';
 import type { ApplicationMemory, LeaseChange, LeaseRow, PlanRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
+import { Tenures } from './tenures.ts';
 
 /** Longest JSON of a plan's detail. */
 const planDetailBytesMax = 64 * 1024;
 const namePattern = /^[a-zA-Z0-9_.:-]{1,128}$/;
 const ownerLengthMax = 256;
-
-interface Tenure {
-  readonly owner: string;
-  readonly takenCounter: number;
-  readonly expiresMs: number;
-}
 
 /** Where a source ends: no checkpoint may lie past it. null: not known here. */
 export type SourceEnd = (source: SourceKey) => number | null;
@@ -50,22 +46,26 @@ const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
 export class ApplicationTable implements Applications {
   readonly #writer: Writer;
   readonly #queries: Queries;
-  readonly #clock: Clock;
   readonly #sourceEnd: SourceEnd;
   readonly #memory: ApplicationMemory;
-  /** Who holds what until when, by application id and source. */
-  readonly #tenures = new Map<string, Tenure>();
+  readonly #tenures: Tenures;
 
-  private constructor(options: ApplicationTableOptions, memory: ApplicationMemory) {
+  private constructor(
+    options: ApplicationTableOptions,
+    memory: ApplicationMemory,
+    tenures: Tenures,
+  ) {
     this.#memory = memory;
+    this.#tenures = tenures;
     this.#writer = options.writer;
     this.#queries = options.queries;
-    this.#clock = options.clock;
     this.#sourceEnd = options.sourceEnd;
   }
 
   static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
-    return new ApplicationTable(options, await loadApplications(options.queries));
+    const { queries, clock } = options;
+    const memory = await loadApplications(queries);
+    return new ApplicationTable(options, memory, await Tenures.open(queries, clock));
   }
 
   async ensure(options: ApplicationOptions): Promise<void> {
@@ -93,9 +93,7 @@ export class ApplicationTable implements Applications {
       await transaction.run('DELETE FROM application WHERE id = ?', id);
       transaction.onCommit(() => {
         this.#memory.remove(name);
-        for (const key of this.#tenures.keys()) {
-          if (key.startsWith(`${id} `)) this.#tenures.delete(key);
-        }
+        this.#tenures.forgetApplication(id);
       });
     });
   }
@@ -112,12 +110,45 @@ export class ApplicationTable implements Applications {
     return this.#memory.pin(source);
   }
 
+  heldForMs(application: string, source: SourceKey): number {
+    const id = this.#memory.idOf(application);
+    return id === null ? 0 : this.#tenures.leftMs(id, source);
+  }
+
+  async begin(
+    application: string,
+    starts: readonly { readonly source: SourceKey; readonly position: number }[],
+  ): Promise<void> {
+    for (const { source, position } of starts) this.#checkPosition(source, position);
+    await this.#writer.transact(async (transaction) => {
+      const { id } = await this.#application(transaction, application);
+      for (const { source, position } of starts) {
+        const { changes } = await transaction.run(
+          `INSERT OR IGNORE INTO lease (application_id, source_kind, source_id, owner, counter,
+             taken_counter, checkpoint, start_position) VALUES (?, ?, ?, NULL, 0, 0, ?, ?)`,
+          id,
+          source.kind,
+          source.id,
+          position,
+          position,
+        );
+        if (changes === 0) continue;
+        this.#mirror(
+          transaction,
+          { application, source },
+          { start: position, checkpoint: position },
+        );
+      }
+    });
+  }
+
   async acquire(
     application: string,
     source: SourceKey,
     owner: string,
     durationMs: number,
     initialCheckpoint: number,
+    outlivesRestart = false,
   ): Promise<Lease> {
     if (owner.length === 0 || owner.length > ownerLengthMax) {
       throw new StorageError('invalid-argument', `an owner has 1 to ${ownerLengthMax} characters`);
@@ -137,7 +168,8 @@ export class ApplicationTable implements Applications {
       const start = row?.start_position ?? initialCheckpoint;
       await transaction.run(
         `INSERT OR REPLACE INTO lease (application_id, source_kind, source_id, owner, counter,
-           taken_counter, checkpoint, start_position) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+           taken_counter, checkpoint, start_position, outlives_ms)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         id,
         source.kind,
         source.id,
@@ -146,9 +178,9 @@ export class ApplicationTable implements Applications {
         counter,
         checkpoint,
         start,
+        outlivesRestart ? durationMs : 0,
       );
-      const expiresMs = this.#clock.monotonicMs() + durationMs;
-      this.#setTenure(transaction, id, source, { owner, takenCounter: counter, expiresMs });
+      this.#tenures.set(transaction, id, source, durationMs);
       const lease = { application, source, owner, counter, start, checkpoint };
       this.#mirror(transaction, lease, { owner, counter, start, checkpoint });
       return lease;
@@ -156,20 +188,20 @@ export class ApplicationTable implements Applications {
   }
 
   #checkFree(applicationId: number, source: SourceKey, row: LeaseRow, owner: string): void {
-    const tenure = this.#tenures.get(`${applicationId} ${keyOf(source)}`);
-    if (row.owner === null || row.owner === owner || tenure === undefined) return;
-    if (tenure.expiresMs <= this.#clock.monotonicMs()) return;
+    if (row.owner === null || row.owner === owner) return;
+    if (this.#tenures.leftMs(applicationId, source) === 0) return;
     throw new StorageError('lease-held', `${row.owner} holds the lease of ${keyOf(source)}`);
   }
 
   async renew(lease: Lease, durationMs: number): Promise<Lease> {
     return this.#writer.transact(async (transaction) => {
-      const row = await this.#fence(transaction, lease, 'counter = counter + 1');
-      this.#setTenure(transaction, row.application_id, lease.source, {
-        owner: lease.owner,
-        takenCounter: row.taken_counter,
-        expiresMs: this.#clock.monotonicMs() + durationMs,
-      });
+      const row = await this.#fence(
+        transaction,
+        lease,
+        'counter = counter + 1, outlives_ms = CASE outlives_ms WHEN 0 THEN 0 ELSE ? END',
+        durationMs,
+      );
+      this.#tenures.set(transaction, row.application_id, lease.source, durationMs);
       const renewed = { ...lease, counter: row.counter, checkpoint: row.checkpoint };
       this.#mirror(transaction, lease, { counter: row.counter });
       return renewed;
@@ -181,7 +213,7 @@ export class ApplicationTable implements Applications {
     await this.#writer.transact(async (transaction) => {
       try {
         const row = await this.#fence(transaction, lease, 'owner = NULL');
-        this.#setTenure(transaction, row.application_id, lease.source, null);
+        this.#tenures.set(transaction, row.application_id, lease.source, null);
         this.#mirror(transaction, lease, { owner: null });
       } catch (error) {
         if (!(error instanceof StorageError && error.code === 'lease-lost')) throw error;
@@ -200,7 +232,7 @@ export class ApplicationTable implements Applications {
           lease.source.id,
         );
       }
-      this.#setTenure(transaction, id, lease.source, null);
+      this.#tenures.set(transaction, id, lease.source, null);
       transaction.onCommit(() => {
         this.#memory.forgetLease(lease.application, lease.source);
       });
@@ -315,7 +347,7 @@ export class ApplicationTable implements Applications {
       for (const id of ids) {
         const source = { kind, id };
         for (const applicationId of this.#memory.forget(source)) {
-          this.#tenures.delete(`${applicationId} ${keyOf(source)}`);
+          this.#tenures.forget(applicationId, source);
         }
       }
     });
@@ -367,23 +399,6 @@ export class ApplicationTable implements Applications {
         `${position} is no position of ${keyOf(source)}, which ends at ${String(end)}`,
       );
     }
-  }
-
-  /** Counts at once, for the next item of the same group, and is put back if it is undone. */
-  #setTenure(
-    transaction: Transaction,
-    applicationId: number,
-    source: SourceKey,
-    tenure: Tenure | null,
-  ): void {
-    const key = `${applicationId} ${keyOf(source)}`;
-    const before = this.#tenures.get(key);
-    if (tenure === null) this.#tenures.delete(key);
-    else this.#tenures.set(key, tenure);
-    transaction.onRollback(() => {
-      if (before === undefined) this.#tenures.delete(key);
-      else this.#tenures.set(key, before);
-    });
   }
 
   #mirror(
