@@ -14,6 +14,8 @@ export type FindingCode =
   | 'sequence-overlap'
   /** Batches of a shard that does not exist. */
   | 'batch-orphaned'
+  /** An attribute of a stream that is not JSON, or of a stream that does not exist. */
+  | 'attribute-damaged'
   /** The shards of a stream do not divide the hash-key space. */
   | 'hash-range'
   /** A lease or plan of an application or a shard that does not exist. */

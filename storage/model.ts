@@ -39,21 +39,32 @@ export interface StreamDescription extends StreamOptions {
   readonly storedBytes: number;
   /** Its budget is used up: the last append was refused, and nothing has gone since. */
   readonly refusing: boolean;
+  /** What `setAttribute` keeps with the stream. */
+  readonly attributes: Readonly<Record<string, unknown>>;
 }
+
+/** What may be changed of a stream that is there. */
+export type StreamChanges = Partial<
+  Pick<StreamOptions, 'mode' | 'retentionMs' | 'maxBytes' | 'whenFull' | 'compression'>
+>;
 
 export interface ShardDescription {
   /** Unique on the box. */
   readonly id: number;
   readonly stream: string;
-  /** Position within the stream: the number in `shardId-000000000012`. */
+  /** Position within the stream: the number in `shardId-000000000012`. Never used twice. */
   readonly index: number;
   /** First and last hash key owned, both inclusive, 0 to 2^128 - 1. */
   readonly firstHashKey: bigint;
   readonly lastHashKey: bigint;
-  /** Indexes of the shards this one was made from. */
+  /** Indexes of the shards this one was made from, in the order of the call; some may have expired. */
   readonly parents: readonly number[];
+  /** In a later second than that of its parents, and when they were closed. */
   readonly createdMs: number;
-  /** Set once the shard was split or merged: it takes no more records. */
+  /**
+   * Set once the shard was split or merged: it takes no more records. It is listed until these and
+   * the stream's retention are over.
+   */
   readonly closedMs: number | null;
   /** The lowest sequence number that can still be read. */
   readonly trimSequence: number;
@@ -151,12 +162,48 @@ export interface Log {
   createStream(options: StreamOptions): Promise<StreamDescription>;
   /** Creates the stream, or changes what may be changed (retention, budget, policy) if it is there. */
   ensureStream(options: StreamOptions): Promise<StreamDescription>;
+  /** @throws StorageError `not-found`, `invalid-argument` */
+  updateStream(name: string, changes: StreamChanges): Promise<StreamDescription>;
   deleteStream(name: string): Promise<void>;
   streams(): readonly StreamDescription[];
   /** @throws StorageError `not-found` */
   stream(name: string): StreamDescription;
   /** @throws StorageError `not-found` */
   shard(shardId: number): ShardDescription;
+  /**
+   * Keeps a small fact that belongs to a stream under a key, as JSON; it is gone with the stream.
+   * The log does not look at it.
+   * @param value at most 256 KiB of JSON; undefined removes the attribute
+   * @throws StorageError `not-found`, `invalid-argument`
+   */
+  setAttribute(stream: string, key: string, value: unknown): Promise<void>;
+
+  /**
+   * Closes an open shard and opens two in its place; the second begins at `newStartingHashKey`.
+   * Records whose append was called before go to the parent, all later ones to the children.
+   * @throws StorageError `not-found`, `invalid-argument` for a shard that is closed or a hash key
+   *   that leaves one child without keys, `overloaded` past the limit of shards
+   */
+  splitShard(
+    stream: string,
+    shardIndex: number,
+    newStartingHashKey: bigint,
+  ): Promise<StreamDescription>;
+  /**
+   * Closes two open shards whose hash keys are neighbours and opens one in their place.
+   * @throws StorageError `not-found`, `invalid-argument`
+   */
+  mergeShards(
+    stream: string,
+    shardIndex: number,
+    adjacentIndex: number,
+  ): Promise<StreamDescription>;
+  /**
+   * Splits and merges until `openShards` shards divide the hash keys evenly. What a split and a
+   * merge need between them is opened and closed at once.
+   * @throws StorageError `not-found`, `invalid-argument`, `overloaded`
+   */
+  resizeStream(stream: string, openShards: number): Promise<StreamDescription>;
 
   /**
    * Appends records, in order, to the shards that own their keys. Resolves once all of them are in
@@ -194,7 +241,10 @@ export type SourceKey =
 
 export interface ApplicationOptions {
   readonly name: string;
-  /** Pins what it has not read yet, within the source's byte budget. */
+  /**
+   * Pins what it has not read yet, within the source's byte budget. When a shard that it has a
+   * checkpoint for is split or merged, it gets one at the beginning of the children.
+   */
   readonly required: boolean;
 }
 

@@ -7,7 +7,7 @@
  *   make it pass;
  * - but nothing that a required application or a saved plan still needs while the stream is within
  *   its budget. Past it `drop-oldest` gives that up too, counted and logged; `refuse` refuses.
- * - streams that were deleted.
+ * - streams that were deleted, and closed shards of which nothing is left.
  *
  * Deletion goes from a shard's beginning, by whole batches, and moves its trim sequence in the same
  * transaction. Pages that become free are given back to the file system while they are more than a
@@ -26,6 +26,7 @@ import type { ApplicationTable } from './log/applications.ts';
 import { batchRows, deleteBatches, isStored } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
 import type { FreeSpaceFloor } from './free-space.ts';
+import { dropExpiredShards } from './log/closed-shards.ts';
 import { Front } from './log/front.ts';
 import type { Shard, Stream, Streams } from './log/streams.ts';
 import type { Losses } from './losses.ts';
@@ -154,7 +155,10 @@ export class Retention implements RoomMaker {
     clockGuard.look();
     for (const stream of this.#options.streams.all()) {
       await this.#try(`stream ${stream.options.name}`, async () => {
-        if (clockGuard.allowsAge(stream.options.retentionMs)) await this.#expire(stream);
+        if (clockGuard.allowsAge(stream.options.retentionMs)) {
+          await this.#expire(stream);
+          await dropExpiredShards(stream, this.#options.clock.nowMs(), this.#options);
+        }
         await this.#fitBudget(stream);
       });
     }

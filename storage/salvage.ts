@@ -24,9 +24,9 @@ import { Database, type SqlValue } from './sqlite.ts';
 /** In an order in which nothing refers to what comes later. */
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
-  ...['media_garbage', 'clock_state', 'batch'],
+  ...['media_garbage', 'clock_state', 'shard_birth', 'batch'],
 ] as const;
-const otherTables = ['lease', 'plan', 'loss', 'received'] as const;
+const otherTables = ['lease', 'plan', 'loss', 'received', 'stream_attribute'] as const;
 const rowsAtOnce = 16;
 const rowidMax = Number.MAX_SAFE_INTEGER;
 
@@ -259,15 +259,18 @@ async function copyRows(
   const columns = (
     await target.all<{ name: string }>('SELECT name FROM pragma_table_info(?)', table)
   ).map(({ name }) => name);
-  const places = columns.map(() => '?').join(', ');
-  const sql = `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`;
+  // An earlier release had fewer of them.
+  const insert = (count: number): string => {
+    const places = columns.slice(0, count).map(() => '?');
+    return `INSERT INTO ${table} (${columns.slice(0, count).join(', ')}) VALUES (${places.join(', ')})`;
+  };
   for await (const rows of read) {
     await target.exec('BEGIN');
     for (const row of rows) {
       const { rowid_: rowid, ...fields } = row;
       const values = Object.values(fields);
       try {
-        await target.run(sql, ...values);
+        await target.run(insert(values.length), ...values);
         copied += 1;
       } catch (error) {
         // A flipped bit made another type, a second row of one key, a number that is none.

@@ -20,6 +20,7 @@ import { LogAppender } from './log/appending.ts';
 import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
+import { Resharding } from './log/resharding.ts';
 import { loadStreams } from './log/streams.ts';
 import { TailCache } from './log/tail-cache.ts';
 import { StorageError } from './errors.ts';
@@ -206,9 +207,11 @@ async function openParts(
   closers.push(() => retention.close());
   const compaction = new Compaction({ ...parts, diskGuard });
   closers.push(() => compaction.close());
+  const resharding = new Resharding(parts);
   const log = new ShardedLog({
     ...parts,
     tail,
+    resharding,
     reader: new LogReader({ queries, tail, losses, logger, metrics }),
     onDeletable: () => {
       retention.kick();

@@ -6,6 +6,7 @@
  * - A group works on its own copy of the positions it touches. The shared ones move after the
  *   commit, all at once, so a reader never sees a position that may yet be undone, and a group that
  *   fails leaves no trace.
+ * - Shards that this group closes and opens count at once for the appends behind in it.
  * - A shard's sequence numbers are dense: the next one is where the last batch ends, or where the
  *   shard was trimmed to.
  * - A batch holds at most `batchBytesMax` of records, or a single larger one.
@@ -19,6 +20,7 @@ import type { TimedRecord } from './batch.ts';
 import { deleteBatches, insertBatches } from './batch-table.ts';
 import type { BatchRow, NewBatch } from './batch-table.ts';
 import { KeyHasher, hashKeyMax, toHashKey } from './hash-keys.ts';
+import { Routing } from './routing.ts';
 import { storedBytesOf } from './streams.ts';
 import type { Shard, ShardPosition, Stream, Streams } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
@@ -219,12 +221,12 @@ function budgetOf(stream: Stream): number {
   return stream.options.maxBytes ?? Infinity;
 }
 
-/** What an append takes of the budget: never less than it will turn out to be. */
-function neededBytes(stream: Stream, append: LogAppend): number {
-  const batches =
-    Math.min(append.records.length, stream.openShards) +
-    Math.ceil((2 * append.bytes) / batchBytesMax);
-  return append.bytes + batches * batchHeaderBytes;
+/** What this group makes of the shards of a stream. */
+interface Reshape {
+  /** The closed ones and when they were closed. */
+  readonly closed: ReadonlyMap<Shard, number>;
+  readonly added: readonly Shard[];
+  readonly routing: Routing;
 }
 
 export class LogGroup implements AppendGroup<LogAppend> {
@@ -233,6 +235,7 @@ export class LogGroup implements AppendGroup<LogAppend> {
   readonly #tail: TailCache;
   readonly #roomMaker: RoomMaker | null;
   readonly #staged = new Map<Shard, StagedShard>();
+  readonly #reshapes = new Map<Stream, Reshape>();
   #undoLog: (() => void)[] = [];
 
   constructor(
@@ -254,7 +257,40 @@ export class LogGroup implements AppendGroup<LogAppend> {
   storedBytes(stream: Stream): number {
     let sum = 0;
     for (const shard of stream.shards) sum += storedBytesOf(this.position(shard));
+    for (const shard of this.#reshapes.get(stream)?.added ?? []) {
+      sum += storedBytesOf(this.position(shard));
+    }
     return sum;
+  }
+
+  /** Where records go, with what this group does to the shards. */
+  routing(stream: Stream): Routing {
+    return this.#reshapes.get(stream)?.routing ?? stream.routing;
+  }
+
+  /** From here on records go to the shards added, and none to those closed. */
+  reshape(stream: Stream, closed: ReadonlyMap<Shard, number>, added: readonly Shard[]): void {
+    const before = this.#reshapes.get(stream);
+    const open = [...this.routing(stream).shards, ...added].filter(
+      (shard) => shard.closedMs === null && !closed.has(shard),
+    );
+    this.#reshapes.set(stream, {
+      closed: new Map([...(before?.closed ?? []), ...closed]),
+      added: [...(before?.added ?? []), ...added],
+      routing: new Routing(open),
+    });
+    this.#undoLog.push(() => {
+      if (before === undefined) this.#reshapes.delete(stream);
+      else this.#reshapes.set(stream, before);
+    });
+  }
+
+  /** What an append takes of the budget: never less than it will turn out to be. */
+  #neededBytes(stream: Stream, append: LogAppend): number {
+    const batches =
+      Math.min(append.records.length, this.routing(stream).shards.length) +
+      Math.ceil((2 * append.bytes) / batchBytesMax);
+    return append.bytes + batches * batchHeaderBytes;
   }
 
   lacksRoom(append: LogAppend): boolean {
@@ -265,7 +301,7 @@ export class LogGroup implements AppendGroup<LogAppend> {
   async makeRoom(append: LogAppend, transaction: Transaction): Promise<void> {
     const stream = this.#streams.find(append.stream);
     // What can never fit must not cost the stream what it holds.
-    if (stream === undefined || neededBytes(stream, append) > budgetOf(stream)) return;
+    if (stream === undefined || this.#neededBytes(stream, append) > budgetOf(stream)) return;
     const missingBytes = this.#missingBytes(stream, append);
     await this.#roomMaker?.makeRoom(stream, missingBytes, this, transaction);
   }
@@ -273,14 +309,14 @@ export class LogGroup implements AppendGroup<LogAppend> {
   /** How far the append would take the stream past its budget. */
   #missingBytes(stream: Stream, append: LogAppend): number {
     if (stream.options.maxBytes === null) return 0;
-    return this.storedBytes(stream) + neededBytes(stream, append) - budgetOf(stream);
+    return this.storedBytes(stream) + this.#neededBytes(stream, append) - budgetOf(stream);
   }
 
   stage(append: LogAppend): readonly RecordPlace[] {
     const stream = this.#streams.get(append.stream);
     const mayExceed = stream.options.whenFull === 'drop-oldest';
     if (
-      neededBytes(stream, append) > budgetOf(stream) ||
+      this.#neededBytes(stream, append) > budgetOf(stream) ||
       (!mayExceed && this.#missingBytes(stream, append) > 0)
     ) {
       stream.refusedAtBytes = stream.storedBytes;
@@ -293,11 +329,14 @@ export class LogGroup implements AppendGroup<LogAppend> {
     stream.refusedAtBytes = null;
     const places: RecordPlace[] = [];
     const touched = new Map<Shard, { staged: StagedShard; position: Mutable<ShardPosition> }>();
-    const { onlyShard } = stream;
+    const routing = this.routing(stream);
+    const { onlyShard } = routing;
     for (const [index, record] of append.records.entries()) {
       const shard =
         onlyShard ??
-        stream.shardFor(append.explicit?.get(index) ?? this.#hasher.hashKeyOf(record.partitionKey));
+        routing.shardFor(
+          append.explicit?.get(index) ?? this.#hasher.hashKeyOf(record.partitionKey),
+        );
       let target = touched.get(shard);
       if (target === undefined) {
         const staged = this.#stagedShard(shard);
@@ -362,6 +401,9 @@ export class LogGroup implements AppendGroup<LogAppend> {
   }
 
   apply(): void {
+    for (const [stream, { closed, added }] of this.#reshapes) {
+      this.#streams.reshape(stream, closed, added);
+    }
     for (const { shard, position, rows } of this.#staged.values()) {
       shard.position = position;
       for (const { firstSequence, recordCount, body } of rows) {

@@ -84,11 +84,14 @@ export class ApplicationMemory {
     this.#byName.get(application)?.leases.delete(keyOf(source));
   }
 
-  /** Removes all leases of a source; returns the ids of the applications that had one. */
-  forget(source: SourceKey): number[] {
-    return [...this.#byName.values()]
-      .filter(({ leases }) => leases.delete(keyOf(source)))
-      .map(({ id }) => id);
+  /** Removes all leases of a source. */
+  forget(source: SourceKey): void {
+    for (const { leases } of this.#byName.values()) leases.delete(keyOf(source));
+  }
+
+  nameOf(applicationId: number): string | null {
+    const found = [...this.#byName].find(([, { id }]) => id === applicationId);
+    return found?.[0] ?? null;
   }
 
   /** A lease that nobody holds has the owner ''. */

@@ -46,6 +46,7 @@ const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
 export class ApplicationTable implements Applications {
   readonly #writer: Writer;
   readonly #queries: Queries;
+  readonly #clock: Clock;
   readonly #sourceEnd: SourceEnd;
   readonly #memory: ApplicationMemory;
   readonly #tenures: Tenures;
@@ -59,6 +60,7 @@ export class ApplicationTable implements Applications {
     this.#tenures = tenures;
     this.#writer = options.writer;
     this.#queries = options.queries;
+    this.#clock = options.clock;
     this.#sourceEnd = options.sourceEnd;
   }
 
@@ -110,6 +112,11 @@ export class ApplicationTable implements Applications {
     return this.#memory.pin(source);
   }
 
+  /** Whether some application is at work on a source. */
+  isHeld(source: SourceKey): boolean {
+    return this.#tenures.isHeld(source);
+  }
+
   heldForMs(application: string, source: SourceKey): number {
     const id = this.#memory.idOf(application);
     return id === null ? 0 : this.#tenures.leftMs(id, source);
@@ -123,6 +130,7 @@ export class ApplicationTable implements Applications {
     await this.#writer.transact(async (transaction) => {
       const { id } = await this.#application(transaction, application);
       for (const { source, position } of starts) {
+        await checkThere(transaction, source);
         const { changes } = await transaction.run(
           `INSERT OR IGNORE INTO lease (application_id, source_kind, source_id, owner, counter,
              taken_counter, checkpoint, start_position) VALUES (?, ?, ?, NULL, 0, 0, ?, ?)`,
@@ -133,11 +141,8 @@ export class ApplicationTable implements Applications {
           position,
         );
         if (changes === 0) continue;
-        this.#mirror(
-          transaction,
-          { application, source },
-          { start: position, checkpoint: position },
-        );
+        const begun = { start: position, checkpoint: position };
+        this.#mirror(transaction, { application, source }, begun);
       }
     });
   }
@@ -162,7 +167,8 @@ export class ApplicationTable implements Applications {
         source.kind,
         source.id,
       );
-      if (row !== undefined) this.#checkFree(id, source, row, owner);
+      if (row === undefined) await checkThere(transaction, source);
+      else this.#checkFree(id, source, row, owner);
       const counter = (row?.counter ?? 0) + 1;
       const checkpoint = row?.checkpoint ?? initialCheckpoint;
       const start = row?.start_position ?? initialCheckpoint;
@@ -180,7 +186,8 @@ export class ApplicationTable implements Applications {
         start,
         outlivesRestart ? durationMs : 0,
       );
-      this.#tenures.set(transaction, id, source, durationMs);
+      const expiresMs = this.#clock.monotonicMs() + durationMs;
+      this.#tenures.change(transaction, id, source, { owner, takenCounter: counter, expiresMs });
       const lease = { application, source, owner, counter, start, checkpoint };
       this.#mirror(transaction, lease, { owner, counter, start, checkpoint });
       return lease;
@@ -189,7 +196,7 @@ export class ApplicationTable implements Applications {
 
   #checkFree(applicationId: number, source: SourceKey, row: LeaseRow, owner: string): void {
     if (row.owner === null || row.owner === owner) return;
-    if (this.#tenures.leftMs(applicationId, source) === 0) return;
+    if (this.#tenures.holder(applicationId, source) === null) return;
     throw new StorageError('lease-held', `${row.owner} holds the lease of ${keyOf(source)}`);
   }
 
@@ -201,7 +208,11 @@ export class ApplicationTable implements Applications {
         'counter = counter + 1, outlives_ms = CASE outlives_ms WHEN 0 THEN 0 ELSE ? END',
         durationMs,
       );
-      this.#tenures.set(transaction, row.application_id, lease.source, durationMs);
+      this.#tenures.change(transaction, row.application_id, lease.source, {
+        owner: lease.owner,
+        takenCounter: row.taken_counter,
+        expiresMs: this.#clock.monotonicMs() + durationMs,
+      });
       const renewed = { ...lease, counter: row.counter, checkpoint: row.checkpoint };
       this.#mirror(transaction, lease, { counter: row.counter });
       return renewed;
@@ -213,7 +224,7 @@ export class ApplicationTable implements Applications {
     await this.#writer.transact(async (transaction) => {
       try {
         const row = await this.#fence(transaction, lease, 'owner = NULL');
-        this.#tenures.set(transaction, row.application_id, lease.source, null);
+        this.#tenures.change(transaction, row.application_id, lease.source, null);
         this.#mirror(transaction, lease, { owner: null });
       } catch (error) {
         if (!(error instanceof StorageError && error.code === 'lease-lost')) throw error;
@@ -232,7 +243,7 @@ export class ApplicationTable implements Applications {
           lease.source.id,
         );
       }
-      this.#tenures.set(transaction, id, lease.source, null);
+      this.#tenures.change(transaction, id, lease.source, null);
       transaction.onCommit(() => {
         this.#memory.forgetLease(lease.application, lease.source);
       });
@@ -329,6 +340,34 @@ export class ApplicationTable implements Applications {
     });
   }
 
+  /**
+   * Shards have come from others: required applications that have a checkpoint for one of these get
+   * one at the beginning of those, in the same transaction, and so pin them from their first record.
+   * @param heirs ids of a new shard and of one that it comes from
+   */
+  async inherit(
+    transaction: Transaction,
+    heirs: readonly (readonly [shardId: number, originId: number])[],
+  ): Promise<void> {
+    const rows = await transaction.all<{ application_id: number; source_id: number }>(
+      `INSERT INTO lease (application_id, source_kind, source_id, owner, counter, taken_counter,
+         checkpoint, start_position)
+         SELECT DISTINCT application_id, 'shard', heir.value ->> 0, NULL, 0, 0, 0, 0
+           FROM json_each(?) AS heir
+           JOIN lease ON source_kind = 'shard' AND source_id = heir.value ->> 1
+           JOIN application ON application.id = application_id AND required = 1
+         RETURNING application_id, source_id`,
+      JSON.stringify(heirs),
+    );
+    transaction.onCommit(() => {
+      for (const { application_id: applicationId, source_id: id } of rows) {
+        const name = this.#memory.nameOf(applicationId);
+        const begun = { owner: null, counter: 0, start: 0, checkpoint: 0 };
+        if (name !== null) this.#memory.change(name, { kind: 'shard', id }, begun);
+      }
+    });
+  }
+
   /** Forgets what applications know of sources that are being deleted, in the same transaction. */
   async forgetSources(
     transaction: Transaction,
@@ -346,9 +385,8 @@ export class ApplicationTable implements Applications {
     transaction.onCommit(() => {
       for (const id of ids) {
         const source = { kind, id };
-        for (const applicationId of this.#memory.forget(source)) {
-          this.#tenures.forget(applicationId, source);
-        }
+        this.#memory.forget(source);
+        this.#tenures.forgetSource(source);
       }
     });
   }
@@ -410,4 +448,15 @@ export class ApplicationTable implements Applications {
       this.#memory.change(application, source, change);
     });
   }
+}
+
+/** A shard may have gone with an earlier item of the same group. @throws StorageError `not-found` */
+async function checkThere(transaction: Transaction, { kind, id }: SourceKey): Promise<void> {
+  if (kind !== 'shard') return;
+  const row = await transaction.get(
+    `SELECT 1 FROM shard JOIN stream ON stream.id = stream_id
+      WHERE shard.id = ? AND deleted_ms IS NULL`,
+    id,
+  );
+  if (row === undefined) throw new StorageError('not-found', `there is no shard ${id}`);
 }

@@ -20,6 +20,7 @@ const sliceRows = 8;
 const lostAdvice =
   'these records are lost here, everything else is served; what was delivered upstream is still ' +
   'there. Check the disk.';
+const repairAdvice = '"headgate check --repair" mends it';
 const bugAdvice = 'nothing is lost, but this should not happen: please report it';
 
 type CheckedShard = ShardRow & { readonly name: string };
@@ -33,6 +34,7 @@ export async function* checkLog(queries: Queries): AsyncGenerator<Finding, void>
   );
   for (const shard of shards) yield* checkShard(queries, shard);
   yield* checkRanges(shards);
+  yield* checkStreams(queries);
   yield* checkOrphans(queries);
 }
 
@@ -200,6 +202,32 @@ function* checkRanges(shards: readonly CheckedShard[]): Generator<Finding, void>
       const what = 'its hash keys do not reach the end of the space';
       yield error('hash-range', whereIs(last), what, bugAdvice);
     }
+  }
+}
+
+/** What a stream has besides its shards. */
+async function* checkStreams(queries: Queries): AsyncGenerator<Finding, void> {
+  const streams = await queries.all<{ name: string; open: number; next: number; last: number }>(
+    `SELECT name, next_shard_index AS next,
+            count(shard.id) - count(closed_ms) AS open, coalesce(max(shard_index), -1) AS last
+       FROM stream LEFT JOIN shard ON stream_id = stream.id
+      WHERE deleted_ms IS NULL GROUP BY stream.id`,
+  );
+  for (const { name, open, next, last } of streams) {
+    const where = `stream ${name}`;
+    if (open === 0) yield error('hash-range', where, 'no shard takes records', repairAdvice);
+    if (last >= next) {
+      const what = `the next shard would be ${next}, but there is a shard ${last}`;
+      yield error('hash-range', where, what, repairAdvice);
+    }
+  }
+  const attributes = await queries.all<{ id: number; key: string }>(
+    `SELECT stream_id AS id, key FROM stream_attribute WHERE NOT json_valid(value)
+        OR stream_id NOT IN (SELECT id FROM stream WHERE deleted_ms IS NULL)`,
+  );
+  for (const { id, key } of attributes) {
+    const what = `the attribute ${key} is no JSON, or the stream is gone`;
+    yield error('attribute-damaged', `stream with the id ${id}`, what, repairAdvice);
   }
 }
 

@@ -2,8 +2,8 @@
  * The local sharded log: streams and their shards, appends, reads, waiting readers.
  *
  * This file creates, changes and deletes streams and puts the parts together; appending is in
- * `appending.ts`, reading in `reading.ts`, applications in `applications.ts`, deleting old data in
- * `../retention.ts`.
+ * `appending.ts`, reading in `reading.ts`, applications in `applications.ts`, splitting and merging
+ * in `resharding.ts`, deleting old data in `../retention.ts`.
  */
 import { StorageError } from '../errors.ts';
 import type {
@@ -14,21 +14,24 @@ import type {
   RecordInput,
   RecordPlace,
   ShardDescription,
+  StreamChanges,
   StreamDescription,
   StreamOptions,
 } from '../model.ts';
 import type { Clock, Logger } from '../ports.ts';
 import type { Transaction } from '../group-commit.ts';
 import type { Writer } from '../writer.ts';
+import type { SqlValue } from '../sqlite.ts';
 import type { ApplicationTable } from './applications.ts';
+import { setAttribute } from './attributes.ts';
 import { evenRanges, toHashKey } from './hash-keys.ts';
 import type { LogReader } from './reading.ts';
-import { Shard, Stream, emptyPosition, shardColumns, streamColumns } from './streams.ts';
+import { openShardsMax, type Resharding } from './resharding.ts';
+import { Shard, Stream, emptyPosition, shardColumns, streamColumns, toOptions } from './streams.ts';
 import type { ShardRow, StreamRow, Streams } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
 
 const namePattern = /^[a-zA-Z0-9_.-]{1,128}$/;
-const shardCountMax = 10_000;
 const retentionMinMs = 60 * 60 * 1000;
 
 export interface ShardedLogOptions {
@@ -37,6 +40,7 @@ export interface ShardedLogOptions {
   readonly reader: LogReader;
   readonly tail: TailCache;
   readonly applications: ApplicationTable;
+  readonly resharding: Resharding;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called when there is something for retention to delete. */
@@ -75,11 +79,53 @@ export class ShardedLog implements Log {
   async ensureStream(options: StreamOptions): Promise<StreamDescription> {
     checkStreamOptions(options);
     await this.#writer.transact(async (transaction) => {
-      if (!(await this.#insert(transaction, options))) await this.#update(transaction, options);
+      if (await this.#insert(transaction, options)) return;
+      const changes = { ...options, compression: options.compression ?? 'none' };
+      await this.#change(transaction, options.name, changes);
     });
-    const stream = this.#streams.get(options.name);
-    if (stream.storedBytes > (options.maxBytes ?? Infinity)) this.#options.onDeletable();
+    return this.#changed(options.name);
+  }
+
+  async updateStream(name: string, changes: StreamChanges): Promise<StreamDescription> {
+    checkStreamOptions({ ...this.#streams.get(name).options, ...changes });
+    await this.#writer.transact((transaction) => this.#change(transaction, name, changes));
+    return this.#changed(name);
+  }
+
+  /** What was made smaller takes effect soon. */
+  #changed(name: string): StreamDescription {
+    const stream = this.#streams.get(name);
+    if (stream.storedBytes > (stream.options.maxBytes ?? Infinity)) this.#options.onDeletable();
     return stream.describe();
+  }
+
+  async setAttribute(stream: string, key: string, value: unknown): Promise<void> {
+    await this.#writer.transact((transaction) =>
+      setAttribute(transaction, this.#streams, { name: stream, key, value }),
+    );
+  }
+
+  async splitShard(
+    stream: string,
+    shardIndex: number,
+    newStartingHashKey: bigint,
+  ): Promise<StreamDescription> {
+    await this.#options.resharding.split(stream, shardIndex, newStartingHashKey);
+    return this.stream(stream);
+  }
+
+  async mergeShards(
+    stream: string,
+    shardIndex: number,
+    adjacentIndex: number,
+  ): Promise<StreamDescription> {
+    await this.#options.resharding.merge(stream, shardIndex, adjacentIndex);
+    return this.stream(stream);
+  }
+
+  async resizeStream(stream: string, openShards: number): Promise<StreamDescription> {
+    await this.#options.resharding.resize(stream, openShards);
+    return this.stream(stream);
   }
 
   async #insert(transaction: Transaction, options: StreamOptions): Promise<boolean> {
@@ -105,37 +151,46 @@ export class ShardedLog implements Log {
     const shardRows = await transaction.all<ShardRow>(
       `INSERT INTO shard (stream_id, shard_index, first_hash_key, last_hash_key, parents,
          created_ms, trim_sequence, trim_bytes, trim_arrival_ms)
-         SELECT ?, key, value ->> 0, value ->> 1, '[]', ?, 0, 0, 0 FROM json_each(?)
+         SELECT ?, key, value ->> 0, value ->> 1, '[]', ?, 0, 0, 0 FROM json_each(?) ORDER BY key
          RETURNING ${shardColumns}`,
       row.id,
       createdMs,
       JSON.stringify(ranges),
     );
+    await transaction.run(
+      'UPDATE stream SET next_shard_index = shard_count, first_shard_id = ? WHERE id = ?',
+      ...[Math.min(...shardRows.map(({ id }) => id)), row.id],
+    );
     transaction.onCommit(() => {
       const stream = new Stream(row);
-      for (const shardRow of shardRows.sort((a, b) => a.shard_index - b.shard_index)) {
-        stream.add(new Shard(stream, shardRow, emptyPosition(shardRow)));
-      }
+      stream.setShards(
+        shardRows.map((shardRow) => new Shard(stream, shardRow, emptyPosition(shardRow))),
+      );
       this.#streams.add(stream);
     });
     return true;
   }
 
-  async #update(transaction: Transaction, options: StreamOptions): Promise<void> {
-    await transaction.run(
-      `UPDATE stream SET mode = ?, retention_ms = ?, max_bytes = ?, when_full = ?, compression = ?
-        WHERE name = ? AND deleted_ms IS NULL`,
-      options.mode,
-      options.retentionMs,
-      options.maxBytes,
-      options.whenFull,
-      options.compression ?? 'none',
-      options.name,
+  /** Changes the columns that are given, and no others. */
+  async #change(transaction: Transaction, name: string, changes: StreamChanges): Promise<void> {
+    const columns: readonly (readonly [string, SqlValue | undefined])[] = [
+      ['mode', changes.mode],
+      ['retention_ms', changes.retentionMs],
+      ['max_bytes', changes.maxBytes],
+      ['when_full', changes.whenFull],
+      ['compression', changes.compression],
+    ];
+    const given = columns.flatMap(([column, value]) =>
+      value === undefined ? [] : [{ column, value }],
     );
+    const [row] = await transaction.all<StreamRow>(
+      `UPDATE stream SET ${['name = name', ...given.map(({ column }) => `${column} = ?`)].join(', ')}
+        WHERE name = ? AND deleted_ms IS NULL RETURNING ${streamColumns}`,
+      ...[...given.map(({ value }) => value), name],
+    );
+    if (row === undefined) throw new StorageError('not-found', `there is no stream ${name}`);
     transaction.onCommit(() => {
-      const stream = this.#streams.get(options.name);
-      const { shardCount } = stream.options;
-      stream.options = { ...options, shardCount, compression: options.compression ?? 'none' };
+      this.#streams.get(name).options = toOptions(row);
     });
   }
 
@@ -157,6 +212,9 @@ export class ShardedLog implements Log {
       );
       const ids = shards.map(({ id }) => id);
       await this.#options.applications.forgetSources(transaction, 'shard', ids);
+      for (const table of ['stream_attribute', 'shard_birth']) {
+        await transaction.run(`DELETE FROM ${table} WHERE stream_id = ?`, row.id);
+      }
       transaction.onCommit(() => {
         const stream = this.#streams.get(name);
         for (const shard of stream.shards) this.#options.tail.forget(shard);
@@ -240,8 +298,8 @@ function checkStreamOptions(options: StreamOptions): void {
   const { name, shardCount, retentionMs, maxBytes } = options;
   const problem = !namePattern.test(name)
     ? `a stream's name has 1 to 128 of a-z A-Z 0-9 _ . -, unlike ${JSON.stringify(name)}`
-    : !Number.isSafeInteger(shardCount) || shardCount < 1 || shardCount > shardCountMax
-      ? `a stream has 1 to ${shardCountMax} shards, not ${shardCount}`
+    : !Number.isSafeInteger(shardCount) || shardCount < 1 || shardCount > openShardsMax
+      ? `a stream has 1 to ${openShardsMax} shards, not ${shardCount}`
       : !Number.isSafeInteger(retentionMs) || retentionMs < retentionMinMs
         ? `records are kept for at least one hour, not ${retentionMs} ms`
         : maxBytes !== null && (!Number.isSafeInteger(maxBytes) || maxBytes < 1)

@@ -72,6 +72,8 @@ export class LogReader {
   async read(shard: Shard, options: ReadOptions): Promise<ReadResult> {
     checkReadOptions(options);
     const { nextSequence: end, newestArrivalMs } = shard.position;
+    // Closed while this read goes on, it may have taken more before.
+    const isClosed = shard.closedMs !== null;
     const cursor = new Cursor(options);
     cursor.skipTrimmed(shard.position.trimSequence);
     let release: (() => void) | null = null;
@@ -91,7 +93,7 @@ export class LogReader {
     return {
       records: cursor.records,
       nextSequence: cursor.next,
-      endOfShard: shard.closedMs !== null && cursor.next >= end,
+      endOfShard: isClosed && cursor.next >= end,
       recordsBehind: behind,
       millisBehind:
         behind === 0 || last === undefined ? 0 : Math.max(0, newestArrivalMs - last.arrivalMs),
@@ -207,7 +209,7 @@ export class LogReader {
   async sequenceAt(shard: Shard, timestampMs: number): Promise<number> {
     const { trimSequence, nextSequence, trimArrivalMs, runningArrivalMs } = shard.position;
     if (trimSequence === nextSequence || timestampMs > runningArrivalMs) return nextSequence;
-    if (trimSequence > 0 && timestampMs <= trimArrivalMs) return trimSequence;
+    if (timestampMs <= trimArrivalMs) return trimSequence;
     let found: BatchRow | null = null;
     let low = trimSequence;
     let high = nextSequence;

@@ -224,6 +224,9 @@ async function* deleteOrphans(database: Database): AsyncGenerator<string, void> 
       OR (source_kind = 'shard' AND source_id NOT IN (SELECT id FROM shard))`,
     plan: `application_id NOT IN (SELECT id FROM application)
       OR (source_kind = 'shard' AND source_id NOT IN (SELECT id FROM shard))`,
+    shard_birth: `shard_id NOT IN (SELECT id FROM shard)`,
+    stream_attribute: `NOT json_valid(value)
+      OR stream_id NOT IN (SELECT id FROM stream WHERE deleted_ms IS NULL)`,
   };
   for (const [table, condition] of Object.entries(orphans)) {
     const { changes } = await database.run(`DELETE FROM ${table} WHERE ${condition}`);

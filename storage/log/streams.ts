@@ -2,12 +2,13 @@
  * Streams and shards in memory, as of the last commit: what appends are routed by and readers are
  * held against. A restart reads them back in time proportional to the number of shards.
  *
- * Only `appending.ts` moves a shard's position, only `log.ts` adds and removes streams; both after
- * the commit that made it so.
+ * Only `appending.ts` moves a shard's position and closes and adds shards, only `log.ts` adds and
+ * removes streams, only `closed-shards.ts` removes shards; each after the commit that made it so.
  */
 import { StorageError } from '../errors.ts';
 import type { Compression, ShardDescription, StreamDescription, StreamOptions } from '../model.ts';
 import { fromHashKey } from './hash-keys.ts';
+import { Routing } from './routing.ts';
 import type { SqlValue } from '../sqlite.ts';
 
 /** Where a shard begins and ends. Sequences, bytes and arrivals count from the shard's creation. */
@@ -40,9 +41,11 @@ export class Shard {
   readonly index: number;
   readonly firstHashKey: string;
   readonly lastHashKey: string;
+  /** The same as numbers. */
+  readonly range: { readonly first: bigint; readonly last: bigint };
   readonly parents: readonly number[];
   readonly createdMs: number;
-  readonly closedMs: number | null;
+  closedMs: number | null;
   position: ShardPosition;
   /** Where compaction had come to when the shard was loaded. */
   readonly compactedSequence: number;
@@ -55,6 +58,7 @@ export class Shard {
     this.index = row.shard_index;
     this.firstHashKey = row.first_hash_key;
     this.lastHashKey = row.last_hash_key;
+    this.range = { first: fromHashKey(row.first_hash_key), last: fromHashKey(row.last_hash_key) };
     this.parents = JSON.parse(row.parents) as number[];
     this.createdMs = row.created_ms;
     this.closedMs = row.closed_ms;
@@ -71,8 +75,8 @@ export class Shard {
       id: this.id,
       stream: this.stream.options.name,
       index: this.index,
-      firstHashKey: fromHashKey(this.firstHashKey),
-      lastHashKey: fromHashKey(this.lastHashKey),
+      firstHashKey: this.range.first,
+      lastHashKey: this.range.last,
       parents: this.parents,
       createdMs: this.createdMs,
       closedMs: this.closedMs,
@@ -86,10 +90,10 @@ export class Stream {
   readonly id: number;
   readonly createdMs: number;
   options: StreamOptions;
-  /** In the order of their index. */
-  readonly shards: Shard[] = [];
-  /** Those that take records, in the order of their hash keys; null: to be sorted out again. */
-  #openShards: readonly Shard[] | null = null;
+  /** By key: `attributes.ts`. */
+  attributes: Readonly<Record<string, unknown>> = {};
+  #shards: readonly Shard[] = [];
+  #routing: Routing | null = null;
 
   constructor(row: StreamRow) {
     this.id = row.id;
@@ -97,43 +101,26 @@ export class Stream {
     this.options = toOptions(row);
   }
 
-  add(shard: Shard): void {
-    this.shards.push(shard);
-    this.#openShards = null;
+  /** @param value undefined: there is no such attribute any more */
+  setAttribute(key: string, value: unknown): void {
+    const others = Object.entries(this.attributes).filter(([name]) => name !== key);
+    this.attributes = Object.fromEntries(value === undefined ? others : [...others, [key, value]]);
   }
 
-  get #open(): readonly Shard[] {
-    this.#openShards ??= this.shards
-      .filter(({ closedMs }) => closedMs === null)
-      .sort((a, b) => (a.lastHashKey < b.lastHashKey ? -1 : 1));
-    return this.#openShards;
+  /** In the order of their index, closed ones too. The array never changes: another takes its place. */
+  get shards(): readonly Shard[] {
+    return this.#shards;
   }
 
-  /** The shard for every key, if there is only one. */
-  get onlyShard(): Shard | null {
-    return this.#open.length === 1 ? (this.#open[0] ?? null) : null;
+  setShards(shards: readonly Shard[]): void {
+    this.#shards = shards.toSorted((a, b) => a.index - b.index);
+    this.#routing = null;
   }
 
-  /** How many shards take records. */
-  get openShards(): number {
-    return this.#open.length;
-  }
-
-  /** The open shard that owns a hash key. */
-  shardFor(hashKey: string): Shard {
-    const open = this.#open;
-    let low = 0;
-    let high = open.length - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const shard = open[middle];
-      if (shard !== undefined && shard.lastHashKey < hashKey) low = middle + 1;
-      else high = middle;
-    }
-    const owner = open[low];
-    if (owner === undefined)
-      throw new StorageError('not-found', `${this.options.name} has no shard`);
-    return owner;
+  /** Where records go. */
+  get routing(): Routing {
+    this.#routing ??= new Routing(this.#shards.filter(({ closedMs }) => closedMs === null));
+    return this.#routing;
   }
 
   /** What it held when it last refused an append for want of room; null: it has taken one since. */
@@ -154,6 +141,7 @@ export class Stream {
       createdMs: this.createdMs,
       shards: this.shards.map((shard) => shard.describe()),
       storedBytes,
+      attributes: this.attributes,
       refusing: storedBytes >= (this.refusedAtBytes ?? Infinity),
     };
   }
@@ -172,6 +160,23 @@ export class Streams {
   remove(stream: Stream): void {
     this.#byName.delete(stream.options.name);
     for (const shard of stream.shards) {
+      this.#shards.delete(shard.id);
+      shard.wakeReaders();
+    }
+  }
+
+  /** Shards are closed and others opened; who waits at the end of a closed one is told. */
+  reshape(stream: Stream, closed: ReadonlyMap<Shard, number>, added: readonly Shard[]): void {
+    for (const [shard, closedMs] of closed) shard.closedMs = closedMs;
+    stream.setShards([...stream.shards, ...added]);
+    for (const shard of added) this.#shards.set(shard.id, shard);
+    for (const shard of closed.keys()) shard.wakeReaders();
+  }
+
+  /** Shards are gone. */
+  drop(stream: Stream, shards: ReadonlySet<Shard>): void {
+    stream.setShards(stream.shards.filter((shard) => !shards.has(shard)));
+    for (const shard of shards) {
       this.#shards.delete(shard.id);
       shard.wakeReaders();
     }
@@ -232,6 +237,12 @@ export interface ShardRow {
   readonly compacted_sequence: number;
 }
 
+interface AttributeRow {
+  readonly stream_id: number;
+  readonly key: string;
+  readonly value: string;
+}
+
 /** The newest batch of a shard. */
 interface EndRow {
   readonly shard_id: number;
@@ -247,7 +258,7 @@ export const shardColumns =
   'id, stream_id, shard_index, first_hash_key, last_hash_key, parents, created_ms, closed_ms, ' +
   'trim_sequence, trim_bytes, trim_arrival_ms, saved_bytes, compacted_sequence';
 
-function toOptions(row: StreamRow): StreamOptions {
+export function toOptions(row: StreamRow): StreamOptions {
   return {
     name: row.name,
     shardCount: row.shard_count,
@@ -292,27 +303,36 @@ export async function loadStreams(database: Queries): Promise<Streams> {
        FROM shard JOIN batch ON batch.id = (
          SELECT id FROM batch WHERE shard_id = shard.id ORDER BY first_sequence DESC LIMIT 1)`,
   );
+  const attributeRows = await database.all<AttributeRow>(
+    'SELECT stream_id, key, value FROM stream_attribute WHERE json_valid(value) ORDER BY key',
+  );
   const ends = new Map(endRows.map((row) => [row.shard_id, row]));
-  const byId = new Map(streamRows.map((row) => [row.id, new Stream(row)]));
+  const byId = new Map<number, { stream: Stream; shards: Shard[] }>();
+  for (const row of streamRows) byId.set(row.id, { stream: new Stream(row), shards: [] });
   for (const row of shardRows) {
-    const stream = byId.get(row.stream_id);
-    if (stream === undefined) continue;
-    const empty = emptyPosition(row);
-    const end = ends.get(row.id);
-    const position =
-      end === undefined
-        ? empty
-        : {
-            ...empty,
-            nextSequence: end.next_sequence,
-            endBytes: end.end_bytes,
-            savedBytes: Math.min(row.saved_bytes, end.end_bytes - row.trim_bytes),
-            runningArrivalMs: end.running_arrival_ms,
-            newestArrivalMs: end.high_arrival_ms,
-          };
-    stream.add(new Shard(stream, row, position));
+    const found = byId.get(row.stream_id);
+    found?.shards.push(new Shard(found.stream, row, positionOf(row, ends.get(row.id))));
+  }
+  for (const { stream_id: id, key, value } of attributeRows) {
+    byId.get(id)?.stream.setAttribute(key, JSON.parse(value));
   }
   const streams = new Streams();
-  for (const stream of byId.values()) streams.add(stream);
+  for (const { stream, shards } of byId.values()) {
+    stream.setShards(shards);
+    streams.add(stream);
+  }
   return streams;
+}
+
+function positionOf(row: ShardRow, end: EndRow | undefined): ShardPosition {
+  const empty = emptyPosition(row);
+  if (end === undefined) return empty;
+  return {
+    ...empty,
+    nextSequence: end.next_sequence,
+    endBytes: end.end_bytes,
+    savedBytes: Math.min(row.saved_bytes, end.end_bytes - row.trim_bytes),
+    runningArrivalMs: end.running_arrival_ms,
+    newestArrivalMs: end.high_arrival_ms,
+  };
 }

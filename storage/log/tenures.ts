@@ -1,32 +1,26 @@
 /**
- * Until when leases are held, on the monotonic clock of this process and in its memory only. Who
- * holds a lease is the row's to say (`applications.ts`); here is only whether its time has run out.
+ * Who holds the lease of a source until when, on the monotonic clock of this process.
  *
  * After a restart the leases of workers outside of this process (`outlives_ms` in their rows) begin
  * their last duration anew, so that whoever still works renews in time and keeps them. All others
- * count as expired.
+ * are free.
  */
 import type { Transaction } from '../group-commit.ts';
 import type { SourceKey } from '../model.ts';
 import type { Clock } from '../ports.ts';
-import { keyOf } from './application-memory.ts';
+import { keyOf, type LeaseRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
 
-interface OutlivingRow {
-  readonly application_id: number;
-  readonly source_kind: SourceKey['kind'];
-  readonly source_id: number;
-  readonly outlives_ms: number;
-}
-
-function tenureKey(applicationId: number, source: SourceKey): string {
-  return `${applicationId} ${keyOf(source)}`;
+export interface Tenure {
+  readonly owner: string;
+  readonly takenCounter: number;
+  readonly expiresMs: number;
 }
 
 export class Tenures {
   readonly #clock: Clock;
-  /** When each ends, by application id and source. */
-  readonly #endsMs = new Map<string, number>();
+  /** By source, then by application id. */
+  readonly #bySource = new Map<string, Map<number, Tenure>>();
 
   private constructor(clock: Clock) {
     this.#clock = clock;
@@ -34,53 +28,72 @@ export class Tenures {
 
   static async open(queries: Queries, clock: Clock): Promise<Tenures> {
     const tenures = new Tenures(clock);
-    const rows = await queries.all<OutlivingRow>(
-      `SELECT application_id, source_kind, source_id, outlives_ms FROM lease
-        WHERE owner IS NOT NULL AND outlives_ms > 0`,
+    const rows = await queries.all<LeaseRow & { readonly outlives_ms: number }>(
+      'SELECT * FROM lease WHERE owner IS NOT NULL AND outlives_ms > 0',
     );
     for (const row of rows) {
       const source = { kind: row.source_kind, id: row.source_id };
-      tenures.#endsMs.set(
-        tenureKey(row.application_id, source),
-        clock.monotonicMs() + row.outlives_ms,
-      );
+      tenures.#set(row.application_id, source, {
+        owner: row.owner ?? '',
+        takenCounter: row.taken_counter,
+        expiresMs: clock.monotonicMs() + row.outlives_ms,
+      });
     }
     return tenures;
   }
 
-  /** Milliseconds for which the source is held; 0 when it is not. */
-  leftMs(applicationId: number, source: SourceKey): number {
-    const endsMs = this.#endsMs.get(tenureKey(applicationId, source)) ?? 0;
-    return Math.max(0, endsMs - this.#clock.monotonicMs());
+  /** Who holds the lease now; null: it is free. */
+  holder(applicationId: number, source: SourceKey): string | null {
+    const tenure = this.#bySource.get(keyOf(source))?.get(applicationId);
+    return tenure !== undefined && this.#lasts(tenure) ? tenure.owner : null;
   }
 
-  /**
-   * Begins a duration, or ends it at once (null). Counts at once, for the next item of the same
-   * group, and is put back if the transaction is undone.
-   */
-  set(
+  /** Milliseconds for which the lease is still held; 0: it is free. */
+  leftMs(applicationId: number, source: SourceKey): number {
+    const tenure = this.#bySource.get(keyOf(source))?.get(applicationId);
+    return tenure === undefined ? 0 : Math.max(0, tenure.expiresMs - this.#clock.monotonicMs());
+  }
+
+  /** Whether some application holds a lease of the source now. */
+  isHeld(source: SourceKey): boolean {
+    const tenures = this.#bySource.get(keyOf(source));
+    return tenures !== undefined && [...tenures.values()].some((tenure) => this.#lasts(tenure));
+  }
+
+  /** Counts at once, for the next item of the same group, and is put back if it is undone. */
+  change(
     transaction: Transaction,
     applicationId: number,
     source: SourceKey,
-    durationMs: number | null,
+    tenure: Tenure | null,
   ): void {
-    const key = tenureKey(applicationId, source);
-    const before = this.#endsMs.get(key);
-    if (durationMs === null) this.#endsMs.delete(key);
-    else this.#endsMs.set(key, this.#clock.monotonicMs() + durationMs);
+    const before = this.#bySource.get(keyOf(source))?.get(applicationId) ?? null;
+    this.#set(applicationId, source, tenure);
     transaction.onRollback(() => {
-      if (before === undefined) this.#endsMs.delete(key);
-      else this.#endsMs.set(key, before);
+      this.#set(applicationId, source, before);
     });
   }
 
-  forget(applicationId: number, source: SourceKey): void {
-    this.#endsMs.delete(tenureKey(applicationId, source));
+  forgetApplication(applicationId: number): void {
+    for (const [key, tenures] of this.#bySource) {
+      if (tenures.delete(applicationId) && tenures.size === 0) this.#bySource.delete(key);
+    }
   }
 
-  forgetApplication(applicationId: number): void {
-    for (const key of this.#endsMs.keys()) {
-      if (key.startsWith(`${applicationId} `)) this.#endsMs.delete(key);
-    }
+  forgetSource(source: SourceKey): void {
+    this.#bySource.delete(keyOf(source));
+  }
+
+  #lasts({ expiresMs }: Tenure): boolean {
+    return expiresMs > this.#clock.monotonicMs();
+  }
+
+  #set(applicationId: number, source: SourceKey, tenure: Tenure | null): void {
+    const key = keyOf(source);
+    const tenures = this.#bySource.get(key) ?? new Map<number, Tenure>();
+    if (tenure === null) tenures.delete(applicationId);
+    else tenures.set(applicationId, tenure);
+    if (tenures.size === 0) this.#bySource.delete(key);
+    else this.#bySource.set(key, tenures);
   }
 }

@@ -5,7 +5,8 @@ import { receivedMigration } from './004-received.ts';
 import { lanesMigration } from './005-lanes.ts';
 import { compactionMigration } from './006-compaction.ts';
 import { compressionMigration } from './007-compression.ts';
-import { outlivingLeasesMigration } from './008-outliving-leases.ts';
+import { reshardingMigration } from './008-resharding.ts';
+import { outlivingLeasesMigration } from './009-outliving-leases.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -17,5 +18,6 @@ export const migrations: readonly Migration[] = [
   lanesMigration,
   compactionMigration,
   compressionMigration,
+  reshardingMigration,
   outlivingLeasesMigration,
 ];
