@@ -3,6 +3,7 @@
  * its time, when its client goes, and when the gateway closes; there are 256 at once at most, half of
  * the connections that the server takes.
  */
+import { setMaxListeners } from 'node:events';
 import type { Log } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { HttpError } from '../../http/errors.ts';
@@ -30,29 +31,38 @@ export class Waiting {
 
   constructor(options: WaitingOptions) {
     this.#options = options;
+    // Every wait listens to it.
+    setMaxListeners(0, options.closing);
   }
 
   /**
    * Resolves when there is something to read, or no reason to wait any longer.
-   * @throws HttpError `busy` when too many wait already
+   * @throws HttpError `busy` when too many wait already, or the gateway closes
    */
   async forRecords({ shardId, fromSequence, waitMs, gone }: Wait): Promise<void> {
     const { log, clock, closing } = this.#options;
+    if (closing.aborted) {
+      throw new HttpError('busy', 'The gateway is closing.', { retryAfterSeconds: 1 });
+    }
     if (this.#waiters >= waitersMax) {
       throw new HttpError('busy', 'Too many requests wait for records: ask without waiting.', {
         retryAfterSeconds: 1,
       });
     }
+    if (gone.aborted) return;
     this.#waiters += 1;
-    const late = new AbortController();
-    const cancel = clock.setTimer(waitMs, () => {
-      late.abort();
-    });
+    // Not AbortSignal.any: `closing` lives as long as the process, and would remember every wait.
+    const end = new AbortController();
+    const stop = (): void => {
+      end.abort();
+    };
+    const cancel = clock.setTimer(waitMs, stop);
+    for (const signal of [gone, closing]) signal.addEventListener('abort', stop);
     try {
-      const end = AbortSignal.any([late.signal, gone, closing]);
-      await log.waitForRecords(shardId, fromSequence, end);
+      await log.waitForRecords(shardId, fromSequence, end.signal);
     } finally {
       cancel();
+      for (const signal of [gone, closing]) signal.removeEventListener('abort', stop);
       this.#waiters -= 1;
     }
   }
