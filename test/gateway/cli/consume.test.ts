@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { z } from 'zod';
+import { ConsumedShardsSchema } from '../../../gateway/api/rest/application-schemas.ts';
 import { ConsumerRig } from '../consumer/rig.ts';
 import { startChild, type Child } from '../../support/child.ts';
-import { headgateCommand } from '../../support/gateway.ts';
+import { GatewayProcess, headgateCommand } from '../../support/gateway.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { headgate } from './command.ts';
 
@@ -108,6 +109,26 @@ function isRunning(pid: number): boolean {
     return false;
   }
 }
+
+test('beside its gateway "headgate consume" needs no token, and keeps its shards over a restart', async (t) => {
+  const folder = await temporaryFolder(t);
+  const gateway = await GatewayProcess.start(t, folder, 'streams: { readings: { shards: 2 } }');
+  const [program, args] = headgateCommand('consume', 'readings', '-a', 'billing');
+  const child = startChild(t, program, args, {
+    cwd: folder,
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  const path = '/applications/billing/streams/readings/shards';
+  const held = (answer: unknown): boolean =>
+    ConsumedShardsSchema.parse(answer).shards.every(({ state }) => state === 'held');
+  await gateway.until('/applications', (answer) => JSON.stringify(answer).includes('billing'));
+  await gateway.until(path, held);
+  assert.equal(await gateway.stop(), 0);
+  await gateway.restart();
+  assert.ok(held(await gateway.get(path)), 'nobody else may take them');
+  await child.stop('SIGTERM');
+  assert.equal((await child.exited).code, 0);
+});
 
 test('"headgate consume" says what is wrong', async (t) => {
   const [rig, folder] = [await ConsumerRig.start(t, 1), await temporaryFolder(t)];

@@ -195,6 +195,29 @@ test('where an application begins is said by the first acquisition, for all shar
   assert.equal(HeldLeaseSchema.parse(await rig.done('POST', path, body)).checkpoint, 11);
 });
 
+test('the children of a split are given out when their parent is read to its end', async (t) => {
+  const rig = await Rig.start(t);
+  await rig.acquire('a', 1);
+  await rig.gateway.log.splitShard('readings', 0, 2n ** 126n);
+  const states = async (): Promise<string[]> => (await rig.shards()).map(({ state }) => state);
+  assert.deepEqual(await states(), ['free', 'held', 'waiting', 'waiting']);
+  const [parent, , child] = await rig.shards();
+  assert.deepEqual([parent?.children, child?.parents, child?.lease], [[2, 3], [0], null]);
+  const take = { owner: 'a', durationMs };
+  assert.equal(await rig.refused('POST', rig.path('acquire', 2), take), '409 parents-first');
+
+  const { counter } = await rig.acquire('a', 0);
+  const holding = { owner: 'a', counter };
+  await rig.done('POST', rig.path('checkpoint'), { ...holding, checkpoint: 9 });
+  await rig.done('POST', rig.path('release'), holding);
+  assert.equal(await rig.refused('POST', rig.path('acquire', 2), take), '409 parents-first');
+  const again = { owner: 'a', counter: (await rig.acquire('a', 0)).counter };
+  await rig.done('POST', rig.path('checkpoint'), { ...again, checkpoint: 10 });
+  assert.deepEqual(await states(), ['finished', 'held', 'free', 'free']);
+  assert.equal((await rig.acquire('a', 2, { start: 'LATEST' })).checkpoint, 0);
+  assert.equal((await rig.acquire('b', 3)).checkpoint, 0);
+});
+
 test('rubbish is refused, and changes nothing', async (t) => {
   const rig = await Rig.start(t);
   const { counter } = await rig.acquire('a');
