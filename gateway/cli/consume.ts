@@ -12,13 +12,12 @@ import { startConsumer, type Batch, type Consumer, type Start } from '../consume
 import { ConsumerError } from '../consumer/client.ts';
 import { createLogger } from '../observe/logger.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 
 /** After it was told to end, a command has so long to do so. */
 const killAfterMs = 5_000;
 
-interface ConsumeOptions extends ConfigOption, ClientOptions {
+interface ConsumeOptions extends ClientOptions {
   readonly application: string;
   readonly exec?: string;
   readonly start: Start;
@@ -91,9 +90,8 @@ async function consume(
   stream: string,
   options: ConsumeOptions,
 ): Promise<ExitCode> {
-  const { config } = await loadFor(context, options);
   try {
-    const client = new GatewayClient(context, config, options);
+    const client = await GatewayClient.find(context, options);
     return await client.whileLoggedIn(() => work(context, stream, options, client));
   } catch (error) {
     if (!(error instanceof NoAnswer || error instanceof ConsumerError)) throw error;
