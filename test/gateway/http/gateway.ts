@@ -81,6 +81,10 @@ export async function startGateway(
     logger,
   });
   context.after(() => operations.close());
+  const closing = new AbortController();
+  context.after(() => {
+    closing.abort();
+  });
   const app = createApp({
     gatewayId: '0197-test',
     processId: 4711,
@@ -100,6 +104,7 @@ export async function startGateway(
     }),
     sources,
     tokens,
+    closing: closing.signal,
     hostNames: ['gateway.example.net'],
     page: options.page ?? null,
     ...(options.kinesis === undefined ? {} : { kinesis: options.kinesis }),
