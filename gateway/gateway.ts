@@ -83,6 +83,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     minFreeBytes: config.log.minFreeBytes,
     maxQueuedBytes: config.log.maxQueuedBytes,
     tailCacheBytes: config.log.tailCacheBytes,
+    maxShards: config.log.maxShards,
     holder: `headgate, process ${start.pid}`,
     clock,
     logger,

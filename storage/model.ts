@@ -19,7 +19,10 @@ export type StreamMode = 'on-demand' | 'provisioned';
 export interface StreamOptions {
   /** `[a-zA-Z0-9_.-]{1,128}`. */
   readonly name: string;
-  /** Shards to begin with, 1 to 10,000. They split the hash-key space evenly. */
+  /**
+   * Shards to begin with, 1 to 10,000. They split the hash-key space evenly. Load alone never leaves
+   * a stream on demand with fewer.
+   */
   readonly shardCount: number;
   readonly mode: StreamMode;
   /** Records older than this may be deleted; at least one hour. */

@@ -21,6 +21,7 @@ import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
 import { Resharding } from './log/resharding.ts';
+import { Scaling } from './log/scaling.ts';
 import { loadStreams } from './log/streams.ts';
 import { TailCache } from './log/tail-cache.ts';
 import { StorageError } from './errors.ts';
@@ -45,6 +46,7 @@ export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
 const defaultMaxWalBytes = 64 * 1024 * 1024;
 const defaultTailCacheBytes = 32 * 1024 * 1024;
+const defaultMaxShards = 16;
 
 export interface StoreOptions {
   /** Made when it is not there. */
@@ -82,6 +84,8 @@ export interface StoreOptions {
   readonly freeBytes?: () => Promise<number>;
   /** Bytes of the newest records kept in memory for readers at the head; 32 MiB when left out. */
   readonly tailCacheBytes?: number;
+  /** Open shards that load alone may give a stream on demand; 16 when left out. */
+  readonly maxShards?: number;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
   readonly holder?: string;
 }
@@ -98,6 +102,7 @@ export interface Store {
   readonly queries: ReadPool;
   readonly retention: Retention;
   readonly compaction: Compaction;
+  readonly scaling: Scaling;
   /** Says whether age may be believed. */
   readonly clockGuard: ClockGuard;
   /** What was lost, ever. */
@@ -208,11 +213,16 @@ async function openParts(
   const compaction = new Compaction({ ...parts, diskGuard });
   closers.push(() => compaction.close());
   const resharding = new Resharding(parts);
+  const reader = new LogReader({ queries, tail, losses, logger, metrics });
+  const { hasher } = appender;
+  const maxShards = options.maxShards ?? defaultMaxShards;
+  const scaling = new Scaling({ ...parts, resharding, reader, hasher, maxShards });
+  closers.push(() => scaling.close());
   const log = new ShardedLog({
     ...parts,
     tail,
     resharding,
-    reader: new LogReader({ queries, tail, losses, logger, metrics }),
+    reader,
     onDeletable: () => {
       retention.kick();
     },
@@ -222,6 +232,7 @@ async function openParts(
   });
   retention.start();
   compaction.start();
+  scaling.start();
   const video = await openVideoStore({
     ...options.video,
     folder: mediaFolder,
@@ -235,7 +246,7 @@ async function openParts(
   retention.setFreeFootage((freeBytes) => video.retain(isOneDisk ? freeBytes : 0));
   if (reserve.full) retention.kick();
   return {
-    ...{ log, received, video, writer, applications, queries, retention, compaction },
+    ...{ log, received, video, writer, applications, queries, retention, compaction, scaling },
     ...{ clockGuard, losses },
     get refusal() {
       return diskGuard.full ? diskGuard.reason : null;

@@ -275,6 +275,11 @@ const log = z.strictObject({
     .describe(
       'Disk space that stays free of records: below it, the oldest that no delivery needs are deleted, then new ones are refused. null: 512 MiB, but at most a tenth of the disk.',
     ),
+  maxShards: whole(1, 10_000)
+    .default(16)
+    .describe(
+      'Up to how many shards a stream on demand is split by itself when its load grows; when little is left of the load, they are merged again.',
+    ),
 });
 
 const logging = z.strictObject({

@@ -63,6 +63,8 @@ interface Job {
   work(worker: Worker): Promise<void>;
   /** All of the source is sent; with live-first its newest part, at least. */
   finished(): void;
+  /** It was closed, and has expired since. */
+  gone(): boolean;
   readonly liveFirst: LiveFirst;
 }
 
@@ -192,8 +194,11 @@ export class Delivery {
     const begun = new Set<number>();
     const finished = new Set<number>();
     const stopped = (): boolean => context.signal.aborted;
+    const { id } = log.stream(stream);
     while (!stopped()) {
       const description = log.stream(stream);
+      // It was deleted, and one of that name was made.
+      if (description.id !== id) return;
       await this.#takeCheckpoints(description);
       const wake = new AbortController();
       this.#wake = () => {
@@ -216,6 +221,7 @@ export class Delivery {
           {
             work: (worker) => this.#sendShard(worker, shard, description.createdMs),
             finished: () => finished.add(shard.index),
+            gone: () => hasExpired(log, shard),
             liveFirst: liveFirstOfShard(log, shard.id, this.#gatheredMs),
           },
         );
@@ -260,6 +266,7 @@ export class Delivery {
     this.#startWorker('media', { kind: 'camera', id: camera.id }, start, {
       work: (worker) => sendMediaFiles(worker, { sink, cameraId: camera.id, scope: this.#scope }),
       finished: () => undefined,
+      gone: () => false,
       liveFirst: liveFirstOfCamera(video, camera.id),
     });
     while (!context.signal.aborted) {
@@ -311,9 +318,8 @@ export class Delivery {
   }
 
   #startWorker(name: string, source: SourceKey, initialCheckpoint: number, job: Job): void {
-    const run = async (context: TaskContext): Promise<void> => {
+    const send = async ({ signal }: TaskContext): Promise<void> => {
       const { clock } = this.#ports;
-      context.ready();
       await runLanes({
         applications: this.#applications,
         known: this.#leases()
@@ -321,12 +327,12 @@ export class Delivery {
           .map(({ application }) => application),
         initialCheckpoint,
         liveFirst: this.#liveFirst ? job.liveFirst : null,
-        ...{ clock, logger: this.#logger, signal: context.signal },
+        ...{ clock, logger: this.#logger, signal },
         acquire: (application, position) => this.#acquire(application, source, position),
-        send: async (lane, suffix, signal) => {
+        send: async (lane, suffix, laneSignal) => {
           const laneName = `${name}${suffix}`;
           try {
-            await job.work(this.#worker(laneName, lane, job.liveFirst.afterMs, signal));
+            await job.work(this.#worker(laneName, lane, job.liveFirst.afterMs, laneSignal));
           } finally {
             this.#progress.left(laneName);
           }
@@ -337,6 +343,14 @@ export class Delivery {
           this.#wake();
         },
       });
+    };
+    const run = async (context: TaskContext): Promise<void> => {
+      context.ready();
+      try {
+        if (!job.gone()) await send(context);
+      } catch (error) {
+        if (!job.gone()) throw error;
+      }
       job.finished();
     };
     const task = this.#ports.supervisor.start(
@@ -369,4 +383,10 @@ export class Delivery {
       signal,
     };
   }
+}
+
+/** Whether a shard was closed and is no longer listed. */
+function hasExpired(log: Log, { stream, id }: ShardDescription): boolean {
+  const description = log.streams().find(({ name }) => name === stream);
+  return description !== undefined && !description.shards.some((shard) => shard.id === id);
 }

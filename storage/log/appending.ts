@@ -236,7 +236,9 @@ export class LogGroup implements AppendGroup<LogAppend> {
   readonly #roomMaker: RoomMaker | null;
   readonly #staged = new Map<Shard, StagedShard>();
   readonly #reshapes = new Map<Stream, Reshape>();
-  #undoLog: (() => void)[] = [];
+  /** `storedBytes` as far as it was asked for: a stream may have thousands of shards. */
+  readonly #stored = new Map<Stream, number>();
+  #undoLog: (() => unknown)[] = [];
 
   constructor(
     { streams, hasher, tail }: Pick<LogAppender, 'streams' | 'hasher' | 'tail'>,
@@ -255,12 +257,22 @@ export class LogGroup implements AppendGroup<LogAppend> {
 
   /** What the stream holds once this group is written. */
   storedBytes(stream: Stream): number {
+    const known = this.#stored.get(stream);
+    if (known !== undefined) return known;
+    const added = this.#reshapes.get(stream)?.added ?? [];
     let sum = 0;
     for (const shard of stream.shards) sum += storedBytesOf(this.position(shard));
-    for (const shard of this.#reshapes.get(stream)?.added ?? []) {
-      sum += storedBytesOf(this.position(shard));
-    }
+    for (const shard of added) sum += storedBytesOf(this.position(shard));
+    this.#stored.set(stream, sum);
+    this.#undoLog.push(() => this.#stored.delete(stream));
     return sum;
+  }
+
+  #addStored(stream: Stream, bytes: number): void {
+    const before = this.#stored.get(stream);
+    if (before === undefined) return;
+    this.#stored.set(stream, before + bytes);
+    this.#undoLog.push(() => this.#stored.set(stream, before));
   }
 
   /** Where records go, with what this group does to the shards. */
@@ -347,7 +359,12 @@ export class LogGroup implements AppendGroup<LogAppend> {
       const sequence = target.staged.add(record, target.position);
       places.push({ shardId: shard.id, shardIndex: shard.index, sequence });
     }
-    for (const { staged, position } of touched.values()) staged.position = position;
+    let bytes = 0;
+    for (const { staged, position } of touched.values()) {
+      bytes += storedBytesOf(position) - storedBytesOf(staged.position);
+      staged.position = position;
+    }
+    this.#addStored(stream, bytes);
     return places;
   }
 
@@ -373,7 +390,9 @@ export class LogGroup implements AppendGroup<LogAppend> {
   #move(shard: Shard, change: Partial<ShardPosition>): void {
     const staged = this.#stagedShard(shard);
     this.#undoLog.push(staged.snapshot());
-    staged.position = { ...staged.position, ...change };
+    const position = { ...staged.position, ...change };
+    this.#addStored(shard.stream, storedBytesOf(position) - storedBytesOf(staged.position));
+    staged.position = position;
   }
 
   #stagedShard(shard: Shard): StagedShard {

@@ -51,8 +51,8 @@ function checkedJson(key: string, value: unknown): string | null {
     throw new StorageError('invalid-argument', `not an attribute's key: ${JSON.stringify(key)}`);
   }
   if (value === undefined) return null;
-  const json: unknown = JSON.stringify(value);
-  if (typeof json !== 'string') {
+  const json = jsonOf(value);
+  if (json === null) {
     throw new StorageError('invalid-argument', `the attribute ${key} has no form in JSON`);
   }
   if (Buffer.byteLength(json) > valueBytesMax) {
@@ -62,4 +62,13 @@ function checkedJson(key: string, value: unknown): string | null {
     );
   }
   return json;
+}
+
+function jsonOf(value: unknown): string | null {
+  try {
+    const json: unknown = JSON.stringify(value);
+    return typeof json === 'string' ? json : null;
+  } catch {
+    return null;
+  }
 }

@@ -11,7 +11,7 @@ import { verifyBatch } from './batch.ts';
 import { trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, Queries } from './batch-table.ts';
 import { fromHashKey, hashKeyMax } from './hash-keys.ts';
-import { shardColumns } from './streams.ts';
+import { isSaneShard, shardColumns } from './streams.ts';
 import type { ShardRow } from './streams.ts';
 
 /** Batches loaded at a time: a batch has about half a megabyte, seldom more. */
@@ -184,7 +184,12 @@ async function oneByOne(queries: Queries, shardId: number, after: number): Promi
 }
 
 /** The open shards of a stream divide the hash-key space without a gap or an overlap. */
-function* checkRanges(shards: readonly CheckedShard[]): Generator<Finding, void> {
+function* checkRanges(all: readonly CheckedShard[]): Generator<Finding, void> {
+  const shards = all.filter(isSaneShard);
+  for (const shard of all) {
+    if (isSaneShard(shard)) continue;
+    yield error('hash-range', whereIs(shard), 'its row is damaged', repairAdvice);
+  }
   for (const streamId of new Set(shards.map((shard) => shard.stream_id))) {
     const open = shards
       .filter((shard) => shard.stream_id === streamId && shard.closed_ms === null)

@@ -20,6 +20,11 @@ export function fromHashKey(hashKey: string): bigint {
   return BigInt(`0x${hashKey}`);
 }
 
+/** Whether a text is a hash key as they are written here. */
+export function isHashKey(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text);
+}
+
 /** `count` ranges that cover the whole space, as even as they can be; both ends are inclusive. */
 export function evenRanges(count: number): { first: bigint; last: bigint }[] {
   const total = hashKeyMax + 1n;

@@ -10,8 +10,10 @@
  * - A row that makes no sense is as good as one that is lost.
  * - Hash keys that nobody owns after all that get a new shard.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Database } from '../sqlite.ts';
 import { evenRanges, fromHashKey, hashKeyMax, toHashKey } from './hash-keys.ts';
+import { isSaneShard, parentsOf } from './streams.ts';
 
 interface StreamRow {
   readonly id: number;
@@ -60,58 +62,88 @@ async function* restoreStream(database: Database, stream: StreamRow): AsyncGener
        FROM shard WHERE stream_id = ?`,
     stream.id,
   );
-  const known = rows.filter(isSane);
-  const indexes = new Set(known.map(({ shard_index: index }) => index));
+  const sane = rows.filter(isSaneShard);
+  const indexes = new Set(sane.map(({ shard_index: index }) => index));
   const born = await database.all<KnownShard>(
     `SELECT shard_id AS id, shard_index, first_hash_key, last_hash_key, parents, created_ms,
             NULL AS closed_ms FROM shard_birth WHERE stream_id = ?`,
     stream.id,
   );
-  const lost = born.filter((shard) => isSane(shard) && !indexes.has(shard.shard_index));
-  for (const shard of await firstShards(database, stream, known)) {
+  const first = await firstShards(database, stream, sane);
+  const made = [...first, ...born.filter(isSaneShard)];
+  const known = asMade(stream, sane, made);
+  const lost = made.filter(
+    ({ shard_index: index }) => index >= stream.shard_count && !indexes.has(index),
+  );
+  for (const shard of first) {
     if (indexes.has(shard.shard_index)) continue;
     const hasBatches =
       shard.id !== null &&
       (await database.get('SELECT 1 FROM batch WHERE shard_id = ?', shard.id)) !== undefined;
     if (hasBatches || !isCovered(shard, [...known, ...lost])) lost.push(shard);
   }
-  for (const { id } of rows.filter((row) => !isSane(row))) {
+  for (const { id } of rows.filter((row) => !isSaneShard(row))) {
     await database.run('DELETE FROM shard WHERE id = ?', id);
   }
-  const all = [...known, ...lost];
+  const closedMs = closingTimes([...known, ...lost]);
   for (const shard of lost) {
-    await insert(database, stream, shard, closedMsOf(shard, all));
+    await insert(database, stream, shard, closedMs(shard));
     yield `stream ${stream.name}, shard ${shard.shard_index}: its row was lost and was made again`;
   }
-  for (const shard of known) {
-    const closedMs = closedMsOf(shard, all);
-    if ((closedMs === null) === (shard.closed_ms === null)) continue;
-    await database.run('UPDATE shard SET closed_ms = ? WHERE id = ?', closedMs, shard.id);
-    yield `stream ${stream.name}, shard ${shard.shard_index}: it was ${closedMs === null ? 'opened again' : 'closed'}`;
-  }
+  const mended = known.map((shard) => {
+    const isRight = (closedMs(shard) === null) === (shard.closed_ms === null);
+    return isRight ? shard : { ...shard, closed_ms: closedMs(shard) };
+  });
+  yield* rewrite(database, stream, sane, mended);
   yield* fillKeys(database, stream);
 }
 
-const hashKeyPattern = /^[0-9a-f]{32}$/;
-
-function isSane(shard: KnownShard): boolean {
-  const { first_hash_key: first, last_hash_key: last, shard_index: index } = shard;
-  return (
-    [first, last].every((key) => hashKeyPattern.test(key)) &&
-    first <= last &&
-    Number.isSafeInteger(index) &&
-    index >= 0 &&
-    parentsOf(shard).every((parent) => Number.isSafeInteger(parent) && parent < index)
-  );
+/** Whether the open ones own every hash key, and none twice. */
+function divideKeys(shards: readonly KnownShard[]): boolean {
+  let next = 0n;
+  for (const shard of inOrder(shards.filter(({ closed_ms: closedMs }) => closedMs === null))) {
+    if (fromHashKey(shard.first_hash_key) !== next) return false;
+    next = fromHashKey(shard.last_hash_key) + 1n;
+  }
+  return next === hashKeyMax + 1n;
 }
 
-/** A parent that is none, where they can't be read. */
-function parentsOf({ parents }: KnownShard): readonly number[] {
-  try {
-    const list: unknown = JSON.parse(parents);
-    return Array.isArray(list) ? (list as number[]) : [NaN];
-  } catch {
-    return [NaN];
+/**
+ * The shards as they were made. Where that and the row of an open one that came of a reshard differ,
+ * the row is right as long as all rows together divide the keys.
+ */
+function asMade(
+  stream: StreamRow,
+  known: readonly KnownShard[],
+  made: readonly KnownShard[],
+): KnownShard[] {
+  const byIndex = new Map(made.map((shard) => [shard.shard_index, shard]));
+  const areRight = divideKeys(known);
+  return known.map((shard) => {
+    const { shard_index: index, closed_ms: closedMs } = shard;
+    const found = byIndex.get(index);
+    if (found === undefined) return shard;
+    if (areRight && closedMs === null && index >= stream.shard_count) return shard;
+    const { first_hash_key, last_hash_key, parents } = found;
+    return { ...shard, first_hash_key, last_hash_key, parents };
+  });
+}
+
+/** Changes the rows that are not as they should be. */
+async function* rewrite(
+  database: Database,
+  stream: StreamRow,
+  before: readonly KnownShard[],
+  after: readonly KnownShard[],
+): AsyncGenerator<string, void> {
+  for (const [place, shard] of after.entries()) {
+    if (isDeepStrictEqual(shard, before[place])) continue;
+    await database.run(
+      `UPDATE shard SET first_hash_key = ?, last_hash_key = ?, parents = ?, closed_ms = ?
+        WHERE id = ?`,
+      ...[shard.first_hash_key, shard.last_hash_key, shard.parents, shard.closed_ms, shard.id],
+    );
+    yield `stream ${stream.name}, shard ${shard.shard_index}: its row was mended`;
   }
 }
 
@@ -157,14 +189,29 @@ function isCovered(shard: KnownShard, others: readonly KnownShard[]): boolean {
   return next > last;
 }
 
-/** When a shard was closed: when the first of its children was made. */
-function closedMsOf(shard: KnownShard, all: readonly KnownShard[]): number | null {
-  const children = all.filter((other) => parentsOf(other).includes(shard.shard_index));
-  const later = all.filter(({ shard_index: index }) => index > shard.shard_index);
-  const successors = children.length > 0 ? children : isCovered(shard, later) ? later : [];
-  return successors.length === 0
-    ? null
-    : Math.min(...successors.map(({ created_ms: createdMs }) => createdMs));
+/** When each was closed: when its children were made. */
+function closingTimes(all: readonly KnownShard[]): (shard: KnownShard) => number | null {
+  const children = new Map<number, number>();
+  for (const child of all) {
+    for (const parent of parentsOf(child) ?? []) {
+      const knownMs = children.get(parent) ?? Infinity;
+      children.set(parent, Math.min(knownMs, child.created_ms));
+    }
+  }
+  const isRight = divideKeys(
+    all.map((shard) => ({
+      ...shard,
+      closed_ms: children.get(shard.shard_index) ?? shard.closed_ms,
+    })),
+  );
+  return (shard) => {
+    const closedMs = children.get(shard.shard_index);
+    if (closedMs !== undefined) return closedMs;
+    if (isRight) return shard.closed_ms;
+    // Its children may have expired before theirs.
+    const later = all.filter(({ shard_index: index }) => index > shard.shard_index);
+    return isCovered(shard, later) ? Math.min(...later.map((other) => other.created_ms)) : null;
+  };
 }
 
 /** Gives the keys that no open shard owns to new ones. */

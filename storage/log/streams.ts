@@ -7,7 +7,7 @@
  */
 import { StorageError } from '../errors.ts';
 import type { Compression, ShardDescription, StreamDescription, StreamOptions } from '../model.ts';
-import { fromHashKey } from './hash-keys.ts';
+import { fromHashKey, isHashKey } from './hash-keys.ts';
 import { Routing } from './routing.ts';
 import type { SqlValue } from '../sqlite.ts';
 
@@ -59,7 +59,7 @@ export class Shard {
     this.firstHashKey = row.first_hash_key;
     this.lastHashKey = row.last_hash_key;
     this.range = { first: fromHashKey(row.first_hash_key), last: fromHashKey(row.last_hash_key) };
-    this.parents = JSON.parse(row.parents) as number[];
+    this.parents = parentsOf(row) ?? [];
     this.createdMs = row.created_ms;
     this.closedMs = row.closed_ms;
     this.compactedSequence = row.compacted_sequence;
@@ -270,6 +270,31 @@ export function toOptions(row: StreamRow): StreamOptions {
   };
 }
 
+type ShardIdentity = Pick<ShardRow, 'shard_index' | 'first_hash_key' | 'last_hash_key' | 'parents'>;
+
+/** Whether a row can be that of a shard: on a damaged page it can be anything. */
+export function isSaneShard(row: ShardIdentity): boolean {
+  const { shard_index: index, first_hash_key: first, last_hash_key: last } = row;
+  return (
+    isHashKey(first) &&
+    isHashKey(last) &&
+    first <= last &&
+    Number.isSafeInteger(index) &&
+    index >= 0 &&
+    (parentsOf(row)?.every((parent) => parent < index) ?? false)
+  );
+}
+
+/** Indexes; null when they can't be read. */
+export function parentsOf({ parents }: Pick<ShardRow, 'parents'>): readonly number[] | null {
+  try {
+    const list: unknown = JSON.parse(parents);
+    return Array.isArray(list) && list.every(Number.isSafeInteger) ? (list as number[]) : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The position of a shard that holds nothing. */
 export function emptyPosition(row: ShardRow): ShardPosition {
   return {
@@ -311,6 +336,13 @@ export async function loadStreams(database: Queries): Promise<Streams> {
   for (const row of streamRows) byId.set(row.id, { stream: new Stream(row), shards: [] });
   for (const row of shardRows) {
     const found = byId.get(row.stream_id);
+    if (found !== undefined && !isSaneShard(row)) {
+      const where = `shard ${row.shard_index} of stream ${found.stream.options.name}`;
+      throw new StorageError(
+        'corrupt',
+        `the row of ${where} is damaged: "headgate check --repair" mends it`,
+      );
+    }
     found?.shards.push(new Shard(found.stream, row, positionOf(row, ends.get(row.id))));
   }
   for (const { stream_id: id, key, value } of attributeRows) {

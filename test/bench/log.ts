@@ -55,6 +55,14 @@ const ways: readonly Way[] = [
     ratioMin: null,
   },
   {
+    name: '512 shards, 500 a call',
+    shards: 512,
+    recordsPerAppend: 500,
+    appendsInFlight: 32,
+    recordsPerSecondMin: 50_000,
+    ratioMin: null,
+  },
+  {
     name: '4 shards, one a call',
     shards: 4,
     recordsPerAppend: 1,

@@ -261,10 +261,15 @@ async function writeTemplate(
   await mkdir(folder, { recursive: true });
   const video = { mediaFileMs: 4000, minFreeBytes: 0 };
   const { store } = await openTestStore(scope, { folder, video });
-  const { shards } = await store.log.createStream(streamOptions({ shardCount: 2 }));
-  const next = [0, 0];
+  await store.log.createStream(streamOptions({ shardCount: 2 }));
+  const next = [0, 0, 0, 0];
+  let upper = 1;
   for (let count = 0; count < records; count += perBatch) {
-    const index = (count / perBatch) % 2;
+    if (count === records / 2) {
+      await store.log.splitShard('readings', 1, 3n * 2n ** 126n);
+      upper = 3;
+    }
+    const index = (count / perBatch) % 2 === 0 ? 0 : upper;
     const batch = Array.from({ length: perBatch }, () => {
       const sequence = next[index] ?? 0;
       next[index] = sequence + 1;
@@ -278,10 +283,10 @@ async function writeTemplate(
     await store.log.append('readings', batch);
   }
   await store.log.applications.ensure({ name: 'uplink', required: true });
-  for (const { id } of shards) {
+  for (const { id, nextSequence } of store.log.stream('readings').shards) {
     const source = { kind: 'shard', id } as const;
     const lease = await store.log.applications.acquire('uplink', source, 'me', 1000, 0);
-    await store.log.applications.checkpoint(lease, records / 2);
+    await store.log.applications.checkpoint(lease, nextSequence);
   }
   const footage = parseFootage(await makeFootage({ seconds: 14, format: fragmentedFormat }));
   const groups = groupsOf(footage.chunks);

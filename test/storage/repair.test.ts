@@ -265,3 +265,121 @@ test('a stream whose shards were lost gets them back, with their records', async
     await mended.close();
   }
 });
+
+const resharded = [
+  ['a shard that it began with, and that is open', 'DELETE FROM shard WHERE shard_index = 1'],
+  ['one that is closed', 'DELETE FROM shard WHERE shard_index = 0'],
+  ['a child', 'DELETE FROM shard WHERE shard_index = 4'],
+  ['a closed child', 'DELETE FROM shard WHERE shard_index = 3'],
+  ['all of them', 'DELETE FROM shard WHERE stream_id = 2'],
+  ['keys that are none', "UPDATE shard SET first_hash_key = replace(first_hash_key, '0', 'x')"],
+  ['keys of another', 'UPDATE shard SET last_hash_key = first_hash_key WHERE shard_index = 4'],
+  ['parents that are none', "UPDATE shard SET parents = '[0' WHERE stream_id = 2"],
+  ['what is closed', 'UPDATE shard SET closed_ms = NULL WHERE stream_id = 2'],
+  ['what is open', 'UPDATE shard SET closed_ms = 5 WHERE stream_id = 2'],
+  ['the next index', 'UPDATE stream SET next_shard_index = 2'],
+  ['what a reshard wrote down for this', 'DELETE FROM shard_birth WHERE stream_id = 2'],
+] as const;
+
+for (const [what, sql] of resharded) {
+  test(`a stream that was split and merged gets everything back: ${what}`, async (t) => {
+    const folder = await temporaryFolder(t);
+    const { store } = await openTestStore(t, { folder });
+    const { log } = store;
+    await log.createStream(streamOptions({ name: 'before' }));
+    await log.createStream(streamOptions({ shardCount: 3 }));
+    const records = Array.from({ length: 90 }, (_, index) => {
+      return { partitionKey: `key-${index}`, data: Buffer.from(String(index)) };
+    });
+    const places = [...(await log.append('readings', records))];
+    const { shards } = await log.splitShard('readings', 0, 1n << 124n);
+    await log.splitShard('before', 0, 1n << 127n);
+    places.push(...(await log.append('readings', records)));
+    await log.mergeShards('readings', 4, 1);
+    await log.splitShard('readings', 5, shards[1]!.lastHashKey);
+    places.push(...(await log.append('readings', records)));
+    await log.setAttribute('readings', 'tags', { kept: true });
+    const before = log.stream('readings').shards.map(({ index, closedMs, ...shard }) => {
+      return { index, isClosed: closedMs !== null, keys: [shard.firstHashKey, shard.lastHashKey] };
+    });
+    await store.close();
+    await change(folder, sql);
+    await repair(folder);
+    await sound(folder, what);
+    assert.deepEqual(await repair(folder), [], 'once is enough');
+    const { store: mended } = await openTestStore(t, { folder });
+    const stream = mended.log.stream('readings');
+    assert.deepEqual(
+      stream.shards.map(({ index, closedMs, ...shard }) => {
+        return {
+          index,
+          isClosed: closedMs !== null,
+          keys: [shard.firstHashKey, shard.lastHashKey],
+        };
+      }),
+      before,
+    );
+    assert.deepEqual(stream.attributes, { tags: { kept: true } });
+    for (const [index, { shardId, sequence }] of places.entries()) {
+      const one = { shardId, fromSequence: sequence, maxRecords: 1, maxBytes: 1 };
+      const read = await mended.log.read(one);
+      assert.equal(read.records[0]?.data.toString(), String(index % 90));
+    }
+    const again = await mended.log.append('readings', records);
+    assert.deepEqual(
+      again.map(({ shardId }) => shardId),
+      places.slice(180).map(({ shardId }) => shardId),
+      'keys go where they went',
+    );
+    const { shards: after } = await mended.log.resizeStream('readings', 4);
+    assert.ok(after.at(-1)!.index > before.at(-1)!.index, 'no index comes again');
+    await mended.close();
+  });
+}
+
+test('a child that is lost without a trace leaves its keys to a new shard', async (t) => {
+  const folder = await temporaryFolder(t);
+  const { store } = await openTestStore(t, { folder });
+  await store.log.createStream(streamOptions());
+  await store.log.splitShard('readings', 0, 1n << 127n);
+  await store.close();
+  await change(folder, 'DELETE FROM shard WHERE shard_index = 2; DELETE FROM shard_birth');
+  await repair(folder);
+  await sound(folder, 'after the repair');
+  const { store: mended } = await openTestStore(t, { folder });
+  const { shards } = mended.log.stream('readings');
+  assert.deepEqual(
+    shards.map(({ index, closedMs }) => [index, closedMs !== null]),
+    [
+      [0, true],
+      [1, false],
+      [3, false],
+    ],
+  );
+  const [place] = await mended.log.append('readings', [
+    { partitionKey: 'k', data: Buffer.alloc(1), explicitHashKey: (1n << 128n) - 1n },
+  ]);
+  assert.equal(place!.shardIndex, 3);
+});
+
+test('damaged attributes are told and removed; a damaged shard is no crash', async (t) => {
+  const folder = await closedStore(t);
+  await change(
+    folder,
+    `INSERT INTO stream_attribute (stream_id, key, value) VALUES (1, 'tags', '{"half'), (9, 'a', '1')`,
+  );
+  const codes: string[] = [];
+  for await (const finding of checkStore({ folder })) codes.push(finding.code);
+  assert.deepEqual(codes, ['attribute-damaged', 'attribute-damaged']);
+  const { store } = await openTestStore(t, { folder });
+  assert.deepEqual(store.log.stream('readings').attributes, {});
+  await store.close();
+  await repair(folder);
+  await sound(folder, 'after the repair');
+  await change(folder, "UPDATE shard SET last_hash_key = replace(last_hash_key, 'f', 'x')");
+  await assert.rejects(openTestStore(t, { folder }), (error) => {
+    return (error as StorageError).code === 'corrupt' && /check --repair/.test(String(error));
+  });
+  await repair(folder);
+  await sound(folder, 'after the second repair');
+});

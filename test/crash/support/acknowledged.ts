@@ -11,6 +11,8 @@ export interface Acknowledged {
   /** By stream, then by `<shard index> <sequence>`: what the record begins with. */
   readonly records: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly fragments: ReadonlySet<number>;
+  /** `<stream> <shard index>` of shards that were split or merged. */
+  readonly closed: ReadonlySet<string>;
   readonly checkpoint: number;
   readonly count: number;
 }
@@ -19,18 +21,20 @@ export interface Acknowledged {
 export function parseAcknowledged(text: string): Acknowledged {
   const records = new Map<string, Map<string, string>>();
   const fragments = new Set<number>();
+  const closed = new Set<string>();
   let checkpoint = 0;
   const lines = text.split('\n').slice(0, -1);
   for (const line of lines) {
     const [kind = '', first = '', second = '', third = ''] = line.split(' ');
     if (kind === 'checkpoint') checkpoint = Math.max(checkpoint, Number(first));
     else if (kind === 'fragment') fragments.add(Number(first));
+    else if (kind === 'closed') closed.add(`${first} ${second}`);
     else {
       const places = records.get(kind) ?? new Map<string, string>();
       records.set(kind, places.set(`${first} ${second}`, third));
     }
   }
-  return { records, fragments, checkpoint, count: lines.length };
+  return { records, fragments, closed, checkpoint, count: lines.length };
 }
 
 /**
@@ -51,6 +55,7 @@ export async function assertKept(folder: string, acknowledged: Acknowledged): Pr
       await assertRecords(store.log, stream, places);
     }
     await assertFragments(store, acknowledged.fragments);
+    assertClosed(store.log, acknowledged.closed);
     const [application] = store.log.applications.list();
     const checkpoint = application?.leases[0]?.checkpoint ?? 0;
     assert.ok(checkpoint >= acknowledged.checkpoint, `checkpoint ${checkpoint} went back`);
@@ -88,6 +93,15 @@ async function assertRecords(
     const [index = '', sequence] = place.split(' ');
     if (name === 'ring' && Number(sequence) < (trimmed.get(index) ?? 0)) continue;
     assert.equal(held.get(place), id, `${name}: what was acknowledged at ${place} is gone`);
+  }
+}
+
+function assertClosed(log: Log, acknowledged: ReadonlySet<string>): void {
+  for (const { name, shards } of log.streams()) {
+    for (const { index, closedMs } of shards) {
+      if (!acknowledged.has(`${name} ${index}`)) continue;
+      assert.ok(closedMs !== null, `${name}: shard ${index} is open again`);
+    }
   }
 }
 

@@ -102,8 +102,28 @@ async function housekeeping(store: Store): Promise<void> {
   while (goesOn()) {
     await store.retention.run();
     await store.compaction.run();
+    await reshard(store, random() < 0.5 ? 'kept' : 'ring');
     await new Promise((wake) => setTimeout(wake, 50));
   }
+}
+
+/** Splits a shard, or merges two; says which are closed by that. */
+async function reshard({ log }: Store, stream: string): Promise<void> {
+  const open = log
+    .stream(stream)
+    .shards.filter(({ closedMs }) => closedMs === null)
+    .sort((a, b) => (a.firstHashKey < b.firstHashKey ? -1 : 1));
+  const place = Math.floor(random() * open.length);
+  const [shard, neighbour] = [open[place], open[place + 1]];
+  if (shard === undefined) throw new Error('the stream has no open shard');
+  const { index, firstHashKey, lastHashKey } = shard;
+  if (neighbour !== undefined && random() < open.length / 8) {
+    await log.mergeShards(stream, index, neighbour.index);
+    acknowledge(`closed ${stream} ${neighbour.index}`);
+  } else {
+    await log.splitShard(stream, index, (firstHashKey + lastHashKey + 1n) / 2n);
+  }
+  acknowledge(`closed ${stream} ${index}`);
 }
 
 const codeOf = (error: unknown): string =>

@@ -1,6 +1,6 @@
 /**
- * Outages, slow links, restarts and changes of the configuration in random order, seeded: whatever
- * comes, every record arrives, in objects exactly once.
+ * Outages, slow links, splits and merges, restarts and changes of the configuration in random order,
+ * seeded: whatever comes, every record arrives, in objects exactly once.
  */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
@@ -52,6 +52,22 @@ interface Destination {
   link(up: boolean): void;
 }
 
+/** Splits a shard, or merges two. */
+async function reshard({ store: { log } }: Rig, random: () => number): Promise<void> {
+  const open = log
+    .stream('readings')
+    .shards.filter(({ closedMs }) => closedMs === null)
+    .sort((a, b) => (a.firstHashKey < b.firstHashKey ? -1 : 1));
+  const place = Math.floor(random() * open.length);
+  const [shard, neighbour] = [open[place]!, open[place + 1]];
+  if (neighbour !== undefined && random() < open.length / 6) {
+    await log.mergeShards('readings', shard.index, neighbour.index);
+    return;
+  }
+  const { index, firstHashKey, lastHashKey } = shard;
+  await log.splitShard('readings', index, (firstHashKey + lastHashKey) / 2n);
+}
+
 /** Lives through `events` random events, then lets everything drain; returns how many records. */
 async function live(
   context: TestContext,
@@ -85,6 +101,8 @@ async function live(
     } else if (kind < 0.65) {
       await now.rig.close();
       now = await open();
+    } else if (kind < 0.72) {
+      await reshard(now.rig, random);
     } else {
       clock.advance(random() < 0.5 ? 500 : Math.floor(random() * 120_000));
       for (let turn = random() * 3; turn > 0; turn -= 1) await settle(now.rig);
