@@ -26,10 +26,13 @@ export function CameraPicker() {
 
 function summary(camera: Camera): string {
   if (camera.state !== 'recording') {
+    // Of one that waits for its camera counts how long there was no picture, also before a restart.
+    const lastFrameTime = camera.state === 'waiting' ? camera.lastFrameTime : null;
+    const sinceTime = lastFrameTime ?? camera.stateTime;
     const since =
-      camera.stateTime === null
+      sinceTime === null
         ? ''
-        : ` for ${format.duration(Math.max(0, gatewayNowMs() - Date.parse(camera.stateTime)))}`;
+        : ` for ${format.duration(Math.max(0, gatewayNowMs() - Date.parse(sinceTime)))}`;
     return camera.lastError === null
       ? `${camera.state}${since}`
       : `${camera.state}: ${camera.lastError}`;

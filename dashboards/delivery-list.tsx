@@ -22,7 +22,7 @@ export function DeliveryList() {
 
 function Row({ delivery }: { delivery: Delivery }) {
   const { backlog, rate } = delivery;
-  const unit = delivery.from.kind === 'camera' ? 'files' : 'records';
+  const unit = delivery.from.kind === 'camera' ? 'file' : 'record';
   return (
     <article class="delivery">
       <span class={`dot ${delivery.state}`} title={delivery.state} />
@@ -39,9 +39,9 @@ function Row({ delivery }: { delivery: Delivery }) {
             : `${format.bytes(backlog.bytes)} · ${format.duration(backlog.ms)} behind`}
         </strong>
         <span class="detail">
-          {backlog.records > 0 && `${format.count(backlog.records)} ${unit} waiting · `}
+          {backlog.records > 0 && `${format.counted(backlog.records, unit)} waiting · `}
           {delivery.lanes.length > 0 && 'new data goes first · '}
-          {format.count(delivery.sentRecords)} {unit} sent
+          {format.counted(delivery.sentRecords, unit)} sent
           {rate.bytesPerSecond > 0 && ` · ${format.bytes(rate.bytesPerSecond)}/s`}
         </span>
       </div>

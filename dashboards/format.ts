@@ -15,6 +15,11 @@ export function count(value: number): string {
   return value.toLocaleString('en-US').replaceAll(',', '\u202f');
 }
 
+/** "1 file", "2 files". */
+export function counted(value: number, what: string): string {
+  return `${count(value)} ${what}${value === 1 ? '' : 's'}`;
+}
+
 export function duration(ms: number): string {
   if (ms < 1000) return `${ms.toFixed(0)} ms`;
   const seconds = ms / 1000;

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { api } from './api.ts';
 import { loggedIn } from './state.ts';
 
-/** Asks for the login token that the gateway printed at its first start. */
+/** Asks for a login token, as `headgate token` makes it. */
 export function Login() {
   const [problem, setProblem] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
@@ -43,7 +43,8 @@ export function Login() {
         Log in
       </button>
       <p class="hint">
-        The gateway printed it when it first started; <code>headgate token</code> makes another.
+        <code>headgate token</code> on the box makes one. The link that the gateway prints when it
+        starts logs in without.
       </p>
     </form>
   );

@@ -13,6 +13,8 @@ const pollMs = 2000;
 const firstViewMs = 600_000;
 /** Less than this after what was played is still its end. */
 const joinedMs = 3000;
+/** As long as the gateway goes on with a live playlist (gateway/api/hls/routes.ts). */
+const awayMsMax = 15_000;
 
 export const loggedIn = signal(true);
 export const offline = signal<string | null>(null);
@@ -38,6 +40,14 @@ export const selectedCamera = computed(
   () =>
     cameras.value.find((camera) => camera.name === wantedCamera.value) ?? cameras.value[0] ?? null,
 );
+
+/** When the selected camera was last seen, where it no longer sends; null while it does. */
+export const silentSinceMs = computed(() => {
+  const camera = selectedCamera.value;
+  if (camera === null || camera.state === 'recording' || camera.lastFrameTime === null) return null;
+  const seenMs = Date.parse(camera.lastFrameTime);
+  return gatewayNowMs() - seenMs > awayMsMax ? seenMs : null;
+});
 
 export function selectCamera(name: string): void {
   wantedCamera.value = name;

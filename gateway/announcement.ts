@@ -7,7 +7,7 @@
  */
 import type { Config } from './config/schema.ts';
 import type { Demonstration } from './demonstration/start.ts';
-import type { MadeCredentials, Opening } from './opening.ts';
+import type { Entrances, Logins } from './entrances.ts';
 
 interface Address {
   readonly host: string;
@@ -17,14 +17,17 @@ interface Address {
 export interface Addresses {
   readonly version: string;
   readonly config: Config;
+  /** Where this machine finds the page. */
+  readonly url: string;
   /** Logs in once. */
-  readonly pageUrl: string;
+  readonly loginCode: string;
   /** Made at the first start only. */
   readonly firstToken: string | null;
   readonly mqtt: Address | null;
   readonly rtsp: Address | null;
-  readonly opening: Opening;
-  readonly made: MadeCredentials;
+  /** How other machines get in; null: they don't. */
+  readonly entrances: Entrances | null;
+  readonly logins: Logins;
   /** A person reads this, and no file keeps it. */
   readonly showsSecrets: boolean;
   readonly demonstration: Demonstration | null;
@@ -32,8 +35,10 @@ export interface Addresses {
 
 /** @returns lines, without ends */
 export function printAddresses(addresses: Addresses): readonly string[] {
-  const { version, config, pageUrl, firstToken, mqtt, rtsp, demonstration } = addresses;
-  const lan = config.listen === 'lan';
+  const { version, config, loginCode, firstToken, mqtt, rtsp, demonstration } = addresses;
+  const { entrances } = addresses;
+  const lan = entrances !== null;
+  const pageUrl = `${addresses.url}/login?token=${loginCode}`;
   return [
     '',
     `Headgate ${version} serves.`,
@@ -46,54 +51,75 @@ export function printAddresses(addresses: Addresses): readonly string[] {
     ...(mqtt === null || lan ? [] : [row('Sensors', `mqtt://${printAddress(mqtt)}`)]),
     row('Data', config.dataDir),
     '',
-    ...(lan ? [...introduceLan(config, addresses.opening, shown(addresses)), ''] : []),
+    ...(lan ? [...introduceLan(entrances, shown(addresses), loginCode), ''] : []),
     ...(demonstration === null ? [] : introduce(demonstration, config)),
   ];
 }
 
-/** How other machines get in, and what they need for it. */
+/**
+ * How other machines get in, and what they need for it.
+ * @param loginCode for a link per address; null: there is none at hand
+ */
 export function introduceLan(
-  config: Config,
-  { certificate, lanAddress }: Opening,
-  made: MadeCredentials | 'hidden',
+  { addresses, httpPort, mqtt, rtsp, certificate }: Entrances,
+  logins: Logins | 'hidden',
+  loginCode: string | null,
 ): readonly string[] {
-  const host = lanAddress ?? 'localhost';
+  const hosts = addresses.length === 0 ? ['localhost'] : addresses;
+  const [host = ''] = hosts;
   const at = (port: number): string => printAddress({ host, port });
-  const login = (kind: keyof MadeCredentials, configured: string): string => {
-    if (made === 'hidden') return '"headgate credentials" tells as whom';
-    const user = made[kind];
-    return user === null
+  const login = (user: keyof Logins, configured: string): string => {
+    if (logins === 'hidden') return '"headgate credentials" tells as whom';
+    const made = logins[user];
+    return made === null
       ? `as ${configured} says`
-      : `user ${user.username}, password ${user.password}`;
+      : `user ${made.username}, password ${made.password}`;
   };
+  const path = loginCode === null ? '' : `/login?token=${loginCode}`;
+  const pages = hosts.map((one, index) =>
+    row(index === 0 ? 'Page' : '', `https://${printAddress({ host: one, port: httpPort })}${path}`),
+  );
   return [
     'From other machines:',
-    row('Page', `https://${at(config.http.port)}`),
-    ...(config.mqtt.enabled && config.mqtt.external.url === null
-      ? [row('Sensors', `mqtts://${at(config.mqtt.tlsPort)}   (${login('mqtt', 'mqtt.users')})`)]
-      : []),
-    ...(config.rtsp.enabled
-      ? [
-          row(
-            'Cameras',
-            `rtsp://${at(config.rtsp.port)}/<camera>   (to watch: ${login('rtsp', 'rtsp.readers')})`,
-          ),
-          row('', `rtsps://${at(config.rtsp.tlsPort)}/<camera>`),
-        ]
-      : []),
-    ...(certificate === null
+    ...pages,
+    row(
+      '',
+      loginCode === null
+        ? '(to log in there: "headgate token" makes a token)'
+        : '(any one of these links logs in once, within 15 minutes)',
+    ),
+    ...(mqtt === null
+      ? []
+      : [row('Sensors', `mqtts://${at(mqtt.tlsPort)}   (${login('mqtt', 'mqtt.users')})`)]),
+    ...(rtsp === null
       ? []
       : [
-          ...(certificate.caFile === null
-            ? []
-            : [row('Trust', `${certificate.caFile}   (give it to devices and browsers)`)]),
-          row('SHA-256', certificate.fingerprint),
+          row(
+            'Cameras',
+            `rtsp://${at(rtsp.port)}/<camera>   (to watch: ${login('rtsp', 'rtsp.readers')})`,
+          ),
+          row('', `rtsps://${at(rtsp.tlsPort)}/<camera>`),
         ]),
+    ...(certificate === null ? [] : introduceCertificate(certificate)),
   ];
 }
 
-function shown({ showsSecrets, made }: Addresses): MadeCredentials | 'hidden' {
-  return showsSecrets || (made.mqtt === null && made.rtsp === null) ? made : 'hidden';
+function introduceCertificate({
+  fingerprint,
+  caFile,
+  caFingerprint,
+}: NonNullable<Entrances['certificate']>): readonly string[] {
+  const own = row('Shows', `a certificate with the SHA-256 ${fingerprint}`);
+  if (caFile === null || caFingerprint === null) return [own];
+  return [
+    row('Trust', `${caFile}   (give it to devices and browsers)`),
+    row('', `SHA-256 ${caFingerprint}`),
+    own,
+  ];
+}
+
+function shown({ showsSecrets, logins }: Addresses): Logins | 'hidden' {
+  return showsSecrets || (logins.mqtt === null && logins.rtsp === null) ? logins : 'hidden';
 }
 
 function introduce(demonstration: Demonstration, config: Config): readonly string[] {
@@ -111,7 +137,7 @@ function introduce(demonstration: Demonstration, config: Config): readonly strin
     `    ${demonstration.publishCommand}`,
     ...(folder === undefined ? [] : ['  see what was sent on', `    find ${folder}`]),
     '  write your own configuration',
-    '    cp headgate.reference.yaml headgate.yaml',
+    '    npm start -- init',
     '',
   ];
 }

@@ -4,7 +4,7 @@
  * committed; deliveries have nothing to finish that the next start does not repeat.
  */
 import { existsSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
@@ -21,7 +21,12 @@ import { defaultFile } from './cli/configuration.ts';
 import { parseConfig, type ConfigResult } from './config/load.ts';
 import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
-import { demoConfiguration, demoSecrets, demoVariables } from './demonstration/configuration.ts';
+import {
+  demoBucket,
+  demoConfiguration,
+  demoSecrets,
+  demoVariables,
+} from './demonstration/configuration.ts';
 import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
 import { unpinRemoved } from './forward/removed.ts';
@@ -38,9 +43,11 @@ import { watchLoopDelay } from './observe/loop-delay.ts';
 import type { Certificate } from './security/certificates.ts';
 import { Tokens } from './security/tokens.ts';
 import { streamMetrics } from './observe/stream-metrics.ts';
-import { madeCredentials, openingOf, withMadeCredentials, type Opening } from './opening.ts';
+import { entrancesOf, loginsOf } from './entrances.ts';
+import { openingOf, withMadeUsers, type Opening } from './opening.ts';
 import { startOperations } from './operations.ts';
 import { Reloader } from './reload.ts';
+import { removeRunning, writeRunning } from './running.ts';
 import { Supervisor } from './supervisor.ts';
 
 /** What the parts share while they are built. */
@@ -74,7 +81,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const { clock, logger, metrics } = start;
   const identity = await loadIdentity(start.config.dataDir);
   const written = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
-  const config = withMadeCredentials(written, identity.secret);
+  const config = withMadeUsers(written, identity.secret);
   const store = await openStore({
     folder: config.dataDir,
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
@@ -91,6 +98,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   });
   closing.add('store', 'the store', () => store.close());
   await ensureStreams(store, config, null);
+  for (const remark of keptShards(store, config)) logger.warn({}, remark);
 
   let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
@@ -111,12 +119,15 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
   closing.add('parts', 'cameras', () => supervisor.close());
   const deliveries = await startForwarding(building);
+  // Nobody asks before it serves.
+  let tell: (config: Config) => Promise<void> = () => Promise.resolve();
   const reloader = new Reloader({
     config: written,
     files: start.files,
+    isEmpty: start.isEmpty,
     load: async () => (start.demonstration ? demonstrationConfig(start, identity) : start.load()),
     apply: async (changed) => {
-      const next = withMadeCredentials(changed, identity.secret);
+      const next = withMadeUsers(changed, identity.secret);
       await ensureStreams(store, next, inForce);
       // The RTSP server asks who may push and watch every time: it has to know before they come.
       inForce = next;
@@ -125,22 +136,29 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
       logger.setLevel(next.logging.level);
+      await tell(changed);
     },
     // The demonstration goes on until the next start, also when somebody has written a file.
     alsoWaiting: () =>
       start.demonstration && existsSync(join(start.folder, defaultFile)) ? [defaultFile] : [],
+    withoutEffect: (config) => keptShards(store, config),
     logger,
   });
   watchConfiguration(building, reloader);
+  const entrances = entrancesOf(written, opening, start.demonstration);
   const parts = { rtspServer, mqtt, cameras, deliveries, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
+  tell = tellingCommands(building, written, server.url);
+  await tell(written);
   const mqttAddress = mqtt.address();
+  // Whoever looks for what was sent on finds a place, before anything was.
+  if (start.demonstration) await mkdir(demoBucket(config.dataDir), { recursive: true });
   const demonstration =
     start.demonstration && rtspServer !== null && mqttAddress !== null
       ? startDemonstration({
           secrets: demoSecrets(identity.secret),
-          host: opening.lanAddress ?? '127.0.0.1',
+          host: opening.lanAddresses[0] ?? '127.0.0.1',
           rtspPort: rtspServer.address.port,
           mqttPort: mqttAddress.port,
           ffmpegPath,
@@ -151,12 +169,13 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   for (const line of printAddresses({
     version: start.version,
     config,
-    pageUrl: `${server.url}/login?token=${await tokens.createLoginCode()}`,
+    url: server.url,
+    loginCode: await tokens.createLoginCode(),
     firstToken: start.showsSecrets ? await tokens.createFirstToken() : null,
     mqtt: mqttAddress,
     rtsp: rtspServer?.address ?? null,
-    opening,
-    made: madeCredentials(written, identity.secret),
+    entrances,
+    logins: entrances === null ? { mqtt: null, rtsp: null } : loginsOf(entrances, identity.secret),
     showsSecrets: start.showsSecrets,
     demonstration,
   })) {
@@ -167,6 +186,36 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     'serving',
   );
   return reloader;
+}
+
+/**
+ * Tells the commands where this gateway is (running.ts), until it closes.
+ * @returns tells them again, once users have changed; where it listens takes a restart to change
+ */
+function tellingCommands(
+  { opening, demonstration, pid, logger, closing }: Building,
+  started: Config,
+  url: string,
+): (config: Config) => Promise<void> {
+  const { dataDir } = started;
+  closing.add('servers', 'what commands are told', () => removeRunning(dataDir));
+  return async ({ mqtt, rtsp }) => {
+    const inForce = {
+      ...started,
+      mqtt: { ...started.mqtt, users: mqtt.users },
+      rtsp: { ...started.rtsp, readers: rtsp.readers },
+    };
+    const entrances = entrancesOf(inForce, opening, demonstration);
+    // On a full disk it serves all the same.
+    await writeRunning(dataDir, { processId: pid, url, demonstration, entrances }).catch(
+      (error: unknown) => {
+        logger.warn(
+          { error },
+          'commands such as "headgate status" can not be told where it listens',
+        );
+      },
+    );
+  };
 }
 
 /** Has the configuration loaded again whenever one of its files changes. */
@@ -221,6 +270,18 @@ async function ensureStreams(store: Store, config: Config, known: Config | null)
       compression: stream.compression,
     });
   }
+}
+
+/** Of each stream that was made with another number of shards than is written now. */
+function keptShards({ log }: Store, { streams }: Config): readonly string[] {
+  return log.streams().flatMap(({ name, shardCount }) => {
+    const wanted = streams[name]?.shards ?? shardCount;
+    return wanted === shardCount
+      ? []
+      : [
+          `streams.${name}.shards: ${wanted} has no effect: the stream was made with ${shardCount}, and the configuration does not change how many shards a stream has`,
+        ];
+  });
 }
 
 function mqttTls({ certificate, mqttTlsHost }: Opening): (Certificate & { host: string }) | null {
@@ -414,6 +475,6 @@ function rtspStatus(server: RtspServer): { address: string; publishers: number; 
   return {
     address: printAddress(server.address),
     publishers: publishing.filter(({ isFetched }) => !isFetched).length,
-    readers: publishing.reduce((sum, { readers }) => sum + readers, 0),
+    readers: publishing.reduce((sum, { players }) => sum + players, 0),
   };
 }

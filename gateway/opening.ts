@@ -20,6 +20,9 @@ import {
   type Certificate,
 } from './security/certificates.ts';
 
+/** A machine with containers has many; nobody reads them all. */
+const addressesMax = 8;
+
 /** Something that is to be listened on. */
 export interface Listener {
   /** In words: `HTTP`, `MQTT over TLS`. */
@@ -39,8 +42,8 @@ export interface Opening {
   readonly mqttTlsHost: string;
   /** Names by which browsers may call the gateway. */
   readonly hostNames: readonly string[];
-  /** By which other machines reach it; null: none can. */
-  readonly lanAddress: string | null;
+  /** By which other machines reach it, the best one first; none where none can. */
+  readonly lanAddresses: readonly string[];
 }
 
 /**
@@ -63,7 +66,7 @@ export async function openingOf(
     rtspHost: everywhere(config.rtsp.host),
     mqttTlsHost: everywhere(config.mqtt.host),
     hostNames: lan ? [...hostnames, ...ownNames().filter((name) => isIP(name) === 0)] : hostnames,
-    lanAddress: lan ? firstAddress() : null,
+    lanAddresses: lan ? outsideAddresses() : [],
   };
 }
 
@@ -111,12 +114,14 @@ function anyAddress(): string {
   return addresses.some(({ family }) => family === 'IPv6') ? '::' : '0.0.0.0';
 }
 
-function firstAddress(): string | null {
-  const addresses = Object.values(networkInterfaces())
+/** Those of IPv4 first, which are the ones that people type. */
+function outsideAddresses(): readonly string[] {
+  return Object.values(networkInterfaces())
     .flatMap((list) => list ?? [])
-    .filter(({ internal, address }) => !internal && !/^fe80:/i.test(address));
-  const best = addresses.find(({ family }) => family === 'IPv4') ?? addresses[0];
-  return best?.address ?? null;
+    .filter(({ internal, address }) => !internal && !/^fe80:/i.test(address))
+    .sort((a, b) => a.family.localeCompare(b.family))
+    .map(({ address }) => address)
+    .slice(0, addressesMax);
 }
 
 // ---------------------------------------------------------------- credentials
@@ -126,41 +131,34 @@ export interface Login {
   readonly password: string;
 }
 
-export interface MadeCredentials {
-  /** For devices; null: mqtt.users says who they are, or MQTT is off. */
-  readonly mqtt: Login | null;
-  /** For players; null: rtsp.readers says who they are, or RTSP is off. */
-  readonly rtsp: Login | null;
-}
-
-/** What `listen: lan` brings, where nobody is configured; nothing otherwise. */
-export function madeCredentials(config: Config, boxSecret: Buffer): MadeCredentials {
-  const lan = config.listen === 'lan';
-  const { mqtt, rtsp } = config;
+/** Whether `listen: lan` brings a user for devices and one for players: where nobody is configured. */
+export function isMade({ listen, mqtt, rtsp }: Config): { mqtt: boolean; rtsp: boolean } {
+  const lan = listen === 'lan';
   const served = mqtt.enabled && mqtt.external.url === null;
   const nobody = mqtt.users.length === 0 && mqtt.clientCaFile === null;
-  const derive = (purpose: string): string =>
-    createHmac('sha256', boxSecret).update(`credentials ${purpose}`).digest('base64url');
-  const login = (username: string): Login => ({
-    username,
-    // 120 bits; without the signs that shells and URLs would need quoted.
-    password: derive(username).replace(/[-_]/g, '').slice(0, 20),
-  });
   return {
-    mqtt: lan && served && nobody ? login('device') : null,
-    rtsp: lan && rtsp.enabled && rtsp.readers.length === 0 ? login('viewer') : null,
+    mqtt: lan && served && nobody,
+    rtsp: lan && rtsp.enabled && rtsp.readers.length === 0,
   };
 }
 
-/** The configuration with those credentials in it. */
-export function withMadeCredentials(config: Config, boxSecret: Buffer): Config {
-  const { mqtt, rtsp } = madeCredentials(config, boxSecret);
+/** The user that is made for devices, or for players. */
+export function madeLogin(kind: 'mqtt' | 'rtsp', boxSecret: Buffer): Login {
+  const username = { mqtt: 'device', rtsp: 'viewer' }[kind];
+  const hmac = createHmac('sha256', boxSecret).update(`credentials ${username}`);
+  // 120 bits; without the signs that shells and URLs would need quoted.
+  const password = hmac.digest('base64url').replace(/[-_]/g, '').slice(0, 20);
+  return { username, password };
+}
+
+/** The configuration with those users in it. */
+export function withMadeUsers(config: Config, boxSecret: Buffer): Config {
+  const made = isMade(config);
+  const device = { ...madeLogin('mqtt', boxSecret), publish: ['#'], subscribe: ['#'] };
+  const viewer = madeLogin('rtsp', boxSecret);
   return {
     ...config,
-    mqtt:
-      mqtt === null
-        ? config.mqtt
-        : { ...config.mqtt, users: [{ ...mqtt, publish: ['#'], subscribe: ['#'] }] },
-    rtsp: rtsp === null ? config.rtsp : { ...config.rtsp, readers: [{ ...rtsp }] },
+    mqtt: made.mqtt ? { ...config.mqtt, users: [device] } : config.mqtt,
+    rtsp: made.rtsp ? { ...config.rtsp, readers: [viewer] } : config.rtsp,
   };
 }

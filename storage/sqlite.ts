@@ -207,6 +207,17 @@ function finalize(statement: sqlite3.Statement): Promise<void> {
   });
 }
 
+/** Whether an error is SQLite's own word that a file is damaged, with its SQL in the message. */
+export function isRawDamage(error: unknown): error is StorageError {
+  return (
+    error instanceof StorageError &&
+    error.code === 'corrupt' &&
+    error.cause instanceof Error &&
+    'code' in error.cause &&
+    String(error.cause.code).startsWith('SQLITE_')
+  );
+}
+
 function translate(error: Error, what: string): Error {
   const sqliteCode = 'code' in error ? String(error.code) : 'SQLITE_ERROR';
   const code = storageCodes[sqliteCode];

@@ -33,7 +33,7 @@ import { ReadPool } from './read-pool.ts';
 import { Received } from './received.ts';
 import { Retention } from './retention.ts';
 import { migrate, schemaDamage, schemaVersion } from './schema/migrate.ts';
-import { Database } from './sqlite.ts';
+import { Database, isRawDamage } from './sqlite.ts';
 import {
   openVideoStore,
   type VideoDiskStore,
@@ -125,8 +125,19 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     return await openParts(options, closers, close);
   } catch (error) {
     await close().catch(() => undefined);
-    throw await explainFullDisk(error, options.folder);
+    throw await explainFullDisk(explainDamage(error, options.folder), options.folder);
   }
+}
+
+/** For people: what SQLite says of a damaged file is of no use to them. */
+function explainDamage(error: unknown, folder: string): unknown {
+  if (!isRawDamage(error)) return error;
+  const path = join(folder, databaseFileName);
+  return new StorageError(
+    'corrupt',
+    `the database ${path} is damaged: "headgate check --repair" saves what can be read, or restore a backup`,
+    { cause: error },
+  );
 }
 
 async function openParts(

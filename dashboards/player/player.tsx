@@ -1,10 +1,13 @@
 import type Hls from 'hls.js/light';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { liveUrl, rangeUrl } from '../api.ts';
+import * as format from '../format.ts';
 import * as state from '../state.ts';
 
 /** How much of the past one playlist covers; the next one is fetched when it has been played. */
 const stretchMs = 20 * 60_000;
+/** After which a live picture that could not be fetched is asked for again. */
+const retryMs = 2000;
 
 /** The selected camera, as it happens or from the time cursor on. */
 export function Player() {
@@ -14,32 +17,37 @@ export function Player() {
   const camera = state.selectedCamera.value?.name ?? null;
   const recorded = state.selectedCamera.value?.lastTime !== null;
   const live = state.live.value;
+  const silentSinceMs = live ? state.silentSinceMs.value : null;
+  const silent = silentSinceMs !== null;
   const seeks = state.seeks.value;
 
   useEffect(() => {
     const element = video.current;
-    if (element === null || camera === null || !recorded) return undefined;
     setProblem(null);
+    if (element === null || camera === null || !recorded || silent) return undefined;
     return play(element, camera, live ? null : state.cursorMs.peek(), setProblem);
-  }, [camera, recorded, live, seeks]);
+  }, [camera, recorded, live, silent, seeks]);
 
   useEffect(() => {
     if (video.current !== null) video.current.playbackRate = live ? 1 : speed;
   }, [speed, live, seeks]);
 
+  const said = silent ? `Not sending since ${format.dayAndTime(silentSinceMs)}.` : problem;
+  const remark = camera !== null && !recorded ? 'Nothing is recorded yet.' : said;
   return (
     <div class="player">
-      <video ref={video} muted playsInline autoPlay controls />
-      {(problem ?? (camera !== null && !recorded ? 'Nothing is recorded yet.' : null)) !== null && (
+      {/* The browser's own controls and its sign of loading would lie under what is said. */}
+      <video ref={video} muted playsInline autoPlay controls={remark === null} />
+      {remark !== null && (
         <p class="overlay" role="status">
-          {problem ?? 'Nothing is recorded yet.'}
+          {remark}
         </p>
       )}
       <div class="controls">
         <button
           type="button"
-          class={live ? 'on' : ''}
-          aria-pressed={live}
+          class={live && !silent ? 'on' : ''}
+          aria-pressed={live && !silent}
           onClick={() => state.goLive()}
         >
           ● Live
@@ -84,6 +92,7 @@ function play(
   let stopped = false;
   let hls: Hls | null = null;
   let shownMs: number | null = null;
+  let retry: ReturnType<typeof setTimeout> | undefined;
   const url = fromMs === null ? liveUrl(camera) : rangeUrl(camera, fromMs, fromMs + stretchMs);
 
   const showTime = (): void => {
@@ -120,7 +129,11 @@ function play(
     player.on(HlsPlayer.Events.FRAG_BUFFERED, () => report(null));
     player.on(HlsPlayer.Events.ERROR, (_event, { fatal, type, details, response, mimeType }) => {
       if (!fatal) return;
-      if (response?.code === 404) report('Nothing was recorded at this time.');
+      if (fromMs === null && type === HlsPlayer.ErrorTypes.NETWORK_ERROR) {
+        report(`The picture cannot be fetched (${details}).`);
+        clearTimeout(retry);
+        retry = setTimeout(() => player.loadSource(url), retryMs);
+      } else if (response?.code === 404) report('Nothing was recorded at this time.');
       else if (details === HlsPlayer.ErrorDetails.BUFFER_ADD_CODEC_ERROR) {
         // It would be fetched over and over, and never be played.
         player.stopLoad();
@@ -141,6 +154,7 @@ function play(
 
   return () => {
     stopped = true;
+    clearTimeout(retry);
     element.removeEventListener('timeupdate', showTime);
     element.removeEventListener('ended', goOn);
     hls?.destroy();

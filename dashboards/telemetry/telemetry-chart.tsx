@@ -6,6 +6,7 @@ import type { Keys, Series } from '../../gateway/api/rest/schemas.ts';
 import { api } from '../api.ts';
 import * as format from '../format.ts';
 import * as state from '../state.ts';
+import { brokenAtGaps, standingAlone } from './gaps.ts';
 
 const colours = ['#0d9488', '#d97706', '#7c3aed', '#dc2626', '#2563eb', '#65a30d', '#db2777'];
 const keysMax = colours.length;
@@ -195,20 +196,33 @@ function Chart({ series }: { readonly series: Series | null }) {
       { length: buckets },
       (_, i) => startS + ((i + 0.5) * series.stepMs) / 1000,
     );
-    plot.current?.setData([times, ...series.series.map(({ avg }) => avg)], false);
+    const lines = series.series.map(({ avg, records }) => brokenAtGaps(avg, records));
+    plot.current?.setData([times, ...lines], false);
   }, [series, names]);
 
   useSignalEffect(() => {
     const { fromMs, toMs } = state.view.value;
-    const cursor = state.cursorMs.value / 1000;
+    const cursorMs = state.cursorMs.value;
     const chart = plot.current;
     if (chart === null) return;
     chart.setScale('x', { min: fromMs / 1000, max: toMs / 1000 });
-    const line = chart.over.querySelector<HTMLElement>('.cursor-line');
-    if (line !== null) line.style.left = `${chart.valToPos(cursor, 'x')}px`;
+    placeCursor(chart, cursorMs);
   });
 
   return <div ref={holder} class="chart" />;
+}
+
+function placeCursor(chart: uPlot, timeMs: number): void {
+  const line = chart.over.querySelector<HTMLElement>('.cursor-line');
+  if (line !== null) line.style.left = `${chart.valToPos(timeMs / 1000, 'x')}px`;
+}
+
+/** Of a time so far to the right that its label would be cut off: none. */
+function timeLabel(chart: uPlot, second: number): string {
+  const label = format.clockTime(second * 1000);
+  const halfPx = label.length * 3.5;
+  const widthPx = chart.bbox.width / devicePixelRatio;
+  return chart.valToPos(second, 'x') + halfPx > widthPx ? '' : label;
 }
 
 function options(element: HTMLElement, names: readonly string[]): uPlot.Options {
@@ -228,7 +242,7 @@ function options(element: HTMLElement, names: readonly string[]): uPlot.Options 
       {
         ...axis,
         space: 80,
-        values: (_chart, splits) => splits.map((second) => format.clockTime(second * 1000)),
+        values: (chart, splits) => splits.map((second) => timeLabel(chart, second)),
       },
       { ...axis, size: 52 },
     ],
@@ -238,11 +252,17 @@ function options(element: HTMLElement, names: readonly string[]): uPlot.Options 
         label,
         stroke: colours[index % colours.length] ?? ink,
         width: 1.5,
-        spanGaps: true,
-        points: { show: false },
+        points: {
+          show: false,
+          size: 6,
+          fill: colours[index % colours.length] ?? ink,
+          filter: (chart: uPlot, at: number) => standingAlone([...(chart.data[at] ?? [])]),
+        },
       })),
     ],
     hooks: {
+      // A scale takes effect after the call that sets it.
+      setScale: [(chart) => placeCursor(chart, state.cursorMs.peek())],
       ready: [
         (chart) => {
           const line = document.createElement('div');

@@ -40,7 +40,9 @@ export function drawTimelines(canvas: HTMLCanvasElement, picture: TimelinesPictu
     const x = xOf(picture.view, tick.timeMs, width);
     context.fillRect(Math.round(x), 0, 1, rowsPx + 4);
     context.fillStyle = colour('--soft');
-    context.fillText(tick.label, x + 4, height - 7);
+    // Half a label would be read as another time.
+    const labelFits = x + 4 + context.measureText(tick.label).width <= width;
+    if (labelFits) context.fillText(tick.label, x + 4, height - 7);
     context.fillStyle = colour('--faint');
   }
 

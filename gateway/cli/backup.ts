@@ -20,12 +20,13 @@ import { showFinding } from './check.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { findGateway } from './find-gateway.ts';
 import { packageInfo } from './package-info.ts';
-import { formatBytes } from './table.ts';
+import { counted, formatBytes } from './table.ts';
 
 const askEveryMs = 500;
 
-export interface BackupCommandOptions extends ConfigOption, ClientOptions {
+export interface BackupCommandOptions extends ClientOptions {
   readonly logOnly?: boolean;
 }
 
@@ -41,16 +42,18 @@ export async function backup(
   folder: string,
   options: BackupCommandOptions,
 ): Promise<ExitCode> {
-  const { config } = await loadFor(context, options);
+  const { running } = await findGateway(context, options);
   const target = resolve(context.folder, folder);
   const logOnly = options.logOnly === true;
   try {
     const copied =
-      options.url === undefined ? await withoutGateway(context, config, target, logOnly) : null;
-    const { files, bytes, goneFiles } =
-      copied ?? (await byGateway(context, config, options, target));
-    const gone = goneFiles === 0 ? '' : `; retention took ${goneFiles} media files meanwhile`;
-    context.stdout.write(`${target}: ${files} files, ${formatBytes(bytes)}${gone}.\n`);
+      options.url === undefined && running === null
+        ? await withoutGateway(context, (await loadFor(context, options)).config, target, logOnly)
+        : null;
+    const { files, bytes, goneFiles } = copied ?? (await byGateway(context, options, target));
+    const gone =
+      goneFiles === 0 ? '' : `; retention took ${counted(goneFiles, 'media file')} meanwhile`;
+    context.stdout.write(`${target}: ${counted(files, 'file')}, ${formatBytes(bytes)}${gone}.\n`);
     return exitCodes.done;
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
@@ -93,11 +96,10 @@ async function withoutGateway(
 
 async function byGateway(
   context: CliContext,
-  config: Config,
   options: BackupCommandOptions,
   folder: string,
 ): Promise<Copied> {
-  const client = new GatewayClient(context, config, options);
+  const client = await GatewayClient.find(context, options);
   return client.whileLoggedIn(async () => {
     const request = { folder, logOnly: options.logOnly === true };
     let answer = await client.post('/api/v1/backup', BackupSchema, request);

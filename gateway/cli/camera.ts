@@ -19,6 +19,7 @@ import { substituteFrom } from '../config/substitute.ts';
 import { reportOn, type Remark } from './camera-report.ts';
 import { defaultFile, loadFor, UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { findGateway } from './find-gateway.ts';
 
 export interface CameraProbeOptions extends ConfigOption {
   readonly transport?: 'tcp' | 'udp';
@@ -101,17 +102,20 @@ export async function add(
     say(`There is a camera named ${camera} already; --name gives this one another name.`);
     return exitCodes.failed;
   }
-  const found = await look(context, address, config.sources.allowedNetworks, options);
-  if (found === null && options.force !== true) {
-    say('Nothing was written. --force adds it all the same.');
-    return exitCodes.failed;
-  }
   const entry: CameraEntry = {
     source: { rtsp: url },
     ...(options.transport === 'udp' ? { transport: 'udp' } : {}),
     ...(options.verifyTls === false ? { verifyTls: false } : {}),
   };
-  return write(context, { file: file ?? defaultFile, camera, entry, url, options });
+  const writing = { file: file ?? defaultFile, camera, entry, url, options };
+  // What can't be written needs no look.
+  if (!(await edit(context, writing, true))) return exitCodes.failed;
+  const found = await look(context, address, config.sources.allowedNetworks, options);
+  if (found === null && options.force !== true) {
+    say('Nothing was written. --force adds it all the same.');
+    return exitCodes.failed;
+  }
+  return write(context, writing);
 }
 
 interface Writing {
@@ -122,21 +126,36 @@ interface Writing {
   readonly options: CameraAddOptions;
 }
 
-async function write(
-  context: CliContext,
-  { file, camera, entry, url, options }: Writing,
-): Promise<ExitCode> {
-  const path = resolve(context.folder, file);
-  const isNew = !existsSync(path);
+async function write(context: CliContext, writing: Writing): Promise<ExitCode> {
+  const { file, camera, entry, url, options } = writing;
+  const isNew = !existsSync(resolve(context.folder, file));
   if (options.dryRun === true) {
     context.stdout.write(`\nThis would be added to ${file}:\n\n${withCamera('', camera, entry)}`);
     return exitCodes.done;
   }
+  if (!(await edit(context, writing, false))) return exitCodes.failed;
+  if (options.json === true) return exitCodes.done;
+  const { running } = await findGateway(context, options);
+  const demonstration = running?.demonstration === true ? running.processId : null;
+  context.stdout.write(whatNext({ file, camera, url, isNew, demonstration }));
+  return exitCodes.done;
+}
+
+/**
+ * False when it can't be written, which was said then.
+ * @throws UnusableConfig, for a configuration that would have mistakes
+ */
+async function edit(
+  context: CliContext,
+  { file, camera, entry }: Writing,
+  dryRun: boolean,
+): Promise<boolean> {
   try {
     await editConfigFile({
       name: file,
-      path,
+      path: resolve(context.folder, file),
       env: context.env,
+      dryRun,
       change: (text) => {
         if (hasCamera(text, camera)) {
           throw new ConfigNotWritable(`${file} has a camera named ${camera} by now`);
@@ -148,10 +167,9 @@ async function write(
     if (error instanceof ConfigError) throw new UnusableConfig(file, error.problems);
     if (!(error instanceof ConfigNotWritable) && !(error instanceof TextNotEditable)) throw error;
     context.stderr.write(`${error.message}\nNothing was written.\n`);
-    return exitCodes.failed;
+    return false;
   }
-  if (options.json !== true) context.stdout.write(whatNext({ file, camera, url, isNew }));
-  return exitCodes.done;
+  return true;
 }
 
 function whatNext(written: {
@@ -159,16 +177,16 @@ function whatNext(written: {
   readonly camera: string;
   readonly url: string;
   readonly isNew: boolean;
+  /** The process that demonstrates itself here; null: none does. */
+  readonly demonstration: number | null;
 }): string {
-  const { file, camera, url, isNew } = written;
+  const { file, camera, url, isNew, demonstration } = written;
   const hasPassword = parseCameraUrl(url.replaceAll(/\$\{[^}]*\}/g, 'x')).user !== null;
   const variable = `${camera.toUpperCase().replace(/[^A-Z0-9]+/g, '_')}_PASSWORD`;
   const lines = [
     '',
     `Added as "${camera}" to ${file}${isNew ? ', which is new' : ''}.`,
-    isNew
-      ? 'Next: start the gateway in this folder ("headgate run", or "npm start").'
-      : 'Next: a gateway that runs with this file takes the camera over by itself; "headgate status" shows it.',
+    nextStep(isNew, demonstration),
     ...(hasPassword && !url.includes('${')
       ? [
           `Its password is in ${file} in the clear. To keep it elsewhere, write \${${variable}} in its place,`,
@@ -177,6 +195,15 @@ function whatNext(written: {
       : []),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function nextStep(isNew: boolean, demonstration: number | null): string {
+  if (demonstration !== null) {
+    return `Next: what runs now (process ${demonstration}) is the demonstration, which goes on without this file: stop it and start again.`;
+  }
+  return isNew
+    ? 'Next: start the gateway in this folder ("headgate run", or "npm start").'
+    : 'Next: a gateway that runs with this file takes the camera over by itself; "headgate status" shows it.';
 }
 
 /** Probes and prints; null when the camera can't be used, which was said then. */

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { checkStore } from '../../storage/check.ts';
+import { StorageError } from '../../storage/errors.ts';
 import type { Finding } from '../../storage/finding.ts';
 import { StoreLock } from '../../storage/lock.ts';
 import { repairStore } from '../../storage/repair.ts';
@@ -11,6 +12,7 @@ import { mediaFolderName } from '../../storage/store.ts';
 import type { Config } from '../config/schema.ts';
 import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { counted } from './table.ts';
 
 export interface CheckCommandOptions extends ConfigOption {
   readonly json?: boolean;
@@ -46,7 +48,7 @@ async function verify(
     context.stdout.write(
       clean
         ? `${config.dataDir} is sound.\n`
-        : `${config.dataDir}: ${count.error} errors, ${count.warning} warnings.\n`,
+        : `${config.dataDir}: ${counted(count.error, 'error')}, ${counted(count.warning, 'warning')}.\n`,
     );
   }
   return clean;
@@ -58,7 +60,12 @@ async function repair(
   { json }: CheckCommandOptions,
 ): Promise<void> {
   const nowMs = context.clock.nowMs();
-  const lock = await StoreLock.take(dataDir, `headgate check, process ${context.pid}`, nowMs);
+  const holder = `headgate check, process ${context.pid}`;
+  const lock = await StoreLock.take(dataDir, holder, nowMs).catch((error: unknown) => {
+    if (!(error instanceof StorageError) || error.code !== 'already-exists') throw error;
+    const message = `${error.message}: stop it first, then repair; nothing was changed`;
+    throw new StorageError(error.code, message, { cause: error });
+  });
   try {
     const mediaFolder = mediaDir ?? join(dataDir, mediaFolderName);
     for await (const done of repairStore({ folder: dataDir, mediaFolder, nowMs })) {

@@ -16,6 +16,7 @@ import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { showCredentials } from './credentials.ts';
 import { addDeliveryCommand } from './delivery.ts';
 import { doctor, type DoctorCommandOptions } from './doctor.ts';
+import { init } from './init.ts';
 import { packageInfo } from './package-info.ts';
 import { reload, type ReloadCommandOptions } from './reload.ts';
 import { run } from './run.ts';
@@ -152,6 +153,11 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
   command('credentials', 'show how other machines get in, with what "listen: lan" made').action(
     async (options: ConfigOption) => {
       finish(await showCredentials(context, options));
+    },
+  );
+  command('init', 'write a small configuration to begin with').action(
+    async (options: ConfigOption) => {
+      finish(await init(context, options));
     },
   );
   command('config', 'print the configuration in force, and where each value comes from')

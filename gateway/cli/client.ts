@@ -7,17 +7,18 @@
 import { existsSync } from 'node:fs';
 import type { z } from 'zod';
 import { ErrorSchema } from '../api/rest/schemas.ts';
-import { isLoopback } from '../config/rules.ts';
-import type { Config } from '../config/schema.ts';
 import { maskUrls } from '../observe/mask.ts';
+import type { Running } from '../running.ts';
 import { Tokens } from '../security/tokens.ts';
+import type { ConfigOption } from './configuration.ts';
 import type { CliContext } from './context.ts';
+import { findGateway, type FoundGateway } from './find-gateway.ts';
 import { accessFolder } from './token.ts';
 
 const answerTimeoutMs = 10_000;
 
-export interface ClientOptions {
-  /** Where the gateway is; the configured address when left out. */
+export interface ClientOptions extends ConfigOption {
+  /** Where the gateway is; where it says itself, or the configured address when left out. */
   readonly url?: string;
   readonly token?: string;
 }
@@ -25,33 +26,42 @@ export interface ClientOptions {
 /** A sentence that says why there is no answer. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer';
-}
+  /** Of the API's error that came instead; null: none did. */
+  readonly code: string | null;
 
-/** Where a gateway with this configuration is reached from this machine. */
-function addressOf({ http }: Config): string {
-  const everywhere = http.host === '0.0.0.0' || http.host === '::';
-  const host = everywhere || isLoopback(http.host) ? '127.0.0.1' : http.host;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${http.port}`;
+  constructor(message: string, options: { cause?: unknown; code?: string } = {}) {
+    super(message, options);
+    this.code = options.code ?? null;
+  }
 }
 
 /**
  * @example
- * const client = new GatewayClient(context, config, options);
+ * const client = await GatewayClient.find(context, options);
  * const status = await client.whileLoggedIn(() => client.get('/api/v1/status', StatusSchema));
  */
 export class GatewayClient {
   readonly #context: CliContext;
-  readonly #config: Config;
+  readonly #dataDir: string;
   readonly #base: string;
   readonly #token: string;
   #headers: Readonly<Record<string, string>> = {};
 
+  /** What it says of itself; null: it is not known. */
+  readonly running: Running | null;
+
+  /** @throws UnusableConfig, when only the file could say where it is; NoAnswer */
+  static async find(context: CliContext, options: ClientOptions): Promise<GatewayClient> {
+    return new GatewayClient(context, await findGateway(context, options), options);
+  }
+
   /** @throws NoAnswer for a URL that is none */
-  constructor(context: CliContext, config: Config, { url, token }: ClientOptions) {
-    this.#base = url ?? addressOf(config);
+  constructor(context: CliContext, gateway: FoundGateway, { token }: ClientOptions) {
+    this.#base = gateway.url;
     if (!URL.canParse(this.#base)) throw new NoAnswer(`${this.#base} is not a URL.`);
     this.#context = context;
-    this.#config = config;
+    this.#dataDir = gateway.dataDir;
+    this.running = gateway.running;
     this.#token = token ?? context.env['HEADGATE_TOKEN'] ?? '';
   }
 
@@ -61,7 +71,7 @@ export class GatewayClient {
       this.#headers = { authorization: `Bearer ${this.#token}` };
       return work();
     }
-    const logOut = await this.#logIn(this.#config);
+    const logOut = await this.#logIn(this.#dataDir);
     try {
       return await work();
     } finally {
@@ -70,7 +80,7 @@ export class GatewayClient {
   }
 
   /** Logs in by a code in the data folder. Returns how to log out. */
-  async #logIn({ dataDir }: Config): Promise<() => Promise<void>> {
+  async #logIn(dataDir: string): Promise<() => Promise<void>> {
     const folder = accessFolder(dataDir);
     if (!existsSync(folder)) {
       // Nothing answers, or something else does: the better of the two sentences.
@@ -123,7 +133,8 @@ export class GatewayClient {
     if (response.ok && answer.success) return answer.data;
     const refusal = ErrorSchema.safeParse(body);
     if (!response.ok && response.status < 500 && refusal.success) {
-      throw new NoAnswer(refusal.data.error.message);
+      const { code, message } = refusal.data.error;
+      throw new NoAnswer(message, { code });
     }
     throw new NoAnswer(
       response.ok

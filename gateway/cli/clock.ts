@@ -1,11 +1,10 @@
 /** `headgate clock`: whether the running gateway believes its clock, and `confirm` that it may. */
 import { ClockSchema, type ClockAnswer } from '../api/rest/schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
-import { formatAge } from './table.ts';
+import { counted, formatAge } from './table.ts';
 
-export interface ClockCommandOptions extends ConfigOption, ClientOptions {
+export interface ClockCommandOptions extends ClientOptions {
   readonly json?: boolean;
 }
 
@@ -24,9 +23,8 @@ async function ask(
   options: ClockCommandOptions,
   question: (client: GatewayClient) => Promise<ClockAnswer>,
 ): Promise<ExitCode> {
-  const { config } = await loadFor(context, options);
   try {
-    const client = new GatewayClient(context, config, options);
+    const client = await GatewayClient.find(context, options);
     const answer = await client.whileLoggedIn(() => question(client));
     context.stdout.write(
       options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : show(answer),
@@ -54,7 +52,7 @@ function show({ time, suspended, steps, expiring }: ClockAnswer): string {
         ]),
     ...expiring.map(
       ({ kind, name, count }) =>
-        `Older than its retention: ${kind} ${name}: ${count} ${kind === 'stream' ? 'records' : 'media files'}`,
+        `Older than its retention: ${kind} ${name}: ${counted(count, kind === 'stream' ? 'record' : 'media file')}`,
     ),
   ];
   return `${lines.join('\n')}\n`;

@@ -23,6 +23,7 @@ export type LoadedConfig = Extract<ConfigResult, { ok: true }> & {
 /** The configuration that can't be used; what is wrong with it is told in the message. */
 export class UnusableConfig extends Error {
   override readonly name = 'UnusableConfig';
+  readonly problems: readonly Problem[];
 
   constructor(file: string | null, problems: readonly Problem[]) {
     const what = file ?? 'The environment';
@@ -32,6 +33,7 @@ export class UnusableConfig extends Error {
         '\n',
       ),
     );
+    this.problems = problems;
   }
 }
 
@@ -42,7 +44,7 @@ export function fileFor({ env, folder }: CliContext, option: ConfigOption): stri
 }
 
 /** The demonstration leaves nothing in the folder of the gateway that is set up after it. */
-const demonstrationFolder = 'data/demonstration';
+export const demonstrationFolder = 'data/demonstration';
 
 /** @throws UnusableConfig */
 export async function loadFor(context: CliContext, option: ConfigOption): Promise<LoadedConfig> {

@@ -67,6 +67,8 @@ export interface GatewayStart {
   readonly env: Environment;
   /** The files that the configuration was made of; none in the demonstration. */
   readonly files: readonly FileRead[];
+  /** The file has nothing in it, or comments alone. */
+  readonly isEmpty: boolean;
   /** Loads the same configuration once more. */
   readonly load: () => Promise<ConfigResult>;
   readonly version: string;

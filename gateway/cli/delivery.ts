@@ -2,10 +2,7 @@
 import type { Command } from 'commander';
 import { RemovedDeliverySchema } from '../api/rest/schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
-
-type DeliveryCommandOptions = ConfigOption & ClientOptions;
 
 export function addDeliveryCommand(
   program: Command,
@@ -26,7 +23,7 @@ export function addDeliveryCommand(
     .option('-c, --config <file>', 'the configuration file')
     .option('--url <url>', 'where the gateway is; the configured address otherwise')
     .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
-    .action(async (name: string, options: DeliveryCommandOptions) => {
+    .action(async (name: string, options: ClientOptions) => {
       finish(await forget(context, name, options));
     });
 }
@@ -35,11 +32,10 @@ export function addDeliveryCommand(
 async function forget(
   context: CliContext,
   name: string,
-  options: DeliveryCommandOptions,
+  options: ClientOptions,
 ): Promise<ExitCode> {
-  const { config } = await loadFor(context, options);
   try {
-    const client = new GatewayClient(context, config, options);
+    const client = await GatewayClient.find(context, options);
     const path = `/api/v1/deliveries/${encodeURIComponent(name)}/forget`;
     await client.whileLoggedIn(() => client.post(path, RemovedDeliverySchema.pick({ name: true })));
     context.stdout.write(`${name} is forgotten: should it come back, it begins anew.\n`);

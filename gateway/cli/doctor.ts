@@ -9,7 +9,7 @@ import { showProblem } from '../config/problems.ts';
 import type { Config } from '../config/schema.ts';
 import { diagnoseDestination } from '../doctor/destinations.ts';
 import { attempt, failure, fine, warning, type Diagnosis } from '../doctor/diagnosis.ts';
-import { diagnoseDisk } from '../doctor/disk.ts';
+import { diagnoseDisk, diagnoseMount } from '../doctor/disk.ts';
 import {
   diagnoseClock,
   diagnoseMemory,
@@ -23,14 +23,17 @@ import { diagnoseFfmpeg, diagnoseWorker } from '../doctor/programs.ts';
 import { listenersOf } from '../opening.ts';
 import { readCertificate } from '../security/certificates.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { fileFor, type ConfigOption } from './configuration.ts';
+import { loadFor, UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { packageInfo } from './package-info.ts';
+import { counted } from './table.ts';
 
 const defaultFloorBytes = 512 * 2 ** 20;
 const dayMs = 86_400_000;
+const startAdvice =
+  'if it should run, see why it ended ("journalctl --unit headgate" where it is a service)';
 
-export interface DoctorCommandOptions extends ConfigOption, ClientOptions {
+export interface DoctorCommandOptions extends ClientOptions {
   readonly json?: boolean;
 }
 
@@ -91,19 +94,16 @@ async function configuration(
   options: ConfigOption,
   report: (findings: readonly Diagnosis[]) => void,
 ): Promise<Config> {
-  const { env, folder } = context;
-  const file = fileFor(context, options);
-  const result = await loadConfig({ file, folder, env });
-  if (result.ok) {
+  try {
+    const { config, file } = await loadFor(context, options);
     report([fine('Configuration', file ?? 'no file: the demonstration')]);
-    return result.config;
+    return config;
+  } catch (error) {
+    if (!(error instanceof UnusableConfig)) throw error;
+    const advice = 'correct it; the rest looks at the defaults';
+    report(error.problems.map((problem) => failure('Configuration', showProblem(problem), advice)));
   }
-  report(
-    result.problems.map((problem) =>
-      failure('Configuration', showProblem(problem), 'correct it; the rest looks at the defaults'),
-    ),
-  );
-  const defaults = await loadConfig({ file: null, folder, env: {} });
+  const defaults = await loadConfig({ file: null, folder: context.folder, env: {} });
   if (!defaults.ok) throw new Error('the defaults are no configuration');
   return defaults.config;
 }
@@ -120,16 +120,11 @@ async function askGateway(
   options: DoctorCommandOptions,
 ): Promise<Running> {
   const name = 'Gateway';
-  // One that can't be read has run, under another user.
-  const hasRun = await readIdentity(config.dataDir).then(
-    (identity) => identity !== null,
-    () => true,
-  );
-  if (options.url === undefined && !hasRun) {
-    return { pid: null, findings: [fine(name, `has not run yet in ${config.dataDir}`)] };
-  }
   try {
-    const client = new GatewayClient(context, config, options);
+    const client = await GatewayClient.find(context, options);
+    if (options.url === undefined && client.running === null && !(await hasRun(config))) {
+      return { pid: null, findings: [fine(name, `has not run yet in ${config.dataDir}`)] };
+    }
     return await client.whileLoggedIn(async () => {
       const { health, version, processId } = await client.get('/api/v1/status', StatusSchema);
       const clock = await client.get('/api/v1/clock', ClockSchema);
@@ -155,22 +150,35 @@ async function askGateway(
         );
       const steps = clock.steps.length;
       const stepped =
-        steps === 0 ? [] : [fine('Gateway clock', `${steps} steps seen; see "headgate clock"`)];
-      const findings = [fine(name, `${version} runs: ${health.status}`), ...troubles, ...away];
+        steps === 0
+          ? []
+          : [fine('Gateway clock', `${counted(steps, 'step')} seen; see "headgate clock"`)];
+      const what =
+        client.running?.demonstration === true ? `${version}, the demonstration,` : version;
+      const findings = [fine(name, `${what} runs: ${health.status}`), ...troubles, ...away];
       return {
         pid: options.url === undefined ? processId : null,
         findings: [...findings, ...stepped],
       };
     });
   } catch (error) {
-    // With a cause it is that nothing answers; that is no trouble of itself.
-    if (error instanceof NoAnswer && error.cause !== undefined) {
-      return { pid: null, findings: [fine(name, error.message)] };
+    const isAway = error instanceof NoAnswer && error.cause !== undefined;
+    if (isAway || error instanceof UnusableConfig) {
+      const message = isAway ? error.message : 'none runs that could be found';
+      return { pid: null, findings: [warning(name, message, startAdvice)] };
     }
     const reason = error instanceof Error ? error.message : String(error);
     const advice = 'run this as the user of the gateway, or give a --token';
     return { pid: 'unknown', findings: [warning(name, `could not be asked: ${reason}`, advice)] };
   }
+}
+
+/** One whose identity can't be read has run, under another user. */
+function hasRun({ dataDir }: Config): Promise<boolean> {
+  return readIdentity(dataDir).then(
+    (identity) => identity !== null,
+    () => true,
+  );
 }
 
 async function programs(context: CliContext, config: Config): Promise<readonly Diagnosis[]> {
@@ -191,11 +199,18 @@ async function disks(config: Config): Promise<readonly Diagnosis[]> {
     minFreeBytes: mediaDir === null ? Math.max(floor, video.minFreeBytes) : floor,
     lingerMs: log.lingerMs,
   };
-  const found = await attempt('Data', () => diagnoseDisk(data));
+  const found = [
+    ...(await attempt('Data', () => diagnoseDisk(data))),
+    ...(await attempt('Data', () => diagnoseMount('Data', dataDir))),
+  ];
   if (mediaDir === null) return found;
   const { minFreeBytes } = video;
   const media = { name: 'Footage', folder: mediaDir, minFreeBytes, lingerMs: null };
-  return [...found, ...(await attempt('Footage', () => diagnoseDisk(media)))];
+  return [
+    ...found,
+    ...(await attempt('Footage', () => diagnoseDisk(media))),
+    ...(await attempt('Footage', () => diagnoseMount('Footage', mediaDir))),
+  ];
 }
 
 async function ports(config: Config, pid: Running['pid']): Promise<readonly Diagnosis[]> {
@@ -221,7 +236,10 @@ async function certificate(config: Config, nowMs: number): Promise<readonly Diag
 async function destinations(config: Config): Promise<readonly Diagnosis[]> {
   const found = await Promise.all(
     Object.entries(config.deliveries).map(([name, { to }]) =>
-      attempt(`Delivery ${name}`, async () => [await diagnoseDestination(name, to)]),
+      attempt(`Delivery ${name}`, async () => [
+        await diagnoseDestination(name, to),
+        ...('folder' in to ? await diagnoseMount(`Delivery ${name}`, to.folder.path) : []),
+      ]),
     ),
   );
   return found.flat();

@@ -38,9 +38,11 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
     const drainMaxMs = loaded.config.shutdownTimeoutSeconds * 1000 + drainSlackMs;
     return await drain(context, starting, signal, signals, logger, drainMaxMs);
   } catch (error) {
-    // Who has the store says everything; where in the program that was found does not.
-    const inUse = error instanceof StorageError && error.code === 'already-exists';
-    logger.error({ error: inUse ? error.message : error }, 'the gateway could not start');
+    // Who has the store, or that it is damaged, says everything; where in the program that was
+    // found does not.
+    const isTold =
+      error instanceof StorageError && ['already-exists', 'corrupt'].includes(error.code);
+    logger.error({ error: isTold ? error.message : error }, 'the gateway could not start');
     context.stderr.write(`headgate: could not start: ${maskUrls(messageOf(error))}\n`);
     return exitCodes.failed;
   } finally {
@@ -51,9 +53,12 @@ export async function run(context: CliContext, option: ConfigOption): Promise<Ex
 
 async function start(
   context: CliContext,
-  { config, file, folder, files, load }: LoadedConfig,
+  { config, file, folder, files, isEmpty, load }: LoadedConfig,
   logger: GatewayLogger,
 ): Promise<RunningGateway> {
+  if (isEmpty && file !== null) {
+    logger.warn({ file }, 'the configuration file has nothing in it: the defaults are in force');
+  }
   const { startGateway } = await context.loadGateway();
   const { version, folder: packageFolder } = packageInfo();
   return startGateway({
@@ -62,6 +67,7 @@ async function start(
     folder,
     env: context.env,
     files: file === null ? [] : files,
+    isEmpty,
     load,
     version,
     pid: context.pid,

@@ -2,13 +2,19 @@
  * `headgate service`: a systemd unit made for this machine: its paths, its user, the configuration
  * at hand. Printed, or with `--install` put where systemd finds it.
  */
-import { chown, mkdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { existsSync, statSync } from 'node:fs';
 import { availableParallelism, userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { settingVariables } from '../config/environment.ts';
+import { readFileText } from '../config/files.ts';
 import type { Config } from '../config/schema.ts';
+import { variablesIn, type Environment } from '../config/substitute.ts';
+import { configTree } from '../config/tree.ts';
 import { output } from '../doctor/machine.ts';
-import { loadFor, type ConfigOption } from './configuration.ts';
+import { findProgram } from '../doctor/programs.ts';
+import { defaultFile, fileFor, loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { packageInfo } from './package-info.ts';
 
@@ -30,6 +36,8 @@ export interface UnitOptions {
   readonly workingFolder: string;
   readonly user: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Where secrets are kept for it; absolute. */
+  readonly environmentFile: string;
   /** What it writes to; all else is read-only for it. */
   readonly writableFolders: readonly string[];
   readonly shutdownTimeoutSeconds: number;
@@ -42,7 +50,9 @@ export async function service(
   context: CliContext,
   options: ServiceCommandOptions,
 ): Promise<ExitCode> {
-  const { config, file, folder } = await loadFor(context, options);
+  const environmentFile = environmentFileFor(context, options);
+  const env = { ...(await readEnvironmentFile(environmentFile)), ...context.env };
+  const { config, file, folder } = await loadFor({ ...context, env }, options);
   const mainPath = join(packageInfo().folder, 'dist', 'gateway', 'main.js');
   if (file === null || !existsSync(mainPath)) {
     context.stderr.write(
@@ -62,17 +72,20 @@ export async function service(
     ...{ nodePath: context.nodePath, mainPath, user, writableFolders },
     configFile: resolve(context.folder, file),
     workingFolder: folder,
-    environment: environmentOf(context),
+    environment: await environmentOf(context, config),
+    environmentFile,
     shutdownTimeoutSeconds: config.shutdownTimeoutSeconds,
     bindsLowPorts: portsOf(config).some((port) => port > 0 && port < 1024),
   });
+  const secrets = await secretsFor(context, resolve(context.folder, file), environmentFile);
   if (options.install !== true) {
     context.stdout.write(unit);
+    context.stderr.write(secrets);
     return exitCodes.done;
   }
   await install(unit, writableFolders, user);
   context.stdout.write(
-    `${join(unitFolder, unitName)} is written. Now:\n` +
+    `${join(unitFolder, unitName)} is written. ${secrets}Now:\n` +
       '  systemctl daemon-reload && systemctl enable --now headgate\n' +
       '  journalctl --unit headgate --follow\n',
   );
@@ -113,22 +126,58 @@ function portsOf({ http, mqtt, rtsp }: Config): readonly number[] {
   return [http.port, mqtt.port, mqtt.tlsPort, rtsp.port];
 }
 
-/** What "npm start" would set. */
-function environmentOf({ env }: CliContext): Readonly<Record<string, string>> {
-  const kept = ['HEADGATE_FFMPEG_PATH', 'MEDIASOUP_WORKER_BIN', 'PATH'].flatMap((name) => {
+/** Beside the configuration. */
+function environmentFileFor(context: CliContext, options: ConfigOption): string {
+  const file = fileFor(context, options) ?? defaultFile;
+  return join(dirname(resolve(context.folder, file)), 'headgate.env');
+}
+
+/** Empty where it is not there yet, or not to be read. @see systemd.exec(5), EnvironmentFile= */
+async function readEnvironmentFile(path: string): Promise<Environment> {
+  return parseEnv(await readFile(path, 'utf8').catch(() => ''));
+}
+
+/** What "npm start" would set, and what is set here for the configuration, but for secrets. */
+async function environmentOf(
+  { env }: CliContext,
+  { ffmpegPath }: Config,
+): Promise<Readonly<Record<string, string>>> {
+  // systemd has a PATH of its own.
+  const ffmpeg = ffmpegPath === null ? await findProgram('ffmpeg', env['PATH'] ?? '') : null;
+  const found: Record<string, string> = ffmpeg === null ? {} : { HEADGATE_FFMPEG_PATH: ffmpeg };
+  const names = ['MEDIASOUP_WORKER_BIN', ...settingVariables(configTree, env).plain];
+  const kept = names.flatMap((name) => {
     const value = env[name];
     return value === undefined || value === '' ? [] : [[name, value] as const];
   });
   return {
     NODE_ENV: 'production',
     UV_THREADPOOL_SIZE: String(Math.max(16, 2 * availableParallelism())),
+    ...found,
     ...Object.fromEntries(kept),
   };
+}
+
+/** What has to be put into the environment's file by hand; empty when there is nothing. */
+async function secretsFor(
+  { env }: CliContext,
+  configFile: string,
+  environmentFile: string,
+): Promise<string> {
+  const written = (await readFileText(configFile)).replaceAll(/^[ \t]*#.*$/gm, '');
+  const referred = variablesIn(written);
+  const names = [...referred, ...settingVariables(configTree, env).secret];
+  if (names.length === 0) return '';
+  return (
+    `The service has no variables of this shell, and its configuration wants ${names.join(', ')}:\n` +
+    `put them into ${environmentFile}, a line NAME=value each (chmod 600; systemd reads it as root).\n`
+  );
 }
 
 /** The unit's text. @see systemd.service(5), systemd.exec(5) */
 export function printUnit(options: UnitOptions): string {
   const { nodePath, mainPath, configFile, workingFolder, user, environment } = options;
+  const { environmentFile } = options;
   const command = [nodePath, '--enable-source-maps', mainPath, 'run', '--config', configFile];
   const variables = Object.entries(environment).map(
     ([name, value]) => `Environment=${quoted(`${name}=${value}`)}`,
@@ -144,6 +193,8 @@ Type=exec
 User=${user}
 WorkingDirectory=${escaped(workingFolder)}
 ${variables.join('\n')}
+# Secrets: a line NAME=value each, mode 0600.
+EnvironmentFile=-${escaped(environmentFile)}
 ExecStart=${command.map((word) => quoted(word.replaceAll('$', '$$$$'))).join(' ')}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always

@@ -10,11 +10,11 @@ import {
   type Streams,
 } from '../api/rest/schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { formatAge, formatBytes, table } from './table.ts';
-import { loadFor, type ConfigOption } from './configuration.ts';
+import { counted, formatAge, formatBytes, table } from './table.ts';
+import { fileFor } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 
-export interface StatusCommandOptions extends ConfigOption, ClientOptions {
+export interface StatusCommandOptions extends ClientOptions {
   readonly json?: boolean;
 }
 
@@ -27,16 +27,19 @@ interface Answers {
   readonly removed: Deliveries['removed'];
 }
 
-/** @throws UnusableConfig */
+/** @throws UnusableConfig, when none runs */
 export async function showStatus(
   context: CliContext,
   options: StatusCommandOptions,
 ): Promise<ExitCode> {
-  const { config } = await loadFor(context, options);
   try {
-    const answers = await ask(new GatewayClient(context, config, options));
+    const client = await GatewayClient.find(context, options);
+    const answers = await ask(client);
+    const file = fileFor(context, options);
     context.stdout.write(
-      options.json === true ? `${JSON.stringify(answers, null, 2)}\n` : show(answers),
+      options.json === true
+        ? `${JSON.stringify(answers, null, 2)}\n`
+        : `${show(answers)}${client.running?.demonstration === true ? aboutDemonstration(file) : ''}`,
     );
     return answers.status.health.status === 'failing' ? exitCodes.failed : exitCodes.done;
   } catch (error) {
@@ -60,6 +63,13 @@ function ask(client: GatewayClient): Promise<Answers> {
 
 // ---------------------------------------------------------------- what people see
 
+/** @param file that is there by now; null: none */
+function aboutDemonstration(file: string | null): string {
+  return file === null
+    ? '\nThis is the demonstration: there is no configuration file.\n'
+    : `\nThis is the demonstration, which goes on without ${file}: stop it and start again.\n`;
+}
+
 /** What went wrong is told only where something did. */
 function mqttLine(mqtt: NonNullable<Answers['status']['mqtt']>): string {
   const troubles: [number, string][] = [
@@ -70,7 +80,7 @@ function mqttLine(mqtt: NonNullable<Answers['status']['mqtt']>): string {
   ];
   const parts = [
     `${mqtt.connections} connected`,
-    `${mqtt.receivedMessages} messages`,
+    counted(mqtt.receivedMessages, 'message'),
     ...troubles.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`),
   ];
   return `MQTT ${mqtt.address}: ${parts.join(', ')}`;

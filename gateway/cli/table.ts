@@ -17,6 +17,11 @@ export function table(
   return ['', ...lines];
 }
 
+/** `1 file`, `2 files`. */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
 /** `1.5 MB`; decimal units. */
 export function formatBytes(bytes: number): string {
   let value = bytes;

@@ -1,8 +1,10 @@
 /** `headgate token`: another login token, or all of them taken away. */
 import { join } from 'node:path';
 import { Tokens } from '../security/tokens.ts';
-import { loadFor, type ConfigOption } from './configuration.ts';
+import type { ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { findGateway } from './find-gateway.ts';
+import { counted } from './table.ts';
 
 export interface TokenCommandOptions extends ConfigOption {
   readonly revokeAll?: boolean;
@@ -18,11 +20,11 @@ export async function makeToken(
   context: CliContext,
   options: TokenCommandOptions,
 ): Promise<ExitCode> {
-  const { config } = await loadFor(context, options);
-  const tokens = await Tokens.open({ folder: accessFolder(config.dataDir), clock: context.clock });
+  const { dataDir } = await findGateway(context, options);
+  const tokens = await Tokens.open({ folder: accessFolder(dataDir), clock: context.clock });
   if (options.revokeAll === true) {
     const count = await tokens.revokeAll();
-    context.stderr.write(`Revoked ${count} ${count === 1 ? 'token' : 'tokens'} and every login.\n`);
+    context.stderr.write(`Revoked ${counted(count, 'token')} and every login.\n`);
     return exitCodes.done;
   }
   const token = await tokens.createToken();

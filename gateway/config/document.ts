@@ -131,10 +131,18 @@ function parse(
   return { root, problems: builder.problems };
 }
 
-/** The errors that say something: after the first, the parser stumbles over much of what follows. */
+/**
+ * The errors that say something: after the first, the parser stumbles over much of what follows, and
+ * after a bracket that is not closed over every line.
+ */
 function firstCauses(errors: readonly YAMLError[]): readonly YAMLError[] {
   const inOrder = [...errors].sort((a, b) => a.pos[0] - b.pos[0]);
-  const told = inOrder.filter(({ code }, index) => index === 0 || code !== 'UNEXPECTED_TOKEN');
+  const firstIndent = inOrder.find(({ code }) => code === 'BAD_INDENT');
+  const told = inOrder.filter(
+    (error, index) =>
+      index === 0 ||
+      (error.code === 'BAD_INDENT' ? error === firstIndent : error.code !== 'UNEXPECTED_TOKEN'),
+  );
   return told.slice(0, syntaxProblemsMax);
 }
 

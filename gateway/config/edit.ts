@@ -24,6 +24,8 @@ export interface ConfigEdit {
   readonly change: (text: string) => string;
   /** Looks at what the configuration would be; may refuse by throwing. */
   readonly accept?: (config: Config) => void;
+  /** Goes through everything but writing. */
+  readonly dryRun?: boolean;
 }
 
 const newFileMode = 0o600;
@@ -45,13 +47,14 @@ export async function editConfigFile({
   env,
   change,
   accept,
+  dryRun,
 }: ConfigEdit): Promise<Config> {
   const { text, target, mode } = await current(path);
   const changed = change(text);
   const result = parseConfig({ name, text: changed, folder: dirname(path), env });
   if (!result.ok) throw new ConfigError(result.problems);
   accept?.(result.config);
-  if (changed === text) return result.config;
+  if (changed === text || dryRun === true) return result.config;
   const beside = join(dirname(target), `.${name.replace(/\W/g, '_').slice(-64)}.new`);
   try {
     const file = await open(beside, 'w', mode);

@@ -13,7 +13,7 @@ import { parseVariable, type RawList, type RawMap, type RawNode } from './docume
 import { problem, type Origin, type Problem } from './problems.ts';
 import { messageOf, type Environment } from './substitute.ts';
 import { suggest } from './suggest.ts';
-import { isLeaf, nodeAt, showPath, type KeyNode, type KeyPath } from './tree.ts';
+import { holdsSecret, isLeaf, nodeAt, showPath, type KeyNode, type KeyPath } from './tree.ts';
 
 const prefix = 'HEADGATE_';
 
@@ -97,6 +97,25 @@ function interpret(
   return problem(origin, '', 'sets no key of the configuration', {
     suggestion: suggest(variable, candidates(tree, variable)),
   });
+}
+
+/** The variables that set a key: those whose value may be shown, and those that hold a secret. */
+export function settingVariables(
+  tree: KeyNode,
+  env: Environment,
+): { readonly plain: readonly string[]; readonly secret: readonly string[] } {
+  const secret: string[] = [];
+  const plain: string[] = [];
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith(prefix) || otherVariables.includes(variable)) continue;
+    if (text === undefined || text === '') continue;
+    const path = pathOf(tree, variable.slice(prefix.length));
+    const node = path === null ? undefined : nodeAt(tree, path);
+    // With _FILE behind the name, it is the file that holds the secret.
+    const mayShow = node === undefined || (!holdsSecret(node) && !(isLeaf(node) && node.url));
+    (mayShow ? plain : secret).push(variable);
+  }
+  return { plain, secret };
 }
 
 /** The path that the rest of a variable's name stands for. */

@@ -42,6 +42,8 @@ export type ConfigResult = {
   | {
       readonly ok: true;
       readonly config: Config;
+      /** The text holds nothing, or comments alone. */
+      readonly isEmpty: boolean;
       /** Where the value of a key was set. */
       readonly originOf: (path: KeyPath) => Origin;
     }
@@ -112,6 +114,7 @@ export function parseConfig({ name, text, folder, env }: ConfigSource): ConfigRe
   return {
     ok: true,
     files,
+    isEmpty: parsed.root === null,
     config: resolvePaths(result.data, folder),
     originOf: (path) => {
       const found = locate(root, path);
@@ -131,10 +134,10 @@ class ProblemList {
 
   add(problems: readonly Problem[]): void {
     for (const found of problems) {
-      const id = JSON.stringify([found.origin, found.key]);
-      if (this.#problems.has(id) && found.key !== '') continue;
+      const id = JSON.stringify([found.origin, found.key, found.key === '' ? found.message : '']);
+      if (this.#problems.has(id)) continue;
       if (this.#problems.size >= problemsShownMax) this.#left += 1;
-      else this.#problems.set(found.key === '' ? `${id}${this.#problems.size}` : id, found);
+      else this.#problems.set(id, found);
     }
   }
 

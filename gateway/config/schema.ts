@@ -81,7 +81,7 @@ const route = z.strictObject({
   decoder: choice(['json', 'cbor', 'text', 'binary'])
     .default('json')
     .describe(
-      'What the payloads are: json, cbor (stored as JSON), text (UTF-8) or binary. One that is something else is kept raw and counted.',
+      'What the payloads are: json, cbor (stored as JSON), text (UTF-8) or binary. One that is something else is counted and stored as it came, under the same key unless that needs the payload; an envelope has it in base64, and says why under "undecodable".',
     ),
   envelope: flag()
     .default(false)
@@ -292,7 +292,9 @@ const logging = z.strictObject({
 });
 
 const stream = z.strictObject({
-  shards: whole(1, 10_000).default(1).describe('Shards to begin with.'),
+  shards: whole(1, 10_000)
+    .default(1)
+    .describe('Shards to begin with; of a stream that exists the number stays as it is.'),
   mode: choice(['on-demand', 'provisioned'])
     .default('on-demand')
     .describe(
@@ -462,9 +464,12 @@ const delivery = z.strictObject({
 });
 
 /** The whole file. Everything has a default: an empty file is a configuration. */
+/** Beside the configuration file. */
+export const defaultDataDir = './data';
+
 export const configSchema = z
   .strictObject({
-    dataDir: path('a folder').default('./data').describe('Where everything is stored.'),
+    dataDir: path('a folder').default(defaultDataDir).describe('Where everything is stored.'),
     mediaDir: path('a folder')
       .register(keyNotes, { allowed: 'a folder', path: true, example: '/mnt/footage' })
       .nullable()

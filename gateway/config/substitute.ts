@@ -10,6 +10,14 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const reference = /\$\$\{|\$\{([^}]*)\}|\$\{/g;
 const variable = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
 
+/** The variables that a text refers to, with a default or without, in its order. */
+export function variablesIn(text: string): readonly string[] {
+  const names = [...text.matchAll(reference)].map(([, inside]) =>
+    inside === undefined ? undefined : variable.exec(inside)?.[1],
+  );
+  return [...new Set(names.filter((name) => name !== undefined))];
+}
+
 /** @param readText the text of a file; it throws an error with a message for people. */
 export function substituteFrom(env: Environment, readText: (path: string) => string): Substitute {
   return (text, report) => {

@@ -3,6 +3,7 @@
  * the camera and the sensors (`camera.ts`, `sensors.ts`) are the gateway's own.
  */
 import { createHmac } from 'node:crypto';
+import { join } from 'node:path';
 
 /** The camera's name, and the user it pushes as. */
 export const demoCamera = 'demo';
@@ -30,10 +31,16 @@ export function demoVariables(
   dataDir: string,
 ): Readonly<Record<string, string>> {
   return {
+    DEMO_BUCKET: demoBucket(dataDir),
     DEMO_DATA: dataDir,
     DEMO_CAMERA_PASSWORD: secrets.cameraPassword,
     DEMO_SENSOR_PASSWORD: secrets.sensorPassword,
   };
+}
+
+/** The folder that stands for a bucket. */
+export function demoBucket(dataDir: string): string {
+  return join(dataDir, 'bucket');
 }
 
 /** In the place of `headgate.yaml`, and loaded like it: the environment overrides it as usual. */
@@ -59,7 +66,7 @@ cameras:
     maxBytes: 2 GB
     events: camera-events
 deliveries:
-  readings: { from: { stream: readings }, to: { folder: { path: '\${DEMO_DATA}/bucket' } } }
-  camera-events: { from: { stream: camera-events }, to: { folder: { path: '\${DEMO_DATA}/bucket' } } }
-  footage: { from: { camera: ${demoCamera} }, to: { folder: { path: '\${DEMO_DATA}/bucket' } } }
+  readings: { from: { stream: readings }, to: { folder: { path: '\${DEMO_BUCKET}' } } }
+  camera-events: { from: { stream: camera-events }, to: { folder: { path: '\${DEMO_BUCKET}' } } }
+  footage: { from: { camera: ${demoCamera} }, to: { folder: { path: '\${DEMO_BUCKET}' } } }
 `;

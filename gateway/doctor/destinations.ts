@@ -1,12 +1,11 @@
 /** Whether a delivery's destination is there and lets us in, asked without sending anything. */
 import { DescribeStreamSummaryCommand, KinesisClient } from '@aws-sdk/client-kinesis';
 import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { access, constants, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { awsOptions } from '../forward/destinations.ts';
 import type { Destination } from '../forward/options.ts';
 import { SinkError } from '../forward/sink.ts';
 import { AwsClient } from '../forward/sinks/aws.ts';
+import { tryFolder } from '../forward/sinks/folder/folder-sink.ts';
 import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
 
 const askTimeoutMs = 8000;
@@ -43,7 +42,10 @@ function describe(to: Destination): string {
 
 /** @throws SinkError */
 async function ask(to: Destination): Promise<string> {
-  if ('folder' in to) return askFolder(to.folder.path);
+  if ('folder' in to) {
+    const { path } = to.folder;
+    return (await tryFolder(path)) ? `${path} can be written` : `${path} will be made`;
+  }
   const signal = AbortSignal.timeout(askTimeoutMs);
   if ('s3' in to) {
     const { bucket, forcePathStyle, endpoint } = to.s3;
@@ -75,20 +77,5 @@ async function ask(to: Destination): Promise<string> {
     return `data stream ${to.kinesis.stream} is ${summary?.StreamStatus?.toLowerCase() ?? 'there'}`;
   } finally {
     client.close();
-  }
-}
-
-/** Of a folder that is not there yet, the one above it counts. */
-async function askFolder(path: string): Promise<string> {
-  for (let folder = path; ; folder = dirname(folder)) {
-    const found = await stat(folder).catch(() => null);
-    if (found === null && folder !== dirname(folder)) continue;
-    if (found?.isDirectory() !== true) {
-      throw new SinkError('rejected', `${folder} is not a folder`);
-    }
-    await access(folder, constants.W_OK).catch((cause: unknown) => {
-      throw new SinkError('denied', `${folder} can't be written`, { cause });
-    });
-    return folder === path ? `${path} can be written` : `${path} will be made`;
   }
 }

@@ -55,6 +55,24 @@ async function existing(folder: string): Promise<string> {
   }
 }
 
+/** Where disks are mounted by hand, or when they are plugged in. */
+const mountFolders = ['/mnt/', '/media/', '/run/media/'];
+
+/** Whether a folder that looks like one on a disk of its own is on the system's, as it is while that is not mounted. */
+export async function diagnoseMount(name: string, folder: string): Promise<readonly Diagnosis[]> {
+  if (!mountFolders.some((mounts) => folder.startsWith(mounts))) return [];
+  const [{ dev }, root] = await Promise.all([stat(await existing(folder)), stat('/')]);
+  return dev === root.dev
+    ? [
+        warning(
+          name,
+          `${folder} is on the disk of the system: nothing is mounted there`,
+          'mount its disk, or choose another folder: what is written now fills the disk of the system',
+        ),
+      ]
+    : [];
+}
+
 export function judgeSpace(
   { name, folder, minFreeBytes }: Pick<DiskOptions, 'name' | 'folder' | 'minFreeBytes'>,
   freeBytes: number,

@@ -24,7 +24,7 @@ export async function diagnoseFfmpeg(
   }
 }
 
-async function findProgram(name: string, path: string): Promise<string | null> {
+export async function findProgram(name: string, path: string): Promise<string | null> {
   for (const folder of path.split(delimiter)) {
     const file = join(folder, name);
     if (await isProgram(file)) return file;

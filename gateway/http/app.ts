@@ -111,7 +111,7 @@ export function createApp(options: AppOptions): App {
   app.route('/', loginRoutes(access));
   for (const path of ['/api/*', '/hls/*', '/metrics']) app.use(path, authenticated(access));
   app.route('/api/v1', restRoutes(options));
-  app.route('/hls', hlsRoutes({ video: options.video }));
+  app.route('/hls', hlsRoutes({ video: options.video, clock: options.clock }));
   app.get('/metrics', async (c) =>
     c.body(await sources.renderMetrics(), 200, {
       'content-type': 'text/plain; version=0.0.4; charset=utf-8',

@@ -46,13 +46,13 @@ export function createLogger({ level, format, output, color }: LoggerOptions): G
   const print = format === 'json' ? (line: string) => line : textPrinter(color === true);
   const write = (line: string): void => sink.write(print(line));
   const options = {
-    // Which lines are written is decided by `Threshold`: a child of pino's keeps its parent's level.
+    // Which lines are written is decided by `Threshold`.
     level: 'debug',
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return new PinoLogger(pino(options, { write }), sink, { level });
+  return new PinoLogger({ pino: pino(options, { write }), sink, threshold: { level } }, {});
 }
 
 const ranks: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
@@ -62,51 +62,61 @@ interface Threshold {
   level: LogLevel;
 }
 
-class PinoLogger implements GatewayLogger {
-  readonly #pino: pino.Logger;
-  readonly #sink: Sink;
-  readonly #threshold: Threshold;
+interface Shared {
+  readonly pino: pino.Logger;
+  readonly sink: Sink;
+  readonly threshold: Threshold;
+}
 
-  constructor(logger: pino.Logger, sink: Sink, threshold: Threshold) {
-    this.#pino = logger;
-    this.#sink = sink;
-    this.#threshold = threshold;
+class PinoLogger implements GatewayLogger {
+  readonly #shared: Shared;
+  /**
+   * What each line says beside its own fields. Not a child of pino's, which writes a key twice
+   * where a line says it again: strict readers of JSON refuse that.
+   */
+  readonly #fields: Readonly<Record<string, unknown>>;
+
+  constructor(shared: Shared, fields: Readonly<Record<string, unknown>>) {
+    this.#shared = shared;
+    this.#fields = fields;
   }
 
   debug(fields: LogFields, message: string): void {
-    if (this.#writes('debug')) this.#pino.debug(clean(fields), message);
+    this.#write('debug', fields, message);
   }
 
   info(fields: LogFields, message: string): void {
-    if (this.#writes('info')) this.#pino.info(clean(fields), message);
+    this.#write('info', fields, message);
   }
 
   warn(fields: LogFields, message: string): void {
-    if (this.#writes('warn')) this.#pino.warn(clean(fields), message);
+    this.#write('warn', fields, message);
   }
 
   error(fields: LogFields, message: string): void {
-    this.#pino.error(clean(fields), message);
+    this.#write('error', fields, message);
   }
 
   child(fields: LogFields): Logger {
-    return new PinoLogger(this.#pino.child(clean(fields)), this.#sink, this.#threshold);
+    return new PinoLogger(this.#shared, { ...this.#fields, ...clean(fields) });
   }
 
   setLevel(level: LogLevel): void {
-    this.#threshold.level = level;
-  }
-
-  #writes(level: LogLevel): boolean {
-    return ranks[level] >= ranks[this.#threshold.level];
+    this.#shared.threshold.level = level;
   }
 
   drained(): Promise<void> {
-    return this.#sink.drained();
+    return this.#shared.sink.drained();
   }
 
   flush(): void {
-    this.#sink.flush();
+    this.#shared.sink.flush();
+  }
+
+  #write(level: LogLevel, fields: LogFields, message: string): void {
+    const { pino, threshold } = this.#shared;
+    if (ranks[level] < ranks[threshold.level]) return;
+    pino[level]({ ...this.#fields, ...clean(fields) }, message);
   }
 }
 

@@ -31,6 +31,8 @@ export interface Certificate extends KeyPair {
   readonly fingerprint: string;
   /** What devices are given to trust; null: that is known to who brought the certificate. */
   readonly caFile: string | null;
+  /** Of that file, in the same form. */
+  readonly caFingerprint: string | null;
   readonly notAfterMs: number;
 }
 
@@ -65,7 +67,7 @@ export async function readCertificate(certFile: string, keyFile: string): Promis
   if (!parsed.checkPrivateKey(privateKey)) {
     throw new Error(`tls.keyFile: ${keyFile} is not the key of ${certFile}`);
   }
-  return { cert, key, ...describe(parsed), caFile: null };
+  return { cert, key, ...describe(parsed), caFile: null, caFingerprint: null };
 }
 
 /**
@@ -75,9 +77,7 @@ export async function readCertificate(certFile: string, keyFile: string): Promis
 export async function keptCertificate(folder: string): Promise<Certificate | null> {
   const paths = pathsIn(folder);
   const known = await readPair(paths.cert, paths.key);
-  return known === null
-    ? null
-    : { ...known, ...describe(new X509Certificate(known.cert)), caFile: paths.ca };
+  return known === null ? null : withAuthority(known, paths.ca);
 }
 
 function pathsIn(access: string): Readonly<Record<'ca' | 'caKey' | 'cert' | 'key', string>> {
@@ -100,7 +100,6 @@ export async function ownCertificate(options: {
   const known = await keptCertificate(options.folder);
   if (known !== null && serves(new X509Certificate(known.cert), options)) return known;
   const paths = pathsIn(options.folder);
-  const caFile = paths.ca;
   await mkdir(join(options.folder, 'tls'), { recursive: true, mode: 0o700 });
   const authority = (await readPair(paths.ca, paths.caKey)) ?? (await newAuthority(paths));
   const issuer = commonNameOf(new X509Certificate(authority.cert));
@@ -110,7 +109,14 @@ export async function ownCertificate(options: {
   const chain = issued.cert + authority.cert;
   await write(paths.key, issued.key, 0o600);
   await write(paths.cert, chain, 0o644);
-  return { cert: chain, key: issued.key, ...describe(new X509Certificate(chain)), caFile };
+  return withAuthority({ cert: chain, key: issued.key }, paths.ca);
+}
+
+/** The authority is at the end of the chain. */
+function withAuthority(issued: Issued, caFile: string): Certificate {
+  const last = issued.cert.slice(issued.cert.lastIndexOf('-----BEGIN CERTIFICATE-----'));
+  const caFingerprint = new X509Certificate(last).fingerprint256;
+  return { ...issued, ...describe(new X509Certificate(issued.cert)), caFile, caFingerprint };
 }
 
 async function newAuthority(paths: { ca: string; caKey: string }): Promise<Issued> {

@@ -9,7 +9,7 @@ import { Mp4Error, readBoxHeader } from '../../storage/video/boxes.ts';
 
 export interface StreamBox {
   readonly type: string;
-  /** The whole box, header included; a copy that belongs to the receiver. */
+  /** The whole box, header included: as it lies here, until the next one is asked for. */
   readonly bytes: Buffer;
 }
 
@@ -60,7 +60,7 @@ export class BoxReader {
       }
       if (header.sizeBytes > this.pendingBytes) return;
       const boxEnd = this.#start + header.sizeBytes;
-      const bytes = Buffer.from(this.#buffer.subarray(this.#start, boxEnd));
+      const bytes = this.#buffer.subarray(this.#start, boxEnd);
       this.#start = boxEnd;
       yield { type: header.type, bytes };
     }

@@ -73,7 +73,7 @@ export class ChunkReader {
     }
     switch (type) {
       case 'ftyp':
-        this.#fileType = bytes;
+        this.#fileType = Buffer.from(bytes);
         return null;
       case 'moov':
         return this.#takeMovie(bytes);
@@ -81,7 +81,7 @@ export class ChunkReader {
         this.#producerTime = readProducerTime(bytes);
         return null;
       case 'moof':
-        this.#moof = bytes;
+        this.#moof = Buffer.from(bytes);
         return null;
       case 'mdat':
         return this.#takeMedia(bytes);

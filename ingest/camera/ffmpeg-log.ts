@@ -1,6 +1,9 @@
 /**
  * What ffmpeg says on stderr, in a form that a log can take: credentials masked, each kind of
  * message once and then counted, the last lines kept to explain an exit.
+ *
+ * What ffmpeg fails at is a warning, except in an attempt that may well fail (audio that can't be
+ * copied): there it is held until it is known what came of the attempt.
  */
 import type { Logger } from '../../storage/ports.ts';
 
@@ -16,11 +19,17 @@ export class FfmpegLog {
   readonly #kinds = new Map<string, { readonly example: string; count: number }>();
   readonly #lastLines: string[] = [];
   #carry = '';
+  /** Failures that nobody need know of if the attempt only showed what it was to show. */
+  #held: string[] | null;
 
-  /** @param onDamage called when ffmpeg reports that something of the stream was lost. */
-  constructor(logger: Logger, onDamage: () => void) {
+  /**
+   * @param onDamage called when ffmpeg reports that something of the stream was lost.
+   * @param hold holds failures until `release`.
+   */
+  constructor(logger: Logger, onDamage: () => void, hold = false) {
     this.#logger = logger;
     this.#onDamage = onDamage;
+    this.#held = hold ? [] : null;
   }
 
   /** The last lines, oldest first. */
@@ -33,6 +42,19 @@ export class FfmpegLog {
     const lines = (this.#carry + text).split(/[\r\n]+/);
     this.#carry = (lines.pop() ?? '').slice(0, lineMax);
     for (const line of lines) this.#line(line);
+  }
+
+  /**
+   * Says what was held, and what fails from now on at once.
+   * @param expected it is the reason for another attempt, and no news
+   */
+  release(expected = false): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const line of held) {
+      if (expected) this.#said(line);
+      else this.#failed(line);
+    }
   }
 
   /** Says how often what was said more than once was said. */
@@ -49,7 +71,7 @@ export class FfmpegLog {
 
   #line(raw: string): void {
     const line = maskCredentials(raw.trim()).slice(0, lineMax);
-    if (line === '') return;
+    if (line.replace(/\[[^\]]*\]/g, '').trim() === '') return;
     this.#lastLines.push(line);
     if (this.#lastLines.length > lastLinesMax) this.#lastLines.shift();
     if (/RTP: missed|max delay reached|corrupt|error while decoding/i.test(line)) this.#onDamage();
@@ -61,9 +83,17 @@ export class FfmpegLog {
     }
     if (this.#kinds.size >= kindsMax) return;
     this.#kinds.set(kind, { example: line, count: 1 });
-    if (/\[(error|fatal|panic)\]/.test(line))
-      this.#logger.warn({ line }, 'ffmpeg failed at something.');
-    else this.#logger.debug({ line }, 'ffmpeg said something.');
+    if (!/\[(error|fatal|panic)\]/.test(line)) this.#said(line);
+    else if (this.#held === null) this.#failed(line);
+    else this.#held.push(line);
+  }
+
+  #failed(line: string): void {
+    this.#logger.warn({ line }, 'ffmpeg failed at something.');
+  }
+
+  #said(line: string): void {
+    this.#logger.debug({ line }, 'ffmpeg said something.');
   }
 }
 

@@ -160,9 +160,10 @@ class Attempt {
       ...(onFirstFragment === undefined ? {} : { onFirstFragment }),
       isLive: options.isLive === true && timing === 'camera',
     });
-    this.#log = new FfmpegLog(logger.child({ camera }), () => {
+    const markDamaged = (): void => {
       this.#recorder.markDamaged();
-    });
+    };
+    this.#log = new FfmpegLog(logger.child({ camera }), markDamaged, !last);
     this.#ffmpeg = new Ffmpeg({
       path: options.ffmpegPath,
       command: ffmpegCommand(options.input, audio, timing),
@@ -208,6 +209,7 @@ class Attempt {
         await this.#recorder.accept(piece.bytes, piece.arrivalMs);
         if (this.#recorder.videoChunks > before) {
           this.#lastPictureMs = this.#options.clock.monotonicMs();
+          this.#log.release();
         }
       } finally {
         this.#busy = false;
@@ -231,6 +233,7 @@ class Attempt {
       const { code } = await this.#ffmpeg.exited;
       this.#log.end();
       failure ??= this.#failureOfExit(code);
+      this.#log.release(failure instanceof AudioMismatch);
     } catch (error) {
       failure ??= error instanceof Error ? error : new Error(String(error));
     }

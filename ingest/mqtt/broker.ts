@@ -121,6 +121,7 @@ export class MqttBroker {
       clock,
       metrics,
       summary: this.#summary,
+      hears: (topic) => this.#audience.hears(topic),
     });
     const shared = {
       intake: this.#intake,
@@ -143,7 +144,8 @@ export class MqttBroker {
       tlsConnectionsMax: this.#limits.connections + this.#limits.pendingConnections,
       handshakeTimeoutMs: this.#limits.connectTimeoutMs,
       accept: (socket, identity) => this.#accept(socket, identity),
-      refused: (remote, error) => this.#devices.noteFailure({ remote }, null, error),
+      refused: (remote, error) =>
+        this.#devices.noteFailure(remote === null ? null : { remote }, null, error),
       troubled: ({ message }) =>
         this.#summary.warn('accept', { error: message }, 'an MQTT connection was not accepted'),
     });

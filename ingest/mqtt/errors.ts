@@ -12,6 +12,9 @@ const hints = {
   /** A TLS handshake: plain MQTT on the TLS port, no or another authority's client certificate. */
   'tls-failed':
     'connect with TLS 1.2 or newer, and with a client certificate where mqtt.clientCaFile is set',
+  /** A device broke off the TLS handshake over our certificate. */
+  'certificate-not-trusted':
+    'the device does not trust this gateway\'s certificate: give it ca.pem ("headgate credentials" tells where that is), or the authority that signed tls.certFile',
   /** MQTT 5. */
   'version-5': 'set the protocol version of the client to MQTT 3.1.1 (version 4)',
   /** A protocol version that is neither 3.1 nor 3.1.1. */

@@ -35,6 +35,7 @@ export class Intake {
   #router: Router;
   readonly #losses: Pick<Losses, 'add'> | null;
   readonly #summary: Summary;
+  readonly #hears: (topic: string) => boolean;
   readonly #unroutedCounter: Counter;
   readonly #lostCounter: Counter;
   readonly #refusalCounter: Counter;
@@ -60,6 +61,8 @@ export class Intake {
     readonly clock: Clock;
     readonly metrics: Metrics;
     readonly summary: Summary;
+    /** Whether somebody subscribes to a topic: a message that arrives there needs no route. */
+    readonly hears?: (topic: string) => boolean;
   }) {
     const { clock, metrics } = options;
     this.limits = options.limits;
@@ -68,6 +71,7 @@ export class Intake {
     this.#onceLog = options.received;
     this.#losses = options.losses;
     this.#summary = options.summary;
+    this.#hears = options.hears ?? (() => false);
     this.#metrics = metrics;
     this.#router = new Router(options.routes, clock, metrics);
     this.#unroutedCounter = metrics.counter(
@@ -108,11 +112,13 @@ export class Intake {
     if (targets === null) {
       this.#unrouted += 1;
       this.#unroutedCounter.add();
-      this.#summary.warn(
-        'unrouted',
-        { topic: message.topic, clientId: message.clientId },
-        'a message matches no route and is not stored; add a route for its topic',
-      );
+      if (!this.#hears(message.topic)) {
+        this.#summary.warn(
+          'unrouted',
+          { topic: message.topic, clientId: message.clientId },
+          'a message matches no route and is not stored; add a route for its topic',
+        );
+      }
     }
     return targets ?? [];
   }

@@ -28,8 +28,8 @@ export interface ListenersOptions {
   readonly handshakeTimeoutMs: number;
   /** `identity`: the common name of a verified client certificate. */
   accept(socket: Socket, identity: string | null): void;
-  /** A TLS handshake did not succeed. */
-  refused(remote: string, error: MqttError): void;
+  /** A TLS handshake did not succeed. `remote`: null when it had gone by then. */
+  refused(remote: string | null, error: MqttError): void;
   /** The system would not hand over a connection. */
   troubled(error: Error): void;
 }
@@ -110,8 +110,9 @@ export class Listeners {
       options.accept(socket, clientCa === null ? null : commonNameOf(socket));
     });
     server.on('tlsClientError', (cause, socket) => {
-      const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
-      options.refused(remote, new MqttError('tls-failed', cause.message, { cause }));
+      const { remoteAddress, remotePort } = socket;
+      const remote = remoteAddress === undefined ? null : `${remoteAddress}:${remotePort ?? 0}`;
+      options.refused(remote, handshakeError(cause));
       socket.destroy();
     });
     return server;
@@ -121,6 +122,18 @@ export class Listeners {
 function addressOf(server: Server): Address | null {
   const address = server.address() as AddressInfo | null;
   return address === null ? null : { host: address.address, port: address.port };
+}
+
+/** Alerts by which devices say that they don't accept our certificate (RFC 8446, 6.2). */
+const distrust =
+  /^ERR_SSL_\w*ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_(UNKNOWN|EXPIRED|REVOKED))$/;
+
+function handshakeError(cause: Error): MqttError {
+  const code = 'code' in cause ? String(cause.code) : '';
+  // The message of OpenSSL has addresses and files of its sources in it.
+  const reason = 'reason' in cause ? String(cause.reason) : cause.message.trim();
+  const distrusted = distrust.test(code);
+  return new MqttError(distrusted ? 'certificate-not-trusted' : 'tls-failed', reason, { cause });
 }
 
 function commonNameOf(socket: TLSSocket): string | null {

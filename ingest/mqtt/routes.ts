@@ -156,19 +156,23 @@ export class CompiledRoute {
   record(message: Message, levels: readonly string[], receivedMs: number): RecordInput {
     const { topic, payload, clientId } = message;
     const envelope = { topic, receivedMs };
+    const keyOf = (value: () => unknown): string => {
+      const key = this.#key({ topic, levels, clientId, payload: value });
+      if (key === null) this.#countKeyFallback();
+      return key ?? fitKey(topic);
+    };
     try {
       const decoded = decode(this.options.decoder, payload);
-      const key = this.#key({ topic, levels, clientId, payload: decoded.value });
-      if (key === null) this.#countKeyFallback();
+      const partitionKey = keyOf(decoded.value);
       const data = this.options.envelope ? inEnvelope(envelope, decoded) : decoded.data;
-      return { partitionKey: key ?? fitKey(topic), data };
+      return { partitionKey, data };
     } catch (error) {
       if (!(error instanceof UndecodableError)) throw error;
       this.#countUndecodable();
       const data = this.options.envelope
         ? inEnvelopeRaw(envelope, payload, error.message)
         : payload;
-      return { partitionKey: fitKey(topic), data };
+      return { partitionKey: keyOf(() => undefined), data };
     }
   }
 

@@ -15,12 +15,12 @@ import type { Answer, ConnectionHost, Wire } from './contracts.ts';
 import { RtspError, type RtspErrorCode } from './errors.ts';
 import { RtspParser, type RtspRequest } from './parser.ts';
 import { packetOverheadBytes, type PublicationEnd } from './publication.ts';
-import { ReadingPace } from './reading-pace.ts';
+import { ReadingPace, untilTickMs } from './reading-pace.ts';
 import { Challenge, publicMethods, Session } from './session.ts';
 
 /** A connection without packets may leave this much unread. */
 const answersBytesMax = 65_536;
-/** How long packets are gathered for a peer that is in no hurry, and how much of them. */
+/** How long at most packets are gathered for a peer that is in no hurry, and how much of them. */
 const gatherMs = 100;
 const gatheredBytesMax = 262_144;
 
@@ -78,7 +78,7 @@ export class Connection implements Wire {
     }
     this.#host.received(published.camera, chunk.length);
     published.gather(() => this.#read(chunk));
-    if (!published.isAwaited) this.#pace.rest();
+    if (!published.isAwaited) this.#pace.rest(chunk.length);
   }
 
   #read(chunk: Buffer): void {
@@ -127,23 +127,40 @@ export class Connection implements Wire {
     const cost = bytes.length + packetOverheadBytes;
     this.#queuedBytes += cost;
     this.#gatheredCost += cost;
-    this.#gathered.push(bytes);
+    this.#gather(bytes);
     if (this.#gatheredCost >= gatheredBytesMax) this.#flush();
-    else this.#cancelFlush ??= this.#host.clock.setTimer(gatherMs, () => this.#flush());
+    else {
+      const { clock } = this.#host;
+      this.#cancelFlush ??= clock.setTimer(untilTickMs(clock, gatherMs), () => this.#flush());
+    }
+  }
+
+  /** Packets that were read in one piece go out as one: a copy would be garbage soon after. */
+  #gather(bytes: Buffer): void {
+    const last = this.#gathered.at(-1);
+    if (last?.buffer !== bytes.buffer || last.byteOffset + last.length !== bytes.byteOffset) {
+      this.#gathered.push(bytes);
+      return;
+    }
+    const length = last.length + bytes.length;
+    this.#gathered[this.#gathered.length - 1] = Buffer.from(last.buffer, last.byteOffset, length);
   }
 
   /** One write, and one system call, for all that was gathered. */
   #flush(): void {
     this.#cancelFlush?.();
     this.#cancelFlush = null;
-    if (this.#gathered.length === 0) return;
+    const last = this.#gathered.pop();
+    if (last === undefined) return;
     const cost = this.#gatheredCost;
-    const bytes = Buffer.concat(this.#gathered);
-    this.#gathered = [];
-    this.#gatheredCost = 0;
-    this.#socket.write(bytes, () => {
+    this.#socket.cork();
+    for (const bytes of this.#gathered) this.#socket.write(bytes);
+    this.#socket.write(last, () => {
       this.#queuedBytes -= cost;
     });
+    this.#socket.uncork();
+    this.#gathered = [];
+    this.#gatheredCost = 0;
   }
 
   cork(): void {

@@ -151,6 +151,13 @@ export class Publication {
     return this.#readers.size;
   }
 
+  /** The readers without our recorder. */
+  get playerCount(): number {
+    let count = 0;
+    for (const reader of this.#readers) if (!reader.isRecorder) count += 1;
+    return count;
+  }
+
   /** Whether somebody waits for each packet: a player, or a run that is yet to begin. */
   get isAwaited(): boolean {
     if (!this.#isRecorded) return true;

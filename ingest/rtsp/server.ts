@@ -85,6 +85,8 @@ export interface PublicationStatus {
   readonly isFetched: boolean;
   /** Those that play it now, our recorder among them. */
   readonly readers: number;
+  /** The same without our recorder. */
+  readonly players: number;
 }
 
 export interface RtspAddress {
@@ -152,6 +154,7 @@ export class RtspServer {
         sinceMs: publication.sinceMs,
         isFetched: this.#fetched.has(publication),
         readers: publication.readerCount,
+        players: publication.playerCount,
       }));
   }
 

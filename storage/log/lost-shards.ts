@@ -6,13 +6,14 @@
  * - Those that a stream began with divided the hash keys evenly; their ids follow each other from
  *   `first_shard_id` on, in the order of their index. One of them is lost if its batches are there,
  *   or nobody owns its keys; else it has expired.
- * - Which are closed, the parents of the others tell.
+ * - Which are closed, the parents of the others tell, where the open ones do not divide the keys.
  * - A row that makes no sense is as good as one that is lost.
  * - Hash keys that nobody owns after all that get a new shard.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Database } from '../sqlite.ts';
 import { evenRanges, fromHashKey, hashKeyMax, toHashKey } from './hash-keys.ts';
+import { openShardsMax } from './resharding.ts';
 import { isSaneShard, parentsOf } from './streams.ts';
 
 interface StreamRow {
@@ -153,17 +154,18 @@ async function firstShards(
   stream: StreamRow,
   known: readonly KnownShard[],
 ): Promise<KnownShard[]> {
-  const sibling = known.find(({ shard_index: index }) => index < stream.shard_count);
+  const count = stream.shard_count;
+  if (!Number.isSafeInteger(count) || count < 1 || count > openShardsMax) return [];
+  const ranges = evenRanges(count);
+  const sibling = known.find(({ shard_index: index }) => index < count);
   const firstId = sibling?.id != null ? sibling.id - sibling.shard_index : stream.first_shard_id;
-  const ids = evenRanges(stream.shard_count).map((_, index) =>
-    firstId === null ? null : firstId + index,
-  );
+  const ids = ranges.map((_, index) => (firstId === null ? null : firstId + index));
   const taken = await database.all<{ id: number }>(
     `SELECT id FROM shard WHERE stream_id != ? AND id IN (SELECT value FROM json_each(?))`,
     ...[stream.id, JSON.stringify(ids)],
   );
   const others = new Set<number | null>(taken.map(({ id }) => id));
-  return evenRanges(stream.shard_count).map(({ first, last }, index) => {
+  return ranges.map(({ first, last }, index) => {
     const id = ids[index] ?? null;
     return {
       id: others.has(id) ? null : id,
@@ -191,6 +193,7 @@ function isCovered(shard: KnownShard, others: readonly KnownShard[]): boolean {
 
 /** When each was closed: when its children were made. */
 function closingTimes(all: readonly KnownShard[]): (shard: KnownShard) => number | null {
+  if (divideKeys(all)) return (shard) => shard.closed_ms;
   const children = new Map<number, number>();
   for (const child of all) {
     for (const parent of parentsOf(child) ?? []) {

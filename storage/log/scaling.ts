@@ -145,7 +145,8 @@ export class Scaling {
     const { records } = await reader.read(shard, {
       fromSequence: Math.max(trimSequence, nextSequence - sampleRecords),
       shardId: shard.id,
-      maxRecords: sampleRecords,
+      // Not to its end: the tail is kept in memory for whoever reads that.
+      maxRecords: sampleRecords - 1,
       maxBytes: sampleBytes,
     });
     const advice = adviseSplit(shard.range, records, (key) => fromHashKey(hasher.hashKeyOf(key)));

@@ -56,7 +56,11 @@ it(
     assert.equal((await ask('PUT', { source: { rtsp: camera.url } })).status, 400);
     const removed = await ask('DELETE');
     assert.equal(removed.status, 200);
-    assert.deepEqual(await removed.json(), { changed: ['cameras.yard'], needsRestart: [] });
+    assert.deepEqual(await removed.json(), {
+      changed: ['cameras.yard'],
+      needsRestart: [],
+      withoutEffect: [],
+    });
     const { state, storedBytes } = await gateway.get<Camera>('/cameras/yard');
     assert.equal(state, 'disabled');
     assert.ok(storedBytes > 0, 'its footage stays');

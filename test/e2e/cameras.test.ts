@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Page } from 'playwright-core';
 import type {
@@ -34,10 +35,17 @@ import { startRtspCamera } from '../support/rtsp-camera.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { ffmpegPath, needs, sharedFile } from '../support/tools.ts';
 
-/** Those that push: `hall` and `dock` lose their audio (AAC, and G.711 that is transcoded). */
-const pushing = ['gate', 'road', 'hall', 'dock'];
+/**
+ * Those that push: `hall` and `dock` lose their audio (AAC, and G.711 that is transcoded); `lane`
+ * sends a keyframe every ten seconds, B-frames, and frames as it likes.
+ */
+const pushing = ['gate', 'road', 'hall', 'dock', 'lane'];
+const laneGroupMs = 10_000;
+/** The longest time between two of its frames. */
+const laneFrameMsMax = 400;
 const soundSeconds = 6;
 const lastRunMs = 22_000;
+const unpluggedForMs = 2_000;
 
 const userOf = (camera: string) => ({ username: camera, password: `${camera}-password` });
 
@@ -48,6 +56,7 @@ interface Clips {
   readonly cars: string;
   readonly hall: string;
   readonly dock: string;
+  readonly lane: string;
 }
 
 it('records cameras through unplugging, strangers and silence', { timeout: 240_000 }, async (t) => {
@@ -63,6 +72,7 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
   site.push('road');
   site.push('hall');
   site.push('dock');
+  site.push('lane');
   const gateStartMs = Date.now();
   site.push('gate');
   await Promise.all([atLeast(gateway, 'gate', 0, 3), atLeast(gateway, 'yard', 0, 3)]);
@@ -71,6 +81,8 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
   const unpluggedMs = Date.now();
   await Promise.all([site.unplug('gate'), yard.child.stop('SIGKILL')]);
   await Promise.all([ended(gateway, 'gate', 1), ended(gateway, 'yard', 1)]);
+  // ffmpeg sends some tenths of a second ahead of its clock: the gap is to be longer.
+  await setTimeout(unpluggedForMs);
   const pluggedMs = Date.now();
   site.push('gate');
   const again = await startRtspCamera(t, ...yardOptions, '--port', String(yard.port));
@@ -94,12 +106,12 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
         camera,
       );
       assert.ok(first.endReason !== null && first.endReason !== '', camera);
-      assertNear(msOf(first.endTime), unpluggedMs, 1_000, `${camera} ends when it was unplugged`);
+      assertNear(msOf(first.endTime), unpluggedMs, 3_000, `${camera} ends when it was unplugged`);
       assert.ok(msOf(second.startTime) > pluggedMs - 1_000, camera);
     }
     const [first] = await runsOf(gateway, 'gate');
     assert.ok(msOf(first?.startTime ?? '') >= gateStartMs, 'nothing from before it was plugged in');
-    for (const camera of ['road', 'hall', 'dock']) {
+    for (const camera of ['road', 'hall', 'dock', 'lane']) {
       assert.equal((await runsOf(gateway, camera)).length, 1, `${camera} was not disturbed`);
     }
   });
@@ -118,7 +130,7 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
   });
 
   await t.test('runs are without a hole, and as long as they took', async () => {
-    for (const camera of cameras) {
+    for (const camera of cameras.filter((name) => name !== 'lane')) {
       const frameMs = await frameMsOf(site.clipOf(camera));
       const runs = await fragmentsByRun(gateway, camera);
       for (const [index, run] of runs.entries()) {
@@ -129,6 +141,20 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
       }
     }
   });
+
+  await t.test(
+    'groups of ten seconds are fragments of ten seconds, however frames come',
+    async () => {
+      const [run] = await fragmentsByRun(gateway, 'lane');
+      const last = run?.at(-1);
+      assert.ok(run !== undefined && last !== undefined && run.length >= 3);
+      assertContiguous(run, laneFrameMsMax);
+      for (const { durationMs } of run.slice(0, -1)) {
+        assertNear(durationMs, laneGroupMs, laneFrameMsMax, 'a group');
+      }
+      assertNear(msOf(last.startTime) + last.durationMs, endMs, 1_000, 'its end');
+    },
+  );
 
   await t.test('audio that stops in mid-stream stalls nothing', async () => {
     for (const camera of ['hall', 'dock']) {
@@ -152,19 +178,19 @@ it('records cameras through unplugging, strangers and silence', { timeout: 240_0
     if (browser === null) return;
     const page = await browser.newPage();
     await page.goto(gateway.loginLink);
-    for (const camera of ['gate', 'hall', 'dock']) {
+    for (const camera of ['gate', 'hall', 'dock', 'lane']) {
       const runs = await fragmentsByRun(gateway, camera);
       const seen = await playThrough(page, `/hls/${camera}/range.m3u8?${aroundNow()}`);
       assert.deepEqual(seen.problems, [], camera);
-      // Where sound stops there may be a hole, of less than a fifth of a second.
-      if (camera === 'gate') assert.deepEqual(seen.warnings, []);
-      else s.diagnostic(`${camera}: ${seen.warnings.join()}`);
+      assert.deepEqual(seen.warnings, [], camera);
       assert.deepEqual(
         [...new Set(seen.continuities)],
         runs.map((_, index) => index),
         camera,
       );
-      assertNear(seen.seconds * 1000, totalMs(runs.flat()), 1_000, `${camera}, length`);
+      // Nobody knows how long the last frame lasts where they come as they like.
+      const withinMs = 1_000 + (camera === 'lane' ? laneFrameMsMax : 0);
+      assertNear(seen.seconds * 1000, totalMs(runs.flat()), withinMs, `${camera}, length`);
     }
   });
 });
@@ -228,7 +254,7 @@ function assertTrueToTime(
   const [, , third] = run;
   const last = run.at(-1);
   assert.ok(third !== undefined && last !== undefined, 'three fragments at least');
-  assertNear(msOf(last.startTime) + last.durationMs, unpluggedMs, 1_000, 'its end');
+  assertNear(msOf(last.startTime) + last.durationMs, unpluggedMs, 3_000, 'its end');
   if (!steady) return;
   // What came while ffmpeg was starting came all at once.
   const wallMs = msOf(last.serverTime) - msOf(third.serverTime);
@@ -259,8 +285,8 @@ class Site {
   }
 
   clipOf(camera: string): string {
-    const { walk, cars, hall, dock } = this.#clips;
-    return { road: cars, hall, dock }[camera] ?? walk;
+    const { walk, cars, hall, dock, lane } = this.#clips;
+    return { road: cars, hall, dock, lane }[camera] ?? walk;
   }
 
   async unplug(camera: string): Promise<void> {
@@ -300,11 +326,22 @@ async function prepareClips(t: TestContext, folder: string): Promise<Clips> {
   const walk = realWalk ?? (await makeClip(folder, { name: 'walk', seconds: 70 }));
   const cars =
     realCars ?? (await makeClip(folder, { name: 'cars', seconds: 20, audio: ['-c:a', 'aac'] }));
-  const [hall, dock] = await Promise.all([
+  const [hall, dock, lane] = await Promise.all([
     withShortSound(walk, join(folder, 'hall.mp4'), ['aac']),
     withShortSound(walk, join(folder, 'dock.mkv'), ['pcm_mulaw', '-ar', '8000']),
+    makeClip(folder, {
+      name: 'lane',
+      seconds: 70,
+      video: [
+        ...['-vf', "select='lt(mod(n,40),15)+not(mod(n,9))'", '-fps_mode', 'vfr'],
+        ...['-c:v', 'libx264', '-preset', 'veryfast', '-bf', '2'],
+        ...['-force_key_frames', `expr:gte(t,n_forced*${laneGroupMs / 1000})`],
+        ...['-x264-params', 'keyint=1000:scenecut=0'],
+      ],
+      audio: ['-c:a', 'pcm_alaw', '-ar', '8000', '-f', 'mov'],
+    }),
   ]);
-  return { walk, cars, hall, dock };
+  return { walk, cars, hall, dock, lane };
 }
 
 async function withShortSound(

@@ -37,7 +37,8 @@ it(
     const clip =
       sharedFile('footage', 'one-by-one-person-detection.mp4') ??
       (await makeClip(folder, { name: 'clip', seconds: 60 }));
-    pushClip(t, clip, addressOf(gateway.rtspPort, 'front', camera), { loop: true });
+    const url = addressOf(gateway.rtspPort, 'front', camera);
+    const pushing = pushClip(t, clip, url, { loop: true });
     await publishReadings(t, gateway);
     await gateway.until<CameraFragments>(
       `/cameras/front/fragments?${aroundNow()}`,
@@ -100,6 +101,21 @@ it(
     });
 
     assert.deepEqual(problems, []);
+
+    await t.test('a camera that stops is not shown as live, and comes back by itself', async () => {
+      pushing.process.kill('SIGKILL');
+      await page.getByText(/^Not sending since .*\d\d:\d\d:\d\d\.$/).waitFor();
+      await page.getByRole('button', { name: 'Live', pressed: false }).waitFor();
+      await page.getByRole('button', { name: /^front.*waiting for \d\d s$/ }).waitFor();
+      await page.reload();
+      await page.getByText(/^Not sending since /).waitFor();
+      await until(page, cursorStandsAtTheEnd);
+      const wentMs = Date.now();
+      pushClip(t, clip, url, { loop: true });
+      await page.getByRole('button', { name: 'Live', pressed: true }).waitFor();
+      await pictureMoves(page);
+      assert.ok((await cursorMs(page)) > wentMs - 2_000, 'what is old is not played');
+    });
   },
 );
 
@@ -150,9 +166,12 @@ it(
     await poll();
     assert.equal(asked, before, 'what can not be played is not fetched');
     assert.equal(await said.isVisible(), true);
+    const controls = "document.querySelector('video').controls";
+    assert.equal(await page.evaluate<boolean>(controls), false, 'nothing lies under what is said');
     await page.getByRole('button', { name: /^front/ }).click();
     await pictureMoves(page);
     assert.equal(await said.isVisible(), false);
+    assert.equal(await page.evaluate<boolean>(controls), true);
   },
 );
 
@@ -178,11 +197,21 @@ async function publishReadings(t: TestContext, gateway: GatewayProcess): Promise
 
 const liveButton = (page: Page) => page.getByRole('button', { name: 'Live' });
 
-/** Whether a canvas of the chart has anything on it. */
+/** Whether the chart shows readings in the colour of the first key, #0d9488, not its axes alone. */
 const isDrawn = `(() => {
   const canvas = document.querySelector('.chart canvas');
-  const pixels = canvas?.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-  return pixels !== undefined && pixels.data.some((value) => value !== 0);
+  const { data } = canvas?.getContext('2d').getImageData(0, 0, canvas.width, canvas.height) ?? {};
+  for (let at = 0; at < (data?.length ?? 0); at += 4) {
+    if (data[at] === 0x0d && data[at + 1] === 0x94 && data[at + 2] === 0x88) return true;
+  }
+  return false;
+})()`;
+
+/** Whether the chart's cursor is where the present is. */
+const cursorStandsAtTheEnd = `(() => {
+  const line = document.querySelector('.chart .cursor-line');
+  const share = line === null ? 0 : parseFloat(line.style.left) / line.parentElement.clientWidth;
+  return share > 0.9 && share < 1;
 })()`;
 
 /** Asks the page again and again, until what it says is true. */

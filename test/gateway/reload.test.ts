@@ -123,7 +123,9 @@ async function wrongFile(gateway: GatewayProcess, folder: string, path: string):
   });
   assert.equal(refused.status, 422);
   assert.match(await refused.text(), /"code":"invalid-configuration".*video\.x/);
-  assert.equal((await headgate(folder, 'reload')).code, 78, 'with the problems, without asking');
+  const asked = await headgate(folder, 'reload');
+  assert.equal(asked.code, 78);
+  assert.match(asked.said, /stays as it was.*\n.*streems: is not a known key/);
 
   // Mended, and with a port that only a restart can take over; the signal says so at once.
   const mended = right.replace(/rtsp: \{ port: \d+/, 'rtsp: { port: 1');
@@ -134,6 +136,13 @@ async function wrongFile(gateway: GatewayProcess, folder: string, path: string):
   const { said, code } = await headgate(folder, 'reload', '--url', gateway.url);
   assert.deepEqual([code, said], [0, 'Nothing changed.\nNeeds a restart: rtsp.port.\n']);
   assert.equal((await gateway.get<Status>('/status')).health.status, 'ok');
+
+  const sharded = mended.replace('readings: {}', 'readings: { shards: 3 }');
+  await lineAfter(gateway, /streams\.readings\.shards: 3 has no effect/, () =>
+    writeFile(path, sharded),
+  );
+  const warned = await headgate(folder, 'reload', '--url', gateway.url);
+  assert.match(warned.said, /^Warning: streams\.readings\.shards: 3 has no effect: .* with 1,/m);
 }
 
 const parsed = (text: string): ConfigResult =>
@@ -147,6 +156,7 @@ function reloading(t: { readonly first: string }) {
   const reloader = new Reloader({
     config: first.config,
     files: [],
+    isEmpty: first.isEmpty,
     load: () => Promise.resolve(parsed(state.text)),
     apply: (config) => {
       if (state.failure !== null) return Promise.reject(state.failure);
@@ -166,9 +176,17 @@ test('what needs a restart is named until the restart, or until it is taken back
   assert.deepEqual(first.changed, ['streams.a', 'streams.b']);
   assert.deepEqual(first.needsRestart, ['listen', 'http.port']);
   const second = await reloader.reload();
-  assert.deepEqual(second, { changed: [], needsRestart: ['listen', 'http.port'] });
+  assert.deepEqual(second, {
+    changed: [],
+    needsRestart: ['listen', 'http.port'],
+    withoutEffect: [],
+  });
   state.text = 'http: { port: 1 }\nstreams: { b: {} }';
-  assert.deepEqual(await reloader.reload(), { changed: ['streams.a'], needsRestart: [] });
+  assert.deepEqual(await reloader.reload(), {
+    changed: ['streams.a'],
+    needsRestart: [],
+    withoutEffect: [],
+  });
 });
 
 test('a part that can not follow is told again by the next reload, and wrong files change nothing', async () => {
@@ -224,6 +242,20 @@ async function cameras(t: TestContext) {
   });
   return { running, clock, store };
 }
+
+test('a file with nothing in it dismisses nothing, unless the gateway was started with it', async () => {
+  const { reloader, state, logger } = reloading({ first: 'streams: { a: {} }' });
+  for (const text of ['', '\n# streams: { a: {} }\n']) {
+    state.text = text;
+    await assert.rejects(reloader.reload(), /has nothing in it, or comments alone/);
+  }
+  assert.deepEqual(state.applied, []);
+  assert.match(reloader.trouble ?? '', /nothing in it.*restart the gateway/);
+  assert.ok(logger.lines.some(({ message }) => message === 'the configuration stays as it was'));
+  state.text = 'streams: {}';
+  assert.deepEqual((await reloader.reload()).changed, ['streams.a'], 'what is said counts');
+  assert.deepEqual((await reloading({ first: '' }).reloader.reload()).changed, []);
+});
 
 test('of the cameras only those begin again whose settings differ', async (t) => {
   const { running, clock, store } = await cameras(t);

@@ -275,6 +275,7 @@ const resharded = [
   ['keys that are none', "UPDATE shard SET first_hash_key = replace(first_hash_key, '0', 'x')"],
   ['keys of another', 'UPDATE shard SET last_hash_key = first_hash_key WHERE shard_index = 4'],
   ['parents that are none', "UPDATE shard SET parents = '[0' WHERE stream_id = 2"],
+  ['parents of another', "UPDATE shard SET parents = '[3,1]' WHERE shard_index = 5"],
   ['what is closed', 'UPDATE shard SET closed_ms = NULL WHERE stream_id = 2'],
   ['what is open', 'UPDATE shard SET closed_ms = 5 WHERE stream_id = 2'],
   ['the next index', 'UPDATE stream SET next_shard_index = 2'],

@@ -113,6 +113,8 @@ export class PacketCamera {
   readonly requests: RtspRequest[] = [];
   connections = 0;
   readonly #capture: Capture;
+  /** Packets by track. */
+  readonly #counts = new Map<number, number>();
   readonly #options: PacketCameraOptions;
   readonly #sockets = new Set<Socket>();
   readonly #udp = new Set<UdpSocket>();
@@ -124,6 +126,9 @@ export class PacketCamera {
     this.port = (server.address() as AddressInfo).port;
     this.#capture = capture;
     this.#options = options;
+    for (const { track } of capture.packets) {
+      this.#counts.set(track, (this.#counts.get(track) ?? 0) + 1);
+    }
   }
 
   static async start(
@@ -269,8 +274,8 @@ export class PacketCamera {
   #inRound(packet: Buffer, track: number, round: number): Buffer {
     const copy = Buffer.from(packet);
     if (round === 0) return copy;
-    const { packets, lengthMs, rates } = this.#capture;
-    const count = packets.filter((one) => one.track === track).length;
+    const { lengthMs, rates } = this.#capture;
+    const count = this.#counts.get(track) ?? 0;
     copy.writeUInt16BE((copy.readUInt16BE(2) + round * count) & 0xffff, 2);
     const ticks = Math.round((round * lengthMs * (rates[track] ?? 90_000)) / 1000);
     copy.writeUInt32BE((copy.readUInt32BE(4) + ticks) >>> 0, 4);

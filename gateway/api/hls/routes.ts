@@ -8,22 +8,28 @@
  * Between two fragments they may so move by what the timeline was slewed meanwhile, which is
  * less than a frame. Where its sound stopped, a served fragment has silence.
  *
+ * What is live is being sent, or was a moment ago: a camera that comes back within 15 s goes on in
+ * the same playlist. After that there is no live playlist, and one of a camera that came back begins
+ * with what it has sent since: players would show what is old as what happens now.
+ *
  * Limits: a playlist of the past lists 21,600 fragments (12 hours at one per 2 s), more are
  * refused; 256 MiB of fragments are in memory at once, more are `busy`; the live windows of 1,000
  * cameras are kept.
  */
 import { Hono, type Context } from 'hono';
 import type { Fragment, Init, VideoStore } from '../../../storage/model.ts';
+import type { Clock } from '../../../storage/ports.ts';
 import { shiftDecodeTimes } from '../../../storage/video/boxes.ts';
 import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import { HttpError } from '../../http/errors.ts';
-import { timeQuery } from '../rest/times.ts';
+import { isoFromMs, timeQuery } from '../rest/times.ts';
 import { withSilence } from './silence.ts';
 import { LiveWindow, playlistText, segmentsOf, targetDurationS } from './playlist.ts';
 import { fragmentFile, initFile, parseFragmentFile, parseInitFile } from './urls.ts';
 
 const liveFragments = 8;
+const awayMsMax = 15_000;
 const rangeFragmentsMax = 21_600;
 const windowsMax = 1_000;
 const bytesInFlightMax = 256 * 1024 * 1024;
@@ -36,16 +42,25 @@ const playlistHeaders = {
 };
 const mediaHeaders = { 'cache-control': 'private, max-age=31536000, immutable' };
 
-export function hlsRoutes(options: { readonly video: VideoStore }): Hono<AppEnv> {
-  const { video } = options;
+export function hlsRoutes(options: {
+  readonly video: VideoStore;
+  readonly clock: Clock;
+}): Hono<AppEnv> {
+  const { video, clock } = options;
   const windows = new Map<number, LiveWindow>();
   const budget = new ByteBudget(bytesInFlightMax);
   const app = new Hono<AppEnv>();
 
   app.get('/:camera/live.m3u8', async (c) => {
     const camera = await video.camera(c.req.param('camera'));
-    const rows = await video.latestFragments(camera.name, liveFragments);
-    if (rows.length === 0) throw nothing(`Nothing of ${camera.name} is recorded yet.`);
+    const latest = await video.latestFragments(camera.name, liveFragments);
+    const newest = latest.at(-1);
+    if (newest === undefined) throw nothing(`Nothing of ${camera.name} is recorded yet.`);
+    const seenMs = arrivedMs(newest);
+    if (clock.nowMs() - seenMs > awayMsMax && !(await goesOn(video, newest))) {
+      throw nothing(`${camera.name} is not sending. It was last seen at ${isoFromMs(seenMs)}.`);
+    }
+    const rows = sinceAway(latest);
     const window = windowOf(windows, camera.id);
     window.update(rows);
     const { playlist } = window;
@@ -126,6 +141,25 @@ export function hlsRoutes(options: { readonly video: VideoStore }): Hono<AppEnv>
   });
 
   return app;
+}
+
+/** When its last picture was here, by our clock. */
+function arrivedMs({ serverMs, durationUs }: Fragment): number {
+  return Math.round(serverMs + durationUs / 1_000);
+}
+
+async function goesOn(video: VideoStore, { camera, startUs, runId }: Fragment): Promise<boolean> {
+  const runs = await video.runs(camera, startUs, startUs + 1);
+  return runs.find(({ id }) => id === runId)?.endUs === null;
+}
+
+/** Those after the last time that the camera was away for too long, in the order they came. */
+function sinceAway(rows: readonly Fragment[]): readonly Fragment[] {
+  const last = rows.findLastIndex((row, index) => {
+    const before = rows[index - 1];
+    return before !== undefined && row.serverMs - arrivedMs(before) > awayMsMax;
+  });
+  return rows.slice(Math.max(0, last));
 }
 
 /** The fragment's boxes, their decode times counted from the start of its run. */

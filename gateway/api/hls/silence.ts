@@ -3,8 +3,10 @@
  * track that the init announces, so without it the picture would stop with the sound.
  *
  * What a fragment lacks at its end is appended to it as one more `moof` + `mdat` with the sound
- * alone (ISO/IEC 14496-12, 8.8); what is stored stays as the camera sent it. A frame of sound and
- * 100 ms are left alone: the frame may come in the next fragment, and players step over as much.
+ * alone (ISO/IEC 14496-12, 8.8); what is stored stays as the camera sent it. Sound that goes on ends
+ * with the picture or after it, as ffmpeg interleaves them, and a hole of one frame is none to
+ * Chromium; a larger one it stalls at, and with one of less than 100 ms hls.js never ends the stream.
+ * So half a frame is left alone, which has room on both sides.
  * Sound from long before the picture is taken out: an encoder gives up its last frames only when a
  * session ends, and a player that meets such a leap drops the picture until the next keyframe.
  * AAC-LC of one or two channels is what can be made up; other sound is served as it is.
@@ -21,7 +23,7 @@ import {
 } from '../../../storage/video/boxes.ts';
 
 const samplesPerFrame = 1024;
-const leftAloneS = 0.1;
+const leftAloneFrames = 0.5;
 /** Sound that ends so long before its fragment's picture begins belongs to none of it. */
 const staleS = 0.5;
 /** Longer than any fragment may be; a lie about times costs no more than this. */
@@ -61,7 +63,7 @@ export function withSilence(
   const startS = Math.max(shown.startS, spanOf(sound).endS);
   const missingS = Math.min(shown.endS - startS, filledSMax);
   const frameS = samplesPerFrame / sound.timescale;
-  if (missingS <= leftAloneS + frameS) return fresh;
+  if (missingS <= leftAloneFrames * frameS) return fresh;
   const frames = Math.ceil(missingS / frameS);
   const decodeTime = BigInt(Math.round(startS * sound.timescale));
   return Buffer.concat([fresh, silence(sound.trackId, decodeTime, frames, frame)]);

@@ -16,6 +16,7 @@ import {
   checkRange,
   nameParameter,
   rangeFields,
+  reloadAnswer,
   wholeQuery,
   type RestRouter,
 } from './router.ts';
@@ -161,12 +162,12 @@ export function cameraRoutes(router: RestRouter, options: CameraRoutesOptions): 
 
   router.openapi(put, async (c) => {
     const taken = await settings.put(c.req.valid('param').name, c.req.valid('json'));
-    return c.json({ changed: [...taken.changed], needsRestart: [...taken.needsRestart] }, 200);
+    return c.json(reloadAnswer(taken), 200);
   });
 
   router.openapi(remove, async (c) => {
     const taken = await settings.remove(c.req.valid('param').name);
-    return c.json({ changed: [...taken.changed], needsRestart: [...taken.needsRestart] }, 200);
+    return c.json(reloadAnswer(taken), 200);
   });
 
   router.openapi(runs, async (c) => {

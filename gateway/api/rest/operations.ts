@@ -1,7 +1,7 @@
 /** Routes of an operator: the clock and whether it is right, backups, the configuration. */
 import { createRoute, z } from '@hono/zod-openapi';
 import type { BackupState, Operations } from '../../operations.ts';
-import { answers, type RestRouter } from './router.ts';
+import { answers, reloadAnswer, type RestRouter } from './router.ts';
 import {
   BackupSchema,
   ClockSchema,
@@ -73,8 +73,7 @@ export function operationsRoutes(
     c.json(backupOf(operations.startBackup(c.req.valid('json'))), 200),
   );
   router.openapi(reload, async (c) => {
-    const { changed, needsRestart } = await operations.reload();
-    return c.json({ changed: [...changed], needsRestart: [...needsRestart] }, 200);
+    return c.json(reloadAnswer(await operations.reload()), 200);
   });
 }
 

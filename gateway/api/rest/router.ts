@@ -2,7 +2,8 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { AppEnv } from '../../http/authentication.ts';
 import { HttpError } from '../../http/errors.ts';
-import { ErrorSchema } from './schemas.ts';
+import type { ReloadResult } from '../../reload.ts';
+import { ErrorSchema, type ReloadAnswer } from './schemas.ts';
 import { timeQuery } from './times.ts';
 
 export type RestRouter = OpenAPIHono<AppEnv>;
@@ -13,12 +14,18 @@ export function createRouter(): RestRouter {
       if (result.success) return;
       const details = result.error.issues.map((issue) => ({
         field: issue.path.join('.'),
-        message: issue.message,
+        message: isMissing(issue) ? 'is missing' : issue.message,
       }));
       const said = details.map(({ field, message }) => `${field}: ${message}`).join('; ');
       throw new HttpError('bad-request', `The request is not right: ${said}`, { details });
     },
   });
+}
+
+/** zod names what it expected, which says little of what was left out. */
+function isMissing(issue: z.core.$ZodIssue): boolean {
+  if (issue.code === 'invalid_union') return issue.errors.every((each) => each.some(isMissing));
+  return issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
 }
 
 /** The responses of a route that answers with `schema`. */
@@ -45,6 +52,14 @@ export function checkRange(from: number, to: number): void {
   if (from < to) return;
   const message = 'must come after `from`';
   throw new HttpError('bad-request', `to ${message}`, { details: [{ field: 'to', message }] });
+}
+
+export function reloadAnswer({ changed, needsRestart, withoutEffect }: ReloadResult): ReloadAnswer {
+  return {
+    changed: [...changed],
+    needsRestart: [...needsRestart],
+    withoutEffect: [...withoutEffect],
+  };
 }
 
 export const nameParameter = z.object({ name: z.string().max(128) });

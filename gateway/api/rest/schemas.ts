@@ -435,6 +435,9 @@ export const ReloadSchema = z
   .object({
     changed: z.array(z.string()).describe('What was taken over, such as cameras.front'),
     needsRestart: z.array(z.string()).describe('What a restart only takes over, such as http.port'),
+    withoutEffect: z
+      .array(z.string())
+      .describe('What is written and nothing comes of, such as another number of shards'),
   })
   .openapi('Reload');
 

@@ -110,6 +110,8 @@ export function seriesRoutes(router: RestRouter, options: { readonly log: Log })
       throw new HttpError('bad-request', 'A partition key has at most 256 characters.');
     }
     const stepMs = (query.to - query.from) / query.points;
+    /** Where no field was named and the data is no number: what there is instead. */
+    const fields = new Set<string>();
     const byKey = new Map(query.keys.map((key) => [key, new Buckets(query.points)]));
     const result = await scanner.scan({
       stream: c.req.valid('param').name,
@@ -120,15 +122,26 @@ export function seriesRoutes(router: RestRouter, options: { readonly log: Log })
       each: (record) => {
         const buckets = byKey.get(record.partitionKey);
         if (buckets === undefined) return;
-        const value = numberAt(jsonOf(record), query.field);
-        if (value === undefined) return;
+        const json = jsonOf(record);
+        const value = numberAt(json, query.field);
+        if (value === undefined) {
+          if (query.field === '') collectNumberPaths(json, fields, fieldsMax);
+          return;
+        }
         buckets.add(Math.floor((record.arrivalMs - query.from) / stepMs), value);
       },
     });
+    const columns = [...byKey].map(([key, buckets]) => ({ key, ...buckets.columns() }));
+    if (fields.size > 0 && columns.every(({ records }) => records === 0)) {
+      const message = `name one of ${[...fields].sort().join(', ')}: the data is no number itself`;
+      throw new HttpError('bad-request', `field: ${message}`, {
+        details: [{ field: 'field', message }],
+      });
+    }
     const answer: Series = {
       startTime: isoFromMs(query.from),
       stepMs,
-      series: [...byKey].map(([key, buckets]) => ({ key, ...buckets.columns() })),
+      series: columns,
       ...result,
     };
     return c.json(answer, 200);

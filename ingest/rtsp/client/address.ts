@@ -38,6 +38,10 @@ export function parseCameraUrl(url: string): CameraAddress {
   const [, scheme = '', authority = '', path = '', fragment] = match;
   if (fragment !== undefined) throw invalid('a # is written %23');
   const at = authority.lastIndexOf('@');
+  // What looks like host and path is then most likely the rest of a password.
+  if (at !== -1 && /^[^?]*@/.test(path)) {
+    throw invalid('in a password, @ is written %40 and / is written %2F; in a path, @ too');
+  }
   const place = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?$/i.exec(
     authority.slice(at + 1),
   );

@@ -6,7 +6,7 @@
  * `unsentBytesMax` that a camera may leave unread; everything that comes is handed on at once and
  * never kept. An answer is waited for by whoever set the deadline (`close` ends every wait).
  */
-import type { Socket } from 'node:net';
+import { isIPv6, type Socket } from 'node:net';
 import type { CancelTimer, Clock } from '../../../storage/ports.ts';
 import { SourceError } from '../../source.ts';
 import type { RtspUser } from '../authentication.ts';
@@ -33,6 +33,9 @@ const userAgent = 'headgate';
 const leaveMsMax = 1_000;
 
 export class CameraConnection {
+  /** Address and port of the camera. */
+  readonly remote: string;
+  readonly remoteAddress: string;
   /** Resolves when it is over: with what went wrong, or null when the camera hung up. */
   readonly closed: Promise<SourceError | null>;
   /** Takes each interleaved frame, with its four header bytes. */
@@ -59,6 +62,9 @@ export class CameraConnection {
 
   constructor({ socket, user, randomHex, clock }: CameraConnectionOptions) {
     this.#socket = socket;
+    // A socket forgets them when it is closed.
+    this.remoteAddress = socket.remoteAddress ?? 'unknown';
+    this.remote = `${isIPv6(this.remoteAddress) ? `[${this.remoteAddress}]` : this.remoteAddress}:${socket.remotePort ?? 0}`;
     this.#clock = clock;
     this.#pace = new ReadingPace(socket, clock);
     this.#signer = user === null ? null : new Signer(user, randomHex);
@@ -71,7 +77,7 @@ export class CameraConnection {
       this.gather(() => {
         this.#read(chunk);
       });
-      if (this.mayRest()) this.#pace.rest();
+      if (this.mayRest()) this.#pace.rest(chunk.length);
     });
     socket.on('error', (error) => {
       this.#failure ??= new SourceError('ended', `the connection broke (${codeOf(error)})`, {
@@ -82,15 +88,6 @@ export class CameraConnection {
     socket.on('close', () => {
       this.#over();
     });
-  }
-
-  /** Address and port of the camera. */
-  get remote(): string {
-    return `${this.remoteAddress}:${this.#socket.remotePort ?? 0}`;
-  }
-
-  get remoteAddress(): string {
-    return this.#socket.remoteAddress ?? 'unknown';
   }
 
   /**

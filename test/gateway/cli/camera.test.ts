@@ -227,11 +227,14 @@ describe('headgate camera', { concurrency: 2 }, () => {
       [['probe', 'rtsp://a:${file:/etc/shadow}@b/'], 2, /can't be read/],
       [['probe'], 2, /missing required argument/],
       [['add', gone.url, '--force', '--name', '../x'], 78, /cameras/],
+      [['add', gone.url, '--name', 'my cam', '--dry-run'], 78, /is not allowed as a name/],
+      [['probe', 'rtsp://gw:p@ss/w@127.0.0.1/'], 2, /@ is written %40 and \/ is written %2F/],
       [['add', gone.url, '--transport', 'smtp'], 2, /Allowed choices are tcp, udp/],
     ] as const) {
       const found = await run(folder, {}, ...args);
       assert.equal(found.code, code, args.join(' ') + found.err);
       assert.match(found.err, said);
+      assert.equal(found.out, '', 'nothing is looked at for that');
     }
   });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runCli } from '../../../gateway/cli/cli.ts';
@@ -52,6 +52,23 @@ test('a configuration that can not be used ends every command with 78 and all it
   const env = { HEADGATE_HTTP_PROT: '1' };
   assert.equal(await runCli(process.context(['config'], { env })), 78);
   assert.match(process.stderr, /^The environment has a problem:\n {2}HEADGATE_HTTP_PROT: /);
+});
+
+test('a first configuration can be used as it is, and replaces none', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, 'headgate.yaml');
+  const first = new FakeProcess();
+  assert.equal(await runCli(first.context(['init'], { folder })), 0);
+  assert.match(first.stdout, /headgate\.yaml is written/);
+  assert.equal((await stat(file)).mode & 0o077, 0, 'it holds passwords');
+  const written = await readFile(file, 'utf8');
+  const shown = new FakeProcess();
+  assert.equal(await runCli(shown.context(['config'], { folder })), 0, shown.stderr);
+  assert.match(shown.stdout, /yard:/);
+  const second = new FakeProcess();
+  assert.equal(await runCli(second.context(['init'], { folder })), 1);
+  assert.match(second.stderr, /is not written: it is there already/);
+  assert.equal(await readFile(file, 'utf8'), written);
 });
 
 test('the file is --config, else HEADGATE_CONFIG, else ./headgate.yaml, else none', async (t) => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { StoreLock } from '../../../storage/lock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { GatewayProcess } from '../../support/gateway.ts';
 import { headgate } from './command.ts';
@@ -48,4 +49,29 @@ test('a running gateway tells of its clock, is backed up, and comes back from th
   const refused = await headgate(folder, ['restore', 'copy']);
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /is not empty/);
+});
+
+test('a damaged database is named with what to do, also while the gateway has it', async (t) => {
+  const folder = await temporaryFolder(t);
+  const gateway = await GatewayProcess.start(t, folder, 'streams: { readings: {} }');
+  await gateway.stop();
+  const file = await open(join(folder, 'data', 'headgate.db'), 'r+');
+  t.after(() => file.close());
+  const { size } = await file.stat();
+  // All pages but the first, which has the schema.
+  await file.write(Buffer.alloc(size - 4096, 0x5a), 0, size - 4096, 4096);
+  const ended = await headgate(folder, ['run']);
+  assert.equal(ended.code, 1);
+  const said = `${ended.stdout}${ended.stderr}`;
+  assert.match(said, /the database \S+headgate\.db is damaged: \\?"headgate check --repair/);
+  assert.doesNotMatch(said, /SQLITE_|SELECT|\n\s+at /);
+
+  const lock = await StoreLock.take(join(folder, 'data'), 'headgate, process 4711', Date.now());
+  const busy = await headgate(folder, ['check', '--repair']);
+  await lock.release();
+  assert.equal(busy.code, 1);
+  assert.match(busy.stderr, /in use by headgate, process 4711 .*: stop it first, then repair/);
+  assert.match(busy.stdout, /: \d+ errors?, 0 warnings\.$/m);
+  const repaired = await headgate(folder, ['check', '--repair']);
+  assert.equal(repaired.code, 0, `${repaired.stdout}${repaired.stderr}`);
 });

@@ -17,6 +17,7 @@ const options: UnitOptions = {
   workingFolder: '/etc/headgate',
   user: 'headgate',
   environment: { UV_THREADPOOL_SIZE: '16' },
+  environmentFile: '/etc/headgate/headgate.env',
   writableFolders: ['/var/lib/headgate'],
   shutdownTimeoutSeconds: 20,
   bindsLowPorts: false,
@@ -28,6 +29,7 @@ test('the unit starts, reloads and stops the gateway, and gives it no more than 
     'ExecStart=/usr/bin/node --enable-source-maps /opt/headgate/dist/gateway/main.js run --config /etc/headgate/headgate.yaml',
     'ExecReload=/bin/kill -HUP $MAINPID',
     'Environment=UV_THREADPOOL_SIZE=16',
+    'EnvironmentFile=-/etc/headgate/headgate.env',
     'User=headgate',
     'TimeoutStopSec=25',
     'ReadWritePaths=/var/lib/headgate',
@@ -74,11 +76,23 @@ test('the command needs a configuration, and looks at the one there is', async (
 
   await writeFile(
     join(folder, 'headgate.yaml'),
-    'dataDir: ./d\nshutdownTimeoutSeconds: 30\nhttp: { port: 80 }\ndeliveries: {}\n',
+    `dataDir: ./d
+shutdownTimeoutSeconds: 30
+http: { port: 80 }
+# cameras: { old: { source: { rtsp: 'rtsp://v:\${OLD_PASSWORD}@192.0.2.1/' } } }
+cameras:
+  gate: { source: { rtsp: 'rtsp://v:\${GATE_PASSWORD}@192.0.2.1/' } }
+  yard: { source: { rtsp: 'rtsp://v:\${YARD_PASSWORD}@192.0.2.2/' } }
+mqtt: { users: [{ username: a, password: x }] }
+`,
   );
   const process = new FakeProcess();
+  await writeFile(join(folder, 'headgate.env'), 'YARD_PASSWORD=hunter2\n');
   const env = {
     PATH: '/usr/bin',
+    GATE_PASSWORD: 'hunter2',
+    HEADGATE_LISTEN: 'lan',
+    HEADGATE_MQTT_USERS__0__PASSWORD: 'hunter2',
     HEADGATE_FFMPEG_PATH: findProgram('ffmpeg') ?? '/usr/bin/ffmpeg',
   };
   const code = await runCli(process.context(['service', '--user', 'cam'], { folder, env }));
@@ -92,4 +106,12 @@ test('the command needs a configuration, and looks at the one there is', async (
   assert.ok(process.stdout.includes(`ReadWritePaths=${folder}\n`), process.stdout);
   assert.ok(process.stdout.includes(`--config ${join(folder, 'headgate.yaml')}\n`), process.stdout);
   assert.match(process.stdout, /^Environment=HEADGATE_FFMPEG_PATH=/m);
+  assert.match(process.stdout, /^Environment=HEADGATE_LISTEN=lan$/m);
+  assert.doesNotMatch(process.stdout, /^Environment=PATH=/m, "the caller's is not the service's");
+  assert.ok(process.stdout.includes(`EnvironmentFile=-${join(folder, 'headgate.env')}\n`));
+  assert.ok(!process.stdout.includes('hunter2'), 'everybody may read a unit');
+  assert.match(
+    process.stderr,
+    /wants GATE_PASSWORD, YARD_PASSWORD, HEADGATE_MQTT_USERS__0__PASSWORD:\n.*\/headgate\.env,/,
+  );
 });

@@ -78,7 +78,7 @@ export class FakeGateway {
         return {
           reload: () => {
             this.reloads += 1;
-            return Promise.resolve({ changed: [], needsRestart: [] });
+            return Promise.resolve({ changed: [], needsRestart: [], withoutEffect: [] });
           },
           close: async () => {
             this.closeCalled.resolve(undefined);

@@ -64,6 +64,10 @@ test('a key that is there twice names both lines, and the first one counts', () 
 test('what YAML can not read is told with its line, in words of its own', () => {
   assert.match(problemsOf('http:\n\tport: 1\n')[0]!, /^headgate.yaml:2:1: .*tab/);
   assert.match(problemsOf('http: {port: 1')[0]!, /^headgate.yaml:1:\d+: .*bracket/);
+  for (const text of ['log: { lingerMs: [2 }', 'mqtt: [\n  a', 'mqtt:\n  users: [{ a: b }']) {
+    const told = problemsOf(`${text}\nhttp: [\n`);
+    assert.equal(told.length, 1, `${text}: ${told.join('; ')}`);
+  }
   assert.match(problemsOf('a: b: c')[0]!, /^headgate.yaml:1:4: .*quotes/);
   assert.match(
     problemsOf('- 1\n- 2\n')[0]!,

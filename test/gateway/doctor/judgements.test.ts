@@ -1,9 +1,11 @@
 /** What the doctor makes of what it sees; that it sees it is tested in ../cli/doctor.test.ts. */
 import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { Diagnosis } from '../../../gateway/doctor/diagnosis.ts';
 import {
+  diagnoseMount,
   judgeFileSystem,
   judgeInodes,
   judgeSpace,
@@ -28,6 +30,23 @@ function isIll(found: Diagnosis, status: 'warn' | 'fail', message: RegExp, advic
   assert.match(found.message, message);
   assert.match(found.advice ?? '', advice);
 }
+
+test('a folder where a disk should be mounted', async (t) => {
+  const roots = await Promise.all([stat('/'), stat('/mnt')]);
+  if (roots[0].dev !== roots[1].dev) {
+    t.skip('something is mounted at /mnt');
+    return;
+  }
+  const [found] = await diagnoseMount('Delivery copy', '/mnt/headgate-has-no-such-disk/out');
+  assert.ok(found);
+  isIll(found, 'warn', /on the disk of the system/, /mount its disk/);
+  assert.deepEqual(await diagnoseMount('Delivery copy', '/var/lib/headgate/out'), []);
+  const mounted = (await readFile('/proc/mounts', 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .find((folder) => /^\/(mnt|media)\//.test(folder));
+  if (mounted !== undefined) assert.deepEqual(await diagnoseMount('Delivery copy', mounted), []);
+});
 
 test('the machine', () => {
   isWell(diagnoseNode('20.19.0'));

@@ -70,7 +70,7 @@ export async function startGateway(
     folder,
     mediaFolder: join(folder, 'media'),
     version: '0.1.0',
-    reload: () => Promise.resolve({ changed: [], needsRestart: [] }),
+    reload: () => Promise.resolve({ changed: [], needsRestart: [], withoutEffect: [] }),
     clock,
     logger,
   });
@@ -90,7 +90,7 @@ export async function startGateway(
       file: options.configFile ?? null,
       env: {},
       allowedNetworks: privateNetworks,
-      reload: () => Promise.resolve({ changed: ['cameras'], needsRestart: [] }),
+      reload: () => Promise.resolve({ changed: ['cameras'], needsRestart: [], withoutEffect: [] }),
     }),
     sources,
     tokens,

@@ -25,6 +25,17 @@ test('a line has its level, time, message and fields; a child adds its own', () 
   assert.ok(Math.abs(Date.parse(String(time)) - Date.now()) < 60_000);
 });
 
+test('no line has a key twice, whatever its parents said', () => {
+  const lines: string[] = [];
+  const output = (line: string) => void lines.push(line);
+  const logger = createLogger({ level: 'info', format: 'json', output });
+  const child = logger.child({ camera: 'a', level: 'x' }).child({ camera: 'b', level: 'y' });
+  child.info({ camera: 'c', level: 'z', msg: 'mine' }, 'recording');
+  const keys = [...lines[0]!.matchAll(/"(\w+)":/g)].map(([, key]) => key);
+  assert.deepEqual(keys.sort(), ['camera', 'level', 'level_', 'msg', 'msg_', 'time']);
+  assert.match(lines[0]!, /"camera":"c"/);
+});
+
 test('lines below the level are not written', () => {
   const { lines, logger } = jsonLogger('info');
   logger.debug({}, 'no');

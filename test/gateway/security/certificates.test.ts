@@ -39,6 +39,8 @@ test('the certificate names the machine, is vouched for by the box, and its keys
   assert.match(made.fingerprint, /^([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
   assert.ok(made.caFile, 'there is a file for devices');
   const authority = new X509Certificate(await readFile(made.caFile, 'utf8'));
+  assert.equal(made.caFingerprint, authority.fingerprint256);
+  assert.notEqual(made.caFingerprint, made.fingerprint);
   assert.ok(certificate.verify(authority.publicKey), 'signed by the authority');
   assert.ok(certificate.checkIssued(authority), 'and says so');
   for (const key of ['ca.key', 'gateway.key']) {

@@ -50,6 +50,21 @@ describe('what ffmpeg says', () => {
     assert.ok(log.lastLines.join('').length < 10_000);
   });
 
+  it('holds what an attempt fails at, until it is known what came of it', () => {
+    const levels = (expected: boolean): readonly string[] => {
+      const logger = new MemoryLogger();
+      const log = new FfmpegLog(logger, () => undefined, true);
+      log.write('[mp4 @ 0x1] [error] Could not find tag for codec pcm_mulaw\n[error] \n');
+      assert.deepEqual(logger.lines, []);
+      log.release(expected);
+      log.write('[error] something else\n');
+      log.end();
+      return logger.lines.map(({ level }) => level);
+    };
+    assert.deepEqual(levels(true), ['debug', 'warn']);
+    assert.deepEqual(levels(false), ['warn', 'warn']);
+  });
+
   it('notices that packets were lost', () => {
     let damaged = 0;
     const log = new FfmpegLog(new MemoryLogger(), () => (damaged += 1));

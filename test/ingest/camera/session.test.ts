@@ -209,6 +209,8 @@ describe('a session of a camera', () => {
         assert.equal(tracksOf(file!), expected);
         assert.deepEqual(await frameHashes(file!), await frameHashes(source));
         assert.equal((await b.runs()).length, 1, 'attempts leave no runs behind');
+        const warnings = b.logger.lines.filter(({ level }) => level === 'warn');
+        assert.deepEqual(warnings, [], 'nothing is wrong');
       });
     }
     await t.test('audio left out', async (t) => {

@@ -139,6 +139,20 @@ describe('publishing to the log', { timeout: 60_000 }, () => {
     assert.equal(said.length, 1);
   });
 
+  it('says nothing of a topic without a route that somebody subscribes to', async (t) => {
+    const store = await startStore(t);
+    const { port, broker, logger } = await startBroker(t, { log: store.log });
+    const device = await connect(t, port);
+    await device.subscribeAsync('commands/+');
+    const server = await connect(t, port);
+    await server.publishAsync('commands/oven', 'on', { qos: 1 });
+    assert.equal(broker.status().unrouted, 1);
+    assert.deepEqual(
+      logger.lines.filter(({ message }) => message.includes('matches no route')),
+      [],
+    );
+  });
+
   it('takes packets pipelined behind the CONNECT, and what came before a sudden end', async (t) => {
     const store = await startStore(t);
     const { port, broker } = await startBroker(t, { log: store.log });

@@ -163,6 +163,13 @@ describe('routes', () => {
     }
   });
 
+  it('key what can not be decoded as ever, where the key needs no payload', () => {
+    const keyOf = (partitionKey: string): string => routed({ partitionKey }, 'not json').key;
+    assert.equal(keyOf('{topic[1]}'), 'b');
+    assert.equal(keyOf('of {clientId}'), 'of c');
+    assert.equal(keyOf('{topic[1]}-{payload.id}'), 'a/b');
+  });
+
   it('key by the topic, and count it, when the template finds nothing', () => {
     const { key, metrics } = routed({}, '{"other":1}');
     assert.equal(key, 'a/b');

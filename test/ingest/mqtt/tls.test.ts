@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
@@ -112,6 +113,25 @@ describe('MQTT over TLS', needsOpenssl, () => {
     await until(() => setting.broker.status().failedConnections === 3);
     assert.equal(setting.broker.status().connections, 0);
     assert.ok(setting.logger.lines.some((line) => JSON.stringify(line).includes('tls-failed')));
+  });
+
+  it('says of a device that does not trust its certificate what to give it', async (t) => {
+    const setting = await start(t, { clientCa: false });
+    for (let times = 1; times <= 2; times += 1) {
+      // Node's own client breaks off without a word.
+      const at = `127.0.0.1:${setting.tlsPort}`;
+      const device = spawn('openssl', ['s_client', '-connect', at, '-verify_return_error'], {
+        stdio: 'ignore',
+      });
+      await once(device, 'close');
+      await until(() => setting.broker.status().failedConnections === times);
+    }
+    const [line] = setting.logger.lines.filter((one) =>
+      JSON.stringify(one).includes('certificate-not-trusted'),
+    );
+    const text = JSON.stringify(line);
+    assert.match(text, /does not trust this gateway's certificate: give it ca\.pem/);
+    assert.match(text, /"error":"[\w ]+"/, "no line ends and file names of OpenSSL's");
   });
 
   it('closes while a handshake is half done', async (t) => {

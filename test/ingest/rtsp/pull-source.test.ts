@@ -1,13 +1,17 @@
 /** Cameras that are fetched from, with real packets and whatever lies there are about them. */
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { authenticate, challenges } from '../../../ingest/rtsp/authentication.ts';
+import type { RtspRequest } from '../../../ingest/rtsp/parser.ts';
 import { retryAfterRefusalMs, rtspPullSource } from '../../../ingest/rtsp/pull-source.ts';
 import { SourceError } from '../../../ingest/source.ts';
 import { systemClock } from '../../../storage/clock.ts';
 import type { Fragment, Run } from '../../../storage/model.ts';
+import { selfSigned } from '../../support/certificate.ts';
 import {
   capturePackets,
   PacketCamera,
+  type Answer,
   type Capture,
   type PacketCameraOptions,
 } from '../../support/packet-camera.ts';
@@ -21,6 +25,8 @@ interface Scene extends Recording, TestServer {
   readonly clip: string;
   /** Runs the source once. @throws SourceError */
   fetch(more?: {
+    url?: string;
+    verifyTls?: boolean;
     transport?: 'tcp' | 'udp';
     stallTimeoutMs?: number;
     signal?: AbortSignal;
@@ -54,14 +60,15 @@ async function scene(
   const camera = await PacketCamera.start(t, change(await capturePackets(t, clip)), options);
   const { store, record } = recording;
   const fetch: Scene['fetch'] = async ({
+    url = camera.url,
+    verifyTls = true,
     transport = 'tcp',
     stallTimeoutMs,
     signal,
   } = {}): Promise<void> =>
     rtspPullSource({
       camera: 'gate',
-      url: camera.url,
-      transport,
+      ...{ url, verifyTls, transport },
       server: served.server,
       clock: systemClock,
       record: (request) =>
@@ -191,6 +198,39 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
     }
   });
 
+  for (const [name, factor] of [
+    ['runs ten times too fast', 10],
+    ['stands still', 0],
+  ] as const) {
+    it(`is timed by arrival when its media clock ${name}`, async (t) => {
+      const firstOf = new Map<number, number>();
+      const change = (packet: Buffer, { track }: { track: number }): readonly Buffer[] => {
+        const timestamp = packet.readUInt32BE(4);
+        const first = firstOf.get(track) ?? timestamp;
+        firstOf.set(track, first);
+        packet.writeUInt32BE((first + ((timestamp - first) | 0) * factor) >>> 0, 4);
+        return [packet];
+      };
+      const s = await scene(t, { pace: 1, loop: true, change }, { audio: [], seconds: 4 });
+      const abort = new AbortController();
+      const done = s.fetch({ signal: abort.signal });
+      await s.next('run-started');
+      await s.fragments((await s.next('run-started')).run, 3);
+      abort.abort();
+      await done;
+      assert.equal(s.camera.connections, 1, 'the camera notices nothing');
+      const [lying, byArrival, ...others] = await s.runs();
+      assert.deepEqual(others, []);
+      assert.match(lying?.endReason ?? '', /^failed: .*its media clock/);
+      const fragments = await s.allFragments();
+      assertApart(fragments);
+      const seconds = fragments
+        .filter(({ runId }) => runId === byArrival?.id)
+        .map(({ durationUs }) => durationUs / 1e6);
+      for (const one of seconds.slice(0, -1)) assert.ok(one > 1.5 && one < 3, seconds.join());
+    });
+  }
+
   it('marks the fragment from which packets are missing', async (t) => {
     for (const transport of ['tcp', 'udp'] as const) {
       let lost = 0;
@@ -234,21 +274,22 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
     assert.ok((await silent.allFragments()).length >= 1, 'what came before is there');
   });
 
-  it('is cut off when it floods, with bounded memory', async (t) => {
-    const more = { audio: [], server: { limits: { bytesPerSecondMax: 4 * 1024 * 1024 } } };
-    let sent = 0;
-    const flood = (packet: Buffer): readonly Buffer[] => {
-      sent += packet.length;
-      return [packet];
-    };
-    const s = await scene(t, { loop: true, change: flood }, more);
-    const before = process.memoryUsage().rss;
-    await assert.rejects(s.fetch(), isSourceError('unsupported'));
-    const grownBytes = process.memoryUsage().rss - before;
-    assert.ok(grownBytes < 150e6, `${grownBytes} bytes more`);
-    assert.ok(sent < 200e6, `${sent} bytes were taken`);
-    assertApart(await s.allFragments());
-  });
+  for (const transport of ['tcp', 'udp'] as const)
+    it(`is cut off when it floods over ${transport}, with bounded memory`, async (t) => {
+      const more = { audio: [], server: { limits: { bytesPerSecondMax: 4 * 1024 * 1024 } } };
+      let sent = 0;
+      const flood = (packet: Buffer): readonly Buffer[] => {
+        sent += packet.length;
+        return [packet];
+      };
+      const s = await scene(t, { loop: true, change: flood }, more);
+      const before = process.memoryUsage().rss;
+      await assert.rejects(s.fetch({ transport }), isSourceError('unsupported'));
+      const grownBytes = process.memoryUsage().rss - before;
+      assert.ok(grownBytes < 150e6, `${grownBytes} bytes more`);
+      assert.ok(sent < 200e6, `${sent} bytes were taken`);
+      assertApart(await s.allFragments());
+    });
 
   const x264 = ['-c:v', 'libx264', '-preset', 'veryfast'];
   const hevc = [
@@ -313,6 +354,40 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
     other.close('left');
     assert.equal(camera.connections, 2);
     assert.deepEqual(await silent.runs(), []);
+  });
+
+  it('is recorded whole over TLS, behind a login and a redirect', async (t) => {
+    const tls = await selfSigned(t);
+    if (tls === null) return;
+    const user = { username: 'viewer', password: 'p@ss/word' };
+    const answer = (request: RtspRequest, { url }: PacketCamera): Answer | undefined => {
+      if (authenticate(request, [user], 'n1', 'cam').kind !== 'accepted') {
+        const [digest = ''] = challenges('n1', false);
+        return { status: '401 Unauthorized', headers: { 'WWW-Authenticate': digest } };
+      }
+      if (request.method !== 'DESCRIBE' || request.url.endsWith('/2')) return undefined;
+      return { status: '302 Found', headers: { Location: `${url}/2` } };
+    };
+    const s = await scene(t, { tls, answer, hangUp: true });
+    const url = s.camera.url.replace('//', `//viewer:${encodeURIComponent(user.password)}@`);
+    await s.fetch({ url, verifyTls: false });
+    const [run] = await s.runs();
+    assert.deepEqual(await storedFrames(s, run!), await framesOf(['-i', s.clip]));
+    assert.equal(s.camera.connections, 2, 'where it was asked for, and where it is');
+  });
+
+  it('is recorded over UDP as it was sent', async (t) => {
+    const s = await scene(t, { pace: 0.5 });
+    const abort = new AbortController();
+    const done = s.fetch({ transport: 'udp', signal: abort.signal });
+    const { run } = await s.next('run-started');
+    await s.fragments(run, 2);
+    abort.abort();
+    await done;
+    const stored = await storedFrames(s, run);
+    const sent = await framesOf(['-i', s.clip]);
+    assert.ok(stored.length >= 100, `${stored.length} frames`);
+    assert.deepEqual(stored, sent.slice(0, stored.length));
   });
 
   it('is not asked again soon after it refused a password', async (t) => {

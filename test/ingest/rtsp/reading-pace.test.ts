@@ -42,7 +42,7 @@ describe('a paced reading', () => {
     const pieces: Buffer[] = [];
     reader.on('data', (piece: Buffer) => {
       pieces.push(piece);
-      pace.rest();
+      pace.rest(piece.length);
     });
     await sendPackets(sender, 40);
     const { length: before } = pieces;
@@ -51,7 +51,7 @@ describe('a paced reading', () => {
     reader.on('end', () => ended.abort());
     sender.end();
     while (!ended.signal.aborted) {
-      clock.advance(100);
+      clock.advance(200);
       await setImmediate();
     }
     assert.ok(pieces.length < 12, `40 packets came in ${pieces.length} pieces`);
@@ -62,10 +62,23 @@ describe('a paced reading', () => {
     }
   });
 
+  it('does not rest while more comes than a connection holds', async (t) => {
+    const { sender, reader } = await pair(t);
+    const pace = new ReadingPace(reader, new ManualClock());
+    let bytes = 0;
+    reader.on('data', (piece: Buffer) => {
+      bytes += piece.length;
+      pace.rest(piece.length);
+    });
+    sender.end(Buffer.alloc(32 * 1024 * 1024));
+    await once(reader, 'end');
+    assert.equal(bytes, 32 * 1024 * 1024);
+  });
+
   it('reads to the end at once when it is told to', async (t) => {
     const { sender, reader } = await pair(t);
     const pace = new ReadingPace(reader, new ManualClock());
-    reader.on('data', () => pace.rest());
+    reader.on('data', (piece: Buffer) => pace.rest(piece.length));
     await sendPackets(sender, 10);
     assert.ok(reader.isPaused());
     pace.end();

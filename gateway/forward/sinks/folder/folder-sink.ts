@@ -6,7 +6,7 @@
  * the same key overwrites. A full disk, a read-only one and a missing right are told apart.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { SinkError, type ObjectSink, type ObjectUpload, type SinkErrorCode } from '../../sink.ts';
 
@@ -26,11 +26,40 @@ export function folderSink(options: FolderSinkOptions): ObjectSink {
         await makeFolder(dirname(file));
         await writeWhole(file, upload, signal);
       } catch (error) {
-        throw asSinkError(error, upload.key);
+        throw asSinkError(error, `could not keep ${upload.key}`);
       }
     },
     close: () => Promise.resolve(),
   };
+}
+
+/**
+ * Whether objects could be kept in a folder, tried without leaving anything; of one that is not
+ * there yet, the nearest above it counts.
+ * @returns whether it is there
+ * @throws SinkError
+ */
+export async function tryFolder(path: string): Promise<boolean> {
+  const root = resolve(path);
+  let folder = root;
+  try {
+    while (!(await isThere(folder))) folder = dirname(folder);
+    await rmdir(await mkdtemp(join(folder, '.headgate-')));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') throw noFolders(folder);
+    throw asSinkError(error, `nothing can be written in ${folder}`);
+  }
+  return folder === root;
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  try {
+    await stat(folder);
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT' || folder === dirname(folder)) throw error;
+    return false;
+  }
 }
 
 /** Keys come from configuration and names; none of them may lead out of the root. */
@@ -79,14 +108,27 @@ async function fill(handle: FileHandle, upload: ObjectUpload, signal: AbortSigna
   }
 }
 
-/** Makes the folder and its missing parents, durably. */
+/**
+ * Makes the folder and its missing parents, durably. Level by level: where a file system answers
+ * ENOENT to any `mkdir`, as /proc does, Node's recursive one goes round for ever.
+ */
 async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true });
-  if (first === undefined) return;
-  for (let made = folder; ; made = dirname(made)) {
-    await syncFolder(dirname(made));
-    if (made === first) return;
+  if (await makeOne(folder)) return;
+  await makeFolder(dirname(folder));
+  if (!(await makeOne(folder))) throw noFolders(dirname(folder));
+}
+
+/** False: the folder above it is missing. */
+async function makeOne(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return true;
+    if (codeOf(error) === 'ENOENT' && folder !== dirname(folder)) return false;
+    throw error;
   }
+  await syncFolder(dirname(folder));
+  return true;
 }
 
 async function syncFolder(folder: string): Promise<void> {
@@ -127,11 +169,25 @@ const adviceByErrno: Readonly<Record<string, string>> = {
   EIO: 'The disk of to.folder.path fails: check it, and the system log.',
 };
 
-/** Errors of the file system become the sink's own; errors of the content pass as they are. */
-function asSinkError(error: unknown, key: string): unknown {
-  if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error;
-  const errno = String(error.code);
+function noFolders(folder: string): SinkError {
+  const advice = `No folder can be made in ${folder}: choose another to.folder.path.`;
+  return new SinkError('rejected', `ENOENT: no folder can be made in ${folder}`, { advice });
+}
+
+function codeOf(error: unknown): string | null {
+  return error instanceof Error && 'code' in error ? String(error.code) : null;
+}
+
+/**
+ * Errors of the file system become the sink's own, the reason first, for it is what a narrow column
+ * shows; errors of the content pass as they are.
+ */
+function asSinkError(error: unknown, failed: string): unknown {
+  const errno = codeOf(error);
+  if (!(error instanceof Error) || errno === null || !('syscall' in error)) return error;
   const code = byErrno[errno] ?? 'unavailable';
   const advice = adviceByErrno[errno] ?? null;
-  return new SinkError(code, `could not keep ${key}: ${error.message}`, { cause: error, advice });
+  // `ENOSPC: no space left on device, write`
+  const reason = error.message.split(', ', 1)[0] ?? errno;
+  return new SinkError(code, `${reason}; ${failed}`, { cause: error, advice });
 }

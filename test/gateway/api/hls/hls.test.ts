@@ -11,10 +11,16 @@ import {
   TimelineSchema,
   type CameraFragment,
 } from '../../../../gateway/api/rest/schemas.ts';
+import { fragmentFile } from '../../../../gateway/api/hls/urls.ts';
 import { isoFromUs } from '../../../../gateway/api/rest/times.ts';
 import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';
 import { systemClock } from '../../../../storage/clock.ts';
-import { readInit, readMovieFragments, sampleDefaults } from '../../../../storage/video/boxes.ts';
+import {
+  describeTrack,
+  readInit,
+  readMovieFragments,
+  sampleDefaults,
+} from '../../../../storage/video/boxes.ts';
 import { ffmpegPath, needs } from '../../../support/tools.ts';
 import { startGateway, type TestGateway } from '../../http/gateway.ts';
 import { makeFootage, record, type Footage } from './footage.ts';
@@ -273,6 +279,38 @@ test('live: each reload goes on, a new run is marked, and media stay cacheable',
   const wrongStart = name.replace(/-\d+/, '-1');
   assert.equal((await gateway.get(`/hls/gate/${wrongStart}`)).status, 404);
   assert.equal((await gateway.get(`/hls/other/${name}`)).status, 404);
+});
+
+test('a camera that is away has no live playlist, and comes back without what is old', async (context) => {
+  const gateway = await withCamera(context);
+  const footage = await makeFootage(6);
+  const live = () => gateway.get('/hls/gate/live.m3u8');
+  const at = (us: number): void => gateway.clock.advance(us / 1_000 - gateway.clock.nowMs());
+  await record(gateway.video, 'gate', [footage], startUs);
+
+  at(startUs + 16e6);
+  assert.equal((await live()).status, 200, 'it may come back at once');
+  at(startUs + 26e6);
+  const away = await live();
+  assert.equal(away.status, 404);
+  const { message } = ErrorSchema.parse(await away.json()).error;
+  assert.match(message, /^gate is not sending\. It was last seen at 2026-01-01T12:00:06\.\d+Z\.$/);
+
+  const backUs = startUs + 1_800e6;
+  const back = await gateway.video.startRun('gate', backUs);
+  await back.setInit(footage.init, readInit(footage.init).tracks.map(describeTrack));
+  await back.openFragment({
+    startUs: backUs,
+    producerMs: null,
+    serverMs: Math.round(backUs / 1_000),
+  });
+  for (const chunk of footage.chunks) await back.appendChunk(chunk);
+  const fragment = await back.closeFragment({ durationUs: 6e6, damaged: false });
+  at(backUs + 60e6);
+  const playlist = await (await live()).text();
+  assert.deepEqual(playlist.match(/.*\.m4s/g), [fragmentFile(fragment)], 'one that goes on, alone');
+  await back.end('ended');
+  assert.equal((await live()).status, 404);
 });
 
 test('cameras, runs, fragments page by page, and the timeline', async (context) => {

@@ -68,6 +68,24 @@ for (const channels of [1, 2]) {
   });
 }
 
+test('sound that stops shortly before the end of a fragment leaves no hole in what is served', async () => {
+  const frameS = 1024 / 48_000;
+  for (const soundSeconds of [1.9, 1.94, 1.97]) {
+    const { init, fragments } = await makeFragments(soundSeconds, 2);
+    const served = Buffer.concat(fragments.map((fragment) => withSilence(fragment, init)));
+    const sounds = readMovieFragments(served, sampleDefaults(readInit(init.bytes))).flatMap(
+      ({ tracks }) => tracks.filter(({ trackId, samples }) => trackId === 2 && samples.length > 0),
+    );
+    const holesS = sounds.slice(1).map(({ decodeTime }, index) => {
+      const before = sounds[index];
+      assert.ok(before !== undefined);
+      return (decodeTime - before.decodeTime - before.durationTicks) / 48_000;
+    });
+    assert.ok(holesS.length >= 3, 'sound in every fragment');
+    assert.ok(Math.max(...holesS) <= frameS, `${soundSeconds} s: ${holesS.join()}`);
+  }
+});
+
 test('sound that an encoder kept to the very end does not come with the last picture', async () => {
   const { init, fragments } = await makeFragments(1.5, 2);
   const sounds = (bytes: Buffer): readonly number[] =>

@@ -175,6 +175,11 @@ test('bad queries are named, with the field', async (context) => {
   const response = await gateway.get(`${records}?limit=0`);
   const { error } = ErrorSchema.parse(await response.json());
   assert.equal(error.details[0]?.field, 'limit');
+  const missing = await gateway.get('/api/v1/streams/readings/series?to=5');
+  assert.equal(
+    ErrorSchema.parse(await missing.json()).error.message,
+    'The request is not right: from: is missing; keys: is missing',
+  );
   assert.equal(await refused(gateway, '/api/v1/streams/none'), '404 not-found');
   assert.equal(
     await refused(gateway, '/api/v1/streams/readings/shards/9/records'),
@@ -238,6 +243,12 @@ test('a series: smallest, largest and mean of each bucket, empty ones null', asy
   assert.equal(series.complete, true);
   assert.equal((await read('dotted.key')).series[0]?.min[0], -9);
   assert.equal((await read('__proto__')).series[0]?.records, 0);
+  const nameless = await gateway.get(
+    `/api/v1/streams/readings/series?keys=a&from=${fromMs}&to=${fromMs + 40_000}`,
+  );
+  assert.equal(nameless.status, 400);
+  const { error } = ErrorSchema.parse(await nameless.json());
+  assert.match(error.message, /^field: name one of deep\.value, dotted\.key/);
 });
 
 test('a series of more than one call reads is an even sample, and says so', async (context) => {

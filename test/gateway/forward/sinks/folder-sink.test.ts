@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdtemp, readdir, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { folderSink } from '../../../../gateway/forward/sinks/folder/folder-sink.ts';
+import { folderSink, tryFolder } from '../../../../gateway/forward/sinks/folder/folder-sink.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { uploadOf } from '../support/uploads.ts';
 
@@ -36,6 +36,8 @@ test('a full disk is told, leaves nothing behind, and is no obstacle once there 
   await assert.rejects(sink.put(uploadOf('a/big', Buffer.alloc(2 * 1024 ** 2, 1)), never), {
     code: 'full',
     retryable: true,
+    // The reason first: it is what a narrow column shows.
+    message: 'ENOSPC: no space left on device; could not keep a/big',
   });
   assert.deepEqual(await readdir(join(disk, 'a')), []);
   await sink.put(uploadOf('a/big', Buffer.alloc(500_000, 1)), never);
@@ -58,6 +60,11 @@ test('a read-only place is told', async (context) => {
   await assert.rejects(folderSink({ path: disk }).put(uploadOf('k', Buffer.of(1)), never), {
     code: 'denied',
     retryable: false,
+    advice: 'The disk of to.folder.path is mounted read-only: check it, and mount it writable.',
+  });
+  await assert.rejects(tryFolder(join(disk, 'below')), {
+    code: 'denied',
+    message: `EROFS: read-only file system; nothing can be written in ${disk}`,
   });
 });
 
@@ -67,6 +74,33 @@ test('a file where a folder should be is told', async (context) => {
   await assert.rejects(folderSink({ path: folder }).put(uploadOf('a/k', Buffer.of(1)), never), {
     code: 'rejected',
   });
+  for (const path of [join(folder, 'a'), join(folder, 'a', 'b')]) {
+    await assert.rejects(tryFolder(path), { code: 'rejected', advice: /A file lies where/ });
+  }
+});
+
+test('a file system in which no folder can be made is told, and not asked for ever', async (context) => {
+  if (process.platform !== 'linux') {
+    context.skip('needs /proc, which Linux has');
+    return;
+  }
+  const error = {
+    code: 'rejected',
+    message: 'ENOENT: no folder can be made in /proc',
+    advice: 'No folder can be made in /proc: choose another to.folder.path.',
+  };
+  const sink = folderSink({ path: '/proc/foo' });
+  await assert.rejects(sink.put(uploadOf('a/b/k', Buffer.of(1)), never), error);
+  await assert.rejects(tryFolder('/proc/foo'), error);
+});
+
+test('folders are made as deep as a key goes, and trying one leaves nothing', async (context) => {
+  const folder = await temporaryFolder(context);
+  assert.equal(await tryFolder(folder), true);
+  assert.equal(await tryFolder(join(folder, 'x', 'y')), false);
+  assert.deepEqual(await readdir(folder), []);
+  await folderSink({ path: join(folder, 'x') }).put(uploadOf('a/b/c/k', Buffer.of(1)), never);
+  assert.deepEqual(await readFile(join(folder, 'x/a/b/c/k')), Buffer.of(1));
 });
 
 test('no key leads out of the folder', async (context) => {

@@ -93,7 +93,12 @@ describe('the address of a camera', () => {
         'rtsp://10.0.0.5/x\0',
         ' rtsp://10.0.0.5/',
       ],
-      ...['rtsp://u:secret/x@10.0.0.5/', 'rtsp://10.0.0.5\\@evil/', 'rtsp://10.0.0.5#@evil/'],
+      ...[
+        'rtsp://u:p@secret/x@10.0.0.5/',
+        'rtsp://u:secret/x@10.0.0.5/',
+        'rtsp://10.0.0.5\\@evil/',
+        'rtsp://10.0.0.5#@evil/',
+      ],
       ...['rtsp://[::1', 'rtsp://[fe80::1%25eth0]/', `rtsp://10.0.0.5/${'x'.repeat(3000)}`],
     ]) {
       assert.throws(
