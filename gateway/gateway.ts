@@ -415,6 +415,10 @@ async function startHttp(
   });
   closing.add('parts', 'a backup', () => operations.close());
   const updateStreamMetrics = streamMetrics({ log: store.log, metrics });
+  const waiting = new AbortController();
+  closing.add('parts', 'requests that wait', () => {
+    waiting.abort();
+  });
   const app = createApp({
     gatewayId: identity.gatewayId,
     processId: building.pid,
@@ -432,6 +436,7 @@ async function startHttp(
       reload: () => reloader.reload(),
     }),
     tokens,
+    closing: waiting.signal,
     clock,
     logger,
     metrics,

@@ -285,8 +285,22 @@ export interface Applications {
   list(): readonly (ApplicationOptions & { readonly leases: readonly Lease[] })[];
 
   /**
+   * Says where the application begins with sources, all at once, without taking their leases. Those
+   * it knows already stay as they are.
+   * @throws StorageError `not-found`, `invalid-argument`
+   */
+  begin(
+    application: string,
+    starts: readonly { readonly source: SourceKey; readonly position: number }[],
+  ): Promise<void>;
+  /** Milliseconds until the lease of a source, unless it is renewed, may be taken; 0: now. */
+  heldForMs(application: string, source: SourceKey): number;
+
+  /**
    * Takes the lease of a source for `owner` for `durationMs` of monotonic time. `initialCheckpoint`
    * counts when the application has none for this source yet.
+   * @param outlivesRestart the worker lives outside of this process: after a restart the lease
+   *   stands for `durationMs` once more; otherwise it ends with the process
    * @throws StorageError `lease-held` while another owner's lease has not expired
    */
   acquire(
@@ -295,6 +309,7 @@ export interface Applications {
     owner: string,
     durationMs: number,
     initialCheckpoint: number,
+    outlivesRestart?: boolean,
   ): Promise<Lease>;
   /** @throws StorageError `lease-lost` */
   renew(lease: Lease, durationMs: number): Promise<Lease>;

@@ -12,6 +12,7 @@ import { check, type CheckCommandOptions } from './check.ts';
 import { confirmClock, showClock, type ClockCommandOptions } from './clock.ts';
 import { showConfig, type ConfigCommandOptions } from './config.ts';
 import { UnusableConfig, type ConfigOption } from './configuration.ts';
+import { addConsumeCommand } from './consume.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { showCredentials } from './credentials.ts';
 import { addDeliveryCommand } from './delivery.ts';
@@ -137,6 +138,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
     });
   addCameraCommand(program, context, finish);
   addDeliveryCommand(program, context, finish);
+  addConsumeCommand(program, context, finish);
   command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')
     .option('--json', 'the findings, as JSON')
     .option('--url <url>', 'where the gateway is; the configured address otherwise')

@@ -108,6 +108,11 @@ export class GatewayClient {
     };
   }
 
+  /** Where the gateway is and what proves who asks, for other clients; while logged in. */
+  get access(): { readonly url: string; readonly headers: Readonly<Record<string, string>> } {
+    return { url: this.#base, headers: this.#headers };
+  }
+
   /** @throws NoAnswer */
   async get<Answer>(path: string, schema: z.ZodType<Answer>): Promise<Answer> {
     return this.#read(path, await this.#fetch(path), schema);

@@ -15,7 +15,8 @@ export const exitCodes = { done: 0, failed: 1, usage: 2, configuration: 78 } as 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 export interface Output {
-  write(text: string): unknown;
+  /** @param written called once the text is out, or with why it can't be */
+  write(text: string, written?: (error?: Error | null) => void): unknown;
 }
 
 export interface CliContext {

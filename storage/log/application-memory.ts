@@ -56,6 +56,11 @@ export class ApplicationMemory {
     else this.#byName.set(options.name, { id, options: { ...options }, leases: new Map() });
   }
 
+  /** null when there is no such application. */
+  idOf(name: string): number | null {
+    return this.#byName.get(name)?.id ?? null;
+  }
+
   remove(name: string): void {
     this.#byName.delete(name);
   }

@@ -7,8 +7,9 @@
  *   transaction: owner and counter must be of the tenure that the row speaks of. A tenure begins
  *   with `acquire`; renewals raise the counter within it, so a worker may use any lease object of
  *   its tenure, whichever of its calls came back last.
- * - The time of a lease runs on the monotonic clock of this process and is kept in memory only:
- *   after a restart every lease counts as expired, and the first to ask gets it.
+ * - The time of a lease runs on the monotonic clock of this process (`tenures.ts`). After a restart
+ *   the leases of workers in this process count as expired, and the first to ask gets them; a worker
+ *   outside has its last duration once more to renew, or loses its lease.
  * - The copy in memory (`list`, `pin`) is that of the last commit.
  *
  * The copy is kept in `application-memory.ts`. What a pin keeps from being deleted is the business of
@@ -50,17 +51,23 @@ export class ApplicationTable implements Applications {
   readonly #memory: ApplicationMemory;
   readonly #tenures: Tenures;
 
-  private constructor(options: ApplicationTableOptions, memory: ApplicationMemory) {
+  private constructor(
+    options: ApplicationTableOptions,
+    memory: ApplicationMemory,
+    tenures: Tenures,
+  ) {
     this.#memory = memory;
+    this.#tenures = tenures;
     this.#writer = options.writer;
     this.#queries = options.queries;
     this.#clock = options.clock;
     this.#sourceEnd = options.sourceEnd;
-    this.#tenures = new Tenures(options.clock);
   }
 
   static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
-    return new ApplicationTable(options, await loadApplications(options.queries));
+    const { queries, clock } = options;
+    const memory = await loadApplications(queries);
+    return new ApplicationTable(options, memory, await Tenures.open(queries, clock));
   }
 
   async ensure(options: ApplicationOptions): Promise<void> {
@@ -110,12 +117,43 @@ export class ApplicationTable implements Applications {
     return this.#tenures.isHeld(source);
   }
 
+  heldForMs(application: string, source: SourceKey): number {
+    const id = this.#memory.idOf(application);
+    return id === null ? 0 : this.#tenures.leftMs(id, source);
+  }
+
+  async begin(
+    application: string,
+    starts: readonly { readonly source: SourceKey; readonly position: number }[],
+  ): Promise<void> {
+    for (const { source, position } of starts) this.#checkPosition(source, position);
+    await this.#writer.transact(async (transaction) => {
+      const { id } = await this.#application(transaction, application);
+      for (const { source, position } of starts) {
+        await checkThere(transaction, source);
+        const { changes } = await transaction.run(
+          `INSERT OR IGNORE INTO lease (application_id, source_kind, source_id, owner, counter,
+             taken_counter, checkpoint, start_position) VALUES (?, ?, ?, NULL, 0, 0, ?, ?)`,
+          id,
+          source.kind,
+          source.id,
+          position,
+          position,
+        );
+        if (changes === 0) continue;
+        const begun = { start: position, checkpoint: position };
+        this.#mirror(transaction, { application, source }, begun);
+      }
+    });
+  }
+
   async acquire(
     application: string,
     source: SourceKey,
     owner: string,
     durationMs: number,
     initialCheckpoint: number,
+    outlivesRestart = false,
   ): Promise<Lease> {
     if (owner.length === 0 || owner.length > ownerLengthMax) {
       throw new StorageError('invalid-argument', `an owner has 1 to ${ownerLengthMax} characters`);
@@ -136,7 +174,8 @@ export class ApplicationTable implements Applications {
       const start = row?.start_position ?? initialCheckpoint;
       await transaction.run(
         `INSERT OR REPLACE INTO lease (application_id, source_kind, source_id, owner, counter,
-           taken_counter, checkpoint, start_position) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+           taken_counter, checkpoint, start_position, outlives_ms)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         id,
         source.kind,
         source.id,
@@ -145,6 +184,7 @@ export class ApplicationTable implements Applications {
         counter,
         checkpoint,
         start,
+        outlivesRestart ? durationMs : 0,
       );
       const expiresMs = this.#clock.monotonicMs() + durationMs;
       this.#tenures.change(transaction, id, source, { owner, takenCounter: counter, expiresMs });
@@ -162,7 +202,12 @@ export class ApplicationTable implements Applications {
 
   async renew(lease: Lease, durationMs: number): Promise<Lease> {
     return this.#writer.transact(async (transaction) => {
-      const row = await this.#fence(transaction, lease, 'counter = counter + 1');
+      const row = await this.#fence(
+        transaction,
+        lease,
+        'counter = counter + 1, outlives_ms = CASE outlives_ms WHEN 0 THEN 0 ELSE ? END',
+        durationMs,
+      );
       this.#tenures.change(transaction, row.application_id, lease.source, {
         owner: lease.owner,
         takenCounter: row.taken_counter,

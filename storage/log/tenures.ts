@@ -1,11 +1,15 @@
 /**
- * Who holds the lease of a source until when, on the monotonic clock of this process: after a
- * restart nobody holds anything.
+ * Who holds the lease of a source until when, on the monotonic clock of this process.
+ *
+ * After a restart the leases of workers outside of this process (`outlives_ms` in their rows) begin
+ * their last duration anew, so that whoever still works renews in time and keeps them. All others
+ * are free.
  */
 import type { Transaction } from '../group-commit.ts';
 import type { SourceKey } from '../model.ts';
 import type { Clock } from '../ports.ts';
-import { keyOf } from './application-memory.ts';
+import { keyOf, type LeaseRow } from './application-memory.ts';
+import type { Queries } from './batch-table.ts';
 
 export interface Tenure {
   readonly owner: string;
@@ -18,14 +22,36 @@ export class Tenures {
   /** By source, then by application id. */
   readonly #bySource = new Map<string, Map<number, Tenure>>();
 
-  constructor(clock: Clock) {
+  private constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  static async open(queries: Queries, clock: Clock): Promise<Tenures> {
+    const tenures = new Tenures(clock);
+    const rows = await queries.all<LeaseRow & { readonly outlives_ms: number }>(
+      'SELECT * FROM lease WHERE owner IS NOT NULL AND outlives_ms > 0',
+    );
+    for (const row of rows) {
+      const source = { kind: row.source_kind, id: row.source_id };
+      tenures.#set(row.application_id, source, {
+        owner: row.owner ?? '',
+        takenCounter: row.taken_counter,
+        expiresMs: clock.monotonicMs() + row.outlives_ms,
+      });
+    }
+    return tenures;
   }
 
   /** Who holds the lease now; null: it is free. */
   holder(applicationId: number, source: SourceKey): string | null {
     const tenure = this.#bySource.get(keyOf(source))?.get(applicationId);
     return tenure !== undefined && this.#lasts(tenure) ? tenure.owner : null;
+  }
+
+  /** Milliseconds for which the lease is still held; 0: it is free. */
+  leftMs(applicationId: number, source: SourceKey): number {
+    const tenure = this.#bySource.get(keyOf(source))?.get(applicationId);
+    return tenure === undefined ? 0 : Math.max(0, tenure.expiresMs - this.#clock.monotonicMs());
   }
 
   /** Whether some application holds a lease of the source now. */

@@ -6,6 +6,7 @@ import { lanesMigration } from './005-lanes.ts';
 import { compactionMigration } from './006-compaction.ts';
 import { compressionMigration } from './007-compression.ts';
 import { reshardingMigration } from './008-resharding.ts';
+import { outlivingLeasesMigration } from './009-outliving-leases.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -18,4 +19,5 @@ export const migrations: readonly Migration[] = [
   compactionMigration,
   compressionMigration,
   reshardingMigration,
+  outlivingLeasesMigration,
 ];

@@ -1,4 +1,5 @@
 /** Our own API, mounted at `/api/v1`, with its OpenAPI 3.1 description at `openapi.json`. */
+import { applicationRoutes } from './applications.ts';
 import { cameraRoutes } from './cameras.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
 import type { Operations } from '../../operations.ts';
@@ -7,10 +8,13 @@ import { createRouter, type RestRouter } from './router.ts';
 import { seriesRoutes } from './series.ts';
 import { statusRoutes, type StatusRoutesOptions } from './status.ts';
 import { streamRoutes } from './streams.ts';
+import { Waiting } from './waiting.ts';
 
 export interface RestOptions extends StatusRoutesOptions {
   readonly operations: Operations;
   readonly cameraSettings: CameraSettings;
+  /** Aborted when the gateway closes: no request waits any longer. */
+  readonly closing: AbortSignal;
 }
 
 export function restRoutes(options: RestOptions): RestRouter {
@@ -18,7 +22,9 @@ export function restRoutes(options: RestOptions): RestRouter {
   const router = createRouter();
   statusRoutes(router, options);
   operationsRoutes(router, options);
-  streamRoutes(router, { log, clock });
+  const waiting = new Waiting({ log, clock, closing: options.closing });
+  streamRoutes(router, { log, clock, waiting });
+  applicationRoutes(router, { log, clock });
   seriesRoutes(router, { log });
   cameraRoutes(router, {
     video,
@@ -37,7 +43,7 @@ export function restRoutes(options: RestOptions): RestRouter {
       title: 'Headgate',
       version,
       description:
-        'Streams and their records, cameras and their footage, deliveries and their backlog. ' +
+        'Streams and their records, applications that read them, cameras and their footage, deliveries and their backlog. ' +
         'Times are ISO 8601 in UTC; in queries also milliseconds since the epoch.',
     },
     servers: [{ url: '/api/v1' }],

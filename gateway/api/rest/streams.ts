@@ -21,15 +21,19 @@ import {
   type StreamRecord,
 } from './schemas.ts';
 import { isoFromMs, isoFromMsOrNull, timeQuery } from './times.ts';
+import type { Waiting } from './waiting.ts';
 
 const rateWindowMs = 10_000;
 const rateShardsMax = 64;
 const recordsMax = 1_000;
 const recordBytesMax = 4 * 1024 * 1024;
+/** Well below the 60 s after which a silent connection is closed. */
+const waitSecondsMax = 20;
 
 export interface StreamRoutesOptions {
   readonly log: Log;
   readonly clock: Clock;
+  readonly waiting: Waiting;
 }
 
 const list = createRoute({
@@ -61,7 +65,8 @@ const records = createRoute({
   summary: 'Records of a shard, in order',
   description:
     'Begins at `sequence`, or at the first record that arrived at or after `time`, or at ' +
-    '`position`; give one of them at most. `latest` is the newest `limit` records.',
+    '`position`; give one of them at most. `latest` is the newest `limit` records. Where there is ' +
+    'nothing to read yet, the answer waits for the first record, for `waitSeconds` at most.',
   request: {
     params: nameParameter.extend({ index: z.coerce.number().int().min(0) }),
     query: z.object({
@@ -69,12 +74,16 @@ const records = createRoute({
       time: timeQuery.optional(),
       position: z.enum(['earliest', 'latest']).optional(),
       limit: wholeQuery(1, recordsMax, 100),
+      waitSeconds: wholeQuery(0, waitSecondsMax, 0),
     }),
   },
   responses: answers(RecordsSchema, 'At most `limit` records and about 4 MiB of data'),
 });
 
-export function streamRoutes(router: RestRouter, { log, clock }: StreamRoutesOptions): void {
+export function streamRoutes(
+  router: RestRouter,
+  { log, clock, waiting }: StreamRoutesOptions,
+): void {
   router.openapi(list, async (c) => {
     const streams: Stream[] = [];
     const sorted = [...log.streams()].sort((a, b) => a.name.localeCompare(b.name));
@@ -93,7 +102,7 @@ export function streamRoutes(router: RestRouter, { log, clock }: StreamRoutesOpt
 
   router.openapi(records, async (c) => {
     const { name, index } = c.req.valid('param');
-    const { sequence, time, position, limit } = c.req.valid('query');
+    const { sequence, time, position, limit, waitSeconds } = c.req.valid('query');
     if ([sequence, time, position].filter((given) => given !== undefined).length > 1) {
       throw new HttpError('bad-request', 'Give one of sequence, time and position, not several.');
     }
@@ -106,12 +115,19 @@ export function streamRoutes(router: RestRouter, { log, clock }: StreamRoutesOpt
         : position === 'latest'
           ? Math.max(shard.trimSequence, shard.nextSequence - limit)
           : shard.trimSequence);
-    const result = await log.read({
+    const read = {
       shardId: shard.id,
       fromSequence,
       maxRecords: limit,
       maxBytes: recordBytesMax,
-    });
+    };
+    let result = await log.read(read);
+    if (waitSeconds > 0 && !result.endOfShard && result.nextSequence === fromSequence) {
+      const gone = c.req.raw.signal;
+      const waitMs = waitSeconds * 1_000;
+      await waiting.forRecords({ shardId: shard.id, fromSequence, waitMs, gone });
+      result = await log.read(read);
+    }
     return c.json(
       {
         records: result.records.map(recordOf),

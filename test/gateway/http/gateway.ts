@@ -75,6 +75,10 @@ export async function startGateway(
     logger,
   });
   context.after(() => operations.close());
+  const closing = new AbortController();
+  context.after(() => {
+    closing.abort();
+  });
   const app = createApp({
     gatewayId: '0197-test',
     processId: 4711,
@@ -94,6 +98,7 @@ export async function startGateway(
     }),
     sources,
     tokens,
+    closing: closing.signal,
     hostNames: ['gateway.example.net'],
     page: options.page ?? null,
   });

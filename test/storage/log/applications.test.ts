@@ -236,3 +236,60 @@ test('a lease tells where it began, and forgetting it lets go of what it pinned'
   assert.deepEqual([anew.start, anew.checkpoint], [8, 8]);
   assert.equal(await again.plan(anew), null, 'the plan went with it');
 });
+
+test('a lease that outlives the process stands for its last duration after a restart', async (t) => {
+  const { applications, source, clock, reopen } = await withApplication(t);
+  const lease = await applications.acquire('uplink', source, 'a', leaseMs, 0, true);
+  const renewed = await applications.renew(lease, 3 * leaseMs);
+
+  const second = (await reopen()).log.applications;
+  const take = (from: Applications): Promise<Lease> =>
+    from.acquire('uplink', source, 'b', leaseMs, 0);
+  await assert.rejects(take(second), code('lease-held'));
+  clock.advance(3 * leaseMs - 1);
+  assert.equal(second.heldForMs('uplink', source), 1);
+  await second.renew(renewed, leaseMs);
+  assert.equal(second.heldForMs('uplink', source), leaseMs, 'the holder came back in time');
+
+  const third = (await reopen()).log.applications;
+  clock.advance(leaseMs);
+  assert.equal(third.heldForMs('uplink', source), 0);
+  await take(third);
+  await assert.rejects(third.renew(renewed, leaseMs), code('lease-lost'), 'it came too late');
+
+  // Taken by a worker of the process itself, it ends with the process again.
+  const fourth = (await reopen()).log.applications;
+  assert.equal(fourth.heldForMs('uplink', source), 0);
+});
+
+test('a lease that was given back is free after a restart', async (t) => {
+  const { applications, source, reopen } = await withApplication(t);
+  await applications.release(await applications.acquire('uplink', source, 'a', leaseMs, 0, true));
+  const again = (await reopen()).log.applications;
+  assert.equal((await again.acquire('uplink', source, 'b', leaseMs, 0)).counter, 2);
+});
+
+test('where an application begins is said once, for all sources or none', async (t) => {
+  const { applications, source, reopen } = await withApplication(t);
+  const at = (position: number): Promise<void> =>
+    applications.begin('uplink', [{ source, position }]);
+  await assert.rejects(
+    applications.begin('uplink', [
+      { source, position: 4 },
+      { source, position: 11 },
+    ]),
+    code('invalid-argument'),
+    'past the end',
+  );
+  await at(4);
+  await at(7);
+  const again = (await reopen()).log.applications;
+  assert.deepEqual(again.list()[0]?.leases, [
+    { application: 'uplink', source, owner: '', counter: 0, start: 4, checkpoint: 4 },
+  ]);
+  const lease = await again.acquire('uplink', source, 'a', leaseMs, 0);
+  assert.deepEqual([lease.start, lease.checkpoint, lease.counter], [4, 4, 1]);
+  await again.begin('uplink', [{ source, position: 9 }]);
+  assert.equal((await again.checkpoint(lease, 5)).checkpoint, 5, 'it is still held');
+  await assert.rejects(again.begin('nobody', [{ source, position: 0 }]), code('not-found'));
+});

@@ -346,6 +346,14 @@ test('the description names every route, and nothing that is not there', async (
   assert.equal(document.openapi, '3.1.0');
   const paths = Object.keys(document.paths).sort();
   assert.deepEqual(paths, [
+    '/applications',
+    '/applications/{application}',
+    '/applications/{application}/streams/{stream}/shards',
+    '/applications/{application}/streams/{stream}/shards/{shard}/acquire',
+    '/applications/{application}/streams/{stream}/shards/{shard}/checkpoint',
+    '/applications/{application}/streams/{stream}/shards/{shard}/release',
+    '/applications/{application}/streams/{stream}/shards/{shard}/renew',
+    '/applications/{application}/streams/{stream}/shards/{shard}/wanted',
     '/backup',
     '/cameras',
     '/cameras/{name}',
