@@ -24,7 +24,7 @@ import { Database, type SqlValue } from './sqlite.ts';
 /** In an order in which nothing refers to what comes later. */
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
-  ...['media_garbage', 'clock_state', 'shard_birth', 'batch'],
+  ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'batch'],
 ] as const;
 const otherTables = ['lease', 'plan', 'loss', 'received', 'stream_attribute'] as const;
 const rowsAtOnce = 16;
