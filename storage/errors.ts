@@ -26,6 +26,10 @@ const codes = {
   overloaded: { retryable: true },
   /** A batch or fragment whose checksum or shape is wrong. It is isolated; the rest is served. */
   corrupt: { retryable: false },
+  /** What is encrypted does not open with the master key at hand. */
+  'wrong-key': { retryable: false },
+  /** The service that has the master key can't be reached, or does not let us use it. */
+  'key-unavailable': { retryable: true },
   /** A write or fsync failed. Nothing is acknowledged from here on until a restart. */
   'write-failed': { retryable: false },
   /** The store is closed or closing. */

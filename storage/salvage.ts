@@ -24,7 +24,7 @@ import { Database, type SqlValue } from './sqlite.ts';
 /** In an order in which nothing refers to what comes later. */
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
-  ...['media_garbage', 'clock_state', 'shard_birth', 'batch'],
+  ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'batch'],
 ] as const;
 const otherTables = ['lease', 'plan', 'loss', 'received', 'stream_attribute'] as const;
 const rowsAtOnce = 16;
@@ -161,7 +161,7 @@ async function* byRowid(source: Database, table: string, gaps: string[]): AsyncG
   }
 }
 
-/** null: a page on the way is damaged. */
+/** null: a page on the way is damaged. Otherwise rows in ascending order, none before `from`. */
 async function readFrom(
   source: Database,
   table: string,
@@ -169,10 +169,16 @@ async function readFrom(
   limit: number,
 ): Promise<Row[] | null> {
   try {
-    return await source.all<Row>(
+    const rows = await source.all<Row>(
       `SELECT rowid AS rowid_, * FROM ${table} WHERE rowid >= ? ORDER BY rowid LIMIT ${limit}`,
       from,
     );
+    // A page in the place of another leads back to rows that were read already.
+    const isInOrder = rows.every(({ rowid_: rowid }, index) => {
+      const before = index === 0 ? from - 1 : rows[index - 1]?.['rowid_'];
+      return Number(rowid) > Number(before);
+    });
+    return isInOrder ? rows : null;
   } catch (error) {
     if (isDamage(error)) return null;
     throw error;
@@ -205,7 +211,7 @@ async function nextReadable(source: Database, table: string, from: number): Prom
  * in the place of one of its own sends whoever follows the order past the rest.
  */
 async function* byIndex(source: Database, target: Database): AsyncGenerator<Row[]> {
-  for (let after = [-1, -1]; ;) {
+  for (let after: Place = [-1, -1]; ;) {
     const places = await source
       .all<{ id: number; shard_id: number; first_sequence: number }>(
         `SELECT id, shard_id, first_sequence FROM batch INDEXED BY batch_position
@@ -223,9 +229,16 @@ async function* byIndex(source: Database, target: Database): AsyncGenerator<Row[
     }
     const last = places.at(-1);
     if (last === undefined) return;
-    after = [last.shard_id, last.first_sequence];
-    if (!after.every(Number.isSafeInteger)) return;
+    const next = [last.shard_id, last.first_sequence] as const;
+    if (!next.every(Number.isSafeInteger) || !isAfter(next, after)) return;
+    after = next;
   }
+}
+
+type Place = readonly [shardId: number, firstSequence: number];
+
+function isAfter([shardId, sequence]: Place, [otherId, other]: Place): boolean {
+  return shardId === otherId ? sequence > other : shardId > otherId;
 }
 
 function nothingWhereDamaged(error: unknown): never[] {

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { messageOf } from '../config/substitute.ts';
 import { suggest } from '../config/suggest.ts';
 import { maskUrls } from '../observe/mask.ts';
+import { addAccessKeyCommand } from './access-key.ts';
 import { backup, restore, type BackupCommandOptions } from './backup.ts';
 import { addCameraCommand } from './camera.ts';
 import { check, type CheckCommandOptions } from './check.ts';
@@ -137,6 +138,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
       finish(await reload(context, options));
     });
   addCameraCommand(program, context, finish);
+  addAccessKeyCommand(program, context, finish);
   addDeliveryCommand(program, context, finish);
   addConsumeCommand(program, context, finish);
   command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')

@@ -9,11 +9,11 @@ import type { z } from 'zod';
 import { ErrorSchema } from '../api/rest/schemas.ts';
 import { maskUrls } from '../observe/mask.ts';
 import type { Running } from '../running.ts';
+import { accessFolder } from '../security/access-files.ts';
 import { Tokens } from '../security/tokens.ts';
 import type { ConfigOption } from './configuration.ts';
 import type { CliContext } from './context.ts';
 import { findGateway, type FoundGateway } from './find-gateway.ts';
-import { accessFolder } from './token.ts';
 
 const answerTimeoutMs = 10_000;
 

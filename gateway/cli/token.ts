@@ -1,5 +1,5 @@
 /** `headgate token`: another login token, or all of them taken away. */
-import { join } from 'node:path';
+import { accessFolder } from '../security/access-files.ts';
 import { Tokens } from '../security/tokens.ts';
 import type { ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
@@ -8,11 +8,6 @@ import { counted } from './table.ts';
 
 export interface TokenCommandOptions extends ConfigOption {
   readonly revokeAll?: boolean;
-}
-
-/** Where the secrets that let someone in are kept (security/tokens.ts). */
-export function accessFolder(dataDir: string): string {
-  return join(dataDir, 'access');
 }
 
 /** @throws UnusableConfig, TooManyTokensError */

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { isNetwork } from '../../ingest/rtsp/client/guard.ts';
+import { policyProblem } from '../security/policy-document.ts';
 import { compileKeyTemplate } from '../../ingest/mqtt/partition-key.ts';
 
 /** What is known about a key beside its shape. */
@@ -162,6 +163,29 @@ export function accountId() {
 /** An AWS region, as it stands in ARNs. */
 export function regionName() {
   return matching(/^[a-z0-9-]{1,32}$/, 'a region, like eu-central-1');
+}
+
+/** The name of an access key's user, as IAM has them. */
+export function userName() {
+  return matching(/^[\w+=,.@-]{1,64}$/, '1 to 64 letters, digits and + = , . @ _ -');
+}
+
+/** The id of an access key. Clients send it in the clear. */
+export function accessKeyId() {
+  return matching(/^\w{1,128}$/, '1 to 128 letters, digits and _');
+}
+
+/** A policy document of an access key, as JSON text. */
+export function policyDocument() {
+  return z
+    .string()
+    .superRefine((text, context) => {
+      const problem = policyProblem(text, 'identity');
+      if (problem !== null) {
+        context.addIssue({ code: 'custom', message: `is no policy: ${problem}` });
+      }
+    })
+    .register(keyNotes, { allowed: 'a policy document, as JSON text or ${file:policy.json}' });
 }
 
 export function line(maxLength: number, allowed: string) {

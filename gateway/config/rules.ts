@@ -6,6 +6,7 @@
  * at once. Nothing about the shape of the value may therefore be taken for granted here.
  */
 import type { z } from 'zod';
+import { parseMasterKey } from '../../storage/keys.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -30,6 +31,8 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkUsers(config, report);
   checkReferences(config, report);
   checkCredentials(config, report);
+  checkAuth(config, report);
+  checkEncryption(config, report);
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -184,15 +187,67 @@ function checkReferences(config: Fields, report: Report): void {
 function checkCredentials(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     for (const [kind, sink] of Object.entries(fields(fields(delivery)['to']))) {
-      const { accessKeyId, secretAccessKey } = fields(sink);
-      if (typeof accessKeyId === 'string' && secretAccessKey === null) {
-        report(['deliveries', name, 'to', kind, 'accessKeyId'], 'needs secretAccessKey beside it');
-      }
-      if (typeof secretAccessKey === 'string' && accessKeyId === null) {
-        report(['deliveries', name, 'to', kind, 'secretAccessKey'], 'needs accessKeyId beside it');
-      }
+      checkPair(fields(sink), ['deliveries', name, 'to', kind], report);
     }
   }
+}
+
+function checkPair({ accessKeyId, secretAccessKey }: Fields, path: Path, report: Report): void {
+  if (typeof accessKeyId === 'string' && secretAccessKey === null) {
+    report([...path, 'accessKeyId'], 'needs secretAccessKey beside it');
+  }
+  if (typeof secretAccessKey === 'string' && accessKeyId === null) {
+    report([...path, 'secretAccessKey'], 'needs accessKeyId beside it');
+  }
+}
+
+function checkAuth(config: Fields, report: Report): void {
+  const auth = fields(config['auth']);
+  const seen = new Set<unknown>();
+  list(auth['keys']).forEach((key, index) => {
+    const { accessKeyId } = fields(key);
+    if (seen.has(accessKeyId)) report(['auth', 'keys', index, 'accessKeyId'], 'is there twice');
+    if (typeof accessKeyId === 'string') seen.add(accessKeyId);
+  });
+  if (auth['mode'] !== 'permissive') return;
+  const beyond = ['http', 'mqtt', 'rtsp'].find((section) => {
+    const { host, enabled } = fields(config[section]);
+    return enabled !== false && typeof host === 'string' && !isLoopback(host);
+  });
+  if (beyond === undefined && config['listen'] !== 'lan') return;
+  const what = config['listen'] === 'lan' ? '"listen: lan" goes' : `${beyond ?? ''}.host is`;
+  report(['auth', 'mode'], `is for loopback alone, and ${what} beyond it`, { allowed: 'sigv4' });
+}
+
+function checkEncryption(config: Fields, report: Report): void {
+  const encryption = fields(config['encryption']);
+  const kms = fields(encryption['kms']);
+  const given = [
+    ...['masterKeyFile', 'masterKey'].filter((key) => typeof encryption[key] === 'string'),
+    ...(typeof kms['keyId'] === 'string' ? ['kms.keyId'] : []),
+  ];
+  const [first = '', second] = given;
+  if (second !== undefined) {
+    report(['encryption', ...second.split('.')], `is a second master key, beside ${first}`, {
+      allowed: 'one of masterKeyFile, masterKey and kms.keyId',
+    });
+  }
+  if (
+    typeof encryption['masterKey'] === 'string' &&
+    parseMasterKey(encryption['masterKey']) === null
+  ) {
+    report(['encryption', 'masterKey'], 'is no key', {
+      allowed: '32 bytes, in Base64 or hexadecimal',
+    });
+  }
+  if (
+    typeof kms['keyId'] === 'string' &&
+    kms['region'] === null &&
+    !kms['keyId'].startsWith('arn:')
+  ) {
+    report(['encryption', 'kms', 'keyId'], 'needs region beside it');
+  }
+  checkPair(kms, ['encryption', 'kms'], report);
 }
 
 function shortList(names: readonly string[]): string {

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { privateNetworks } from '../../ingest/rtsp/client/guard.ts';
 import {
+  accessKeyId,
   accountId,
   choice,
   decimal,
@@ -20,12 +21,14 @@ import {
   oneOf,
   partitionKey,
   path,
+  policyDocument,
   port,
   regionName,
   secret,
   size,
   topicFilter,
   url,
+  userName,
   username,
   whole,
 } from './leaves.ts';
@@ -480,6 +483,76 @@ const delivery = z.strictObject({
     .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
 });
 
+const readerPolicy =
+  '{"Statement": {"Effect": "Allow", "Action": "kinesis:Get*", "Resource": "*"}}';
+
+const auth = z.strictObject({
+  mode: choice(['sigv4', 'permissive'])
+    .default('sigv4')
+    .describe(
+      'sigv4 checks the signature of every request to an AWS API. permissive takes requests of programs on this machine that name a known key, whatever they signed with; every listener has to be on loopback.',
+    ),
+  keys: z
+    .array(
+      z.strictObject({
+        name: userName().describe('The user that the key speaks for, in ARNs and the audit log.'),
+        accessKeyId: accessKeyId().describe('The id of the key.'),
+        secretAccessKey: secret().describe('What requests are signed with.'),
+        policies: z
+          .array(policyDocument())
+          .max(10)
+          .register(keyNotes, {
+            allowed: 'a list of policy documents',
+            example: [readerPolicy],
+          })
+          .default([])
+          .describe('What it may do, as policy documents of IAM; none: everything.'),
+      }),
+    )
+    .max(1000)
+    .register(keyNotes, {
+      allowed: 'a list of {name, accessKeyId, secretAccessKey, policies}',
+      example: [
+        {
+          name: 'dashboards',
+          accessKeyId: 'AKIAEXAMPLE',
+          secretAccessKey: '${DASHBOARDS_SECRET:-change-me}',
+          policies: [readerPolicy],
+        },
+      ],
+    })
+    .default([])
+    .describe('Access keys of AWS clients, besides those that "headgate access-key" makes.'),
+});
+
+const encryption = z.strictObject({
+  masterKeyFile: path('a file')
+    .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/master.key' })
+    .nullable()
+    .default(null)
+    .describe(
+      'Holds the master key: 32 bytes, in Base64 or hexadecimal. Without it nothing that is encrypted can be read. null: made in the data folder, where it protects what is copied from the disk without the folder "access", and no more.',
+    ),
+  masterKey: secret()
+    .nullable()
+    .default(null)
+    .describe('The master key itself, for one that comes from the environment; null: a file.'),
+  kms: z
+    .strictObject({
+      keyId: line(2048, 'the ARN, id or alias of a key')
+        .nullable()
+        .default(null)
+        .describe('A key of AWS KMS as the master key; null: a file.'),
+      region: region.describe("null: that of the key's ARN."),
+      endpoint,
+      ...awsCredentials,
+    })
+    .prefault({})
+    .describe(
+      'A master key that does not leave AWS KMS. What is encrypted can then be read after a start only once KMS has answered.',
+    ),
+});
+
 /** The whole file. Everything has a default: an empty file is a configuration. */
 /** Beside the configuration file. */
 export const defaultDataDir = './data';
@@ -514,6 +587,8 @@ export const configSchema = z
       .default(10)
       .describe('After this long the gateway ends, when it is told to, whatever still hangs.'),
     http: http.prefault({}).describe('The page, the REST API, HLS, metrics.'),
+    auth: auth.prefault({}).describe('Who may use the AWS APIs.'),
+    encryption: encryption.prefault({}).describe('The key for what is encrypted on disk.'),
     mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
     rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
     log: log.prefault({}).describe('The record log on disk.'),

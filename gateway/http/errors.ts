@@ -47,6 +47,8 @@ const ofStorage: Readonly<Record<StorageErrorCode, HttpErrorCode>> = {
   'disk-full': 'disk-full',
   overloaded: 'busy',
   corrupt: 'corrupt',
+  'wrong-key': 'unavailable',
+  'key-unavailable': 'unavailable',
   'write-failed': 'unavailable',
   closed: 'unavailable',
   'version-too-new': 'unavailable',

@@ -16,7 +16,7 @@ import type { Clock, Counter, Logger, Metrics } from '../../storage/ports.ts';
 import { maskUrls } from './mask.ts';
 
 export interface AuditEntry {
-  /** `kinesis:CreateStream`, `access-key:create` */
+  /** `kinesis:CreateStream` */
   readonly action: string;
   /** An ARN; null: the operation has none. */
   readonly resource: string | null;

@@ -21,19 +21,10 @@
  * Cookies, headers and the counting of attempts live in http/authentication.ts.
  */
 import { createHash, randomBytes as cryptoRandomBytes } from 'node:crypto';
-import {
-  mkdir,
-  open,
-  readFile,
-  readdir,
-  rename,
-  stat,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises';
-import { userInfo } from 'node:os';
+import { mkdir, readFile, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../storage/ports.ts';
+import { codeOf, writeAccessFile } from './access-files.ts';
 
 const loginCodeLifeMs = 15 * 60_000;
 const sessionLifeMs = 7 * 24 * 3_600_000;
@@ -172,22 +163,7 @@ export class Tokens {
     const createdMs = this.#clock.nowMs();
     const entry: Entry = { createdMs, expiresMs: lifeMs === null ? null : createdMs + lifeMs };
     const path = join(this.#folder, kind, hashOf(secret));
-    // Under another name first: a reader never sees half a file, nor a crash a whole token.
-    const file = await open(`${path}.new`, 'wx', 0o600);
-    try {
-      await giveToOwner(file, this.#folder);
-      await file.writeFile(JSON.stringify(entry));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(`${path}.new`, path);
-    const folder = await open(join(this.#folder, kind), 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
+    await writeAccessFile(path, JSON.stringify(entry), this.#folder);
     return secret;
   }
 
@@ -246,13 +222,6 @@ function hashOf(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
 }
 
-/** What root makes for another user's gateway has to be readable for that. */
-async function giveToOwner(file: FileHandle, folder: string): Promise<void> {
-  if (userInfo().uid !== 0) return;
-  const { uid, gid } = await stat(folder);
-  if (uid !== 0) await file.chown(uid, gid);
-}
-
 function parseEntry(text: string): Entry | null {
   try {
     const value: unknown = JSON.parse(text);
@@ -264,10 +233,6 @@ function parseEntry(text: string): Entry | null {
   } catch {
     return null;
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
 }
 
 function isDiskTrouble(error: unknown): boolean {

@@ -7,6 +7,7 @@ import { compactionMigration } from './006-compaction.ts';
 import { compressionMigration } from './007-compression.ts';
 import { reshardingMigration } from './008-resharding.ts';
 import { outlivingLeasesMigration } from './009-outliving-leases.ts';
+import { dataKeysMigration } from './010-data-keys.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -20,4 +21,5 @@ export const migrations: readonly Migration[] = [
   compressionMigration,
   reshardingMigration,
   outlivingLeasesMigration,
+  dataKeysMigration,
 ];
