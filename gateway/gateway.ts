@@ -36,6 +36,7 @@ import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
+import { startKinesis, type Kinesis } from './kinesis.ts';
 import { listening } from './listening.ts';
 import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
@@ -119,6 +120,13 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
   closing.add('parts', 'cameras', () => supervisor.close());
   const deliveries = await startForwarding(building);
+  const kinesis = await startKinesis({
+    ...building,
+    secret: identity.secret,
+    onClose: (name, close) => {
+      closing.add('servers', name, close);
+    },
+  });
   // Nobody asks before it serves.
   let tell: (config: Config) => Promise<void> = () => Promise.resolve();
   const reloader = new Reloader({
@@ -135,6 +143,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       await mqtt.update(next.mqtt);
       await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
+      kinesis.update(next);
       logger.setLevel(next.logging.level);
       await tell(changed);
     },
@@ -146,7 +155,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   });
   watchConfiguration(building, reloader);
   const entrances = entrancesOf(written, opening, start.demonstration);
-  const parts = { rtspServer, mqtt, cameras, deliveries, reloader };
+  const parts = { rtspServer, mqtt, cameras, deliveries, kinesis, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
   tell = tellingCommands(building, written, server.url);
@@ -379,12 +388,13 @@ interface Parts {
   readonly mqtt: Mqtt;
   readonly cameras: Cameras;
   readonly deliveries: Deliveries;
+  readonly kinesis: Kinesis;
   readonly reloader: Reloader;
 }
 
 async function startHttp(
   building: Building,
-  { rtspServer, mqtt, cameras, deliveries, reloader }: Parts,
+  { rtspServer, mqtt, cameras, deliveries, kinesis, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
   const { config, opening, store, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
@@ -428,6 +438,7 @@ async function startHttp(
     page: await loadPage(join(building.packageFolder, 'dist/dashboards')),
     log: store.log,
     video: store.video,
+    kinesis: kinesis.routes,
     operations,
     cameraSettings: cameraSettings({
       file: building.files[0]?.path ?? null,

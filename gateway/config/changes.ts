@@ -12,6 +12,7 @@ const maps: ReadonlySet<string> = new Set(['streams', 'cameras', 'deliveries']);
 
 /** Keys that a running gateway takes over, besides the entries of the maps. */
 const live: ReadonlySet<string> = new Set([
+  'auth.keys',
   'mqtt.users',
   'mqtt.routes',
   'mqtt.rates',

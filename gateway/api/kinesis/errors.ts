@@ -71,6 +71,8 @@ const ofStorage: Readonly<Record<StorageErrorCode, KinesisErrorType>> = {
   'disk-full': 'ProvisionedThroughputExceededException',
   overloaded: 'ProvisionedThroughputExceededException',
   corrupt: 'InternalFailure',
+  'wrong-key': 'InternalFailure',
+  'key-unavailable': 'ServiceUnavailable',
   'write-failed': 'InternalFailure',
   closed: 'ServiceUnavailable',
   'version-too-new': 'InternalFailure',

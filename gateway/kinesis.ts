@@ -1,0 +1,71 @@
+/** Starts the Kinesis API: who may use it, what is written down of it, and what it answers. */
+import type { Hono } from 'hono';
+import type { Store } from '../storage/store.ts';
+import type { Clock, Logger, Metrics } from '../storage/ports.ts';
+import { KinesisService } from './api/kinesis/kinesis.ts';
+import type { Config } from './config/schema.ts';
+import type { AppEnv } from './http/authentication.ts';
+import { AuditLog } from './observe/audit.ts';
+import { accessFolder } from './security/access-files.ts';
+import { AccessKeys } from './security/access-keys.ts';
+import { createAwsAuthenticator } from './security/aws-authenticator.ts';
+import { openMasterKey } from './security/master-key.ts';
+import { createAuthorizer } from './security/policies.ts';
+import type { Close } from './closing.ts';
+
+/** The budget of a stream that is made over the API: as of one in the configuration. */
+const newStreams = { maxBytes: 4e9, whenFull: 'refuse' } as const;
+
+export interface KinesisParts {
+  readonly config: Config;
+  readonly store: Store;
+  /** Of this gateway. */
+  readonly secret: Buffer;
+  readonly onClose: (name: string, close: Close) => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface Kinesis {
+  readonly routes: Hono<AppEnv>;
+  /** Takes over what may change while it runs: `auth.keys`. */
+  update(config: Config): void;
+}
+
+/** @throws StorageError for a master key that can't be used */
+export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
+  const { config, store, clock, logger, metrics } = parts;
+  const keys = await AccessKeys.open({
+    folder: accessFolder(config.dataDir),
+    masterKey: await openMasterKey({ config, clock, fetch }),
+    configured: config.auth.keys,
+    clock,
+  });
+  const audit = await AuditLog.open({ folder: config.dataDir, clock, logger, metrics });
+  parts.onClose('the audit log', () => audit.close());
+  const { accountId, region } = config.aws;
+  const service = new KinesisService({
+    log: store.log,
+    account: { accountId, region },
+    secret: parts.secret,
+    enforceLimits: config.kinesis.enforceLimits,
+    newStreams,
+    authenticator: createAwsAuthenticator({
+      ...{ mode: config.auth.mode, accountId, region: null },
+      ...{ keys, clock },
+    }),
+    authorizer: createAuthorizer({ keys, clock }),
+    audit,
+    ...{ clock, logger, metrics },
+  });
+  parts.onClose('Kinesis', () => {
+    service.close();
+  });
+  return {
+    routes: service.routes,
+    update: (changed) => {
+      keys.update(changed.auth.keys);
+    },
+  };
+}
