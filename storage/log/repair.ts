@@ -6,7 +6,8 @@
  *   it. So does one where batches are missing, and behind the last, up to the furthest checkpoint.
  * - Shards whose rows are lost get them back (`lost-shards.ts`).
  * - Accounts that do not add up are reckoned again, and so is what compaction saved.
- * - Batches without a shard, and leases and plans of what does not exist, go.
+ * - Shards without a stream, batches without a shard, and leases and plans of what does not exist,
+ *   go. A damaged file that they were copied from is kept.
  *
  * Every loss is entered into the account (`losses.ts`).
  */
@@ -219,6 +220,8 @@ function lose(
 
 async function* deleteOrphans(database: Database): AsyncGenerator<string, void> {
   const orphans = {
+    // First, so that what belongs to them goes with them.
+    shard: 'stream_id NOT IN (SELECT id FROM stream)',
     batch: 'shard_id NOT IN (SELECT id FROM shard)',
     lease: `application_id NOT IN (SELECT id FROM application)
       OR (source_kind = 'shard' AND source_id NOT IN (SELECT id FROM shard))`,

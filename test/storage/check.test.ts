@@ -164,7 +164,7 @@ test('flipped bytes anywhere in the file: found by the check, at most their batc
   const sound = await readFile(path);
   const random = seededRandom(11);
   let inBatches = 0;
-  for (let flip = 0; flip < 60; flip += 1) {
+  for (let flip = 0; flip < 100; flip += 1) {
     const damaged = Buffer.from(sound);
     // Past the first page, which says what kind of file it is.
     const at = 4096 + Math.floor(random() * (sound.length - 4096));

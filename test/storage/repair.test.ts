@@ -384,3 +384,19 @@ test('damaged attributes are told and removed; a damaged shard is no crash', asy
   await repair(folder);
   await sound(folder, 'after the second repair');
 });
+
+test('shards whose stream was lost with its page go, and all that belongs to them', async (t) => {
+  const folder = await closedStore(t);
+  const database = await Database.open(join(folder, 'headgate.db'));
+  await database.run('DELETE FROM stream');
+  await database.run('DELETE FROM batch WHERE first_sequence >= 100');
+  await database.close();
+  const done = await repair(folder);
+  assert.ok(done.some((sentence) => /^1 rows of the table shard /.test(sentence)));
+  await sound(folder, 'repaired');
+  const mended = await Database.open(join(folder, 'headgate.db'));
+  for (const table of ['shard', 'batch', 'lease']) {
+    assert.deepEqual(await mended.all(`SELECT 1 FROM ${table}`), [], table);
+  }
+  await mended.close();
+});

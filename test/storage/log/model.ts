@@ -95,16 +95,20 @@ class Run {
     });
   }
 
-  /** The outcome of an append is as it should be; what was acknowledged is in the model. */
+  /**
+   * The outcome of an append is as it should be; what was acknowledged is in the model.
+   * @param ahead what was appended before it in the same group commit, and so can't make room for it
+   */
   #take(
     inputs: readonly RecordInput[],
     owners: readonly number[],
     outcome: readonly RecordPlace[] | StorageError,
+    ahead: readonly RecordInput[] = [],
   ): void {
     const { maxBytes, whenFull } = this.#options;
     if (outcome instanceof StorageError) {
       assert.equal(outcome.code, 'stream-full', String(outcome));
-      const bytes = inputs.reduce((sum, { data }) => sum + data.length + 100, 200);
+      const bytes = [...ahead, ...inputs].reduce((sum, { data }) => sum + data.length + 100, 200);
       assert.ok(maxBytes !== null, 'there is no limit');
       const pinned = whenFull === 'refuse' && this.#shards.pinned;
       assert.ok(pinned || bytes > maxBytes, 'nothing is pinned: there is room');
@@ -137,7 +141,7 @@ class Run {
     await resharded;
     this.#take(before, ownersBefore, await first);
     this.#shards.adopt(this.#listed());
-    this.#take(after, this.#ownersOf(after), await second);
+    this.#take(after, this.#ownersOf(after), await second, before);
   }
 
   async #startReshard(): Promise<void> {
