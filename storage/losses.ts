@@ -46,6 +46,10 @@ export const lossKinds = {
     what: 'messages refused that their senders do not repeat',
     message: 'A message was refused that its sender does not repeat.',
   },
+  'lines-cut': {
+    what: 'lines of files cut off, as they were longer than maxLineBytes',
+    message: 'A line of a file was too long: the end of it was left out.',
+  },
 } as const satisfies Readonly<Record<string, LossWords>>;
 
 export type LossKind = keyof typeof lossKinds;

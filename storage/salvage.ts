@@ -26,7 +26,14 @@ const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
   ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'batch'],
 ] as const;
-const otherTables = ['lease', 'plan', 'loss', 'received', 'stream_attribute'] as const;
+const otherTables = [
+  'lease',
+  'plan',
+  'loss',
+  'received',
+  'stream_attribute',
+  'source_place',
+] as const;
 const rowsAtOnce = 16;
 const rowidMax = Number.MAX_SAFE_INTEGER;
 

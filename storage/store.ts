@@ -28,6 +28,7 @@ import { StorageError } from './errors.ts';
 import { Losses } from './losses.ts';
 import { lostDatabase, traceOfStore } from './lost-database.ts';
 import type { Log, OnceLog } from './model.ts';
+import { Places } from './places.ts';
 import type { Clock, Logger, Metrics } from './ports.ts';
 import { ReadPool } from './read-pool.ts';
 import { Received } from './received.ts';
@@ -95,6 +96,8 @@ export interface Store {
   readonly video: VideoDiskStore;
   /** Appends of messages that may be repeated, each stored once. */
   readonly received: OnceLog;
+  /** How far ways in have come with what they read. */
+  readonly places: Places;
   /** For work that commits together with the log's, and for its own tables. */
   readonly writer: Writer;
   readonly applications: ApplicationTable;
@@ -217,6 +220,7 @@ async function openParts(
   closers.push(() => {
     clockGuard.close();
   });
+  const places = new Places({ writer, queries, losses });
   const received = await Received.open({ writer, queries, clock, clockGuard });
   const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses, floor });
   appender.setRoomMaker(retention);
@@ -257,8 +261,8 @@ async function openParts(
   retention.setFreeFootage((freeBytes) => video.retain(isOneDisk ? freeBytes : 0));
   if (reserve.full) retention.kick();
   return {
-    ...{ log, received, video, writer, applications, queries, retention, compaction, scaling },
-    ...{ clockGuard, losses },
+    ...{ log, received, places, video, writer, applications, queries, retention, compaction },
+    ...{ scaling, clockGuard, losses },
     get refusal() {
       return diskGuard.full ? diskGuard.reason : null;
     },

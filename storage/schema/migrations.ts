@@ -8,6 +8,7 @@ import { compressionMigration } from './007-compression.ts';
 import { reshardingMigration } from './008-resharding.ts';
 import { outlivingLeasesMigration } from './009-outliving-leases.ts';
 import { dataKeysMigration } from './010-data-keys.ts';
+import { placesMigration } from './011-places.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -22,4 +23,5 @@ export const migrations: readonly Migration[] = [
   reshardingMigration,
   outlivingLeasesMigration,
   dataKeysMigration,
+  placesMigration,
 ];
