@@ -31,6 +31,7 @@ import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
 import { unpinRemoved } from './forward/removed.ts';
 import type { DeliveryOptions } from './forward/options.ts';
+import { startFiles, type Files } from './files.ts';
 import { addChecks } from './health-checks.ts';
 import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
@@ -116,9 +117,10 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       closing.add('parts', 'MQTT', close);
     },
   });
+  const files = await startFiles({ ...building, files: config.files, random: Math.random });
   const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
   const cameras = await startVideo(building, rtspServer, ffmpegPath);
-  closing.add('parts', 'cameras', () => supervisor.close());
+  closing.add('parts', 'cameras and files', () => supervisor.close());
   const deliveries = await startForwarding(building);
   const kinesis = await startKinesis({
     ...building,
@@ -141,6 +143,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       inForce = next;
       await cameras.update(next.cameras);
       await mqtt.update(next.mqtt);
+      await files.update(next.files);
       await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
       kinesis.update(next);
@@ -155,7 +158,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   });
   watchConfiguration(building, reloader);
   const entrances = entrancesOf(written, opening, start.demonstration);
-  const parts = { rtspServer, mqtt, cameras, deliveries, kinesis, reloader };
+  const parts = { rtspServer, mqtt, files, cameras, deliveries, kinesis, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
   tell = tellingCommands(building, written, server.url);
@@ -386,6 +389,7 @@ function configuredDeliveries(config: Config): readonly DeliveryOptions[] {
 interface Parts {
   readonly rtspServer: RtspServer | null;
   readonly mqtt: Mqtt;
+  readonly files: Files;
   readonly cameras: Cameras;
   readonly deliveries: Deliveries;
   readonly kinesis: Kinesis;
@@ -394,7 +398,7 @@ interface Parts {
 
 async function startHttp(
   building: Building,
-  { rtspServer, mqtt, cameras, deliveries, kinesis, reloader }: Parts,
+  { rtspServer, mqtt, files, cameras, deliveries, kinesis, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
   const { config, opening, store, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
@@ -409,7 +413,7 @@ async function startHttp(
   });
   const configurationTrouble = (): string | null => reloader.trouble;
   addChecks(health, {
-    ...{ store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
+    ...{ store, files, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
     mqttTrouble: () => mqtt.trouble(),
     certificateEndsMs: opening.certificate?.notAfterMs ?? null,
     clock,
@@ -465,6 +469,7 @@ async function startHttp(
       removedDeliveries: () => deliveries.removed(),
       forgetDelivery: (name) => deliveries.forget(name),
       cameras: () => cameras.statuses(),
+      files: () => files.statuses(),
     },
   });
   const { port } = config.http;

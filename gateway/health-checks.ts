@@ -2,6 +2,7 @@
 import type { Clock } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
+import type { Files } from './files.ts';
 import type { Deliveries } from './forward/deliveries.ts';
 import type { CheckResult, Health } from './observe/health.ts';
 import type { LoopDelay } from './observe/loop-delay.ts';
@@ -15,6 +16,7 @@ const certificateDaysMin = 14;
 
 export interface Checked {
   readonly store: Store;
+  readonly files: Pick<Files, 'statuses'>;
   readonly cameras: { statuses(): readonly CameraStatus[] };
   readonly deliveries: Pick<Deliveries, 'status'>;
   /** On the disk of the data folder. */
@@ -32,7 +34,7 @@ export interface Checked {
 const ok: CheckResult = { status: 'ok', message: null };
 
 export function addChecks(health: Health, checked: Checked): void {
-  const { store, cameras, deliveries, freeBytes, loopDelay, configurationTrouble } = checked;
+  const { store, files, cameras, deliveries, freeBytes, loopDelay, configurationTrouble } = checked;
   health.add(
     'storage',
     () => {
@@ -98,6 +100,18 @@ export function addChecks(health: Health, checked: Checked): void {
     const message = checked.mqttTrouble();
     return message === null ? ok : { status: 'degraded', message };
   });
+  health.add('files', () =>
+    degradedBy(
+      files.statuses().flatMap(({ name, state, lastError, refusal, troubles }) => {
+        if (state === 'backing-off') return [`${name}: ${lastError ?? 'failing'}`];
+        if (refusal !== null) return [`${name}: lines wait in their files: ${refusal}`];
+        const [first] = troubles;
+        if (first === undefined) return [];
+        const others = troubles.length === 1 ? '' : `, and ${troubles.length - 1} more`;
+        return [`${name}: ${first.path} is not read: ${first.reason}${others}`];
+      }),
+    ),
+  );
   health.add('cameras', () =>
     degradedBy(
       cameras

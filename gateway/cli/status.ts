@@ -2,10 +2,12 @@
 import {
   CamerasSchema,
   DeliveriesSchema,
+  FileSourcesSchema,
   StatusSchema,
   StreamsSchema,
   type Cameras,
   type Deliveries,
+  type FileSources,
   type Status,
   type Streams,
 } from '../api/rest/schemas.ts';
@@ -22,6 +24,7 @@ export interface StatusCommandOptions extends ClientOptions {
 interface Answers {
   readonly status: Status;
   readonly streams: Streams['streams'];
+  readonly files: FileSources['files'];
   readonly cameras: Cameras['cameras'];
   readonly deliveries: Deliveries['deliveries'];
   readonly removed: Deliveries['removed'];
@@ -51,13 +54,14 @@ export async function showStatus(
 
 function ask(client: GatewayClient): Promise<Answers> {
   return client.whileLoggedIn(async () => {
-    const [status, streams, cameras, deliveries] = await Promise.all([
+    const [status, streams, files, cameras, deliveries] = await Promise.all([
       client.get('/api/v1/status', StatusSchema),
       client.get('/api/v1/streams', StreamsSchema),
+      client.get('/api/v1/files', FileSourcesSchema),
       client.get('/api/v1/cameras', CamerasSchema),
       client.get('/api/v1/deliveries', DeliveriesSchema),
     ]);
-    return { status, ...streams, ...cameras, ...deliveries };
+    return { status, ...streams, ...files, ...cameras, ...deliveries };
   });
 }
 
@@ -86,7 +90,7 @@ function mqttLine(mqtt: NonNullable<Answers['status']['mqtt']>): string {
   return `MQTT ${mqtt.address}: ${parts.join(', ')}`;
 }
 
-function show({ status, streams, cameras, deliveries, removed }: Answers): string {
+function show({ status, streams, files, cameras, deliveries, removed }: Answers): string {
   const { storage, health, mqtt, rtsp } = status;
   const nowMs = Date.parse(status.time);
   const since = (time: string | null): string =>
@@ -111,6 +115,17 @@ function show({ status, streams, cameras, deliveries, removed }: Answers): strin
         String(stream.storedRecords),
         formatBytes(stream.storedBytes),
         stream.rate === null ? '-' : stream.rate.recordsPerSecond.toFixed(1),
+      ]),
+    ),
+    ...table(
+      ['FILES', 'STATE', 'FOLLOWED', 'RECORDS', 'BACKLOG', 'ERROR'],
+      files.map((one) => [
+        one.name,
+        one.state,
+        String(one.files),
+        String(one.records),
+        formatBytes(one.backlogBytes),
+        fileTrouble(one),
       ]),
     ),
     ...table(
@@ -145,6 +160,13 @@ function show({ status, streams, cameras, deliveries, removed }: Answers): strin
     ),
   ];
   return `${parts.join('\n')}\n`;
+}
+
+function fileTrouble({ state, lastError, refusal, troubles }: Answers['files'][number]): string {
+  if (state === 'backing-off') return lastError ?? '';
+  if (refusal !== null) return refusal;
+  const [first] = troubles;
+  return first === undefined ? '' : `${first.path}: ${first.reason}`;
 }
 
 /** How much is left; apart, while what is new goes out first. */

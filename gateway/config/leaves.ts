@@ -6,6 +6,8 @@
 import { z } from 'zod';
 import { isNetwork } from '../../ingest/rtsp/client/guard.ts';
 import { policyProblem } from '../security/policy-document.ts';
+import { compilePattern } from '../../ingest/files/convert.ts';
+import { compileFileKey } from '../../ingest/files/partition-key.ts';
 import { compileKeyTemplate } from '../../ingest/mqtt/partition-key.ts';
 
 /** What is known about a key beside its shape. */
@@ -224,6 +226,38 @@ export function partitionKey() {
     .register(keyNotes, {
       allowed: 'text with {topic}, {topic[1]}, {clientId} or {payload.field}; {{ and }} for braces',
     });
+}
+
+/** A template of a partition key for what is read from files. */
+export function filePartitionKey() {
+  return z
+    .string()
+    .max(256)
+    .superRefine((template, context) => {
+      if (!throws(() => compileFileKey(template, () => 0))) return;
+      context.addIssue({ code: 'custom', message: 'is not a template' });
+    })
+    .register(keyNotes, {
+      allowed: 'text with {path}, {file}, {random} or {record.field}; {{ and }} for braces',
+    });
+}
+
+export function regularExpression() {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((source) => !throws(() => compilePattern(source)))
+    .register(keyNotes, { allowed: 'a regular expression, as JavaScript has them' });
+}
+
+function throws(work: () => unknown): boolean {
+  try {
+    work();
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** A URL with one of these schemes. A password in it is masked wherever it is shown. */

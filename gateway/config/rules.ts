@@ -18,6 +18,9 @@ export interface RuleParams {
   readonly candidates?: readonly string[];
 }
 
+/** A line is one record, and grows when it is converted. */
+const lineBytesMax = 8 * 2 ** 20;
+
 type Path = readonly (string | number)[];
 type Report = (path: Path, message: string, params?: RuleParams) => void;
 type Fields = Readonly<Record<string, unknown>>;
@@ -33,6 +36,7 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkCredentials(config, report);
   checkAuth(config, report);
   checkEncryption(config, report);
+  checkFiles(config, report);
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -169,6 +173,9 @@ function checkReferences(config: Fields, report: Report): void {
   list(fields(config['mqtt'])['routes']).forEach((route, index) => {
     refer(['mqtt', 'routes', index, 'stream'], fields(route)['stream'], 'stream');
   });
+  for (const [name, files] of Object.entries(fields(config['files']))) {
+    refer(['files', name, 'stream'], fields(files)['stream'], 'stream');
+  }
   for (const [name, camera] of Object.entries(fields(config['cameras']))) {
     refer(['cameras', name, 'events'], fields(camera)['events'], 'stream');
   }
@@ -248,6 +255,20 @@ function checkEncryption(config: Fields, report: Report): void {
     report(['encryption', 'kms', 'keyId'], 'needs region beside it');
   }
   checkPair(kms, ['encryption', 'kms'], report);
+}
+
+function checkFiles(config: Fields, report: Report): void {
+  for (const [name, entry] of Object.entries(fields(config['files']))) {
+    const { convert, maxLineBytes, regex } = fields(entry);
+    if (convert === 'regex' && fields(regex)['pattern'] === null) {
+      report(['files', name, 'regex', 'pattern'], 'is needed for "convert: regex"', {
+        allowed: 'a regular expression',
+      });
+    }
+    if (typeof maxLineBytes === 'number' && maxLineBytes > lineBytesMax) {
+      report(['files', name, 'maxLineBytes'], 'is too large', { allowed: 'at most 8 MiB' });
+    }
+  }
 }
 
 function shortList(names: readonly string[]): string {

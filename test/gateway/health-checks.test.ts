@@ -28,6 +28,7 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   let mqttTrouble: string | null = null;
   addChecks(health, {
     store,
+    files: { statuses: () => [] },
     cameras: { statuses: () => cameras },
     deliveries: noDeliveries,
     freeBytes: () => Promise.resolve(free),
@@ -72,6 +73,7 @@ it('a certificate that ends soon degrades the gateway, for somebody has to act',
   const health = new Health(clock);
   addChecks(health, {
     store,
+    files: { statuses: () => [] },
     cameras: { statuses: () => [] },
     deliveries: noDeliveries,
     freeBytes: () => Promise.resolve(1e9),
@@ -95,6 +97,7 @@ it('a stream that is full degrades the gateway, and is named with what to do', a
   const health = new Health(clock);
   addChecks(health, {
     store,
+    files: { statuses: () => [] },
     cameras: { statuses: () => [] },
     deliveries: noDeliveries,
     freeBytes: () => Promise.resolve(1e9),

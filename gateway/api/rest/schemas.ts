@@ -159,6 +159,34 @@ export const StatusSchema = z
   })
   .openapi('Status');
 
+// ---------------------------------------------------------------- files
+
+export const FileSourceSchema = z
+  .object({
+    name: z.string(),
+    path: z.string().describe('The file, folder or pattern'),
+    stream: z.string(),
+    state: z.enum(['starting', 'running', 'backing-off', 'stopped']),
+    files: count.describe('Followed now'),
+    records: count.describe('Since the start'),
+    bytes: bytes.describe('Bytes of those records'),
+    backlogBytes: bytes.describe('In the files, and not stored yet'),
+    unconverted: count.describe('Stored as they were, since the start'),
+    cut: count.describe('Records cut at maxLineBytes, since the start'),
+    truncations: count.describe('Files truncated or written anew, since the start'),
+    lastRecordTime: time.nullable(),
+    refusal: z.string().nullable().describe('Why the log takes nothing; null when it does'),
+    lastError: z.string().nullable(),
+    troubles: z
+      .array(z.object({ path: z.string(), reason: z.string() }))
+      .describe('What is not read, and why'),
+  })
+  .openapi('FileSource');
+
+export const FileSourcesSchema = z
+  .object({ files: z.array(FileSourceSchema) })
+  .openapi('FileSources');
+
 // ---------------------------------------------------------------- streams
 
 export const RateSchema = z
@@ -491,6 +519,7 @@ export type CameraFragment = z.infer<typeof FragmentSchema>;
 export type CameraFragments = z.infer<typeof FragmentsSchema>;
 export type Camera = z.infer<typeof CameraSchema>;
 export type Cameras = z.infer<typeof CamerasSchema>;
+export type FileSources = z.infer<typeof FileSourcesSchema>;
 export type CameraRun = z.infer<typeof RunSchema>;
 export type CameraRuns = z.infer<typeof RunsSchema>;
 export type Timeline = z.infer<typeof TimelineSchema>;

@@ -4,6 +4,7 @@ import type { MqttStatus as BrokerStatus } from '../../../ingest/mqtt/broker.ts'
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { lossKinds, type LossReport } from '../../../storage/losses.ts';
+import type { FileSourceStatus } from '../../files.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import { HttpError } from '../../http/errors.ts';
 import type { HealthReport } from '../../observe/health.ts';
@@ -11,6 +12,7 @@ import type { CameraStatus } from './cameras.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
   DeliveriesSchema,
+  FileSourcesSchema,
   RemovedDeliverySchema,
   StatusSchema,
   type Delivery,
@@ -36,6 +38,7 @@ export interface StatusSources {
   readonly forgetDelivery: Deliveries['forget'];
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
+  readonly files: () => readonly FileSourceStatus[];
 }
 
 /** What is kept of losses: part of `Operations`. */
@@ -67,6 +70,13 @@ const deliveries = createRoute({
   path: '/deliveries',
   summary: 'The deliveries, each with its backlog',
   responses: answers(DeliveriesSchema, 'In the order of the configuration'),
+});
+
+const files = createRoute({
+  method: 'get',
+  path: '/files',
+  summary: 'The files that are followed',
+  responses: answers(FileSourcesSchema, 'In the order of the configuration'),
 });
 
 const forgetDelivery = createRoute({
@@ -124,6 +134,19 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
         removed: (await sources.removedDeliveries()).map(({ name, backlog, pins }) => ({
           ...{ name, pins },
           backlog: backlogOf(backlog),
+        })),
+      },
+      200,
+    ),
+  );
+
+  router.openapi(files, (c) =>
+    c.json(
+      {
+        files: sources.files().map(({ lastRecordMs, troubles, ...rest }) => ({
+          ...rest,
+          troubles: troubles.map((trouble) => ({ ...trouble })),
+          lastRecordTime: isoFromMsOrNull(lastRecordMs),
         })),
       },
       200,

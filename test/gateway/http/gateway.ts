@@ -69,6 +69,7 @@ export async function startGateway(
     removedDeliveries: () => Promise.resolve([]),
     forgetDelivery: () => Promise.resolve('unknown'),
     cameras: () => [],
+    files: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),
   };
   const operations = startOperations({

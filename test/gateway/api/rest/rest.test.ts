@@ -364,6 +364,7 @@ test('the description names every route, and nothing that is not there', async (
     '/clock/confirm',
     '/deliveries',
     '/deliveries/{name}/forget',
+    '/files',
     '/reload',
     '/status',
     '/streams',
