@@ -15,6 +15,7 @@ import { HTTPException } from 'hono/http-exception';
 import { bodyLimit } from 'hono/body-limit';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { hlsRoutes } from '../api/hls/routes.ts';
+import { isPut, limitPuts } from '../api/rest/puts.ts';
 import { restRoutes, type RestOptions } from '../api/rest/rest.ts';
 import type { StatusSources } from '../api/rest/status.ts';
 import type { Tokens } from '../security/tokens.ts';
@@ -96,14 +97,14 @@ export function createApp(options: AppOptions): App {
   if (options.kinesis !== undefined) app.route('/', options.kinesis);
   app.use(secured);
   app.use(sameSite(options.hostNames));
-  app.use(
-    bodyLimit({
-      maxSize: bodyBytesMax,
-      onError: () => {
-        throw new HttpError('too-large', `The body exceeds ${bodyBytesMax} bytes.`);
-      },
-    }),
-  );
+  const limit = bodyLimit({
+    maxSize: bodyBytesMax,
+    onError: () => {
+      throw new HttpError('too-large', `The body exceeds ${bodyBytesMax} bytes.`);
+    },
+  });
+  // Records may be larger, once it is known who sends them.
+  app.use((c, next) => (isPut(c.req) ? next() : limit(c, next)));
 
   app.get('/healthz', async (c) =>
     (await sources.live()) ? c.text('ok\n') : c.text('failing\n', 503),
@@ -115,6 +116,7 @@ export function createApp(options: AppOptions): App {
 
   app.route('/', loginRoutes(access));
   for (const path of ['/api/*', '/hls/*', '/metrics']) app.use(path, authenticated(access));
+  app.use('/api/v1/*', limitPuts());
   app.route('/api/v1', restRoutes(options));
   app.route('/hls', hlsRoutes({ video: options.video, clock: options.clock }));
   app.get('/metrics', async (c) =>

@@ -11,19 +11,23 @@ import { HttpError } from './errors.ts';
  */
 export class ByteBudget {
   readonly #max: number;
+  readonly #refusal: string;
   #taken = 0;
 
-  constructor(maxBytes: number) {
+  /** @param refusal what a client is told whose bytes do not fit */
+  constructor(
+    maxBytes: number,
+    refusal = 'Too much media is being sent at this moment: try again.',
+  ) {
     this.#max = maxBytes;
+    this.#refusal = refusal;
   }
 
   /** Returns how to give the bytes back; twice is harmless. @throws HttpError `busy` */
   take(bytes: number): () => void {
     // One that is larger than the whole budget passes when it is alone.
     if (this.#taken > 0 && this.#taken + bytes > this.#max) {
-      throw new HttpError('busy', 'Too much media is being sent at this moment: try again.', {
-        retryAfterSeconds: 1,
-      });
+      throw new HttpError('busy', this.#refusal, { retryAfterSeconds: 1 });
     }
     this.#taken += bytes;
     let held = true;

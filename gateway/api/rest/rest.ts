@@ -5,6 +5,7 @@ import type { CameraSettings } from '../../camera-settings.ts';
 import type { Operations } from '../../operations.ts';
 import { operationsRoutes } from './operations.ts';
 import { createRouter, type RestRouter } from './router.ts';
+import { putRoutes } from './puts.ts';
 import { seriesRoutes } from './series.ts';
 import { statusRoutes, type StatusRoutesOptions } from './status.ts';
 import { streamRoutes } from './streams.ts';
@@ -25,6 +26,7 @@ export function restRoutes(options: RestOptions): RestRouter {
   const waiting = new Waiting({ log, clock, closing: options.closing });
   streamRoutes(router, { log, clock, waiting });
   applicationRoutes(router, { log, clock });
+  putRoutes(router, { log, random: Math.random });
   seriesRoutes(router, { log });
   cameraRoutes(router, {
     video,

@@ -253,6 +253,41 @@ export const RecordsSchema = z
   })
   .openapi('Records');
 
+/** Hash keys exceed a double: decimal text. */
+const hashKey = z
+  .string()
+  .regex(/^(0|[1-9]\d{0,38})$/)
+  .describe('0 to 2^128 - 1, decimal');
+
+export const PutRecordsSchema = z
+  .strictObject({
+    records: z
+      .array(
+        z.strictObject({
+          partitionKey: z
+            .string()
+            .min(1)
+            .max(256)
+            .optional()
+            .describe('What keeps records in order; a random one when left out'),
+          encoding: z.enum(['utf8', 'base64']).default('utf8'),
+          data: z.string(),
+          explicitHashKey: hashKey.optional(),
+        }),
+      )
+      .min(1)
+      .max(500),
+  })
+  .openapi('PutRecords');
+
+export const PlacesSchema = z
+  .object({
+    places: z
+      .array(z.object({ shard: count.describe('Its index'), sequence: count }))
+      .describe('In the order of the records'),
+  })
+  .openapi('Places');
+
 export const KeysSchema = z
   .object({
     keys: z.array(
@@ -520,6 +555,8 @@ export type CameraFragments = z.infer<typeof FragmentsSchema>;
 export type Camera = z.infer<typeof CameraSchema>;
 export type Cameras = z.infer<typeof CamerasSchema>;
 export type FileSources = z.infer<typeof FileSourcesSchema>;
+export type Records = z.infer<typeof RecordsSchema>;
+export type Places = z.infer<typeof PlacesSchema>;
 export type CameraRun = z.infer<typeof RunSchema>;
 export type CameraRuns = z.infer<typeof RunsSchema>;
 export type Timeline = z.infer<typeof TimelineSchema>;
