@@ -29,6 +29,8 @@ process.exitCode = await runCli({
   args: process.argv.slice(2),
   env: process.env,
   folder: process.cwd(),
+  // Asked for only by what reads it: whoever merely looks at it holds it open.
+  stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   stdoutIsTerminal: onTerminal,

@@ -20,10 +20,12 @@ import { addDeliveryCommand } from './delivery.ts';
 import { doctor, type DoctorCommandOptions } from './doctor.ts';
 import { init } from './init.ts';
 import { packageInfo } from './package-info.ts';
+import { addPutCommand } from './put.ts';
 import { reload, type ReloadCommandOptions } from './reload.ts';
 import { run } from './run.ts';
 import { service, type ServiceCommandOptions } from './service.ts';
 import { showStatus, type StatusCommandOptions } from './status.ts';
+import { addTailCommand } from './tail.ts';
 import { makeToken, type TokenCommandOptions } from './token.ts';
 
 const epilogue = `
@@ -141,6 +143,8 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
   addAccessKeyCommand(program, context, finish);
   addDeliveryCommand(program, context, finish);
   addConsumeCommand(program, context, finish);
+  addPutCommand(program, context, finish);
+  addTailCommand(program, context, finish);
   command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')
     .option('--json', 'the findings, as JSON')
     .option('--url <url>', 'where the gateway is; the configured address otherwise')

@@ -113,9 +113,13 @@ export class GatewayClient {
     return { url: this.#base, headers: this.#headers };
   }
 
-  /** @throws NoAnswer */
-  async get<Answer>(path: string, schema: z.ZodType<Answer>): Promise<Answer> {
-    return this.#read(path, await this.#fetch(path), schema);
+  /** @throws NoAnswer, also when the signal is aborted */
+  async get<Answer>(
+    path: string,
+    schema: z.ZodType<Answer>,
+    signal?: AbortSignal,
+  ): Promise<Answer> {
+    return this.#read(path, await this.#fetch(path, 'GET', undefined, signal), schema);
   }
 
   /** @throws NoAnswer, also with what the gateway says against it */
@@ -148,7 +152,12 @@ export class GatewayClient {
     );
   }
 
-  async #fetch(path: string, method: 'GET' | 'POST' = 'GET', body?: unknown): Promise<Response> {
+  async #fetch(
+    path: string,
+    method: 'GET' | 'POST' = 'GET',
+    body?: unknown,
+    signal?: AbortSignal,
+  ): Promise<Response> {
     const json: Record<string, string> =
       body === undefined ? {} : { 'content-type': 'application/json' };
     try {
@@ -157,7 +166,10 @@ export class GatewayClient {
         headers: { ...this.#headers, ...json },
         body: body === undefined ? null : JSON.stringify(body),
         redirect: 'manual',
-        signal: AbortSignal.timeout(answerTimeoutMs),
+        signal: AbortSignal.any([
+          AbortSignal.timeout(answerTimeoutMs),
+          ...(signal === undefined ? [] : [signal]),
+        ]),
       });
     } catch (error) {
       throw new NoAnswer(

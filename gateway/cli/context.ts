@@ -25,6 +25,8 @@ export interface CliContext {
   readonly env: Environment;
   /** The working folder; absolute. */
   readonly folder: string;
+  /** Standard input, from where it is read on. */
+  stdin(): AsyncIterable<Buffer>;
   readonly stdout: Output;
   readonly stderr: Output;
   /** A person reads stdout. */

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { CliContext, GatewayStart, RunningGateway } from '../../../gateway/cli/context.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -15,6 +16,7 @@ export class FakeProcess {
       args,
       env: {},
       folder: '/nonexistent',
+      stdin: () => Readable.from([]),
       stdout: { write: (text) => (this.stdout += text) },
       stderr: { write: (text) => (this.stderr += text) },
       stdoutIsTerminal: false,
