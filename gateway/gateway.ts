@@ -6,7 +6,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
 import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
@@ -18,6 +17,7 @@ import { Closing } from './closing.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
 import { defaultFile } from './cli/configuration.ts';
+import { ensureStreams, keptShards } from './configured-streams.ts';
 import { parseConfig, type ConfigResult } from './config/load.ts';
 import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
@@ -99,8 +99,8 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     metrics,
   });
   closing.add('store', 'the store', () => store.close());
-  await ensureStreams(store, config, null);
-  for (const remark of keptShards(store, config)) logger.warn({}, remark);
+  await ensureStreams(store.log, config, null);
+  for (const remark of keptShards(store.log, config)) logger.warn({}, remark);
 
   let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
@@ -138,7 +138,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     load: async () => (start.demonstration ? demonstrationConfig(start, identity) : start.load()),
     apply: async (changed) => {
       const next = withMadeUsers(changed, identity.secret);
-      await ensureStreams(store, next, inForce);
+      await ensureStreams(store.log, next, inForce);
       // The RTSP server asks who may push and watch every time: it has to know before they come.
       inForce = next;
       await cameras.update(next.cameras);
@@ -153,7 +153,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     // The demonstration goes on until the next start, also when somebody has written a file.
     alsoWaiting: () =>
       start.demonstration && existsSync(join(start.folder, defaultFile)) ? [defaultFile] : [],
-    withoutEffect: (config) => keptShards(store, config),
+    withoutEffect: (config) => keptShards(store.log, config),
     logger,
   });
   watchConfiguration(building, reloader);
@@ -266,34 +266,6 @@ function demonstrationConfig(start: GatewayStart, identity: Identity): ConfigRes
 function usable(result: ConfigResult): Config {
   if (result.ok) return result.config;
   throw new Error(result.problems.map(showProblem).join('\n'));
-}
-
-/** @param known whose streams are as they should be; null: look at all of them */
-async function ensureStreams(store: Store, config: Config, known: Config | null): Promise<void> {
-  for (const [name, stream] of Object.entries(config.streams)) {
-    if (isDeepStrictEqual(known?.streams[name], stream)) continue;
-    await store.log.ensureStream({
-      name,
-      shardCount: stream.shards,
-      mode: stream.mode,
-      retentionMs: stream.retentionHours * 3_600_000,
-      maxBytes: stream.maxBytes,
-      whenFull: stream.whenFull,
-      compression: stream.compression,
-    });
-  }
-}
-
-/** Of each stream that was made with another number of shards than is written now. */
-function keptShards({ log }: Store, { streams }: Config): readonly string[] {
-  return log.streams().flatMap(({ name, shardCount }) => {
-    const wanted = streams[name]?.shards ?? shardCount;
-    return wanted === shardCount
-      ? []
-      : [
-          `streams.${name}.shards: ${wanted} has no effect: the stream was made with ${shardCount}, and the configuration does not change how many shards a stream has`,
-        ];
-  });
 }
 
 function mqttTls({ certificate, mqttTlsHost }: Opening): (Certificate & { host: string }) | null {
