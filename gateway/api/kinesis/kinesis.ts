@@ -28,7 +28,7 @@ export interface KinesisOptions {
   readonly stateMs?: number;
   readonly authenticator: AwsAuthenticator;
   readonly authorizer: Authorizer;
-  readonly audit: Pick<AuditLog, 'record'>;
+  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -108,7 +108,10 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const service = new KinesisService({
     ...{ log, clock, logger, metrics, authorizer, stateMs },
     authenticator: options.authenticator ?? byKeyAlone,
-    audit: { record: (entry) => audited.push(`${entry.action} ${entry.outcome}`) },
+    audit: {
+      record: (entry) => audited.push(`${entry.action} ${entry.outcome}`),
+      countStranger: () => audited.push('a stranger'),
+    },
     account: { region: 'us-east-1', accountId },
     secret: Buffer.alloc(32, 7),
     enforceLimits: options.enforceLimits ?? true,
