@@ -455,8 +455,8 @@ export interface RunRecording {
     readonly serverMs: number;
   }): Promise<void>;
   /**
-   * Appends a chunk as the source made it, with the source's own decode times; the store makes
-   * them relative to the media file. Not yet durable.
+   * Appends a chunk as the source made it, with the source's own decode times. Its bytes are the
+   * store's from then on: it makes those times relative to the media file in them. Not yet durable.
    */
   appendChunk(chunk: Chunk): Promise<void>;
   /**

@@ -152,6 +152,7 @@ async function environmentOf(
   });
   return {
     NODE_ENV: 'production',
+    NODE_OPTIONS: '--max-old-space-size=512',
     UV_THREADPOOL_SIZE: String(Math.max(16, 2 * availableParallelism())),
     ...found,
     ...Object.fromEntries(kept),

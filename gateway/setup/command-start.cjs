@@ -27,6 +27,15 @@ function threadPoolSize() {
   return process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 2 * os.availableParallelism()));
 }
 
+/**
+ * The engine lets its garbage grow by the share of the heap that its limit allows: under the limit
+ * it would choose on a machine with much memory, to several times of what is in use. The gateway
+ * itself needs 100 MB. Who sets another limit has it.
+ */
+function nodeOptions() {
+  return `--max-old-space-size=512 ${process.env.NODE_OPTIONS ?? ''}`.trim();
+}
+
 /** @returns {import('node:child_process').ChildProcess} */
 function startWorkerBuild() {
   return spawn(process.execPath, [path.join(__dirname, 'build-worker.cjs')], {
@@ -41,7 +50,12 @@ function startWorkerBuild() {
  */
 function runGateway(prepared, args) {
   const gateway = spawn(process.execPath, ['--enable-source-maps', paths.gatewayMain, ...args], {
-    env: { ...process.env, ...prepared.env, UV_THREADPOOL_SIZE: threadPoolSize() },
+    env: {
+      ...process.env,
+      ...prepared.env,
+      NODE_OPTIONS: nodeOptions(),
+      UV_THREADPOOL_SIZE: threadPoolSize(),
+    },
     // Its own group, so that the terminal's Ctrl-C comes through here, once.
     detached: true,
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],

@@ -156,7 +156,7 @@ export async function openFragment(
   await recording.openFragment({ startUs, producerMs: null, serverMs });
   for (const chunk of chunks) {
     await recording.appendChunk({
-      bytes: chunk.bytes,
+      bytes: Buffer.from(chunk.bytes),
       keyframe: chunk.keyframe,
       durationUs: durationUsOf(footage, [chunk]),
     });
