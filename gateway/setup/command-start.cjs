@@ -28,12 +28,15 @@ function threadPoolSize() {
 }
 
 /**
- * The engine lets its garbage grow by the share of the heap that its limit allows: under the limit
- * it would choose on a machine with much memory, to several times of what is in use. The gateway
- * itself needs 100 MB. Who sets another limit has it.
+ * What the engine may take for garbage. Under the limit that it would choose on a machine with much
+ * memory, the heap grows to several times of what is in use; and with a large nursery the buffers
+ * of what is read from cameras pile up until the whole heap is searched for them, each second. The
+ * gateway itself needs 100 MB. Who sets other limits has them.
  */
 function nodeOptions() {
-  return `--max-old-space-size=512 ${process.env.NODE_OPTIONS ?? ''}`.trim();
+  const heapMegabytesMax = Math.min(1024, Math.floor(os.totalmem() / 2 ** 21));
+  const options = `--max-semi-space-size=2 --max-old-space-size=${heapMegabytesMax}`;
+  return `${options} ${process.env.NODE_OPTIONS ?? ''}`.trim();
 }
 
 /** @returns {import('node:child_process').ChildProcess} */

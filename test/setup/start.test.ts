@@ -25,7 +25,7 @@ describe('npm start', () => {
     assert.ok(Number(given.pool) > 4, 'a larger pool than libuv has by itself');
     assert.match(
       given.engine,
-      /^--max-old-space-size=\d+ --no-deprecation$/,
+      /^--max-semi-space-size=\d+ --max-old-space-size=\d+ --no-deprecation$/,
       'the last one counts',
     );
     assert.equal(given.worker, project.path('build/mediasoup-worker/mediasoup-worker'));
