@@ -17,8 +17,10 @@ import { ManualClock } from '../../../support/manual-clock.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../../support/memory-metrics.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
+import { accountId, byKeyAlone, jsonHeaders, type Answer } from './callers.ts';
 
-export const accountId = '000000000000';
+export { accountId, jsonHeaders, type Answer } from './callers.ts';
+
 export const arnPrefix = `arn:aws:kinesis:us-east-1:${accountId}:stream/`;
 export const stateMs = 200;
 
@@ -33,33 +35,6 @@ export interface TestKinesis extends Omit<Served, 'server'> {
   /** Makes a stream that is ACTIVE. */
   makeStream(name: string, shards?: number, mode?: 'provisioned' | 'on-demand'): Promise<void>;
 }
-
-export interface Answer {
-  readonly status: number;
-  readonly body: Record<string, unknown>;
-}
-
-/** Lets in whoever names the key `AKIATEST`; what a signature is worth is tested elsewhere. */
-const byKeyAlone: AwsAuthenticator = {
-  authenticate(request) {
-    const authorization = request.headers.get('authorization') ?? '';
-    if (!authorization.includes('Credential=AKIATEST/')) {
-      return Promise.reject(
-        new AwsAuthError(
-          'UnrecognizedClientException',
-          'The security token included in the request is invalid.',
-        ),
-      );
-    }
-    const arn = `arn:aws:iam::${accountId}:user/tester`;
-    return Promise.resolve({ accessKeyId: 'AKIATEST', arn, name: 'tester' });
-  },
-};
-
-export const jsonHeaders: Readonly<Record<string, string>> = {
-  'content-type': 'application/x-amz-json-1.1',
-  authorization: 'AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/kinesis/aws4_request',
-};
 
 export interface ServeOptions {
   readonly clock: Clock;
