@@ -22,8 +22,10 @@ import type { Authorizer } from '../../security/policies.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
 import { readBody } from './body.ts';
 import { KinesisError } from './errors.ts';
+import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
 import { operations } from './operations/operations.ts';
+import { Subscription } from './subscription.ts';
 import { answerBytes, decodeBody, formatOf, type Format } from './wire.ts';
 
 const service = 'Kinesis_20131202';
@@ -133,12 +135,7 @@ class KinesisApi {
     } catch (thrown) {
       const error = toErrorAnswer(thrown);
       this.#tell(call, ids['x-amzn-requestid'], error.type);
-      if (error.ours) {
-        this.#options.logger.error(
-          { error: error.cause ?? thrown, operation },
-          'A request of the Kinesis API failed',
-        );
-      }
+      if (error.ours) this.#failed(error.cause ?? thrown, operation);
       return errorResponse(error, call.format, call.headers);
     }
   }
@@ -157,12 +154,26 @@ class KinesisApi {
         authorizer.authorize(call.caller, action, arn, requestFacts(c), policies);
       }
       const answer = await prepared.run({ ...context, caller: call.caller });
+      if (answer instanceof Subscription) return this.#events(answer, call);
       return answerResponse(answer, format ?? fallbackFormat, call.headers, () => {
         whenAnswered(c.env, this.#answers.take(answerBytes(answer)));
       });
     } finally {
       body.release();
     }
+  }
+
+  #events(subscription: Subscription, { c, name, format, headers }: Call): Response {
+    return eventResponse(subscription, {
+      ...{ format: format ?? fallbackFormat, headers, env: c.env },
+      failed: (error) => {
+        this.#failed(error, name ?? 'unknown');
+      },
+    });
+  }
+
+  #failed(error: unknown, operation: string): void {
+    this.#options.logger.error({ error, operation }, 'A request of the Kinesis API failed');
   }
 
   #authenticate(c: Context<AppEnv>, body: Buffer): Promise<Caller> {
@@ -195,7 +206,7 @@ class KinesisApi {
 
 /** By its name: reading, and writing records, is no operation of control. */
 function changesSomething(operation: string): boolean {
-  return !/^(Describe|Get|List|PutRecord)/.test(operation);
+  return !/^(Describe|Get|List|PutRecord|SubscribeToShard)/.test(operation);
 }
 
 /** null: it is not of this service, or unknown. */
