@@ -25,7 +25,7 @@ export interface Shape<T> {
 /** The type that a shape describes. */
 export type Described<S> = S extends Shape<infer T> ? T : never;
 
-interface Member<T, R extends boolean> {
+export interface Member<T, R extends boolean> {
   readonly shape: Shape<T>;
   readonly required: R;
 }
