@@ -168,6 +168,10 @@ const bodies: Readonly<Record<string, (stream: string, iterator: string) => obje
   RegisterStreamConsumer: (stream) => ({ StreamARN: arnOf(stream), ConsumerName: 'alarms' }),
   DescribeStreamConsumer: (stream) => ({ StreamARN: arnOf(stream), ConsumerName: 'alarms' }),
   ListStreamConsumers: (stream) => ({ StreamARN: arnOf(stream) }),
+  SubscribeToShard: (stream) => ({
+    ConsumerARN: `${arnOf(stream)}/consumer/alarms:1`,
+    ...{ ShardId: 'shardId-000000000000', StartingPosition: { Type: 'LATEST' } },
+  }),
   DeregisterStreamConsumer: (stream) => ({ StreamARN: arnOf(stream), ConsumerName: 'alarms' }),
   PutResourcePolicy: (stream) => ({ ResourceARN: arnOf(stream), Policy: '{}' }),
   GetResourcePolicy: (stream) => ({ ResourceARN: arnOf(stream) }),
