@@ -462,6 +462,7 @@ export interface FragmentQuery {
 /** What viewers of a live camera are told, in order. */
 export type LiveEvent =
   | { readonly type: 'run-started'; readonly run: Run }
+  /** Whoever keeps the chunk's bytes copies them at once. */
   | { readonly type: 'chunk'; readonly runId: number; readonly chunk: Chunk }
   | { readonly type: 'fragment'; readonly fragment: Fragment }
   | { readonly type: 'run-ended'; readonly run: Run };
@@ -525,8 +526,9 @@ export interface RunRecording {
     readonly serverMs: number;
   }): Promise<void>;
   /**
-   * Appends a chunk as the source made it, with the source's own decode times; the store makes
-   * them relative to the media file. Not yet durable.
+   * Appends a chunk as the source made it, with the source's own decode times; the store makes them
+   * relative to the media file, in those bytes, which are the caller's again when it resolves. Not
+   * yet durable.
    */
   appendChunk(chunk: Chunk): Promise<void>;
   /**

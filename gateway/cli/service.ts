@@ -4,7 +4,7 @@
  */
 import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { existsSync, statSync } from 'node:fs';
-import { availableParallelism, userInfo } from 'node:os';
+import { availableParallelism, totalmem, userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { settingVariables } from '../config/environment.ts';
@@ -150,8 +150,10 @@ async function environmentOf(
     const value = env[name];
     return value === undefined || value === '' ? [] : [[name, value] as const];
   });
+  const heapMegabytesMax = Math.min(1024, Math.floor(totalmem() / 2 ** 21));
   return {
     NODE_ENV: 'production',
+    NODE_OPTIONS: `--max-semi-space-size=2 --max-old-space-size=${heapMegabytesMax}`,
     UV_THREADPOOL_SIZE: String(Math.max(16, 2 * availableParallelism())),
     ...found,
     ...Object.fromEntries(kept),

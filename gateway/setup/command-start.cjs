@@ -27,6 +27,18 @@ function threadPoolSize() {
   return process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 2 * os.availableParallelism()));
 }
 
+/**
+ * What the engine may take for garbage. Under the limit that it would choose on a machine with much
+ * memory, the heap grows to several times of what is in use; and with a large nursery the buffers
+ * of what is read from cameras pile up until the whole heap is searched for them, each second. The
+ * gateway itself needs 100 MB. Who sets other limits has them.
+ */
+function nodeOptions() {
+  const heapMegabytesMax = Math.min(1024, Math.floor(os.totalmem() / 2 ** 21));
+  const options = `--max-semi-space-size=2 --max-old-space-size=${heapMegabytesMax}`;
+  return `${options} ${process.env.NODE_OPTIONS ?? ''}`.trim();
+}
+
 /** @returns {import('node:child_process').ChildProcess} */
 function startWorkerBuild() {
   return spawn(process.execPath, [path.join(__dirname, 'build-worker.cjs')], {
@@ -41,7 +53,12 @@ function startWorkerBuild() {
  */
 function runGateway(prepared, args) {
   const gateway = spawn(process.execPath, ['--enable-source-maps', paths.gatewayMain, ...args], {
-    env: { ...process.env, ...prepared.env, UV_THREADPOOL_SIZE: threadPoolSize() },
+    env: {
+      ...process.env,
+      ...prepared.env,
+      NODE_OPTIONS: nodeOptions(),
+      UV_THREADPOOL_SIZE: threadPoolSize(),
+    },
     // Its own group, so that the terminal's Ctrl-C comes through here, once.
     detached: true,
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],

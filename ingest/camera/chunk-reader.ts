@@ -28,7 +28,7 @@ export interface ProducerTime {
 }
 
 export interface MediaChunk {
-  /** moof and mdat. */
+  /** moof and mdat: as they lie here, until the next part is asked for. */
   readonly bytes: Buffer;
   readonly movie: MovieFragment;
   /** The part of the video track; null in a chunk that has audio alone. */
@@ -45,6 +45,10 @@ export type StreamPart =
 /** Seconds from 1900 (NTP, RFC 5905) to 1970. */
 const ntpToUnixSeconds = 2_208_988_800;
 
+const initialCapacity = 64 * 1024;
+/** What is kept allocated between chunks. */
+const idleCapacity = 1024 * 1024;
+
 export class ChunkReader {
   readonly #boxes = new BoxReader();
   #fileType: Buffer | null = null;
@@ -52,14 +56,20 @@ export class ChunkReader {
   #videoTrackId: number | null = null;
   #firstTimes: FirstTimes | null = null;
   #producerTime: ProducerTime | null = null;
-  #moof: Buffer | null = null;
+  /** Where chunks are put together, one in place of the other: garbage of this size is dear. */
+  #chunk: Buffer = Buffer.allocUnsafe(initialCapacity);
+  /** Of the moof that waits for its mdat; 0: none does. */
+  #moofBytes = 0;
 
   /** Bytes held that are not yet a whole box. */
   get pendingBytes(): number {
     return this.#boxes.pendingBytes;
   }
 
-  /** @throws Mp4Error; the stream can't be read on after it */
+  /**
+   * Iterate to the end before the next piece.
+   * @throws Mp4Error; the stream can't be read on after it
+   */
   *push(piece: Buffer): Generator<StreamPart, void> {
     for (const box of this.#boxes.push(piece)) {
       const part = this.#take(box);
@@ -68,7 +78,7 @@ export class ChunkReader {
   }
 
   #take({ type, bytes }: StreamBox): StreamPart | null {
-    if (this.#moof !== null && type !== 'mdat') {
+    if (this.#moofBytes > 0 && type !== 'mdat') {
       throw new Mp4Error('malformed', 'moof without mdat');
     }
     switch (type) {
@@ -81,7 +91,7 @@ export class ChunkReader {
         this.#producerTime = readProducerTime(bytes);
         return null;
       case 'moof':
-        this.#moof = Buffer.from(bytes);
+        this.#moofBytes = this.#put(bytes, 0);
         return null;
       case 'mdat':
         return this.#takeMedia(bytes);
@@ -103,9 +113,10 @@ export class ChunkReader {
   }
 
   #takeMedia(mdat: Buffer): StreamPart {
-    if (this.#moof === null) throw new Mp4Error('malformed', 'mdat without moof');
+    if (this.#moofBytes === 0) throw new Mp4Error('malformed', 'mdat without moof');
     if (this.#defaults === null) throw new Mp4Error('malformed', 'media before moov');
-    const bytes = Buffer.concat([this.#moof, mdat]);
+    const end = this.#put(mdat, this.#moofBytes);
+    const bytes = this.#chunk.subarray(0, end);
     const [found] = readMovieFragments(bytes, this.#defaults);
     if (found === undefined) throw new Mp4Error('malformed', 'an empty fragment');
     const movie = this.#firstTimes?.mend(bytes, found) ?? found;
@@ -124,9 +135,24 @@ export class ChunkReader {
       keyframe: video?.samples[0]?.keyframe === true,
       producerTime: this.#movedProducerTime(),
     };
-    this.#moof = null;
+    this.#moofBytes = 0;
     this.#producerTime = null;
     return { type: 'chunk', chunk };
+  }
+
+  /** Copies into the chunk at an offset; answers where that ends. */
+  #put(bytes: Buffer, at: number): number {
+    const end = at + bytes.length;
+    const { length } = this.#chunk;
+    if (end > length || (at === 0 && length > idleCapacity)) {
+      const larger = Buffer.allocUnsafe(
+        Math.max(end, at === 0 ? initialCapacity : Math.min(2 * length, idleCapacity)),
+      );
+      this.#chunk.copy(larger, 0, 0, at);
+      this.#chunk = larger;
+    }
+    bytes.copy(this.#chunk, at);
+    return end;
   }
 
   #movedProducerTime(): ProducerTime | null {

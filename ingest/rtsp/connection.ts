@@ -17,12 +17,21 @@ import { RtspParser, type RtspRequest } from './parser.ts';
 import { packetOverheadBytes, type PublicationEnd } from './publication.ts';
 import { ReadingPace, untilTickMs } from './reading-pace.ts';
 import { Challenge, publicMethods, Session } from './session.ts';
+import { blockBytes } from './write-blocks.ts';
 
 /** A connection without packets may leave this much unread. */
 const answersBytesMax = 65_536;
 /** How long at most packets are gathered for a peer that is in no hurry, and how much of them. */
 const gatherMs = 100;
 const gatheredBytesMax = 262_144;
+
+/** What waits in a block: its first bytes. */
+interface Gathered {
+  readonly block: Buffer;
+  bytes: number;
+  /** What it counts in the queue. */
+  cost: number;
+}
 
 export class Connection implements Wire {
   readonly remote: string;
@@ -35,7 +44,7 @@ export class Connection implements Wire {
   #cancelTimer: CancelTimer;
   #lastReceivedMs: number;
   #queuedBytes = 0;
-  #gathered: Buffer[] = [];
+  #gathered: Gathered[] = [];
   #gatheredCost = 0;
   #cancelFlush: CancelTimer | null = null;
   #isOver = false;
@@ -127,7 +136,7 @@ export class Connection implements Wire {
     const cost = bytes.length + packetOverheadBytes;
     this.#queuedBytes += cost;
     this.#gatheredCost += cost;
-    this.#gather(bytes);
+    this.#gather(bytes, cost);
     if (this.#gatheredCost >= gatheredBytesMax) this.#flush();
     else {
       const { clock } = this.#host;
@@ -135,29 +144,28 @@ export class Connection implements Wire {
     }
   }
 
-  /** Packets that were read in one piece go out as one: a copy would be garbage soon after. */
-  #gather(bytes: Buffer): void {
-    const last = this.#gathered.at(-1);
-    if (last?.buffer !== bytes.buffer || last.byteOffset + last.length !== bytes.byteOffset) {
-      this.#gathered.push(bytes);
-      return;
+  #gather(bytes: Buffer, cost: number): void {
+    let last = this.#gathered.at(-1);
+    if (last === undefined || last.bytes + bytes.length > blockBytes) {
+      last = { block: this.#host.blocks.take(), bytes: 0, cost: 0 };
+      this.#gathered.push(last);
     }
-    const length = last.length + bytes.length;
-    this.#gathered[this.#gathered.length - 1] = Buffer.from(last.buffer, last.byteOffset, length);
+    last.bytes += bytes.copy(last.block, last.bytes);
+    last.cost += cost;
   }
 
   /** One write, and one system call, for all that was gathered. */
   #flush(): void {
     this.#cancelFlush?.();
     this.#cancelFlush = null;
-    const last = this.#gathered.pop();
-    if (last === undefined) return;
-    const cost = this.#gatheredCost;
+    if (this.#gathered.length === 0) return;
     this.#socket.cork();
-    for (const bytes of this.#gathered) this.#socket.write(bytes);
-    this.#socket.write(last, () => {
-      this.#queuedBytes -= cost;
-    });
+    for (const { block, bytes, cost } of this.#gathered) {
+      this.#socket.write(block.subarray(0, bytes), () => {
+        this.#queuedBytes -= cost;
+        this.#host.blocks.giveBack(block);
+      });
+    }
     this.#socket.uncork();
     this.#gathered = [];
     this.#gatheredCost = 0;

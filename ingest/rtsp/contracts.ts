@@ -7,6 +7,7 @@ import type { RtspUser } from './authentication.ts';
 import type { RtspError } from './errors.ts';
 import type { Publication, PublicationEnd, Publisher } from './publication.ts';
 import type { SessionDescription } from './sdp.ts';
+import type { WriteBlocks } from './write-blocks.ts';
 
 /** The connection below a session. */
 export interface Wire {
@@ -68,6 +69,8 @@ export interface ConnectionLimits {
 
 /** What a connection, of type `C`, asks of the server beside what its session does. */
 export interface ConnectionHost<C> extends SessionHost {
+  /** Of all connections together. */
+  readonly blocks: WriteBlocks;
   /** The connection has got as far as packets. */
   established(connection: C): void;
   /** A request was refused, or what came was no request. */

@@ -25,6 +25,7 @@ import { pacedSocket } from './reading-pace.ts';
 import { Refusals } from './refusals.ts';
 import type { SessionDescription } from './sdp.ts';
 import { makeMetrics, type RtspMetrics } from './server-metrics.ts';
+import { WriteBlocks } from './write-blocks.ts';
 
 /** What the configuration says of a camera's path. */
 export interface RtspPath {
@@ -105,6 +106,7 @@ export class RtspServer {
   readonly #limits: RtspLimits;
   readonly #randomHex: (bytes: number) => string;
   readonly #metrics: RtspMetrics;
+  readonly #blocks = new WriteBlocks();
   readonly #refusals: Refusals;
   readonly #server: Server;
   readonly #tlsServer: TlsServer | null;
@@ -289,6 +291,7 @@ export class RtspServer {
       clock,
       logger,
       limits: this.#limits,
+      blocks: this.#blocks,
       randomHex: this.#randomHex,
       publisherOf: (camera) => this.#publisherOf(camera),
       readersOf: (camera) => this.#pathOf(camera).readers,

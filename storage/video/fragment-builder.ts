@@ -11,10 +11,10 @@ import type { Fragment } from '../model.ts';
 import {
   type InitSegment,
   Mp4Error,
+  moveDecodeTimes,
   type MovieFragment,
   readMovieFragments,
   sampleDefaults,
-  shiftDecodeTimes,
 } from './boxes.ts';
 import type { ChunkSize } from './chunk-table.ts';
 import { encodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
@@ -133,7 +133,7 @@ export interface ReadChunk {
 }
 
 /**
- * Reads a chunk and puts it on the media file's clock.
+ * Reads a chunk and puts it on the media file's clock, in its own bytes.
  * @param origin null for the first chunk of a file: the file then begins with it.
  * @throws StorageError `invalid-argument` for bytes that are not whole movie fragments
  */
@@ -145,10 +145,15 @@ export function placeChunk(
   try {
     const movies = readMovieFragments(bytes, sampleDefaults(init));
     const from = origin ?? originOf(init, movies);
-    const shift = new Map([...from].map(([trackId, ticks]) => [trackId, -ticks]));
-    const moved = shiftDecodeTimes(bytes, shift);
-    const chunk = readChunk(init, moved);
-    return { chunk, origin: from };
+    moveDecodeTimes(bytes, new Map([...from].map(([trackId, ticks]) => [trackId, -ticks])));
+    const moved = movies.map((movie) => ({
+      ...movie,
+      tracks: movie.tracks.map((track) => {
+        const originTicks = Number(from.get(track.trackId) ?? 0n);
+        return { ...track, decodeTime: Math.max(0, track.decodeTime - originTicks) };
+      }),
+    }));
+    return { chunk: chunkOf(init, bytes, moved), origin: from };
   } catch (error) {
     if (!(error instanceof Mp4Error)) throw error;
     throw new StorageError('invalid-argument', `not a chunk: ${error.message}`, { cause: error });
@@ -157,7 +162,10 @@ export function placeChunk(
 
 /** Reads a chunk that is on the media file's clock already. @throws Mp4Error */
 export function readChunk(init: InitSegment, bytes: Buffer): ReadChunk {
-  const movies = readMovieFragments(bytes, sampleDefaults(init));
+  return chunkOf(init, bytes, readMovieFragments(bytes, sampleDefaults(init)));
+}
+
+function chunkOf(init: InitSegment, bytes: Buffer, movies: readonly MovieFragment[]): ReadChunk {
   const track = init.tracks.find(({ kind }) => kind === 'video');
   const ticks = videoOf(init, movies).reduce((sum, { durationTicks }) => sum + durationTicks, 0);
   return { bytes, movies, durationUs: Math.round((ticks / (track?.timescale ?? 1)) * 1e6) };

@@ -20,6 +20,7 @@ const SMALL_GATEWAY = `
 const given = {
   args: process.argv.slice(2),
   pool: process.env['UV_THREADPOOL_SIZE'],
+  engine: process.env['NODE_OPTIONS'],
   worker: process.env['MEDIASOUP_WORKER_BIN'],
   ffmpeg: process.env['HEADGATE_FFMPEG_PATH'],
 };

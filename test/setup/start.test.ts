@@ -7,6 +7,7 @@ import { copyProject, lockIsFree } from './project.ts';
 interface Given {
   readonly args: string[];
   readonly pool: string;
+  readonly engine: string;
   readonly worker: string;
   readonly ffmpeg?: string;
 }
@@ -16,10 +17,17 @@ const GATEWAY = /^gateway (.*)$/;
 describe('npm start', () => {
   it('compiles, runs the gateway with what is left of the arguments, and ends as it ends', async (t) => {
     const project = await copyProject(t);
-    const child = project.start('start.cjs', ['check', '--fast']);
+    const child = project.start('start.cjs', ['check', '--fast'], {
+      env: { NODE_OPTIONS: '--no-deprecation' },
+    });
     const given = JSON.parse((await child.line(GATEWAY))[1]!) as Given;
     assert.deepEqual(given.args, ['check', '--fast']);
     assert.ok(Number(given.pool) > 4, 'a larger pool than libuv has by itself');
+    assert.match(
+      given.engine,
+      /^--max-semi-space-size=\d+ --max-old-space-size=\d+ --no-deprecation$/,
+      'the last one counts',
+    );
     assert.equal(given.worker, project.path('build/mediasoup-worker/mediasoup-worker'));
     child.process.kill('SIGTERM');
     assert.deepEqual(await child.exited, { code: 7, signal: null });

@@ -44,7 +44,7 @@ test(`killed while it catches up live-first ${kills} times: nothing lost, nothin
   for (let kill = 0; kill < kills; kill += 1) {
     killIn = Infinity;
     down = true;
-    child = startChild(context, process.execPath, args);
+    child = startChild(context, process.execPath, [...args, String(kill)]);
     await child.line(/far behind/);
     down = false;
     await child.line(/another lane/);

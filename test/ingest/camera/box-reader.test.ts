@@ -26,6 +26,30 @@ describe('reading a stream of boxes', () => {
     }
   });
 
+  it('gives chunks of any size as they are in the stream, in the order of large and small', async () => {
+    const video = ['-c:v', 'libx264', '-preset', 'ultrafast', '-qp', '22', '-bf', '0'];
+    const large = await makeFootage({
+      size: '1024x576',
+      seconds: 2,
+      video,
+      format: fragmentedFormat,
+    });
+    const boxes = [...boxesIn(large)];
+    const expectedChunks = boxes.flatMap(({ type, start }, index) =>
+      type === 'moof' ? [large.subarray(start, boxes[index + 1]?.end)] : [],
+    );
+    const sizes = expectedChunks.map(({ length }) => length);
+    assert.ok(Math.max(...sizes) > 65_536 && Math.min(...sizes) < 65_536, sizes.join());
+    const reader = new ChunkReader();
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < large.length; at += 30_000) {
+      for (const part of reader.push(large.subarray(at, at + 30_000))) {
+        if (part.type === 'chunk') chunks.push(Buffer.from(part.chunk.bytes));
+      }
+    }
+    assert.deepEqual(chunks, expectedChunks);
+  });
+
   it('gives the whole parts of a stream that breaks off at any byte', () => {
     const ends = wholeParts(stream);
     for (let length = 0; length <= stream.length; length += 1) {

@@ -73,7 +73,7 @@ export function parseFootage(bytes: Buffer): ParsedFootage {
   let head: { bytes: Buffer; init: InitSegment } | null = null;
   for (const part of new ChunkReader().push(bytes)) {
     if (part.type === 'init') head = part;
-    else chunks.push(part.chunk);
+    else chunks.push({ ...part.chunk, bytes: Buffer.from(part.chunk.bytes) });
   }
   const video = head?.init.tracks.find(({ kind }) => kind === 'video');
   if (head === null || video === undefined) throw new Error('no init');
@@ -156,7 +156,7 @@ export async function openFragment(
   await recording.openFragment({ startUs, producerMs: null, serverMs });
   for (const chunk of chunks) {
     await recording.appendChunk({
-      bytes: chunk.bytes,
+      bytes: Buffer.from(chunk.bytes),
       keyframe: chunk.keyframe,
       durationUs: durationUsOf(footage, [chunk]),
     });

@@ -245,7 +245,8 @@ describe('the video store', () => {
       await assert.rejects(recording.appendChunk(chunk), isError('invalid-argument'));
     }
     const [chunk] = groups[0]!;
-    await recording.appendChunk({ bytes: chunk!.bytes, durationUs: 1, keyframe: true });
+    const bytes = Buffer.from(chunk!.bytes);
+    await recording.appendChunk({ bytes, durationUs: 1, keyframe: true });
     await recording.closeFragment({ durationUs: 200_000, damaged: true });
     await assert.rejects(
       openFragment(recording, footage, [], newYearUs + 199_999),

@@ -85,7 +85,7 @@ export async function record(
         const serverMs = Math.round(atUs / 1_000);
         await recording.openFragment({ startUs: atUs, producerMs: null, serverMs });
       }
-      await recording.appendChunk(chunk);
+      await recording.appendChunk({ ...chunk, bytes: Buffer.from(chunk.bytes) });
       durationUs += chunk.durationUs;
     }
     await close();

@@ -15,6 +15,8 @@ import type { Scope } from '../../../support/scope.ts';
 import { startProxy, type Passing } from './proxy.ts';
 
 export const credentials = { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' };
+/** s3rver opens two files at once for each key that it lists. */
+const keysAtOnce = 100;
 const modules = join(import.meta.dirname, '../../../../node_modules');
 
 export interface S3Server {
@@ -72,7 +74,11 @@ export async function listKeys(client: S3Client): Promise<string[]> {
   const keys: string[] = [];
   for (let token: string | undefined; ;) {
     const page = await client.send(
-      new ListObjectsV2Command({ Bucket: 'bucket', ContinuationToken: token }),
+      new ListObjectsV2Command({
+        Bucket: 'bucket',
+        MaxKeys: keysAtOnce,
+        ContinuationToken: token,
+      }),
     );
     keys.push(...(page.Contents ?? []).flatMap(({ Key }) => Key ?? []));
     token = page.NextContinuationToken;
