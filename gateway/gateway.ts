@@ -125,8 +125,8 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const kinesis = await startKinesis({
     ...building,
     secret: identity.secret,
-    onClose: (name, close) => {
-      closing.add('servers', name, close);
+    onClose: (stage, name, close) => {
+      closing.add(stage, name, close);
     },
   });
   // Nobody asks before it serves.

@@ -13,7 +13,7 @@ import { AccessKeys } from './security/access-keys.ts';
 import { createAwsAuthenticator } from './security/aws-authenticator.ts';
 import { openMasterKey } from './security/master-key.ts';
 import { createAuthorizer } from './security/policies.ts';
-import type { Close } from './closing.ts';
+import type { Close, Stage } from './closing.ts';
 
 /** The budget of a stream that is made over the API: as of one in the configuration. */
 const newStreams = { maxBytes: 4e9, whenFull: 'refuse' } as const;
@@ -23,7 +23,7 @@ export interface KinesisParts {
   readonly store: Store;
   /** Of this gateway. */
   readonly secret: Buffer;
-  readonly onClose: (name: string, close: Close) => void;
+  readonly onClose: (stage: Stage, name: string, close: Close) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -55,7 +55,7 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
     clock,
   });
   const audit = await AuditLog.open({ folder: config.dataDir, clock, logger, metrics });
-  parts.onClose('the audit log', () => audit.close());
+  parts.onClose('servers', 'the audit log', () => audit.close());
   const { accountId, region } = config.aws;
   const service = new KinesisService({
     log: store.log,
@@ -71,7 +71,10 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
     audit,
     ...{ clock, logger, metrics },
   });
-  parts.onClose('Kinesis', () => {
+  parts.onClose('parts', 'subscriptions to shards', () => {
+    service.drain();
+  });
+  parts.onClose('servers', 'Kinesis', () => {
     service.close();
   });
   return {

@@ -8,6 +8,7 @@ import type { PageTokens } from './page-tokens.ts';
 import { parseInput, type Shape } from './shapes.ts';
 import type { StreamAttributes } from './stream-attributes.ts';
 import type { StreamStates } from './stream-states.ts';
+import type { Subscriptions } from './subscriptions.ts';
 import type { ShardLimits } from './throttling.ts';
 
 /** The byte budget and the policy of streams that are made over the API. */
@@ -27,6 +28,7 @@ export interface KinesisContext {
   /** null: the limits of provisioned streams are not enforced. */
   readonly limits: ShardLimits | null;
   readonly newStreams: NewStreams;
+  readonly subscriptions: Subscriptions;
 }
 
 export interface CallContext extends KinesisContext {
@@ -46,7 +48,10 @@ export interface Operation<I> {
   readonly input: Shape<I>;
   /** What the caller needs permission for. Rejects what names nothing that could be permitted. */
   resources(input: I, context: KinesisContext): readonly Resource[];
-  /** The answer: blobs are Buffers, instants Dates, what is `undefined` is left out. */
+  /**
+   * The answer: blobs are Buffers, instants Dates, what is `undefined` is left out. A Subscription
+   * is answered with the stream of its events.
+   */
   run(input: I, context: CallContext): Promise<object>;
 }
 

@@ -143,7 +143,7 @@ export interface FoundConsumer {
 export function consumerOf(target: ConsumerTarget, context: KinesisContext): FoundConsumer {
   const { streamName, name, createdSeconds } = consumerNamed(target, context);
   const stream = knownStream({ StreamName: streamName }, context);
-  const consumer = attributeOf(stream, 'consumers').find(
+  const consumer = consumersOf(stream, context).find(
     (candidate) =>
       candidate.name === name &&
       (createdSeconds === null || Math.floor(candidate.createdMs / 1000) === createdSeconds),
@@ -153,6 +153,14 @@ export function consumerOf(target: ConsumerTarget, context: KinesisContext): Fou
   }
   const arn = consumerArn(streamArn(context.account, stream.name), name, consumer.createdMs);
   return { stream, consumer, arn };
+}
+
+/** A stream's consumers, those that are DELETING too. */
+export function consumersOf(
+  stream: StreamDescription,
+  { states }: Pick<KinesisContext, 'states'>,
+): readonly RegisteredConsumer[] {
+  return [...attributeOf(stream, 'consumers'), ...states.deletingConsumers(stream.id)];
 }
 
 /** The consumer that is meant, as something to be permitted; one that is not there is, by its stream. */

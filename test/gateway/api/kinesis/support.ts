@@ -81,6 +81,8 @@ export interface Served {
   readonly asked: { action: string; resource: string; facts: Readonly<Record<string, string>> }[];
   /** Actions and outcomes that the audit log was told of. */
   readonly audited: string[];
+  /** As the gateway does when it begins to stop. */
+  readonly drain: () => void;
 }
 
 /** A store in a folder of the test's own, served until the test ends. */
@@ -129,7 +131,10 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
     if (clock instanceof ManualClock) clock.advance(1);
     await closed;
   });
-  return { log, logger, metrics, server, routes, denied, asked, audited };
+  const drain = (): void => {
+    service.drain();
+  };
+  return { log, logger, metrics, server, routes, denied, asked, audited, drain };
 }
 
 export async function startKinesis(
