@@ -20,7 +20,7 @@ import {
 } from '../shapes.ts';
 import { ShardRouter } from '../shard-router.ts';
 import { attributeOf } from '../stream-attributes.ts';
-import { streamResource, usableStream } from '../targets.ts';
+import { streamDataResources, streamNameOf, usableStream } from '../targets.ts';
 import { appendUnpacked } from '../unpacking.ts';
 
 const MiB = 2 ** 20;
@@ -49,7 +49,8 @@ export const putRecord = defineOperation({
     Data: required(data),
     ...streamTarget,
   }),
-  resources: (input, context) => [streamResource(input, context)],
+  resources: (input, context) =>
+    streamDataResources(streamNameOf(input, context), 'kms:GenerateDataKey', context),
   async run(input, context) {
     const stream = usableStream(input, context);
     const record = recordOf(input);
@@ -77,7 +78,8 @@ export const putRecords = defineOperation({
     ),
     ...streamTarget,
   }),
-  resources: (input, context) => [streamResource(input, context)],
+  resources: (input, context) =>
+    streamDataResources(streamNameOf(input, context), 'kms:GenerateDataKey', context),
   async run(input, context) {
     const stream = usableStream(input, context);
     const records = input.Records.map(recordOf);
