@@ -3,13 +3,14 @@
  *
  * What is written counts when it is written: a setting of a stream is applied when the stream is
  * made, and again when the configuration says something else than it said the last time. In between
- * it may be changed over the API (retention, mode), and such a change outlives restarts: the next
+ * it may be changed over the API (retention, mode, encryption), and such a change outlives restarts: the next
  * start finds the configuration as it was, and leaves it alone. What it said is kept with the
  * stream, in an attribute. How many shards there are is never changed from here.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Log, StreamChanges, StreamDescription } from '../storage/model.ts';
 import type { Config } from './config/schema.ts';
+import { setAggregation } from './kinesis.ts';
 
 type Configured = Config['streams'][string];
 
@@ -36,20 +37,20 @@ export async function ensureStreams(
     if (!isDeepStrictEqual(stream?.attributes[attribute], said)) {
       await log.setAttribute(name, attribute, said);
     }
+    await setAggregation(log, name, configured.aggregation);
   }
 }
 
 function settingsOf({ mode, retentionHours, ...others }: Configured): Required<StreamChanges> {
-  const { maxBytes, whenFull, compression } = others;
-  return { mode, retentionMs: retentionHours * 3_600_000, maxBytes, whenFull, compression };
+  const { maxBytes, whenFull, compression, encryption } = others;
+  const retentionMs = retentionHours * 3_600_000;
+  return { mode, retentionMs, maxBytes, whenFull, compression, encryption };
 }
 
 /** What is said now and was not the last time; everything of a stream that was not spoken of. */
 function changesOf(said: StreamChanges, { attributes }: StreamDescription): StreamChanges {
   const before = (attributes[attribute] ?? {}) as Readonly<Record<string, unknown>>;
-  return Object.fromEntries(
-    Object.entries(said).filter(([key, value]) => before[key] !== value),
-  );
+  return Object.fromEntries(Object.entries(said).filter(([key, value]) => before[key] !== value));
 }
 
 /**
