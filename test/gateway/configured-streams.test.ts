@@ -3,7 +3,15 @@ import { test } from 'node:test';
 import { parseConfig } from '../../gateway/config/load.ts';
 import type { Config } from '../../gateway/config/schema.ts';
 import { ensureStreams, keptShards } from '../../gateway/configured-streams.ts';
-import { hourMs, openTestStore, streamOptions } from '../storage/support/open.ts';
+import { localMasterKey } from '../../storage/keys.ts';
+import { hourMs, openTestStore, streamOptions, type TestStore } from '../storage/support/open.ts';
+import type { Scope } from '../support/scope.ts';
+
+function openKeyedStore(scope: Scope): Promise<TestStore> {
+  const current = localMasterKey(Buffer.alloc(32, 7));
+  const masterKeys = { masterKeys: () => Promise.resolve({ current, previous: [] }) };
+  return openTestStore(scope, masterKeys);
+}
 
 function configured(stream: string): Config {
   const text = `streams: { readings: ${stream} }`;
@@ -13,19 +21,19 @@ function configured(stream: string): Config {
 }
 
 test('a change over the API outlives starts, until the configuration says something else', async (t) => {
-  const opened = await openTestStore(t);
+  const opened = await openKeyedStore(t);
   const first = configured('{ mode: provisioned, retentionHours: 48, maxBytes: 10000000 }');
   await ensureStreams(opened.store.log, first, null);
   await opened.store.log.updateStream('readings', {
-    ...{ retentionMs: 72 * hourMs, mode: 'on-demand', maxBytes: 20_000_000 },
+    ...{ retentionMs: 72 * hourMs, mode: 'on-demand', maxBytes: 20_000_000, encryption: 'none' },
   });
 
   const restarted = (await opened.reopen()).log;
   await ensureStreams(restarted, first, null);
   const kept = restarted.stream('readings');
   assert.deepEqual(
-    [kept.retentionMs, kept.mode, kept.maxBytes],
-    [72 * hourMs, 'on-demand', 20_000_000],
+    [kept.retentionMs, kept.mode, kept.maxBytes, kept.encryption],
+    [72 * hourMs, 'on-demand', 20_000_000, 'none'],
   );
 
   // One line is changed: it counts, and the others still do not.
@@ -43,7 +51,7 @@ test('a change over the API outlives starts, until the configuration says someth
 });
 
 test('a stream that was made over the API is as the configuration says once it is named there', async (t) => {
-  const { store } = await openTestStore(t);
+  const { store } = await openKeyedStore(t);
   await store.log.createStream(streamOptions({ retentionMs: 72 * hourMs, maxBytes: null }));
   await ensureStreams(store.log, configured('{ retentionHours: 48, maxBytes: 10000000 }'), null);
   const { retentionMs, maxBytes } = store.log.stream('readings');
@@ -51,7 +59,7 @@ test('a stream that was made over the API is as the configuration says once it i
 });
 
 test('shards that were split over the API need no remark, a number without effect does', async (t) => {
-  const { store } = await openTestStore(t);
+  const { store } = await openKeyedStore(t);
   const two = configured('{ shards: 2 }');
   await ensureStreams(store.log, two, null);
   assert.deepEqual(keptShards(store.log, two), []);
