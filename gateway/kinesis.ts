@@ -9,12 +9,12 @@ import { AuditLog } from './observe/audit.ts';
 import { accessFolder } from './security/access-files.ts';
 import { AccessKeys } from './security/access-keys.ts';
 import { createAwsAuthenticator } from './security/aws-authenticator.ts';
-import { openMasterKey } from './security/master-key.ts';
+import { openMasterKeys } from './security/master-key.ts';
 import { createAuthorizer } from './security/policies.ts';
 import type { Close, Stage } from './closing.ts';
 
-/** The budget of a stream that is made over the API: as of one in the configuration. */
-const newStreams = { maxBytes: 4e9, whenFull: 'refuse' } as const;
+/** What holds for a stream that is made over the API: as for one in the configuration. */
+const newStreams = { maxBytes: 4e9, whenFull: 'refuse', encryption: 'aes-256-gcm' } as const;
 
 export interface KinesisParts {
   readonly config: Config;
@@ -36,9 +36,12 @@ export interface Kinesis {
 /** @throws StorageError for a master key that can't be used */
 export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
   const { config, store, clock, logger, metrics } = parts;
+  const { current, previous } =
+    store.masterKeys ?? (await openMasterKeys({ config, clock, fetch }));
   const keys = await AccessKeys.open({
     folder: accessFolder(config.dataDir),
-    masterKey: await openMasterKey({ config, clock, fetch }),
+    masterKey: current,
+    previous,
     configured: config.auth.keys,
     clock,
   });

@@ -19,6 +19,7 @@ import type { Bindings } from '../../http/server.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
+import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
 import { readBody } from './body.ts';
@@ -151,12 +152,9 @@ class KinesisApi {
       await turn();
       call.caller = await this.#authenticate(c, body.bytes);
       const prepared = await prepare(name, format, body.bytes, turn);
-      const { context, authorizer } = this.#options;
+      const { context } = this.#options;
       call.resources = prepared.resources(context);
-      for (const { arn, policies } of call.resources) {
-        const action = `kinesis:${name ?? ''}`;
-        authorizer.authorize(call.caller, action, arn, requestFacts(c), policies);
-      }
+      for (const resource of call.resources) this.#authorize(call, call.caller, resource);
       const answer = await prepared.run({ ...context, caller: call.caller });
       if (answer instanceof Subscription) return this.#events(answer, call);
       return answerResponse(answer, format ?? fallbackFormat, call.headers, () => {
@@ -164,6 +162,18 @@ class KinesisApi {
       });
     } finally {
       body.release();
+    }
+  }
+
+  /** @throws AwsAuthError; KinesisError `KMSAccessDeniedException` */
+  #authorize({ c, name }: Call, caller: Caller, resource: Resource): void {
+    const { arn, policies, action = `kinesis:${name ?? ''}`, facts = {} } = resource;
+    try {
+      const all = { ...requestFacts(c), ...facts };
+      this.#options.authorizer.authorize(caller, action, arn, all, policies);
+    } catch (error) {
+      if (!(error instanceof AwsAuthError) || !action.startsWith('kms:')) throw error;
+      throw new KinesisError('KMSAccessDeniedException', error.message, { cause: error });
     }
   }
 

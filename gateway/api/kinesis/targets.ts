@@ -4,7 +4,7 @@
  */
 import { StorageError } from '../../../storage/errors.ts';
 import type { ShardDescription, StreamDescription } from '../../../storage/model.ts';
-import { parseConsumerArn, parseStreamArn, consumerArn, streamArn } from './arns.ts';
+import { parseConsumerArn, parseStreamArn, consumerArn, keyArn, streamArn } from './arns.ts';
 import { KinesisError, invalidArgument, notFound } from './errors.ts';
 import type { KinesisContext, Resource } from './operation.ts';
 import { parseShardId, shardIdOf } from './sequence-numbers.ts';
@@ -52,6 +52,30 @@ export function namedResource(name: string, context: KinesisContext): Resource {
     arn: streamArn(context.account, name),
     policies: policy === null ? [] : [policy],
   };
+}
+
+/**
+ * What a producer or a consumer of a stream needs permission for: the stream, and the key that it is
+ * encrypted with on request (StartStreamEncryption).
+ */
+export function streamDataResources(
+  name: string,
+  action: 'kms:GenerateDataKey' | 'kms:Decrypt',
+  context: KinesisContext,
+): readonly Resource[] {
+  return [namedResource(name, context), ...keyResources(name, action, context)];
+}
+
+/** The key that a stream is encrypted with on request; none when it is not. */
+function keyResources(name: string, action: string, context: KinesisContext): readonly Resource[] {
+  const stream = findStream(name, context);
+  const encryption = stream === null ? null : attributeOf(stream, 'encryption');
+  if (encryption === null) return [];
+  const facts = {
+    'kms:ViaService': `kinesis.${context.account.region}.amazonaws.com`,
+    'kms:EncryptionContext:aws:kinesis:arn': streamArn(context.account, name),
+  };
+  return [{ arn: keyArn(context.account, encryption.keyId), policies: [], action, facts }];
 }
 
 /** null: there is none, or it is being deleted. */
@@ -173,6 +197,15 @@ export function consumerResource(target: ConsumerTarget, context: KinesisContext
     if (!(error instanceof KinesisError)) throw error;
     return namedResource(streamName, context);
   }
+}
+
+/** What who reads as a consumer needs permission for: the consumer, and the key of its stream. */
+export function consumerDataResources(
+  target: ConsumerTarget,
+  context: KinesisContext,
+): readonly Resource[] {
+  const { streamName } = consumerNamed(target, context);
+  return [consumerResource(target, context), ...keyResources(streamName, 'kms:Decrypt', context)];
 }
 
 function consumerNamed(

@@ -12,7 +12,7 @@ import { parseShardId, shardIdOf } from '../sequence-numbers.ts';
 import { childViews } from '../shard-views.ts';
 import { integer, optional, required, structure, text, type Described } from '../shapes.ts';
 import { startingSequence, startingType } from '../starting-places.ts';
-import { namedResource, streamNameOf, streamResource, usableStream } from '../targets.ts';
+import { streamDataResources, streamNameOf, streamResource, usableStream } from '../targets.ts';
 
 const recordsMax = 10_000;
 const answerBytesMax = 10 * 2 ** 20;
@@ -82,9 +82,8 @@ export const getRecords = defineOperation({
     ShardIterator: required(text({ min: 1, max: 512 })),
     StreamARN: optional(streamArn),
   }),
-  resources: ({ ShardIterator }, context) => [
-    namedResource(openIterator(ShardIterator, context).stream.name, context),
-  ],
+  resources: ({ ShardIterator }, context) =>
+    streamDataResources(openIterator(ShardIterator, context).stream.name, 'kms:Decrypt', context),
   async run({ Limit, ShardIterator, StreamARN }, context) {
     const { stream, shard, sequence } = openIterator(ShardIterator, context);
     if (StreamARN !== undefined && streamNameOf({ StreamARN }, context) !== stream.name) {

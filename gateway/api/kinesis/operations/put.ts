@@ -19,7 +19,7 @@ import {
 } from '../shapes.ts';
 import { ShardRouter } from '../shard-router.ts';
 import { attributeOf } from '../stream-attributes.ts';
-import { streamResource, usableStream } from '../targets.ts';
+import { streamDataResources, streamNameOf, usableStream } from '../targets.ts';
 
 const MiB = 2 ** 20;
 const callBytesMax = 10 * MiB;
@@ -47,7 +47,8 @@ export const putRecord = defineOperation({
     Data: required(data),
     ...streamTarget,
   }),
-  resources: (input, context) => [streamResource(input, context)],
+  resources: (input, context) =>
+    streamDataResources(streamNameOf(input, context), 'kms:GenerateDataKey', context),
   async run(input, context) {
     const stream = usableStream(input, context);
     const record = recordOf(input);
@@ -75,7 +76,8 @@ export const putRecords = defineOperation({
     ),
     ...streamTarget,
   }),
-  resources: (input, context) => [streamResource(input, context)],
+  resources: (input, context) =>
+    streamDataResources(streamNameOf(input, context), 'kms:GenerateDataKey', context),
   async run(input, context) {
     const stream = usableStream(input, context);
     const records = input.Records.map(recordOf);

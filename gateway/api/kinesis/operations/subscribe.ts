@@ -4,7 +4,7 @@ import { consumerArn, instant, sequenceNumber, shardId } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
 import { optional, required, structure } from '../shapes.ts';
 import { startingSequence, startingType } from '../starting-places.ts';
-import { consumerOf, consumerResource, shardOf, type FoundConsumer } from '../targets.ts';
+import { consumerDataResources, consumerOf, shardOf, type FoundConsumer } from '../targets.ts';
 import { Throughput } from '../throttling.ts';
 
 export const subscribeToShard = defineOperation({
@@ -20,7 +20,7 @@ export const subscribeToShard = defineOperation({
       }),
     ),
   }),
-  resources: ({ ConsumerARN }, context) => [consumerResource({ ConsumerARN }, context)],
+  resources: ({ ConsumerARN }, context) => consumerDataResources({ ConsumerARN }, context),
   async run({ ConsumerARN, ShardId, StartingPosition: position }, context) {
     const found = consumerOf({ ConsumerARN }, context);
     checkActive(found, context);
