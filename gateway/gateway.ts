@@ -457,6 +457,7 @@ async function startHttp(
     log: store.log,
     video: store.video,
     kinesis: kinesis.routes,
+    metering,
     operations,
     cameraSettings: cameraSettings({
       file: building.files[0]?.path ?? null,
