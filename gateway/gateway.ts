@@ -38,7 +38,7 @@ import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
-import { startKinesis, type Kinesis } from './kinesis.ts';
+import { setAggregation, startKinesis, type Kinesis } from './kinesis.ts';
 import { listening } from './listening.ts';
 import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
@@ -295,6 +295,7 @@ async function ensureStreams(store: Store, config: Config, known: Config | null)
       compression: stream.compression,
       encryption: stream.encryption,
     });
+    await setAggregation(store.log, name, stream.aggregation);
   }
 }
 

@@ -1,9 +1,11 @@
 /** Starts the Kinesis API: who may use it, what is written down of it, and what it answers. */
 import type { Hono } from 'hono';
+import type { Log } from '../storage/model.ts';
 import type { Store } from '../storage/store.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import { KinesisService } from './api/kinesis/kinesis.ts';
 import type { Metering } from './api/kinesis/metering.ts';
+import { attributeOf, type Attribute } from './api/kinesis/stream-attributes.ts';
 import type { Config } from './config/schema.ts';
 import type { AppEnv } from './http/authentication.ts';
 import { AuditLog } from './observe/audit.ts';
@@ -33,6 +35,16 @@ export interface Kinesis {
   readonly routes: Hono<AppEnv>;
   /** Takes over what may change while it runs: `auth.keys`. */
   update(config: Config): void;
+}
+
+/** Has a stream take aggregates apart, or not. @throws StorageError `not-found` */
+export async function setAggregation(
+  log: Log,
+  name: string,
+  wanted: Attribute<'aggregation'>,
+): Promise<void> {
+  if (attributeOf(log.stream(name), 'aggregation') === wanted) return;
+  await log.setAttribute(name, 'aggregation', wanted);
 }
 
 /** @throws StorageError for a master key that can't be used */

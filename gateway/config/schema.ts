@@ -402,6 +402,11 @@ const stream = z.strictObject({
     .describe(
       'deflate compresses records that come from now on, a while after they came: more fit into maxBytes, for some more work of the processor.',
     ),
+  aggregation: choice(['pass', 'split'])
+    .default('pass')
+    .describe(
+      'What becomes of records that producers have packed into one, as the Kinesis Producer Library does: pass stores them as they come, and consumers take them apart (the KCL does); split does so for them, each record under its own key.',
+    ),
   encryption: choice(['aes-256-gcm', 'none'])
     .default('aes-256-gcm')
     .describe(
