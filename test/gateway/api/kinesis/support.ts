@@ -4,6 +4,7 @@ import { KinesisClient, type KinesisClientConfig } from '@aws-sdk/client-kinesis
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Hono } from 'hono';
 import { KinesisService } from '../../../../gateway/api/kinesis/kinesis.ts';
+import { Metering } from '../../../../gateway/api/kinesis/metering.ts';
 import type { AppEnv } from '../../../../gateway/http/authentication.ts';
 import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';
 import type { KeyPair } from '../../../../gateway/http/tls.ts';
@@ -74,6 +75,7 @@ export interface Served {
   readonly log: Log;
   readonly logger: MemoryLogger;
   readonly metrics: MemoryMetrics;
+  readonly metering: Metering;
   readonly server: HttpServer;
   readonly routes: Hono<AppEnv>;
   /** Actions that are denied, e.g. `kinesis:PutRecord`. */
@@ -94,9 +96,17 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const folder = await temporaryFolder(context);
   const current = localMasterKey(Buffer.alloc(32, 7));
   const masterKeys = (): Promise<MasterKeys> => Promise.resolve({ current, previous: [] });
-  const store = await openStore({ folder, clock, logger, metrics, masterKeys });
+  const metering = new Metering({ clock, metrics });
+  const store = await openStore({
+    ...{ folder, clock, logger, metrics, masterKeys },
+    onAppended: metering.took,
+  });
   context.after(() => store.close());
   const { log } = store;
+  metering.start(log);
+  context.after(() => {
+    metering.close();
+  });
   const denied = new Set<string>();
   const audited: string[] = [];
   const asked: Served['asked'] = [];
@@ -111,7 +121,7 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
     },
   };
   const service = new KinesisService({
-    ...{ log, clock, logger, metrics, authorizer, stateMs },
+    ...{ log, clock, logger, metrics, metering, authorizer, stateMs },
     authenticator: options.authenticator ?? byKeyAlone,
     audit: { record: (entry) => audited.push(`${entry.action} ${entry.outcome}`) },
     account: { region: 'us-east-1', accountId },
@@ -139,7 +149,7 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const drain = (): void => {
     service.drain();
   };
-  return { log, logger, metrics, server, routes, denied, asked, audited, drain };
+  return { log, logger, metrics, metering, server, routes, denied, asked, audited, drain };
 }
 
 export async function startKinesis(
