@@ -11,6 +11,7 @@ import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
+import { Metering } from './api/kinesis/metering.ts';
 import { cameraSettings } from './camera-settings.ts';
 import { startCameras, type Cameras } from './cameras.ts';
 import { Closing } from './closing.ts';
@@ -61,6 +62,7 @@ interface Building extends GatewayStart {
   readonly opening: Opening;
   readonly supervisor: Supervisor;
   readonly store: Store;
+  readonly metering: Metering;
   readonly closing: Closing;
   /** The configuration in force, for what looks at it every time; `config` is the first one. */
   readonly inForce: () => Config;
@@ -87,6 +89,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const identity = await loadIdentity(start.config.dataDir);
   const written = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
   const config = withMadeUsers(written, identity.secret);
+  const metering = new Metering({ clock, metrics });
   const store = await openStore({
     folder: config.dataDir,
     masterKeys: (inUse) => openMasterKeys({ config, inUse, clock, fetch }),
@@ -98,12 +101,17 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     maxQueuedBytes: config.log.maxQueuedBytes,
     tailCacheBytes: config.log.tailCacheBytes,
     maxShards: config.log.maxShards,
+    onAppended: metering.took,
     holder: `headgate, process ${start.pid}`,
     clock,
     logger,
     metrics,
   });
   closing.add('store', 'the store', () => store.close());
+  metering.start(store.log);
+  closing.add('servers', 'metering', () => {
+    metering.close();
+  });
   await ensureStreams(store.log, config, null);
   for (const remark of keptShards(store.log, config)) logger.warn({}, remark);
 
@@ -111,7 +119,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
   const opening = await openingOf(config, clock.nowMs());
   const building: Building = {
-    ...{ ...start, config, identity, opening, supervisor, store, closing },
+    ...{ ...start, config, identity, opening, supervisor, store, metering, closing },
     inForce: () => inForce,
   };
   const rtspServer = await startRtsp(building);
@@ -377,7 +385,7 @@ async function startHttp(
   building: Building,
   { rtspServer, mqtt, files, cameras, deliveries, kinesis, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
-  const { config, opening, store, identity, clock, logger, metrics, closing } = building;
+  const { config, opening, store, metering, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
   const health = new Health(clock);
   const freeBytes = async (): Promise<number> => {
@@ -420,6 +428,7 @@ async function startHttp(
     log: store.log,
     video: store.video,
     kinesis: kinesis.routes,
+    metering,
     operations,
     cameraSettings: cameraSettings({
       file: building.files[0]?.path ?? null,
@@ -437,6 +446,7 @@ async function startHttp(
       live: () => health.live(),
       renderMetrics: () => {
         updateStreamMetrics();
+        metering.publish();
         return metrics.render();
       },
       freeBytes,

@@ -4,6 +4,7 @@ import { KinesisClient, type KinesisClientConfig } from '@aws-sdk/client-kinesis
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Hono } from 'hono';
 import { KinesisService } from '../../../../gateway/api/kinesis/kinesis.ts';
+import { Metering } from '../../../../gateway/api/kinesis/metering.ts';
 import type { AppEnv } from '../../../../gateway/http/authentication.ts';
 import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';
 import type { KeyPair } from '../../../../gateway/http/tls.ts';
@@ -49,6 +50,7 @@ export interface Served {
   readonly log: Log;
   readonly logger: MemoryLogger;
   readonly metrics: MemoryMetrics;
+  readonly metering: Metering;
   readonly server: HttpServer;
   readonly routes: Hono<AppEnv>;
   /** Actions that are denied, e.g. `kinesis:PutRecord`. */
@@ -69,9 +71,17 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const folder = await temporaryFolder(context);
   const current = localMasterKey(Buffer.alloc(32, 7));
   const masterKeys = (): Promise<MasterKeys> => Promise.resolve({ current, previous: [] });
-  const store = await openStore({ folder, clock, logger, metrics, masterKeys });
+  const metering = new Metering({ clock, metrics });
+  const store = await openStore({
+    ...{ folder, clock, logger, metrics, masterKeys },
+    onAppended: metering.took,
+  });
   context.after(() => store.close());
   const { log } = store;
+  metering.start(log);
+  context.after(() => {
+    metering.close();
+  });
   const denied = new Set<string>();
   const audited: string[] = [];
   const asked: Served['asked'] = [];
@@ -86,7 +96,7 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
     },
   };
   const service = new KinesisService({
-    ...{ log, clock, logger, metrics, authorizer, stateMs },
+    ...{ log, clock, logger, metrics, metering, authorizer, stateMs },
     authenticator: options.authenticator ?? byKeyAlone,
     audit: {
       record: (entry) => audited.push(`${entry.action} ${entry.outcome}`),
@@ -117,7 +127,7 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const drain = (): void => {
     service.drain();
   };
-  return { log, logger, metrics, server, routes, denied, asked, audited, drain };
+  return { log, logger, metrics, metering, server, routes, denied, asked, audited, drain };
 }
 
 export async function startKinesis(

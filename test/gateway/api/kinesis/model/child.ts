@@ -1,6 +1,7 @@
 /** The API over a store, as a process that a test kills: `node --import tsx child.ts <folder>`. */
 import { Hono } from 'hono';
 import { KinesisService } from '../../../../../gateway/api/kinesis/kinesis.ts';
+import { Metering } from '../../../../../gateway/api/kinesis/metering.ts';
 import type { AppEnv } from '../../../../../gateway/http/authentication.ts';
 import { createHttpServer } from '../../../../../gateway/http/server.ts';
 import { systemClock as clock } from '../../../../../storage/clock.ts';
@@ -11,9 +12,12 @@ import { accountId, byKeyAlone } from '../callers.ts';
 
 const [folder = ''] = process.argv.slice(2);
 const ports = { clock, logger: new MemoryLogger(), metrics: new MemoryMetrics() };
-const store = await openStore({ folder, reserveBytes: 0, ...ports });
+const metering = new Metering(ports);
+const { took: onAppended } = metering;
+const store = await openStore({ folder, reserveBytes: 0, onAppended, ...ports });
+metering.start(store.log);
 const service = new KinesisService({
-  ...{ log: store.log, authenticator: byKeyAlone, stateMs: 1, ...ports },
+  ...{ log: store.log, authenticator: byKeyAlone, stateMs: 1, metering, ...ports },
   authorizer: { authorize: () => undefined },
   audit: { record: () => undefined, countStranger: () => undefined },
   account: { region: 'us-east-1', accountId },

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { KinesisService } from '../../../../../gateway/api/kinesis/kinesis.ts';
+import { Metering } from '../../../../../gateway/api/kinesis/metering.ts';
 import { openTestStore, seededRandom, type TestStore } from '../../../../storage/support/open.ts';
 import type { Scope } from '../../../../support/scope.ts';
 import { memoryFolder } from '../../../../support/temporary-folder.ts';
@@ -43,8 +44,9 @@ class ServedStore {
 
   #serve(): KinesisService {
     const { store, clock, logger, metrics } = this.#opened;
+    const metering = new Metering({ clock, metrics });
     return new KinesisService({
-      ...{ log: store.log, clock, logger, metrics, stateMs, authenticator: byKeyAlone },
+      ...{ metering, log: store.log, clock, logger, metrics, stateMs, authenticator: byKeyAlone },
       authorizer: { authorize: () => undefined },
       audit: { record: () => undefined, countStranger: () => undefined },
       account: { region: 'us-east-1', accountId },
