@@ -10,7 +10,11 @@ import { encodeAnswer, encodeWhole, type Format } from './wire.ts';
 export const eventStreamType = 'application/vnd.amazon.eventstream';
 
 /** What the service model lets a stream of events end with; everything else is an internal failure. */
-const modeledErrors = new Set(['ResourceNotFoundException', 'ResourceInUseException']);
+const modeledErrors = new Set([
+  'ResourceNotFoundException',
+  'ResourceInUseException',
+  'KMSInvalidStateException',
+]);
 
 export interface EventAnswerOptions {
   readonly format: Format;
