@@ -16,7 +16,11 @@ export const eventStreamType = 'application/vnd.amazon.eventstream';
 const firstEventDelayMs = 20;
 
 /** What the service model lets a stream of events end with; everything else is an internal failure. */
-const modeledErrors = new Set(['ResourceNotFoundException', 'ResourceInUseException']);
+const modeledErrors = new Set([
+  'ResourceNotFoundException',
+  'ResourceInUseException',
+  'KMSInvalidStateException',
+]);
 
 export interface EventAnswerOptions {
   readonly format: Format;
