@@ -113,7 +113,8 @@ export const getRecords = defineOperation({
     const next = { streamId: stream.id, shardId: shard.id, sequence: read.nextSequence };
     return {
       Records: recordViews(read.records, shard, stream),
-      NextShardIterator: read.endOfShard ? null : context.iterators.make(next),
+      // AWS leaves it out where its manual says null, and clients ask for `undefined`.
+      NextShardIterator: read.endOfShard ? undefined : context.iterators.make(next),
       MillisBehindLatest: read.millisBehind,
       ChildShards: read.endOfShard ? childViews(context.log.stream(stream.name), shard) : undefined,
     };
