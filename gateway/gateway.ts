@@ -37,12 +37,13 @@ import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
-import { startKinesis, type Kinesis } from './kinesis.ts';
+import { setAggregation, startKinesis, type Kinesis } from './kinesis.ts';
 import { listening } from './listening.ts';
 import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
 import { watchLoopDelay } from './observe/loop-delay.ts';
 import type { Certificate } from './security/certificates.ts';
+import { openMasterKeys } from './security/master-key.ts';
 import { Tokens } from './security/tokens.ts';
 import { streamMetrics } from './observe/stream-metrics.ts';
 import { entrancesOf, loginsOf } from './entrances.ts';
@@ -51,6 +52,8 @@ import { startOperations } from './operations.ts';
 import { Reloader } from './reload.ts';
 import { removeRunning, writeRunning } from './running.ts';
 import { Supervisor } from './supervisor.ts';
+
+const dayMs = 24 * 3_600_000;
 
 /** What the parts share while they are built. */
 interface Building extends GatewayStart {
@@ -86,6 +89,8 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const config = withMadeUsers(written, identity.secret);
   const store = await openStore({
     folder: config.dataDir,
+    masterKeys: (inUse) => openMasterKeys({ config, inUse, clock, fetch }),
+    dataKeyAgeMaxMs: config.encryption.dataKeyDays * dayMs,
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
     video: { minFreeBytes: config.video.minFreeBytes },
     lingerMs: config.log.lingerMs,
@@ -125,8 +130,8 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const kinesis = await startKinesis({
     ...building,
     secret: identity.secret,
-    onClose: (name, close) => {
-      closing.add('servers', name, close);
+    onClose: (stage, name, close) => {
+      closing.add(stage, name, close);
     },
   });
   // Nobody asks before it serves.
@@ -280,7 +285,9 @@ async function ensureStreams(store: Store, config: Config, known: Config | null)
       maxBytes: stream.maxBytes,
       whenFull: stream.whenFull,
       compression: stream.compression,
+      encryption: stream.encryption,
     });
+    await setAggregation(store.log, name, stream.aggregation);
   }
 }
 

@@ -1,27 +1,29 @@
 /** Starts the Kinesis API: who may use it, what is written down of it, and what it answers. */
 import type { Hono } from 'hono';
+import type { Log } from '../storage/model.ts';
 import type { Store } from '../storage/store.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import { KinesisService } from './api/kinesis/kinesis.ts';
+import { attributeOf, type Attribute } from './api/kinesis/stream-attributes.ts';
 import type { Config } from './config/schema.ts';
 import type { AppEnv } from './http/authentication.ts';
 import { AuditLog } from './observe/audit.ts';
 import { accessFolder } from './security/access-files.ts';
 import { AccessKeys } from './security/access-keys.ts';
 import { createAwsAuthenticator } from './security/aws-authenticator.ts';
-import { openMasterKey } from './security/master-key.ts';
+import { openMasterKeys } from './security/master-key.ts';
 import { createAuthorizer } from './security/policies.ts';
-import type { Close } from './closing.ts';
+import type { Close, Stage } from './closing.ts';
 
-/** The budget of a stream that is made over the API: as of one in the configuration. */
-const newStreams = { maxBytes: 4e9, whenFull: 'refuse' } as const;
+/** What holds for a stream that is made over the API: as for one in the configuration. */
+const newStreams = { maxBytes: 4e9, whenFull: 'refuse', encryption: 'aes-256-gcm' } as const;
 
 export interface KinesisParts {
   readonly config: Config;
   readonly store: Store;
   /** Of this gateway. */
   readonly secret: Buffer;
-  readonly onClose: (name: string, close: Close) => void;
+  readonly onClose: (stage: Stage, name: string, close: Close) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -33,17 +35,30 @@ export interface Kinesis {
   update(config: Config): void;
 }
 
+/** Has a stream take aggregates apart, or not. @throws StorageError `not-found` */
+export async function setAggregation(
+  log: Log,
+  name: string,
+  wanted: Attribute<'aggregation'>,
+): Promise<void> {
+  if (attributeOf(log.stream(name), 'aggregation') === wanted) return;
+  await log.setAttribute(name, 'aggregation', wanted);
+}
+
 /** @throws StorageError for a master key that can't be used */
 export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
   const { config, store, clock, logger, metrics } = parts;
+  const { current, previous } =
+    store.masterKeys ?? (await openMasterKeys({ config, clock, fetch }));
   const keys = await AccessKeys.open({
     folder: accessFolder(config.dataDir),
-    masterKey: await openMasterKey({ config, clock, fetch }),
+    masterKey: current,
+    previous,
     configured: config.auth.keys,
     clock,
   });
   const audit = await AuditLog.open({ folder: config.dataDir, clock, logger, metrics });
-  parts.onClose('the audit log', () => audit.close());
+  parts.onClose('servers', 'the audit log', () => audit.close());
   const { accountId, region } = config.aws;
   const service = new KinesisService({
     log: store.log,
@@ -59,7 +74,10 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
     audit,
     ...{ clock, logger, metrics },
   });
-  parts.onClose('Kinesis', () => {
+  parts.onClose('parts', 'subscriptions to shards', () => {
+    service.drain();
+  });
+  parts.onClose('servers', 'Kinesis', () => {
     service.close();
   });
   return {

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { explainFullDisk } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import type { Finding } from './finding.ts';
+import { checkKeys, type MasterKeyAtHand } from './key-check.ts';
 import { checkLog } from './log/check.ts';
 import { lostDatabase, traceOfStore } from './lost-database.ts';
 import { schemaDamage, schemaVersion } from './schema/migrate.ts';
@@ -25,6 +26,11 @@ export interface CheckOptions {
   readonly folder: string;
   /** Where the media files are; `media` in the folder when left out. */
   readonly mediaFolder?: string;
+  /**
+   * The master key that is configured, to be held against what is encrypted; when left out, nobody
+   * asks. Damage is found without it.
+   */
+  readonly masterKey?: MasterKeyAtHand;
 }
 
 /**
@@ -49,7 +55,7 @@ export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding
   const database = await Database.open(path, { readOnly: true });
   try {
     yield* checkDatabase(database);
-    yield* checkContents(database, mediaFolder);
+    yield* checkContents(database, mediaFolder, options.masterKey ?? null);
   } catch (error) {
     if (!(error instanceof StorageError && error.code === 'corrupt')) {
       throw await explainFullDisk(error, options.folder);
@@ -63,6 +69,7 @@ export async function* checkStore(options: CheckOptions): AsyncGenerator<Finding
 async function* checkContents(
   database: Database,
   mediaFolder: string,
+  masterKey: MasterKeyAtHand | null,
 ): AsyncGenerator<Finding, void> {
   const version = await schemaVersion(database);
   const newest = migrations.at(-1)?.version ?? 0;
@@ -89,7 +96,8 @@ async function* checkContents(
     yield damaged(database.path, damage);
     return;
   }
-  yield* checkLog(database);
+  const keys = yield* checkKeys(database, masterKey);
+  yield* checkLog(database, keys);
   yield* checkVideo(database, mediaFolder);
 }
 

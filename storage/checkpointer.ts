@@ -25,7 +25,7 @@ export class Checkpointer implements WalKeeper {
   readonly #logger: Logger;
   readonly #maxWalBytes: number;
   readonly #walGauge: Gauge;
-  #running: Promise<void> | null = null;
+  #running: Promise<boolean> | null = null;
   /** Bytes of the log in use, as the last checkpoint saw it, plus what was written since. */
   #walBytes = 0;
   #sinceCheckpointBytes = 0;
@@ -62,10 +62,13 @@ export class Checkpointer implements WalKeeper {
     }
   }
 
-  /** Copies everything and cuts the file of the write-ahead log to nothing, if nobody reads it. */
-  async truncate(): Promise<void> {
+  /**
+   * Copies everything and cuts the file of the write-ahead log to nothing.
+   * @returns false when that failed, or somebody reads it
+   */
+  async truncate(): Promise<boolean> {
     await this.#running;
-    await this.#start('TRUNCATE');
+    return this.#start('TRUNCATE');
   }
 
   /** Waits for the checkpoint under way. */
@@ -73,7 +76,7 @@ export class Checkpointer implements WalKeeper {
     await this.#running;
   }
 
-  #start(mode: 'PASSIVE' | 'RESTART' | 'TRUNCATE' = 'PASSIVE'): Promise<void> {
+  #start(mode: 'PASSIVE' | 'RESTART' | 'TRUNCATE' = 'PASSIVE'): Promise<boolean> {
     this.#sinceCheckpointBytes = 0;
     const writtenBefore = this.#walBytes;
     this.#running = this.#checkpoint(mode, writtenBefore).finally(() => {
@@ -82,7 +85,8 @@ export class Checkpointer implements WalKeeper {
     return this.#running;
   }
 
-  async #checkpoint(mode: string, writtenBefore: number): Promise<void> {
+  /** @returns whether all of the log was copied, and nobody was in the way */
+  async #checkpoint(mode: string, writtenBefore: number): Promise<boolean> {
     try {
       const row = await this.#database.get<{ busy: number; log: number; checkpointed: number }>(
         `PRAGMA wal_checkpoint(${mode})`,
@@ -98,6 +102,7 @@ export class Checkpointer implements WalKeeper {
       }
       this.#walGauge.set(frames * pageBytes);
       this.#failing = false;
+      return complete;
     } catch (error) {
       // Tried again soon; until then the writer must not wait for it at every group.
       this.#walBytes = this.#sinceCheckpointBytes;
@@ -105,6 +110,7 @@ export class Checkpointer implements WalKeeper {
         this.#logger.warn({ error }, 'A checkpoint of the write-ahead log failed; it is retried.');
       }
       this.#failing = true;
+      return false;
     }
   }
 }

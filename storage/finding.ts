@@ -8,6 +8,8 @@ export type FindingCode =
   | 'batch-corrupt'
   /** A batch that is not the one its row speaks of, or whose accounting does not add up. */
   | 'batch-mismatch'
+  /** A key of what is encrypted that is damaged, gone, or not the one at hand. */
+  | 'key-trouble'
   /** Sequence numbers of a shard that no batch holds. */
   | 'sequence-gap'
   /** Sequence numbers of a shard that two batches hold. */

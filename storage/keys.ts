@@ -13,14 +13,17 @@
  *   few.
  * - A data key is on disk, wrapped, before anything is sealed with it. Its scope is bound into the
  *   wrapping. Old keys stay for as long as something may be sealed with them.
+ * - What a master key of before has wrapped is wrapped by the one in use when the keys are opened,
+ *   all of it in one transaction.
  *
- * Which batches and fragments are sealed, and when they are sealed anew, is not decided here; where
- * the master key comes from neither.
+ * Which batches are sealed, and when they are sealed anew, is the business of `log/sealing.ts`; how
+ * the keys lie on the disk of `key-table.ts`; where the master key comes from is not known here.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { StorageError } from './errors.ts';
+import { countUses, findKey, insertKey, loadKeys, newestKey, rewriteKey } from './key-table.ts';
+import type { KeyQueries, WrappedKey } from './key-table.ts';
 import type { Clock } from './ports.ts';
-import type { SqlValue } from './sqlite.ts';
 import type { Writer } from './writer.ts';
 
 export const keyBytes = 32;
@@ -29,8 +32,10 @@ const tagBytes = 16;
 /** What sealing adds to the plain bytes. */
 export const sealedOverheadBytes = nonceBytes + tagBytes;
 
-const usesMaxDefault = 2 ** 31;
+/** Uses after which a data key gives way to a new one. */
+export const usesMax = 2 ** 31;
 const usesAtOnceDefault = 2 ** 20;
+const ageMaxDefaultMs = 90 * 24 * 3_600_000;
 const scopePattern = /^[a-z]+\/\d{1,16}$/;
 
 /** What a wrapped key is for; it unwraps only with the same. */
@@ -97,6 +102,7 @@ interface DataKey {
 
 /** The newest key of a scope, and how far it may be used. */
 interface CurrentKey extends DataKey {
+  readonly createdMs: number;
   uses: number;
   /** Uses that are counted on disk already. */
   reserved: number;
@@ -104,19 +110,15 @@ interface CurrentKey extends DataKey {
   growing: Promise<void> | null;
 }
 
-interface DataKeyRow {
-  readonly id: number;
-  readonly scope: string;
-  readonly master_key_id: string;
-  readonly wrapped: Buffer;
-  readonly uses: number;
-}
-
 export interface KeyringOptions {
   readonly writer: Pick<Writer, 'transact'>;
-  readonly queries: { get<T>(sql: string, ...params: readonly SqlValue[]): Promise<T | undefined> };
+  readonly queries: KeyQueries;
   readonly masterKey: MasterKey;
+  /** Those of before, to unwrap what they have wrapped; none when left out. */
+  readonly previous?: readonly MasterKey[];
   readonly clock: Clock;
+  /** After which time a data key gives way to a new one; 90 days when left out. */
+  readonly ageMaxMs?: number;
   /** Uses after which a data key gives way to a new one; 2^31 when left out. */
   readonly usesMax?: number;
   /** Uses counted on disk at a time; 2^20 when left out. */
@@ -135,38 +137,75 @@ export class Keyring {
   readonly #options: KeyringOptions;
   readonly #usesMax: number;
   readonly #usesAtOnce: number;
+  readonly #ageMaxMs: number;
   readonly #current = new Map<string, CurrentKey>();
-  readonly #loading = new Map<string, Promise<void>>();
+  readonly #making = new Map<string, Promise<void>>();
   readonly #plain = new Map<number, DataKey>();
 
   constructor(options: KeyringOptions) {
     this.#options = options;
-    this.#usesMax = options.usesMax ?? usesMaxDefault;
+    this.#usesMax = options.usesMax ?? usesMax;
     this.#usesAtOnce = options.usesAtOnce ?? usesAtOnceDefault;
+    this.#ageMaxMs = options.ageMaxMs ?? ageMaxDefaultMs;
   }
 
   /**
-   * Loads or makes the key of a scope, so that `seal` can use it. Goes through the writer: never
-   * awaited inside a transaction.
+   * Holds what is wrapped against the master keys at hand, and wraps anew what those of before have
+   * wrapped. Nothing is changed when something is wrapped by none of them.
+   * @throws StorageError `wrong-key`, `key-unavailable`, `disk-full`, `write-failed`
+   */
+  static async open(options: KeyringOptions): Promise<Keyring> {
+    const { masterKey, previous = [], queries, writer } = options;
+    const rewrapped: WrappedKey[] = [];
+    for (const key of (await loadKeys(queries)).keys) {
+      if (key.masterKeyId === masterKey.id) continue;
+      const before = previous.find(({ id }) => id === key.masterKeyId);
+      if (before === undefined) checkMasterKey(masterKey, key.masterKeyId, nameOf(key));
+      const plain = await before?.unwrap(key.wrapped, contextOf(key.scope));
+      if (plain === undefined) continue;
+      const wrapped = await masterKey.wrap(plain, contextOf(key.scope));
+      rewrapped.push({ ...key, wrapped, masterKeyId: masterKey.id });
+    }
+    if (rewrapped.length > 0) {
+      await writer.transact(async (transaction) => {
+        for (const key of rewrapped) await rewriteKey(transaction, key);
+      });
+    }
+    return new Keyring(options);
+  }
+
+  /**
+   * Loads or makes the key of a scope, so that `seal` can use it; one that has become too old gives
+   * way to a new one. Goes through the writer: never awaited inside a transaction.
    * @throws StorageError `wrong-key`, `key-unavailable`, `disk-full`, `write-failed`
    */
   async ready(scope: string): Promise<void> {
-    if (this.#current.has(scope)) return;
-    let loading = this.#loading.get(scope);
-    if (loading === undefined) {
-      loading = this.#load(scope).finally(() => this.#loading.delete(scope));
-      this.#loading.set(scope, loading);
-    }
-    await loading;
+    const current = this.#current.get(scope);
+    if (current === undefined) await this.#once(scope, () => this.#load(scope));
+    else if (this.#isOld(current)) await this.rotate(scope);
+  }
+
+  /** Whether `seal` would do it now. */
+  canSeal(scope: string): boolean {
+    const key = this.#current.get(scope);
+    return key !== undefined && key.uses < key.reserved;
+  }
+
+  /** The key that `seal` uses now; null: none yet. */
+  keyIdOf(scope: string): number | null {
+    return this.#current.get(scope)?.id ?? null;
   }
 
   /**
    * At once, for inside a transaction.
-   * @throws StorageError `overloaded` when more was sealed than could be counted meanwhile
+   * @throws StorageError `key-unavailable` before `ready`; `overloaded` when more was sealed than
+   *   could be counted meanwhile
    */
   seal(scope: string, plain: Uint8Array, associatedData: Uint8Array): Sealed {
     const key = this.#current.get(scope);
-    if (key === undefined) throw new TypeError(`ready('${scope}') comes before seal`);
+    if (key === undefined) {
+      throw new StorageError('key-unavailable', `the data key of ${scope} is not at hand`);
+    }
     if (key.uses >= key.reserved) {
       throw new StorageError('overloaded', `the uses of the data key ${key.id} can't be counted`);
     }
@@ -175,7 +214,7 @@ export class Keyring {
     return { keyId: key.id, bytes: seal(key.plain, plain, bindingOf(key, associatedData)) };
   }
 
-  /** @throws StorageError `corrupt`, `not-found`, `wrong-key`, `key-unavailable` */
+  /** @throws StorageError `corrupt`, `wrong-key` also for a key that is lost, `key-unavailable` */
   async open(keyId: number, sealed: Uint8Array, associatedData: Uint8Array): Promise<Buffer> {
     const key = this.#plain.get(keyId) ?? (await this.#fetch(keyId));
     const plain = unseal(key.plain, sealed, bindingOf(key, associatedData));
@@ -185,39 +224,46 @@ export class Keyring {
 
   /** A new key for what is sealed from now on. @throws as `ready` */
   async rotate(scope: string): Promise<void> {
-    await this.#make(scope);
+    await this.#once(scope, () => this.#make(scope));
+  }
+
+  /** Of several at a time, one does it for all. */
+  #once(scope: string, work: () => Promise<void>): Promise<void> {
+    let making = this.#making.get(scope);
+    if (making === undefined) {
+      making = work().finally(() => this.#making.delete(scope));
+      this.#making.set(scope, making);
+    }
+    return making;
+  }
+
+  #isOld({ createdMs }: CurrentKey): boolean {
+    return this.#options.clock.nowMs() - createdMs > this.#ageMaxMs;
   }
 
   async #load(scope: string): Promise<void> {
-    const row = await this.#options.queries.get<DataKeyRow>(
-      'SELECT * FROM data_key WHERE scope = ? ORDER BY id DESC LIMIT 1',
-      scope,
-    );
-    if (row === undefined || row.uses >= this.#usesMax) {
+    const key = await newestKey(this.#options.queries, scope);
+    // Where only the copy of its row is left, nobody knows how often it was used.
+    if (key?.uses == null || key.uses >= this.#usesMax) {
       await this.#make(scope);
       return;
     }
-    const key = await this.#unwrap(row);
+    const plain = await this.#unwrap(key);
     const reserved = await this.#reserve(key.id);
-    this.#current.set(scope, {
-      ...key,
-      uses: reserved - this.#usesAtOnce,
-      reserved,
-      growing: null,
-    });
+    const uses = reserved - this.#usesAtOnce;
+    const { createdMs } = key;
+    const current = { ...plain, createdMs, uses, reserved, growing: null };
+    if (this.#isOld(current)) await this.#make(scope);
+    else this.#current.set(scope, current);
   }
 
   /** Counts further uses on disk; returns up to where they go. */
   async #reserve(id: number): Promise<number> {
-    const [row] = await this.#options.writer.transact((transaction) =>
-      transaction.all<{ uses: number }>(
-        'UPDATE data_key SET uses = uses + ? WHERE id = ? RETURNING uses',
-        this.#usesAtOnce,
-        id,
-      ),
+    const uses = await this.#options.writer.transact((transaction) =>
+      countUses(transaction, id, this.#usesAtOnce),
     );
-    if (row === undefined) throw new StorageError('not-found', `there is no data key ${id}`);
-    return row.uses;
+    if (uses === null) throw lostKey(id);
+    return uses;
   }
 
   async #make(scope: string): Promise<void> {
@@ -227,23 +273,22 @@ export class Keyring {
     const { masterKey, writer, clock } = this.#options;
     const plain = randomBytes(keyBytes);
     const wrapped = await masterKey.wrap(plain, contextOf(scope));
-    const { lastId: id } = await writer.transact((transaction) =>
-      transaction.run(
-        `INSERT INTO data_key (scope, master_key_id, wrapped, created_ms, uses)
-           VALUES (?, ?, ?, ?, ?)`,
-        ...[scope, masterKey.id, wrapped, clock.nowMs(), this.#usesAtOnce],
-      ),
+    const createdMs = clock.nowMs();
+    const kept = { scope, masterKeyId: masterKey.id, wrapped, createdMs };
+    const id = await writer.transact((transaction) =>
+      insertKey(transaction, kept, this.#usesAtOnce),
     );
     const key = { id, scope, plain };
     this.#plain.set(id, key);
-    this.#current.set(scope, { ...key, uses: 0, reserved: this.#usesAtOnce, growing: null });
+    const reserved = this.#usesAtOnce;
+    this.#current.set(scope, { ...key, createdMs, uses: 0, reserved, growing: null });
   }
 
   /** What fails here shows when the reserved uses are over. */
   #growInBackground(scope: string, key: CurrentKey): void {
     if (key.growing !== null) return;
     const grow = async (): Promise<void> => {
-      if (key.reserved >= this.#usesMax) await this.#make(scope);
+      if (key.reserved >= this.#usesMax) await this.rotate(scope);
       else key.reserved = await this.#reserve(key.id);
     };
     key.growing = grow().then(
@@ -257,23 +302,43 @@ export class Keyring {
   }
 
   async #fetch(keyId: number): Promise<DataKey> {
-    const row = await this.#options.queries.get<DataKeyRow>(
-      'SELECT * FROM data_key WHERE id = ?',
-      keyId,
-    );
-    if (row === undefined) throw new StorageError('not-found', `there is no data key ${keyId}`);
-    return this.#unwrap(row);
+    const key = await findKey(this.#options.queries, keyId);
+    if (key === null) throw lostKey(keyId);
+    return this.#unwrap(key);
   }
 
-  async #unwrap(row: DataKeyRow): Promise<DataKey> {
-    const known = this.#plain.get(row.id);
+  async #unwrap(key: WrappedKey): Promise<DataKey> {
+    const { id, scope } = key;
+    const known = this.#plain.get(id);
     if (known !== undefined) return known;
     const { masterKey } = this.#options;
-    checkMasterKey(masterKey, row.master_key_id, `the data key ${row.id} of ${row.scope}`);
-    const plain = await masterKey.unwrap(row.wrapped, contextOf(row.scope));
-    const key = { id: row.id, scope: row.scope, plain };
-    this.#plain.set(row.id, key);
-    return key;
+    checkMasterKey(masterKey, key.masterKeyId, nameOf(key));
+    const plain = await masterKey.unwrap(key.wrapped, contextOf(scope));
+    const opened = { id, scope, plain };
+    this.#plain.set(id, opened);
+    return opened;
+  }
+}
+
+function nameOf({ id, scope }: WrappedKey): string {
+  return `the data key ${id} of ${scope}`;
+}
+
+function lostKey(id: number): StorageError {
+  return new StorageError(
+    'wrong-key',
+    `the data key ${id} is lost, and what was encrypted with it can't be read: only a backup has it`,
+  );
+}
+
+/** Whether a master key opens a data key that it says it has wrapped. @throws `key-unavailable` */
+export async function opensKey(masterKey: MasterKey, key: WrappedKey): Promise<boolean> {
+  try {
+    await masterKey.unwrap(key.wrapped, contextOf(key.scope));
+    return true;
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'wrong-key') return false;
+    throw error;
   }
 }
 

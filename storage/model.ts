@@ -14,6 +14,9 @@ export type WhenFull = 'refuse' | 'drop-oldest';
 /** How records are compressed on disk. */
 export type Compression = 'none' | 'deflate';
 
+/** How records are encrypted on disk. */
+export type Encryption = 'none' | 'aes-256-gcm';
+
 export type StreamMode = 'on-demand' | 'provisioned';
 
 export interface StreamOptions {
@@ -32,6 +35,11 @@ export interface StreamOptions {
   readonly whenFull: WhenFull;
   /** Compresses batches when they are compacted, those to come only; `none` when left out. */
   readonly compression?: Compression;
+  /**
+   * Encrypts batches under a data key of the stream's own; those that are there already follow in the
+   * background. When it ends, what is encrypted stays so. `none` when left out.
+   */
+  readonly encryption?: Encryption;
 }
 
 export interface StreamDescription extends StreamOptions {
@@ -48,7 +56,10 @@ export interface StreamDescription extends StreamOptions {
 
 /** What may be changed of a stream that is there. */
 export type StreamChanges = Partial<
-  Pick<StreamOptions, 'mode' | 'retentionMs' | 'maxBytes' | 'whenFull' | 'compression'>
+  Pick<
+    StreamOptions,
+    'mode' | 'retentionMs' | 'maxBytes' | 'whenFull' | 'compression' | 'encryption'
+  >
 >;
 
 export interface ShardDescription {
@@ -214,11 +225,14 @@ export interface Log {
    * Appends records, in order, to the shards that own their keys. Resolves once all of them are in
    * an fsynced commit; the places are in the order of `records`. All or none.
    * @throws StorageError `not-found`, `invalid-argument`, `stream-full`, `disk-full`, `overloaded`,
-   *   `write-failed`, `closed`
+   *   `key-unavailable`, `write-failed`, `closed`
    */
   append(stream: string, records: readonly RecordInput[]): Promise<readonly RecordPlace[]>;
 
-  /** @throws StorageError `not-found`, `closed` */
+  /**
+   * @throws StorageError `not-found`, `closed`; `wrong-key`, `key-unavailable` for records that are
+   *   encrypted and whose key is not at hand
+   */
   read(options: ReadOptions): Promise<ReadResult>;
 
   /** The lowest sequence number whose arrival is at or after `timestampMs`; the head if none is. */

@@ -23,6 +23,7 @@ import { type ClockGuard, clockStepMaxMs } from './clock-guard.ts';
 import type { DiskReserve } from './disk-reserve.ts';
 import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
+import { deleteKeysOf } from './key-table.ts';
 import { batchRows, deleteBatches, isStored } from './log/batch-table.ts';
 import type { BatchRow, Queries } from './log/batch-table.ts';
 import type { FreeSpaceFloor } from './free-space.ts';
@@ -407,15 +408,21 @@ export class Retention implements RoomMaker {
     if (this.#closing) return;
     const streams = await queries.all('SELECT id FROM stream WHERE deleted_ms IS NOT NULL LIMIT 1');
     if (streams.length === 0) return;
-    await writer.transact((transaction) =>
-      transaction.run(
-        `DELETE FROM stream WHERE deleted_ms IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM shard WHERE stream_id = stream.id)`,
-      ),
-    );
+    const gone = `FROM stream WHERE deleted_ms IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM shard WHERE stream_id = stream.id)`;
+    await writer.transact(async (transaction) => {
+      // Whatever the disk still has of them, nobody can read it any more.
+      await deleteKeysOf(transaction, `SELECT 'stream/' || id ${gone}`);
+      await transaction.run(`DELETE ${gone}`);
+    });
   }
 
   // ---------------------------------------------------------------- the file
+
+  /** Takes all free pages out of the file, with what they still hold. */
+  async dropFreePages(): Promise<void> {
+    await this.#vacuum(true);
+  }
 
   /** @param wanted all of it, because space is short. */
   async #vacuum(wanted = false): Promise<void> {

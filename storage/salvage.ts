@@ -24,7 +24,7 @@ import { Database, type SqlValue } from './sqlite.ts';
 /** In an order in which nothing refers to what comes later. */
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
-  ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'batch'],
+  ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'data_key_copy', 'batch'],
 ] as const;
 const otherTables = [
   'lease',

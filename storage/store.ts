@@ -20,12 +20,16 @@ import { LogAppender } from './log/appending.ts';
 import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
+import { Resealing } from './log/resealing.ts';
 import { Resharding } from './log/resharding.ts';
 import { Scaling } from './log/scaling.ts';
+import { Sealing } from './log/sealing.ts';
 import { loadStreams } from './log/streams.ts';
 import { TailCache } from './log/tail-cache.ts';
 import { StorageError } from './errors.ts';
 import { Losses } from './losses.ts';
+import { wrappingKeys } from './key-table.ts';
+import { Keyring, type MasterKey } from './keys.ts';
 import { lostDatabase, traceOfStore } from './lost-database.ts';
 import type { Log, OnceLog } from './model.ts';
 import { Places } from './places.ts';
@@ -45,9 +49,18 @@ import { Writer } from './writer.ts';
 export const databaseFileName = 'headgate.db';
 export const mediaFolderName = 'media';
 const writerCacheKib = 16_384;
+const wipeWrittenPages = 'PRAGMA secure_delete = FAST';
+const wipeDeletedPages = 'PRAGMA secure_delete = ON';
 const defaultMaxWalBytes = 64 * 1024 * 1024;
 const defaultTailCacheBytes = 32 * 1024 * 1024;
 const defaultMaxShards = 16;
+
+/** What the data keys of what is encrypted are wrapped by. */
+export interface MasterKeys {
+  readonly current: MasterKey;
+  /** Those of before, for what they have wrapped: it is wrapped by the current one at once. */
+  readonly previous: readonly MasterKey[];
+}
 
 export interface StoreOptions {
   /** Made when it is not there. */
@@ -87,6 +100,13 @@ export interface StoreOptions {
   readonly tailCacheBytes?: number;
   /** Open shards that load alone may give a stream on demand; 16 when left out. */
   readonly maxShards?: number;
+  /**
+   * Where the master key comes from. It is told the ids of those that wrap what there is: when there
+   * are any, a new one is of no use. When left out, nothing that is encrypted is read or written.
+   */
+  readonly masterKeys?: (inUse: readonly string[]) => Promise<MasterKeys>;
+  /** After which time data keys give way to new ones; 90 days when left out. */
+  readonly dataKeyAgeMaxMs?: number;
   /** Who opens it, in words for whoever finds it locked, e.g. `headgate, process 4711`. */
   readonly holder?: string;
 }
@@ -110,6 +130,8 @@ export interface Store {
   readonly clockGuard: ClockGuard;
   /** What was lost, ever. */
   readonly losses: Losses;
+  /** What its data keys are wrapped by; null: nothing is encrypted or read that is. */
+  readonly masterKeys: MasterKeys | null;
   /** Why nothing is appended to any stream, in words; null while appends are taken. */
   readonly refusal: string | null;
   /** Commits what is queued, copies the write-ahead log back, closes. Twice is harmless. */
@@ -118,7 +140,8 @@ export interface Store {
 
 /**
  * @throws StorageError `already-exists` while another process has it open, `version-too-new`,
- *   `corrupt`, `disk-full`, `write-failed`
+ *   `corrupt`, `disk-full`, `write-failed`; `wrong-key` when there is something encrypted under
+ *   another master key: then nothing is changed
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const closers: (() => Promise<void> | void)[] = [];
@@ -181,6 +204,9 @@ async function openParts(
   await diskErrors('sync the data folder', () => syncFolders(folder, made));
   // The checkpointer does it, beside the commits.
   await database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${writerCacheKib}`);
+  // Pages that are written anyway keep nothing of what was in them: it costs no writing.
+  await database.exec(wipeWrittenPages);
+  const masterKeys = await options.masterKeys?.(await wrappingKeys(database));
   const checkpoints = await Database.open(path);
   closers.push(() => checkpoints.close());
   const queries = await ReadPool.open(path);
@@ -188,7 +214,8 @@ async function openParts(
 
   const streams = await loadStreams(database);
   const tail = new TailCache(options.tailCacheBytes ?? defaultTailCacheBytes, metrics);
-  const appender = new LogAppender(streams, tail, clock);
+  const sealing = new Sealing();
+  const appender = new LogAppender(streams, tail, sealing, clock);
   const floor = new FreeSpaceFloor({
     folder,
     minFreeBytes: options.minFreeBytes === undefined ? 0 : options.minFreeBytes,
@@ -207,6 +234,12 @@ async function openParts(
     await writer.close();
     await checkpointer.close();
   });
+  if (masterKeys !== undefined) {
+    const { current: masterKey, previous } = masterKeys;
+    const ageMaxMs = options.dataKeyAgeMaxMs;
+    const age = ageMaxMs === undefined ? {} : { ageMaxMs };
+    sealing.use(await Keyring.open({ writer, queries, masterKey, previous, clock, ...age }));
+  }
   const applications = await ApplicationTable.open({
     writer,
     queries,
@@ -214,7 +247,17 @@ async function openParts(
     sourceEnd: ({ kind, id }) =>
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
   });
-  const parts = { writer, appender, streams, applications, queries, clock, logger, metrics };
+  const parts = {
+    writer,
+    appender,
+    streams,
+    applications,
+    queries,
+    sealing,
+    clock,
+    logger,
+    metrics,
+  };
   const losses = await Losses.open({ writer, queries, clock, logger, metrics });
   const clockGuard = await ClockGuard.open({ writer, queries, clock, logger, metrics });
   closers.push(() => {
@@ -225,10 +268,17 @@ async function openParts(
   const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses, floor });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
-  const compaction = new Compaction({ ...parts, diskGuard });
+  const resealing = new Resealing({
+    ...parts,
+    wipeDeleted: (on) => database.exec(on ? wipeDeletedPages : wipeWrittenPages),
+    dropFreePages: () => retention.dropFreePages(),
+    cutWal: () => checkpointer.truncate(),
+  });
+  await resealing.refresh();
+  const compaction = new Compaction({ ...parts, resealing, diskGuard });
   closers.push(() => compaction.close());
   const resharding = new Resharding(parts);
-  const reader = new LogReader({ queries, tail, losses, logger, metrics });
+  const reader = new LogReader({ queries, tail, sealing, losses, logger, metrics });
   const { hasher } = appender;
   const maxShards = options.maxShards ?? defaultMaxShards;
   const scaling = new Scaling({ ...parts, resharding, reader, hasher, maxShards });
@@ -237,6 +287,7 @@ async function openParts(
     ...parts,
     tail,
     resharding,
+    resealing,
     reader,
     onDeletable: () => {
       retention.kick();
@@ -263,6 +314,7 @@ async function openParts(
   return {
     ...{ log, received, places, video, writer, applications, queries, retention, compaction },
     ...{ scaling, clockGuard, losses },
+    masterKeys: masterKeys ?? null,
     get refusal() {
       return diskGuard.full ? diskGuard.reason : null;
     },

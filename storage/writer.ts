@@ -17,7 +17,7 @@
  * What happens inside a group is in `group-commit.ts`, what an append turns into in `log/`, when the
  * write-ahead log is copied back in `checkpointer.ts`.
  */
-import { StorageError } from './errors.ts';
+import { StorageError, type StorageErrorCode } from './errors.ts';
 import { Group, refuseWhenFull } from './group-commit.ts';
 import type { Appender, DiskGuard, Item, Transaction } from './group-commit.ts';
 import type { RecordInput, RecordPlace } from './model.ts';
@@ -226,11 +226,15 @@ export class Writer {
   }
 }
 
+const refusals: ReadonlySet<StorageErrorCode> = new Set<StorageErrorCode>([
+  ...(['disk-full', 'corrupt'] as const),
+  // What was to be encrypted could not be: nothing was written of it.
+  ...(['key-unavailable', 'overloaded'] as const),
+]);
+
 /** The error of a group that left the database as it was, so that the next one may succeed. */
 function refusalOf(error: unknown): StorageError | null {
-  if (error instanceof StorageError && (error.code === 'disk-full' || error.code === 'corrupt')) {
-    return error;
-  }
+  if (error instanceof StorageError && refusals.has(error.code)) return error;
   if (error instanceof SqliteError && error.code === 'SQLITE_BUSY') {
     return new StorageError('overloaded', 'another program holds the database', { cause: error });
   }

@@ -1,7 +1,9 @@
 /** `headgate access-key create | list | revoke`: the keys that AWS clients sign with. */
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { masterKeysInUse } from '../../storage/key-check.ts';
+import { databaseFileName } from '../../storage/store.ts';
 import { accessFolder } from '../security/access-files.ts';
 import { AccessKeys } from '../security/access-keys.ts';
 import { openMasterKey } from '../security/master-key.ts';
@@ -103,9 +105,10 @@ async function open(context: CliContext, options: ConfigOption): Promise<AccessK
   const { config } = await loadFor(context, options);
   const { dataDir } = await findGateway(context, options);
   const { clock, fetch } = context;
+  const inUse = await masterKeysInUse(join(dataDir, databaseFileName));
   return AccessKeys.open({
     folder: accessFolder(dataDir),
-    masterKey: await openMasterKey({ config: { ...config, dataDir }, clock, fetch }),
+    masterKey: await openMasterKey({ config: { ...config, dataDir }, inUse, clock, fetch }),
     configured: config.auth.keys,
     clock,
   });

@@ -10,6 +10,7 @@ import { StoreLock } from '../../storage/lock.ts';
 import { repairStore } from '../../storage/repair.ts';
 import { mediaFolderName } from '../../storage/store.ts';
 import type { Config } from '../config/schema.ts';
+import { findMasterKey } from '../security/master-key.ts';
 import { loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { counted } from './table.ts';
@@ -38,6 +39,7 @@ async function verify(
   const findings = checkStore({
     folder: config.dataDir,
     ...(config.mediaDir === null ? {} : { mediaFolder: config.mediaDir }),
+    masterKey: () => findMasterKey({ config, clock: context.clock, fetch: context.fetch }),
   });
   for await (const finding of findings) {
     count[finding.severity] += 1;

@@ -228,22 +228,24 @@ function checkAuth(config: Fields, report: Report): void {
 
 function checkEncryption(config: Fields, report: Report): void {
   const encryption = fields(config['encryption']);
-  const kms = fields(encryption['kms']);
+  checkMasterKey(encryption, ['encryption'], report);
+  checkMasterKey(fields(encryption['previous']), ['encryption', 'previous'], report);
+}
+
+function checkMasterKey(places: Fields, path: readonly string[], report: Report): void {
+  const kms = fields(places['kms']);
   const given = [
-    ...['masterKeyFile', 'masterKey'].filter((key) => typeof encryption[key] === 'string'),
+    ...['masterKeyFile', 'masterKey'].filter((key) => typeof places[key] === 'string'),
     ...(typeof kms['keyId'] === 'string' ? ['kms.keyId'] : []),
   ];
   const [first = '', second] = given;
   if (second !== undefined) {
-    report(['encryption', ...second.split('.')], `is a second master key, beside ${first}`, {
+    report([...path, ...second.split('.')], `is a second master key, beside ${first}`, {
       allowed: 'one of masterKeyFile, masterKey and kms.keyId',
     });
   }
-  if (
-    typeof encryption['masterKey'] === 'string' &&
-    parseMasterKey(encryption['masterKey']) === null
-  ) {
-    report(['encryption', 'masterKey'], 'is no key', {
+  if (typeof places['masterKey'] === 'string' && parseMasterKey(places['masterKey']) === null) {
+    report([...path, 'masterKey'], 'is no key', {
       allowed: '32 bytes, in Base64 or hexadecimal',
     });
   }
@@ -252,9 +254,9 @@ function checkEncryption(config: Fields, report: Report): void {
     kms['region'] === null &&
     !kms['keyId'].startsWith('arn:')
   ) {
-    report(['encryption', 'kms', 'keyId'], 'needs region beside it');
+    report([...path, 'kms', 'keyId'], 'needs region beside it');
   }
-  checkPair(kms, ['encryption', 'kms'], report);
+  checkPair(kms, [...path, 'kms'], report);
 }
 
 function checkFiles(config: Fields, report: Report): void {

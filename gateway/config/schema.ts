@@ -402,6 +402,16 @@ const stream = z.strictObject({
     .describe(
       'deflate compresses records that come from now on, a while after they came: more fit into maxBytes, for some more work of the processor.',
     ),
+  aggregation: choice(['pass', 'split'])
+    .default('pass')
+    .describe(
+      'What becomes of records that producers have packed into one, as the Kinesis Producer Library does: pass stores them as they come, and consumers take them apart (the KCL does); split does so for them, each record under its own key.',
+    ),
+  encryption: choice(['aes-256-gcm', 'none'])
+    .default('aes-256-gcm')
+    .describe(
+      'How records are encrypted on disk, under a key of the stream that the master key (encryption) wraps. What a stream held before follows in the background; with none, what is encrypted stays so.',
+    ),
 });
 
 const camera = z.strictObject({
@@ -592,7 +602,8 @@ const auth = z.strictObject({
     .describe('Access keys of AWS clients, besides those that "headgate access-key" makes.'),
 });
 
-const encryption = z.strictObject({
+/** One of them, or none. */
+const masterKeyPlaces = {
   masterKeyFile: path('a file')
     .register(keyNotes, { allowed: 'a file', path: true, example: '/etc/headgate/master.key' })
     .nullable()
@@ -617,6 +628,26 @@ const encryption = z.strictObject({
     .prefault({})
     .describe(
       'A master key that does not leave AWS KMS. What is encrypted can then be read after a start only once KMS has answered.',
+    ),
+};
+
+const encryption = z.strictObject({
+  ...masterKeyPlaces,
+  previous: z
+    .strictObject({
+      ...masterKeyPlaces,
+      masterKeyFile: masterKeyPlaces.masterKeyFile.describe(
+        'Where the master key was until now; access/master.key in the data folder, if nothing was said.',
+      ),
+    })
+    .prefault({})
+    .describe(
+      'The master key of before, for a change of it: at the next start what it protects is put under the new one. Take it out of here after that.',
+    ),
+  dataKeyDays: decimal(1, 3650)
+    .default(90)
+    .describe(
+      'A data key older than this gives way to a new one, and what it encrypted is encrypted anew.',
     ),
 });
 

@@ -58,6 +58,8 @@ export interface AccessKeysOptions {
   /** Usually `<dataDir>/access`. */
   readonly folder: string;
   readonly masterKey: MasterKey;
+  /** Those of before: what they have wrapped is wrapped by `masterKey` when the folder is opened. */
+  readonly previous?: readonly MasterKey[];
   readonly configured: readonly ConfiguredKey[];
   readonly clock: Clock;
 }
@@ -94,11 +96,29 @@ export class AccessKeys {
     this.#configured = readConfigured(options.configured);
   }
 
-  /** Opens the folder, made when missing. Any number of processes may have it open. */
+  /**
+   * Opens the folder, made when missing. Any number of processes may have it open.
+   * @throws StorageError `wrong-key`, `key-unavailable` for what a key of before has wrapped
+   */
   static async open(options: AccessKeysOptions): Promise<AccessKeys> {
     const folder = join(options.folder, 'keys');
     await makeAccessFolder(folder);
-    return new AccessKeys(options, folder);
+    const keys = new AccessKeys(options, folder);
+    for (const before of options.previous ?? []) await keys.#rewrap(before);
+    return keys;
+  }
+
+  async #rewrap(before: MasterKey): Promise<void> {
+    for (const accessKeyId of await this.#ids()) {
+      const path = join(this.#folder, accessKeyId);
+      const file = readOrNull(await readFile(path, 'utf8').catch(() => ''));
+      if (file?.masterKeyId !== before.id || before.id === this.#masterKey.id) continue;
+      const context = contextOf(accessKeyId);
+      const secret = await before.unwrap(Buffer.from(file.secret, 'base64'), context);
+      const wrapped = (await this.#masterKey.wrap(secret, context)).toString('base64');
+      const rewrapped = { ...file, masterKeyId: this.#masterKey.id, secret: wrapped };
+      await writeAccessFile(path, `${JSON.stringify(rewrapped)}\n`);
+    }
   }
 
   /** Takes over changed `auth.keys`. @throws PolicyError */
@@ -240,6 +260,16 @@ function readConfigured(keys: readonly ConfiguredKey[]): ReadonlyMap<string, Acc
 
 function readPolicies(texts: readonly string[]): readonly Policy[] {
   return texts.map((text) => parsePolicyText(text, 'identity'));
+}
+
+/** null: it is damaged. */
+function readOrNull(text: string): z.infer<typeof fileSchema> | null {
+  try {
+    return fileSchema.parse(JSON.parse(text));
+  } catch (error) {
+    if (isDamage(error)) return null;
+    throw error;
+  }
 }
 
 function isDamage(error: unknown): boolean {

@@ -60,6 +60,8 @@ const testPackages = [
   { name: 'gstreamer1.0-plugins-bad', downloadMB: 169, diskMB: 627 },
   { name: 'gstreamer1.0-tools', program: 'gst-launch-1.0', downloadMB: 4, diskMB: 11 },
   { name: 'debootstrap', program: 'debootstrap', downloadMB: 2, diskMB: 4 },
+  { name: 'awscli', downloadMB: 26, diskMB: 225 },
+  { name: 'python3-boto3', downloadMB: 15, diskMB: 120 },
 ];
 
 module.exports = { ffmpegPackages, nativePackages, testPackages, workerPackages };

@@ -10,8 +10,10 @@
  * - A shard's sequence numbers are dense: the next one is where the last batch ends, or where the
  *   shard was trimmed to.
  * - A batch holds at most `batchBytesMax` of records, or a single larger one.
+ * - What is written of an encrypted stream is sealed; what readers at the head get from memory is not.
  */
 import { StorageError } from '../errors.ts';
+import { sealedOverheadBytes } from '../keys.ts';
 import type { RecordInput, RecordPlace } from '../model.ts';
 import type { Clock } from '../ports.ts';
 import type { AppendGroup, Appender, PreparedAppend, Transaction } from '../group-commit.ts';
@@ -21,6 +23,7 @@ import { deleteBatches, insertBatches } from './batch-table.ts';
 import type { BatchRow, NewBatch } from './batch-table.ts';
 import { KeyHasher, hashKeyMax, toHashKey } from './hash-keys.ts';
 import { Routing } from './routing.ts';
+import type { Sealing } from './sealing.ts';
 import { storedBytesOf } from './streams.ts';
 import type { Shard, ShardPosition, Stream, Streams } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
@@ -48,13 +51,15 @@ export class LogAppender implements Appender<LogAppend> {
   readonly hasher = new KeyHasher();
   readonly streams: Streams;
   readonly tail: TailCache;
+  readonly sealing: Sealing;
   readonly #clock: Clock;
   #roomMaker: RoomMaker | null = null;
   #group: LogGroup | null = null;
 
-  constructor(streams: Streams, tail: TailCache, clock: Clock) {
+  constructor(streams: Streams, tail: TailCache, sealing: Sealing, clock: Clock) {
     this.streams = streams;
     this.tail = tail;
+    this.sealing = sealing;
     this.#clock = clock;
   }
 
@@ -131,21 +136,28 @@ interface PendingBatch {
   highArrivalMs: number;
 }
 
+/** A batch as it is written, and as it was before it was sealed. */
+interface EncodedBatch extends NewBatch {
+  readonly open: Buffer;
+}
+
 /** A shard as this group leaves it. */
 class StagedShard {
   readonly shard: Shard;
   position: ShardPosition;
   readonly batches: PendingBatch[] = [];
-  /** The batches as they are written. */
-  rows: readonly NewBatch[] = [];
+  rows: readonly EncodedBatch[] = [];
 
   constructor(shard: Shard) {
     this.shard = shard;
     this.position = shard.position;
   }
 
-  /** Gives the record its sequence number. */
-  add(record: TimedRecord, position: Mutable<ShardPosition>): number {
+  /**
+   * Gives the record its sequence number.
+   * @param overheadBytes what a batch takes beside its records
+   */
+  add(record: TimedRecord, position: Mutable<ShardPosition>, overheadBytes: number): number {
     const bytes = encodedBytes(record);
     const { arrivalMs } = record;
     let batch = this.batches.at(-1);
@@ -153,12 +165,12 @@ class StagedShard {
       batch = {
         firstSequence: position.nextSequence,
         records: [],
-        bytes: batchHeaderBytes,
+        bytes: overheadBytes,
         lowArrivalMs: arrivalMs,
         highArrivalMs: arrivalMs,
       };
       this.batches.push(batch);
-      position.endBytes += batchHeaderBytes;
+      position.endBytes += overheadBytes;
     }
     batch.records.push(record);
     batch.bytes += bytes;
@@ -187,12 +199,21 @@ class StagedShard {
     };
   }
 
-  /** Encodes the batches. */
-  encode(): readonly NewBatch[] {
+  /** Each batch takes so much more; returns what all of them do. */
+  enlarge(bytesEach: number): number {
+    for (const batch of this.batches) batch.bytes += bytesEach;
+    const bytes = bytesEach * this.batches.length;
+    this.position = { ...this.position, endBytes: this.position.endBytes + bytes };
+    return bytes;
+  }
+
+  /** @param seal null: the batches are written as they are */
+  encode(seal: ((open: Buffer) => Buffer) | null): readonly NewBatch[] {
     let { endBytes, runningArrivalMs } = this.shard.position;
     this.rows = this.batches.map((batch) => {
       endBytes += batch.bytes;
       runningArrivalMs = Math.max(runningArrivalMs, batch.highArrivalMs);
+      const open = encodeBatch(batch.firstSequence, batch.records);
       return {
         shardId: this.shard.id,
         firstSequence: batch.firstSequence,
@@ -200,7 +221,8 @@ class StagedShard {
         highArrivalMs: batch.highArrivalMs,
         runningArrivalMs,
         endBytes,
-        body: encodeBatch(batch.firstSequence, batch.records),
+        open,
+        body: seal === null ? open : seal(open),
       };
     });
     return this.rows;
@@ -233,7 +255,10 @@ export class LogGroup implements AppendGroup<LogAppend> {
   readonly #streams: Streams;
   readonly #hasher: KeyHasher;
   readonly #tail: TailCache;
+  readonly #sealing: Sealing;
   readonly #roomMaker: RoomMaker | null;
+  /** Streams whose encryption begins with this group. */
+  readonly #sealedFromNow = new Set<Stream>();
   readonly #staged = new Map<Shard, StagedShard>();
   readonly #reshapes = new Map<Stream, Reshape>();
   /** `storedBytes` as far as it was asked for: a stream may have thousands of shards. */
@@ -241,12 +266,18 @@ export class LogGroup implements AppendGroup<LogAppend> {
   #undoLog: (() => unknown)[] = [];
 
   constructor(
-    { streams, hasher, tail }: Pick<LogAppender, 'streams' | 'hasher' | 'tail'>,
+    {
+      streams,
+      hasher,
+      tail,
+      sealing,
+    }: Pick<LogAppender, 'streams' | 'hasher' | 'tail' | 'sealing'>,
     roomMaker: RoomMaker | null,
   ) {
     this.#streams = streams;
     this.#hasher = hasher;
     this.#tail = tail;
+    this.#sealing = sealing;
     this.#roomMaker = roomMaker;
   }
 
@@ -297,12 +328,38 @@ export class LogGroup implements AppendGroup<LogAppend> {
     });
   }
 
+  /** What this group writes of the stream is sealed, whatever its options still say. */
+  sealFromNow(stream: Stream): void {
+    if (this.#seals(stream)) return;
+    this.#sealedFromNow.add(stream);
+    this.#undoLog.push(() => this.#sealedFromNow.delete(stream));
+    for (const staged of this.#staged.values()) {
+      if (staged.shard.stream !== stream) continue;
+      const grownBytes = staged.enlarge(sealedOverheadBytes);
+      this.#addStored(stream, grownBytes);
+      this.#undoLog.push(() => staged.enlarge(-sealedOverheadBytes));
+    }
+  }
+
+  #seals(stream: Stream): boolean {
+    return this.#sealing.seals(stream) || this.#sealedFromNow.has(stream);
+  }
+
+  /** What a batch takes beside its records. */
+  #overheadBytes(stream: Stream): number {
+    return batchHeaderBytes + (this.#seals(stream) ? sealedOverheadBytes : 0);
+  }
+
+  #sealer(shard: Shard): ((open: Buffer) => Buffer) | null {
+    return this.#seals(shard.stream) ? (open) => this.#sealing.seal(shard, open) : null;
+  }
+
   /** What an append takes of the budget: never less than it will turn out to be. */
   #neededBytes(stream: Stream, append: LogAppend): number {
     const batches =
       Math.min(append.records.length, this.routing(stream).shards.length) +
       Math.ceil((2 * append.bytes) / batchBytesMax);
-    return append.bytes + batches * batchHeaderBytes;
+    return append.bytes + batches * this.#overheadBytes(stream);
   }
 
   lacksRoom(append: LogAppend): boolean {
@@ -326,6 +383,8 @@ export class LogGroup implements AppendGroup<LogAppend> {
 
   stage(append: LogAppend): readonly RecordPlace[] {
     const stream = this.#streams.get(append.stream);
+    this.#sealing.checkReady(stream);
+    const overheadBytes = this.#overheadBytes(stream);
     const mayExceed = stream.options.whenFull === 'drop-oldest';
     if (
       this.#neededBytes(stream, append) > budgetOf(stream) ||
@@ -356,7 +415,7 @@ export class LogGroup implements AppendGroup<LogAppend> {
         touched.set(shard, target);
         this.#undoLog.push(staged.snapshot());
       }
-      const sequence = target.staged.add(record, target.position);
+      const sequence = target.staged.add(record, target.position, overheadBytes);
       const { arrivalMs } = record;
       places.push({ shardId: shard.id, shardIndex: shard.index, sequence, arrivalMs });
     }
@@ -416,7 +475,9 @@ export class LogGroup implements AppendGroup<LogAppend> {
 
   async write(transaction: Transaction): Promise<void> {
     const rows: NewBatch[] = [];
-    for (const staged of this.#staged.values()) rows.push(...staged.encode());
+    for (const staged of this.#staged.values()) {
+      rows.push(...staged.encode(this.#sealer(staged.shard)));
+    }
     await insertBatches(transaction, rows);
   }
 
@@ -426,8 +487,8 @@ export class LogGroup implements AppendGroup<LogAppend> {
     }
     for (const { shard, position, rows } of this.#staged.values()) {
       shard.position = position;
-      for (const { firstSequence, recordCount, body } of rows) {
-        this.#tail.add(shard, firstSequence, recordCount, body);
+      for (const { firstSequence, recordCount, open } of rows) {
+        this.#tail.add(shard, firstSequence, recordCount, open);
       }
       if (rows.length > 0) shard.wakeReaders();
     }

@@ -266,7 +266,8 @@ export async function isStored(
 /**
  * Deletes the batches of a shard up to and with `last`, and remembers where the shard now begins.
  * @param before the shard's accounts until now
- * @returns what compaction saved of the batches that are left, in bytes
+ * @returns what compaction saved of the batches that are left, in bytes; below 0 where sealing took
+ *   more than it saved
  */
 export async function deleteBatches(
   transaction: Transaction,
@@ -276,14 +277,13 @@ export async function deleteBatches(
 ): Promise<number> {
   const trimSequence = last.first_sequence + last.record_count;
   let { savedBytes } = before;
-  if (savedBytes > 0) {
+  if (savedBytes !== 0) {
     const row = await transaction.get<{ bytes: number }>(
       `SELECT coalesce(sum(length(body)), 0) AS bytes FROM batch
         WHERE shard_id = ? AND first_sequence < ?`,
       ...[shardId, trimSequence],
     );
-    const savedHere = last.end_bytes - before.trimBytes - (row?.bytes ?? 0);
-    savedBytes = Math.max(0, savedBytes - Math.max(0, savedHere));
+    savedBytes -= last.end_bytes - before.trimBytes - (row?.bytes ?? 0);
   }
   await transaction.run(
     'DELETE FROM batch WHERE shard_id = ? AND first_sequence < ?',
@@ -313,6 +313,20 @@ export async function replaceBatches(transaction: Transaction, batch: NewBatch):
   );
   await insertBatches(transaction, [batch]);
   return changes;
+}
+
+/** Writes another body into the row of a batch; false when there is no such row any more. */
+export async function replaceBody(
+  transaction: Transaction,
+  shardId: number,
+  { first, count }: { readonly first: number; readonly count: number },
+  body: Buffer,
+): Promise<boolean> {
+  const { changes } = await transaction.run(
+    'UPDATE batch SET body = ? WHERE shard_id = ? AND first_sequence = ? AND record_count = ?',
+    ...[body, shardId, first, count],
+  );
+  return changes > 0;
 }
 
 /** Where a shard begins as of the last commit, which memory may not know yet; null: it is gone. */

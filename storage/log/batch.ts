@@ -8,12 +8,12 @@
  * |  0 |     4 | "HGBA"                                                                  |
  * |  4 |     1 | version, 1                                                              |
  * |  5 |     1 | flags: bit 0 the body is compressed (deflate, RFC 1951); bit 1 it is    |
- * |    |       | encrypted, which is reserved and 0 in this release, as are all others   |
+ * |    |       | encrypted, after that (AES-256-GCM); the others are reserved and 0      |
  * |  6 |     2 | length of the header, 56: the body begins there                         |
  * |  8 |     4 | number of records, at least 1                                           |
  * | 12 |     4 | length of the body as stored                                            |
  * | 16 |     4 | length of the body before compression and encryption                    |
- * | 20 |     4 | key id when encrypted, else 0                                           |
+ * | 20 |     4 | id of the data key when encrypted, else 0                               |
  * | 24 |     8 | sequence number of the first record                                     |
  * | 32 |     8 | lowest arrival time, ms since the epoch                                 |
  * | 40 |     8 | highest arrival time                                                    |
@@ -32,17 +32,24 @@
  * believed, and the lengths are checked all the same, so nothing that is read here can make it read
  * outside the BLOB or allocate more than that, or than `plainBytesMax` where it is compressed.
  *
- * Compressing and decompressing is the business of `compressed-batch.ts`.
+ * An encrypted body is nonce (12 bytes) · ciphertext · tag (16 bytes). Its associated data is the id of
+ * the shard (8 bytes) and bytes 0–51 of the header with key id 0; what `../keys.ts` adds names the
+ * stream and the key. The checksum is that of what is stored: damage is found without any key.
+ *
+ * Compressing and decompressing is the business of `compressed-batch.ts`, encrypting and decrypting
+ * of `sealed-batch.ts`.
  * Which row a batch is in and what surrounds it is the business of `batch-table.ts`.
  */
 import assert from 'node:assert/strict';
 import { crc32 } from 'node:zlib';
 import { StorageError } from '../errors.ts';
+import { sealedOverheadBytes } from '../keys.ts';
 import type { LogRecord } from '../model.ts';
 
 const magic = Buffer.from('HGBA', 'latin1');
 const version = 1;
 const compressedFlag = 1;
+const encryptedFlag = 2;
 const checksumAt = 52;
 export const batchHeaderBytes = 56;
 export const recordOverheadBytes = 10;
@@ -63,6 +70,8 @@ export interface TimedRecord {
 
 export interface BatchHeader {
   readonly compressed: boolean;
+  /** The data key that it is encrypted with; null: it is not. */
+  readonly keyId: number | null;
   /** Bytes of the records. */
   readonly plainBytes: number;
   readonly count: number;
@@ -130,14 +139,19 @@ export function verifyBatch(blob: Buffer): BatchHeader {
     throw corrupt('it does not begin with a batch header');
   }
   if (blob.readUInt32LE(checksumAt) !== checksum(blob)) throw corrupt('its checksum is wrong');
-  const compressed = blob.readUInt8(5) === compressedFlag;
-  if (blob.readUInt8(4) > version || (blob.readUInt8(5) !== 0 && !compressed)) {
+  const flags = blob.readUInt8(5);
+  if (blob.readUInt8(4) > version || flags > (compressedFlag | encryptedFlag)) {
     throw new StorageError('version-too-new', 'a batch was written by a later release');
   }
+  const compressed = (flags & compressedFlag) !== 0;
+  const encrypted = (flags & encryptedFlag) !== 0;
   const bodyBytes = blob.readUInt32LE(12);
   const plainBytes = blob.readUInt32LE(16);
+  const keyId = blob.readUInt32LE(20);
+  const openBytes = bodyBytes - (encrypted ? sealedOverheadBytes : 0);
   const header = {
     compressed,
+    keyId: encrypted ? keyId : null,
     plainBytes,
     count: blob.readUInt32LE(8),
     firstSequence: readUint53(blob, 24),
@@ -147,7 +161,9 @@ export function verifyBatch(blob: Buffer): BatchHeader {
   if (
     blob.readUInt16LE(6) !== batchHeaderBytes ||
     blob.length !== batchHeaderBytes + bodyBytes ||
-    (compressed ? plainBytes > plainBytesMax : plainBytes !== bodyBytes) ||
+    encrypted !== keyId > 0 ||
+    openBytes < 0 ||
+    (compressed ? plainBytes > plainBytesMax : plainBytes !== openBytes) ||
     header.count === 0 ||
     header.count > plainBytes / recordOverheadBytes ||
     header.lowArrivalMs > header.highArrivalMs
@@ -159,7 +175,21 @@ export function verifyBatch(blob: Buffer): BatchHeader {
 
 /** Whether a BLOB says of itself that its body is compressed; nothing of it is verified. */
 export function isCompressed(blob: Buffer): boolean {
-  return blob.length >= batchHeaderBytes && blob.readUInt8(5) === compressedFlag;
+  return (flagsOf(blob) & compressedFlag) !== 0;
+}
+
+/** Whether a BLOB says of itself that its body is encrypted; nothing of it is verified. */
+export function isEncrypted(blob: Buffer): boolean {
+  return (flagsOf(blob) & encryptedFlag) !== 0;
+}
+
+function flagsOf(blob: Buffer): number {
+  return blob.length >= batchHeaderBytes ? blob.readUInt8(5) : 0;
+}
+
+/** What a batch counts at least where bytes are accounted: it may have been sealed afterwards. */
+export function accountedBytes(blob: Buffer): number {
+  return blob.length - (isEncrypted(blob) ? sealedOverheadBytes : 0);
 }
 
 /** The body as it is stored. */
@@ -169,18 +199,58 @@ export function batchBody(blob: Buffer): Buffer {
 
 /** A plain batch with its body replaced by its compressed form. */
 export function withCompressedBody(blob: Buffer, body: Buffer): Buffer {
-  return withBody(blob, compressedFlag, body);
+  return withBody(withFlag(headerOf(blob), compressedFlag, true), body);
 }
 
 /** A compressed batch with its body replaced by its plain form. */
 export function withPlainBody(blob: Buffer, body: Buffer): Buffer {
-  return withBody(blob, 0, body);
+  return withBody(withFlag(headerOf(blob), compressedFlag, false), body);
 }
 
-function withBody(blob: Buffer, flags: number, body: Buffer): Buffer {
-  const made = Buffer.concat([blob.subarray(0, batchHeaderBytes), body]);
-  made.writeUInt8(flags, 5);
-  made.writeUInt32LE(body.length, 12);
+/**
+ * A batch with its body encrypted.
+ * @param seal encrypts under the associated data it is given, which is 52 bytes of the header
+ */
+export function withSealedBody(
+  blob: Buffer,
+  seal: (body: Buffer, header: Buffer) => { readonly keyId: number; readonly bytes: Buffer },
+): Buffer {
+  const header = withFlag(headerOf(blob), encryptedFlag, true);
+  const body = batchBody(blob);
+  header.writeUInt32LE(body.length + sealedOverheadBytes, 12);
+  const { keyId, bytes } = seal(body, header.subarray(0, checksumAt));
+  header.writeUInt32LE(keyId, 20);
+  return withBody(header, bytes);
+}
+
+/** What the body of an encrypted batch is bound to: its header as it was sealed with. */
+export function sealedHeader(blob: Buffer): Buffer {
+  const header = headerOf(blob).subarray(0, checksumAt);
+  header.writeUInt32LE(0, 20);
+  return header;
+}
+
+/** An encrypted batch with its body replaced by what was encrypted. */
+export function withOpenedBody(blob: Buffer, body: Buffer): Buffer {
+  const header = withFlag(headerOf(blob), encryptedFlag, false);
+  header.writeUInt32LE(0, 20);
+  return withBody(header, body);
+}
+
+/** A copy. */
+function headerOf(blob: Buffer): Buffer {
+  return Buffer.from(blob.subarray(0, batchHeaderBytes));
+}
+
+function withFlag(header: Buffer, flag: number, isSet: boolean): Buffer {
+  const others = header.readUInt8(5) & ~flag;
+  header.writeUInt8(isSet ? others | flag : others, 5);
+  return header;
+}
+
+function withBody(header: Buffer, body: Buffer): Buffer {
+  header.writeUInt32LE(body.length, 12);
+  const made = Buffer.concat([header, body]);
   made.writeUInt32LE(checksum(made), checksumAt);
   return made;
 }
@@ -193,6 +263,7 @@ function withBody(blob: Buffer, flags: number, body: Buffer): Buffer {
  */
 export function decodeBatch(blob: Buffer, skip = 0): LogRecord[] {
   const header = verifyBatch(blob);
+  if (header.keyId !== null) throw corrupt('its records were not decrypted');
   if (header.compressed) throw corrupt('its records were not decompressed');
   const records: LogRecord[] = [];
   let at = batchHeaderBytes;

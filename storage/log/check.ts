@@ -7,7 +7,8 @@
  */
 import { StorageError } from '../errors.ts';
 import type { Finding, FindingCode } from '../finding.ts';
-import { verifyBatch } from './batch.ts';
+import type { KeyTable } from '../key-table.ts';
+import { accountedBytes, verifyBatch } from './batch.ts';
 import { trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, Queries } from './batch-table.ts';
 import { fromHashKey, hashKeyMax } from './hash-keys.ts';
@@ -21,25 +22,38 @@ const lostAdvice =
   'these records are lost here, everything else is served; what was delivered upstream is still ' +
   'there. Check the disk.';
 const repairAdvice = '"headgate check --repair" mends it';
+const lostKeyAdvice =
+  'a backup from before has the key: restore that; "headgate check --repair" takes these batches out ' +
+  'of the store and keeps them in a folder';
 const bugAdvice = 'nothing is lost, but this should not happen: please report it';
 
 type CheckedShard = ShardRow & { readonly name: string };
 type CheckedBatch = BatchRow & { readonly body: Buffer };
 
-export async function* checkLog(queries: Queries): AsyncGenerator<Finding, void> {
+/** @param keys the data keys there are */
+export async function* checkLog(
+  queries: Queries,
+  { keys }: Pick<KeyTable, 'keys'>,
+): AsyncGenerator<Finding, void> {
+  const keyIds = new Set(keys.map(({ id }) => id));
   const shards = await queries.all<CheckedShard>(
     `SELECT ${shardColumns.replaceAll(/\w+/g, 'shard.$&')}, stream.name
        FROM shard JOIN stream ON stream.id = stream_id
       WHERE deleted_ms IS NULL ORDER BY stream_id, shard_index`,
   );
-  for (const shard of shards) yield* checkShard(queries, shard);
+  for (const shard of shards) yield* checkShard(queries, shard, keyIds);
   yield* checkRanges(shards);
   yield* checkStreams(queries);
   yield* checkOrphans(queries);
 }
 
-async function* checkShard(queries: Queries, shard: CheckedShard): AsyncGenerator<Finding, void> {
+async function* checkShard(
+  queries: Queries,
+  shard: CheckedShard,
+  keyIds: ReadonlySet<number>,
+): AsyncGenerator<Finding, void> {
   const where = whereIs(shard);
+  const missingKeys = new Map<number, number>();
   const before = {
     nextSequence: shard.trim_sequence,
     endBytes: shard.trim_bytes,
@@ -69,10 +83,17 @@ async function* checkShard(queries: Queries, shard: CheckedShard): AsyncGenerato
       continue;
     }
     storedBytes += batch.body.length;
-    yield* checkBatch(where, batch, before);
+    const keyId = yield* checkBatch(where, batch, before);
+    if (keyId !== null && !keyIds.has(keyId)) {
+      missingKeys.set(keyId, (missingKeys.get(keyId) ?? 0) + 1);
+    }
     before.nextSequence = Math.max(before.nextSequence, first + batch.record_count);
     before.endBytes = batch.end_bytes;
     before.runningArrivalMs = batch.running_arrival_ms;
+  }
+  for (const [keyId, count] of missingKeys) {
+    const what = `${count} of its batches are encrypted with the data key ${keyId}, which is lost`;
+    yield error('key-trouble', where, what, lostKeyAdvice);
   }
   const takesUp = before.endBytes - shard.trim_bytes - storedBytes;
   if (shard.saved_bytes > takesUp && (await isAsBefore(queries, shard))) {
@@ -89,15 +110,18 @@ async function isAsBefore(queries: Queries, shard: CheckedShard): Promise<boolea
   return now?.trim_sequence === shard.trim_sequence && now.saved_bytes === shard.saved_bytes;
 }
 
+/** @returns the data key that it is encrypted with; null: it is not */
 function* checkBatch(
   where: string,
   batch: CheckedBatch,
   before: { readonly endBytes: number; readonly runningArrivalMs: number },
-): Generator<Finding, void> {
+): Generator<Finding, number | null> {
   const name = `the batch that begins at ${batch.first_sequence}`;
+  let keyId: number | null = null;
   try {
     // An empty one stands for records that repair found lost.
     const header = batch.body.length === 0 ? null : verifyBatch(batch.body);
+    keyId = header?.keyId ?? null;
     if (
       header !== null &&
       (header.count !== batch.record_count ||
@@ -111,11 +135,12 @@ function* checkBatch(
     yield error('batch-corrupt', where, `${name}: ${failure.message}`, lostAdvice);
   }
   if (
-    batch.end_bytes < before.endBytes + batch.body.length ||
+    batch.end_bytes < before.endBytes + accountedBytes(batch.body) ||
     batch.running_arrival_ms < Math.max(before.runningArrivalMs, batch.high_arrival_ms)
   ) {
     yield warning('batch-mismatch', where, `${name} is not accounted for rightly`, bugAdvice);
   }
+  return keyId;
 }
 
 interface FoundBatch {

@@ -16,8 +16,10 @@
  *   rising. The bytes that became fewer are counted in the shard's `saved_bytes`.
  * - A batch is deleted when its newest record may go, so no batch spans more than an hour, or a
  *   sixteenth of the stream's retention or budget.
+ * - What was sealed, or is of a stream that is encrypted, is sealed again (`sealing.ts`). Batches that
+ *   are to be sealed as they are get their turns here too (`resealing.ts`).
  * - What is corrupt stays as it is, and so does what repair left in the place of lost batches, or a
- *   later release wrote. A shard with damaged pages is left alone until it is repaired.
+ *   later release wrote. A shard with damaged pages, or whose keys are not at hand, is left alone.
  * - It gives way: no step while the writer has a queue, and after each it rests four times as long
  *   as that took.
  *
@@ -31,6 +33,8 @@ import type { LogAppender } from './appending.ts';
 import { batchRows, batchSlice, replaceBatches } from './batch-table.ts';
 import type { NewBatch, Queries, SizedRow } from './batch-table.ts';
 import { compressBatch } from './compressed-batch.ts';
+import type { Resealing } from './resealing.ts';
+import { isKeyTrouble, type Sealing } from './sealing.ts';
 import { JoinedBatch, Run, endOf, joinLimits } from './joining.ts';
 import type { Shard, Streams } from './streams.ts';
 
@@ -50,6 +54,8 @@ export interface CompactionOptions {
   readonly appender: LogAppender;
   readonly streams: Streams;
   readonly queries: Queries;
+  readonly sealing: Sealing;
+  readonly resealing: Resealing;
   readonly diskGuard: DiskGuard;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -151,7 +157,8 @@ export class Compaction {
 
   /** A step for each shard in turn, until none has more to do. */
   async #rounds(): Promise<void> {
-    const { streams, diskGuard, clock } = this.#options;
+    const { streams, diskGuard, clock, resealing } = this.#options;
+    if (!diskGuard.full) await resealing.refresh();
     for (let more = true; more;) {
       more = false;
       for (const shard of streams.all().flatMap((stream) => stream.shards)) {
@@ -163,6 +170,7 @@ export class Compaction {
         await this.#pause((clock.monotonicMs() - startedMs) * restPerStep);
       }
     }
+    await resealing.finish();
   }
 
   /** Waits until the writer has nothing better to do. */
@@ -189,7 +197,9 @@ export class Compaction {
   #worthLooking(shard: Shard): boolean {
     const { nextSequence, endBytes } = shard.position;
     const { next, idle } = this.#progressOf(shard);
-    if (this.#damaged.has(shard) || next >= nextSequence) return false;
+    if (this.#damaged.has(shard)) return false;
+    if (this.#options.resealing.isDue(shard)) return true;
+    if (next >= nextSequence) return false;
     if (idle === null || endBytes >= idle.endBytes) return true;
     if (idle.sinceMs === null) return false;
     const { windowMs } = joinLimits(shard.stream.options);
@@ -210,18 +220,29 @@ export class Compaction {
     try {
       return await this.#step(shard);
     } catch (error) {
-      if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
+      // The service that has the master key may answer later.
+      if (error instanceof StorageError && error.code === 'key-unavailable') return false;
+      const isDamage = error instanceof StorageError && error.code === 'corrupt';
+      if (!isDamage && !isKeyTrouble(error)) throw error;
       this.#damaged.add(shard);
       this.#options.logger.warn(
         { stream: shard.stream.options.name, shard: shard.index, error },
-        'A shard with damaged pages is no longer compacted.',
+        isDamage
+          ? 'A shard with damaged pages is no longer compacted.'
+          : 'A shard with batches that do not open is no longer compacted.',
       );
       return false;
     }
   }
 
-  /** Joins the next run of a shard; false when there is none yet. */
+  /** Seals the next batches of a shard, or joins its next run; false when there is none yet. */
   async #step(shard: Shard): Promise<boolean> {
+    const { resealing } = this.#options;
+    if (resealing.isDue(shard)) {
+      const { from } = shard.reseal;
+      await resealing.step(shard);
+      return shard.reseal.from !== from;
+    }
     const rows = await this.#nextRun(shard);
     if (rows === null) return false;
     const joined = await this.#join(shard, rows);
@@ -238,11 +259,15 @@ export class Compaction {
 
   /** The batch that takes the place of what was joined; null when nothing is gained by it. */
   async #rewritten(shard: Shard, joined: JoinedBatch): Promise<NewBatch | null> {
+    const { sealing } = this.#options;
+    const { compression } = shard.stream.options;
     const batch = joined.toBatch();
-    if (batch === null || shard.stream.options.compression !== 'deflate') {
-      return joined.count > 1 ? batch : null;
+    if (batch === null || (joined.count === 1 && compression !== 'deflate')) return null;
+    let body = compression === 'deflate' ? await compressBatch(batch.body) : batch.body;
+    if (joined.wasSealed || sealing.seals(shard.stream)) {
+      await sealing.ready(shard.stream.id);
+      body = sealing.seal(shard, body);
     }
-    const body = await compressBatch(batch.body);
     return joined.count > 1 || body.length < joined.storedBytes ? { ...batch, body } : null;
   }
 
@@ -302,8 +327,9 @@ export class Compaction {
   }
 
   async #join(shard: Shard, rows: readonly SizedRow[]): Promise<JoinedBatch> {
-    const joined = new JoinedBatch(shard.id);
-    for (let at = 0; at < rows.length && joined.open;) {
+    const { sealing } = this.#options;
+    const joined = new JoinedBatch(shard.id, (body) => sealing.open(shard, body));
+    for (let at = 0; at < rows.length && !joined.isFull;) {
       const from = rows[at]?.first_sequence ?? 0;
       const limits = { rows: pageRows, bytes: pageBytes };
       const slice = await batchSlice(this.#options.queries, shard.id, from, limits);

@@ -4,7 +4,13 @@
  */
 import { StorageError } from '../errors.ts';
 import type { StreamOptions } from '../model.ts';
-import { arrivalSpanMaxMs, batchHeaderBytes, decodeBatch, encodeBatch } from './batch.ts';
+import {
+  arrivalSpanMaxMs,
+  batchHeaderBytes,
+  decodeBatch,
+  encodeBatch,
+  isEncrypted,
+} from './batch.ts';
 import type { TimedRecord } from './batch.ts';
 import type { BatchRow, NewBatch, SizedRow } from './batch-table.ts';
 import { plainBatch } from './compressed-batch.ts';
@@ -98,16 +104,20 @@ export class Run {
 /** The batch that batches become, as they are added. */
 export class JoinedBatch {
   readonly #shardId: number;
+  readonly #open: (body: Buffer) => Promise<Buffer>;
   readonly #records: TimedRecord[] = [];
   #last: SizedRow | null = null;
-  #open = true;
+  #isFull = false;
+  #wasSealed = false;
   #lowMs = Infinity;
   #highMs = -Infinity;
   #count = 0;
   #storedBytes = 0;
 
-  constructor(shardId: number) {
+  /** @param open gives the open form of a sealed batch */
+  constructor(shardId: number, open: (body: Buffer) => Promise<Buffer>) {
     this.#shardId = shardId;
+    this.#open = open;
   }
 
   /** How many batches are in it. */
@@ -120,15 +130,23 @@ export class JoinedBatch {
     return this.#storedBytes;
   }
 
-  /** The last batch that was added was taken. */
-  get open(): boolean {
-    return this.#open;
+  /** The last batch that was added was not taken, and no further one will be. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
-  /** Takes the next batch; after one that is not sound, none any more. */
+  /** One of them at least was sealed. */
+  get wasSealed(): boolean {
+    return this.#wasSealed;
+  }
+
+  /**
+   * Takes the next batch; after one that is not sound, none any more.
+   * @throws StorageError `wrong-key`, `key-unavailable`
+   */
   async add(row: SizedRow, body: Buffer): Promise<void> {
-    if (!this.#open) return;
-    const records = await soundRecords(row, body);
+    if (this.#isFull) return;
+    const records = await soundRecords(row, body, this.#open);
     let lowMs = this.#lowMs;
     let highMs = this.#highMs;
     for (const { arrivalMs } of records ?? []) {
@@ -136,10 +154,11 @@ export class JoinedBatch {
       highMs = Math.max(highMs, arrivalMs);
     }
     if (records === null || highMs - lowMs > arrivalSpanMaxMs) {
-      this.#open = false;
+      this.#isFull = true;
       return;
     }
     for (const record of records) this.#records.push(record);
+    this.#wasSealed ||= isEncrypted(body);
     this.#lowMs = lowMs;
     this.#highMs = highMs;
     this.#count += 1;
@@ -165,9 +184,13 @@ export class JoinedBatch {
 }
 
 /** The records of a batch; null when it is corrupt, is not its row's, or is a later release's. */
-async function soundRecords(row: SizedRow, body: Buffer): Promise<readonly TimedRecord[] | null> {
+async function soundRecords(
+  row: SizedRow,
+  body: Buffer,
+  open: (body: Buffer) => Promise<Buffer>,
+): Promise<readonly TimedRecord[] | null> {
   try {
-    const records = decodeBatch(await plainBatch(body));
+    const records = decodeBatch(await plainBatch(await open(body)));
     const isTheRow =
       records.length === row.record_count && records[0]?.sequence === row.first_sequence;
     if (!isTheRow) return null;

@@ -26,7 +26,9 @@ import type { ApplicationTable } from './applications.ts';
 import { setAttribute } from './attributes.ts';
 import { evenRanges, toHashKey } from './hash-keys.ts';
 import type { LogReader } from './reading.ts';
+import type { Resealing } from './resealing.ts';
 import { openShardsMax, type Resharding } from './resharding.ts';
+import type { Sealing } from './sealing.ts';
 import { Shard, Stream, emptyPosition, shardColumns, streamColumns, toOptions } from './streams.ts';
 import type { ShardRow, StreamRow, Streams } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
@@ -41,6 +43,8 @@ export interface ShardedLogOptions {
   readonly tail: TailCache;
   readonly applications: ApplicationTable;
   readonly resharding: Resharding;
+  readonly sealing: Sealing;
+  readonly resealing: Resealing;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called when there is something for retention to delete. */
@@ -63,8 +67,9 @@ export class ShardedLog implements Log {
 
   async createStream(options: StreamOptions): Promise<StreamDescription> {
     checkStreamOptions(options);
+    const id = await this.#reserveId(options);
     await this.#writer.transact(async (transaction) => {
-      const added = await this.#insert(transaction, options);
+      const added = await this.#insert(transaction, options, id);
       if (!added) {
         throw new StorageError('already-exists', `there is a stream ${options.name}`);
       }
@@ -78,17 +83,45 @@ export class ShardedLog implements Log {
    */
   async ensureStream(options: StreamOptions): Promise<StreamDescription> {
     checkStreamOptions(options);
-    await this.#writer.transact(async (transaction) => {
-      if (await this.#insert(transaction, options)) return;
-      const changes = { ...options, compression: options.compression ?? 'none' };
-      await this.#change(transaction, options.name, changes);
+    const { compression = 'none', encryption = 'none' } = options;
+    const changes = { ...options, compression, encryption };
+    if (this.#streams.find(options.name) === undefined) {
+      const id = await this.#reserveId(options);
+      const isNew = await this.#writer.transact((transaction) =>
+        this.#insert(transaction, options, id),
+      );
+      if (isNew) return this.#changed(options.name);
+    }
+    return this.updateStream(options.name, changes);
+  }
+
+  /**
+   * The id of a stream to be made, which has its data key before it is there: nothing of it is ever
+   * written in the open. null: it needs none.
+   */
+  async #reserveId({ name, encryption = 'none' }: StreamOptions): Promise<number | null> {
+    if (encryption === 'none' || this.#streams.find(name) !== undefined) return null;
+    const id = await this.#writer.transact(async (transaction) => {
+      const [row] = await transaction.all<{ seq: number }>(
+        "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'stream' RETURNING seq",
+      );
+      if (row !== undefined) return row.seq;
+      await transaction.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('stream', 1)");
+      return 1;
     });
-    return this.#changed(options.name);
+    await this.#options.sealing.ready(id);
+    return id;
   }
 
   async updateStream(name: string, changes: StreamChanges): Promise<StreamDescription> {
-    checkStreamOptions({ ...this.#streams.get(name).options, ...changes });
-    await this.#writer.transact((transaction) => this.#change(transaction, name, changes));
+    const stream = this.#streams.get(name);
+    checkStreamOptions({ ...stream.options, ...changes });
+    const begins = changes.encryption === 'aes-256-gcm' && !this.#options.sealing.seals(stream);
+    if (begins) await this.#options.resealing.prepare(stream.id);
+    await this.#writer.transact(async (transaction) => {
+      await this.#change(transaction, name, changes);
+      if (begins) await this.#options.resealing.begin(transaction, this.#streams.get(name));
+    });
     return this.#changed(name);
   }
 
@@ -128,12 +161,19 @@ export class ShardedLog implements Log {
     return this.stream(stream);
   }
 
-  async #insert(transaction: Transaction, options: StreamOptions): Promise<boolean> {
+  /** @param id null: the next one */
+  async #insert(
+    transaction: Transaction,
+    options: StreamOptions,
+    id: number | null,
+  ): Promise<boolean> {
     const createdMs = this.#options.clock.nowMs();
     const [row] = await transaction.all<StreamRow>(
-      `INSERT INTO stream (name, shard_count, mode, retention_ms, max_bytes, when_full, compression,
-         created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO stream (id, name, shard_count, mode, retention_ms, max_bytes, when_full,
+         compression, encryption, sealing_key_id, created_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (name) WHERE deleted_ms IS NULL DO NOTHING RETURNING ${streamColumns}`,
+      id,
       options.name,
       options.shardCount,
       options.mode,
@@ -141,6 +181,8 @@ export class ShardedLog implements Log {
       options.maxBytes,
       options.whenFull,
       options.compression ?? 'none',
+      options.encryption ?? 'none',
+      id === null ? 0 : this.#options.sealing.keyIdOf(id),
       createdMs,
     );
     if (row === undefined) return false;
@@ -179,6 +221,9 @@ export class ShardedLog implements Log {
       ['max_bytes', changes.maxBytes],
       ['when_full', changes.whenFull],
       ['compression', changes.compression],
+      ['encryption', changes.encryption],
+      // What is written in the open from now on is to be sealed should it begin again.
+      ['sealing_key_id', changes.encryption === 'none' ? 0 : undefined],
     ];
     const given = columns.flatMap(([column, value]) =>
       value === undefined ? [] : [{ column, value }],
@@ -190,7 +235,9 @@ export class ShardedLog implements Log {
     );
     if (row === undefined) throw new StorageError('not-found', `there is no stream ${name}`);
     transaction.onCommit(() => {
-      this.#streams.get(name).options = toOptions(row);
+      const stream = this.#streams.get(name);
+      stream.options = toOptions(row);
+      stream.sealingKeyId = row.sealing_key_id;
     });
   }
 

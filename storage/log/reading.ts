@@ -10,18 +10,20 @@
  * - Between two statements compaction may have joined batches: what one statement said of a batch
  *   is never held against another, only sequence numbers are.
  * - A corrupt batch costs its own records and nothing else. It is reported once, and counted by
- *   every read that skips it.
+ *   every read that skips it. One that does not open with the keys at hand is not passed over: the
+ *   read fails, for nothing is lost.
  */
 import { setImmediate } from 'node:timers/promises';
 import { StorageError } from '../errors.ts';
 import type { Losses } from '../losses.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
 import type { Counter, Logger, Metrics } from '../ports.ts';
-import { decodeBatch, isCompressed, recordOverheadBytes } from './batch.ts';
+import { decodeBatch, isCompressed, isEncrypted, recordOverheadBytes } from './batch.ts';
 import { batchAt, batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, FullRow, Queries, StoredBatch } from './batch-table.ts';
 import { plainBatch } from './compressed-batch.ts';
 import { ReadBudget } from './read-budget.ts';
+import { isKeyTrouble, type Sealing } from './sealing.ts';
 import type { Shard } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
 
@@ -38,6 +40,7 @@ const reportedMax = 10_000;
 export interface LogReaderOptions {
   readonly queries: Queries;
   readonly tail: TailCache;
+  readonly sealing: Sealing;
   readonly losses: Losses;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -46,6 +49,7 @@ export interface LogReaderOptions {
 export class LogReader {
   readonly #queries: Queries;
   readonly #tail: TailCache;
+  readonly #sealing: Sealing;
   readonly #budget = new ReadBudget(coldBytesMax);
   readonly #losses: Losses;
   readonly #logger: Logger;
@@ -53,9 +57,10 @@ export class LogReader {
   readonly #readBatches: Counter;
   readonly #reported = new Set<string>();
 
-  constructor({ queries, tail, losses, logger, metrics }: LogReaderOptions) {
+  constructor({ queries, tail, sealing, losses, logger, metrics }: LogReaderOptions) {
     this.#queries = queries;
     this.#tail = tail;
+    this.#sealing = sealing;
     this.#losses = losses;
     this.#logger = logger;
     this.#readBatches = metrics.counter(
@@ -165,7 +170,9 @@ export class LogReader {
     try {
       // On a damaged page a column can be of any kind.
       if (!Buffer.isBuffer(stored.body)) throw new StorageError('corrupt', 'its page is damaged');
-      const plain = isCompressed(stored.body) ? await plainBatch(stored.body) : stored.body;
+      const { body } = stored;
+      const open = isEncrypted(body) ? await this.#sealing.open(shard, body) : body;
+      const plain = isCompressed(open) ? await plainBatch(open) : open;
       const records = decodeBatch(plain, skip);
       if (
         records.length !== stored.record_count - skip ||
@@ -248,13 +255,23 @@ export class LogReader {
     }
     const skip = from - row.first_sequence;
     const rest =
-      full !== null && skip < row.record_count ? await this.#decode(shard, full, skip) : [];
+      full !== null && skip < row.record_count ? await this.#decodeIfOpen(shard, full, skip) : [];
     const restBytes = rest?.reduce((sum, record) => sum + sizeOf(record), 0) ?? 0;
     return {
       records,
       bytes: Math.max(0, endBytes - row.end_bytes) + restBytes,
       oldestArrivalMs: rest?.[0]?.arrivalMs ?? row.high_arrival_ms,
     };
+  }
+
+  /** What lies behind a position is known without the records at it. */
+  async #decodeIfOpen(shard: Shard, row: FullRow, skip: number): Promise<LogRecord[] | null> {
+    try {
+      return await this.#decode(shard, row, skip);
+    } catch (error) {
+      if (isKeyTrouble(error)) return null;
+      throw error;
+    }
   }
 
   /** The batch that holds `sequence`, or the last one before it; null when it can't be read. */

@@ -4,6 +4,8 @@
  * - A batch that can't be read is moved to a file in the damage folder; an empty one takes its
  *   place (`record_count` records, no bytes), so that sequence numbers stay and readers pass over
  *   it. So does one where batches are missing, and behind the last, up to the furthest checkpoint.
+ * - Data keys are kept in two places: where one is damaged it is mended from the other. A batch whose
+ *   data key is lost in both is as good as one that can't be read.
  * - Shards whose rows are lost get them back (`lost-shards.ts`).
  * - Accounts that do not add up are reckoned again, and so is what compaction saved.
  * - Shards without a stream, batches without a shard, and leases and plans of what does not exist,
@@ -11,10 +13,12 @@
  *
  * Every loss is entered into the account (`losses.ts`).
  */
+import { usesMax } from '../keys.ts';
+import { damagedRows, deleteKey, loadKeys, mendKey } from '../key-table.ts';
 import { saveLoss } from '../losses.ts';
 import type { Database } from '../sqlite.ts';
 import { StorageError } from '../errors.ts';
-import { verifyBatch } from './batch.ts';
+import { accountedBytes, verifyBatch } from './batch.ts';
 import { restoreShards } from './lost-shards.ts';
 
 /** Keeps bytes that are taken out of the store; answers where. */
@@ -24,6 +28,11 @@ export interface Mending {
   readonly database: Database;
   readonly setAside: SetAside;
   readonly nowMs: number;
+}
+
+interface LogMending extends Mending {
+  /** Whether nothing that is encrypted with a data key will ever be read again. */
+  readonly isLost: (keyId: number) => boolean;
 }
 
 interface RepairedShard {
@@ -59,8 +68,31 @@ export async function* repairLog(mending: Mending): AsyncGenerator<string, void>
        FROM shard JOIN stream ON stream.id = stream_id
       WHERE deleted_ms IS NULL ORDER BY shard.id`,
   );
-  for (const shard of shards) yield* repairShard(mending, shard);
+  const isLost = yield* repairKeys(mending);
+  for (const shard of shards) yield* repairShard({ ...mending, isLost }, shard);
   yield* deleteOrphans(database);
+  // What was to be sealed anew may be forgotten with the row of a shard: all is looked at again.
+  await database.run('UPDATE stream SET sealing_key_id = 0');
+}
+
+/** Gives each data key both of its rows back. @returns whether a key is lost */
+async function* repairKeys({
+  database,
+  setAside,
+}: Mending): AsyncGenerator<string, (keyId: number) => boolean> {
+  const { keys, halved, lost } = await loadKeys(database);
+  for (const id of lost) {
+    const rows = await damagedRows(database, id);
+    const kept = await setAside(`data-key-${id}`, Buffer.from(JSON.stringify(rows)));
+    await inTransaction(database, () => deleteKey(database, id));
+    yield `what is left of the data key ${id} was moved to ${kept}`;
+  }
+  for (const key of keys.filter(({ id }) => halved.includes(id))) {
+    await inTransaction(database, () => mendKey(database, key, usesMax));
+    yield `the data key ${key.id} of ${key.scope} was damaged in one of its two places: it is whole again`;
+  }
+  const known = new Set(keys.map(({ id }) => id));
+  return (keyId) => !known.has(keyId);
 }
 
 /** Where the next batch has to begin, and what its accounts follow. */
@@ -70,7 +102,10 @@ interface Before {
   runningMs: number;
 }
 
-async function* repairShard(mending: Mending, shard: RepairedShard): AsyncGenerator<string, void> {
+async function* repairShard(
+  mending: LogMending,
+  shard: RepairedShard,
+): AsyncGenerator<string, void> {
   const { database } = mending;
   const before: Before = {
     next: shard.trim_sequence,
@@ -95,15 +130,15 @@ async function* repairShard(mending: Mending, shard: RepairedShard): AsyncGenera
   const furthest = row?.furthest ?? 0;
   if (furthest > before.next) yield* fillGap(mending, shard, furthest, before);
   await database.run(
-    `UPDATE shard SET compacted_sequence = min(compacted_sequence, ?2), saved_bytes = max(0, ?3 -
-       trim_bytes - (SELECT coalesce(sum(length(body)), 0) FROM batch WHERE shard_id = ?1))
+    `UPDATE shard SET compacted_sequence = min(compacted_sequence, ?2), saved_bytes = ?3 -
+       trim_bytes - (SELECT coalesce(sum(length(body)), 0) FROM batch WHERE shard_id = ?1)
       WHERE id = ?1`,
     ...[shard.id, before.next, before.endBytes],
   );
 }
 
 async function* repairBatch(
-  mending: Mending,
+  mending: LogMending,
   shard: RepairedShard,
   position: Position,
   before: Before,
@@ -124,7 +159,7 @@ async function* repairBatch(
 
 /** Holds a batch against its row: mends the row by it, or takes it out. */
 async function* verifyRow(
-  mending: Mending,
+  mending: LogMending,
   shard: RepairedShard,
   row: FullRow,
 ): AsyncGenerator<string, void> {
@@ -133,6 +168,9 @@ async function* verifyRow(
     const header = verifyBatch(row.body);
     if (header.firstSequence !== row.first_sequence) {
       throw new StorageError('corrupt', 'it is not the batch that its row speaks of');
+    }
+    if (header.keyId !== null && mending.isLost(header.keyId)) {
+      throw new StorageError('corrupt', `its data key ${header.keyId} is lost`);
     }
     if (header.count === row.record_count && header.highArrivalMs === row.high_arrival_ms) return;
     await database.run(
@@ -173,7 +211,7 @@ async function* reckon(
     id,
   );
   if (row === undefined) return;
-  const endBytes = Math.max(row.end_bytes, before.endBytes + body.length);
+  const endBytes = Math.max(row.end_bytes, before.endBytes + accountedBytes(body));
   const runningMs = Math.max(before.runningMs, row.high_arrival_ms);
   if (endBytes !== row.end_bytes || row.running_arrival_ms < runningMs) {
     await database.run(

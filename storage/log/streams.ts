@@ -6,7 +6,13 @@
  * removes streams, only `closed-shards.ts` removes shards; each after the commit that made it so.
  */
 import { StorageError } from '../errors.ts';
-import type { Compression, ShardDescription, StreamDescription, StreamOptions } from '../model.ts';
+import type {
+  Compression,
+  Encryption,
+  ShardDescription,
+  StreamDescription,
+  StreamOptions,
+} from '../model.ts';
 import { fromHashKey, isHashKey } from './hash-keys.ts';
 import { Routing } from './routing.ts';
 import type { SqlValue } from '../sqlite.ts';
@@ -22,7 +28,10 @@ export interface ShardPosition {
   readonly nextSequence: number;
   /** Bytes of batches ever appended. */
   readonly endBytes: number;
-  /** How much less than was appended the batches that are stored take up: `compaction.ts`. */
+  /**
+   * How much less than was appended the batches that are stored take up: `compaction.ts`. Below 0
+   * where they were sealed afterwards: `resealing.ts`.
+   */
   readonly savedBytes: number;
   /** Highest arrival in the shard. */
   readonly runningArrivalMs: number;
@@ -33,6 +42,12 @@ export interface ShardPosition {
 /** Bytes of batches stored now. */
 export function storedBytesOf({ endBytes, trimBytes, savedBytes }: ShardPosition): number {
   return endBytes - trimBytes - savedBytes;
+}
+
+/** Sequence numbers; nothing where both are the same. */
+export interface ResealRange {
+  readonly from: number;
+  readonly to: number;
 }
 
 export class Shard {
@@ -49,6 +64,8 @@ export class Shard {
   position: ShardPosition;
   /** Where compaction had come to when the shard was loaded. */
   readonly compactedSequence: number;
+  /** The batches that are still to be looked at for how they are sealed: `resealing.ts`. */
+  reseal: ResealRange;
   /** Readers that wait for more; each removes itself. */
   readonly waiters = new Set<() => void>();
 
@@ -63,6 +80,7 @@ export class Shard {
     this.createdMs = row.created_ms;
     this.closedMs = row.closed_ms;
     this.compactedSequence = row.compacted_sequence;
+    this.reseal = { from: row.reseal_from, to: row.reseal_to };
     this.position = position;
   }
 
@@ -90,6 +108,8 @@ export class Stream {
   readonly id: number;
   readonly createdMs: number;
   options: StreamOptions;
+  /** The data key that older batches are being sealed with, or all are; 0: none. */
+  sealingKeyId: number;
   /** By key: `attributes.ts`. */
   attributes: Readonly<Record<string, unknown>> = {};
   #shards: readonly Shard[] = [];
@@ -99,6 +119,7 @@ export class Stream {
     this.id = row.id;
     this.createdMs = row.created_ms;
     this.options = toOptions(row);
+    this.sealingKeyId = row.sealing_key_id;
   }
 
   /** @param value undefined: there is no such attribute any more */
@@ -218,6 +239,8 @@ export interface StreamRow {
   readonly max_bytes: number | null;
   readonly when_full: StreamOptions['whenFull'];
   readonly compression: Compression;
+  readonly encryption: Encryption;
+  readonly sealing_key_id: number;
   readonly created_ms: number;
 }
 
@@ -235,6 +258,8 @@ export interface ShardRow {
   readonly trim_arrival_ms: number;
   readonly saved_bytes: number;
   readonly compacted_sequence: number;
+  readonly reseal_from: number;
+  readonly reseal_to: number;
 }
 
 interface AttributeRow {
@@ -253,10 +278,12 @@ interface EndRow {
 }
 
 export const streamColumns =
-  'id, name, shard_count, mode, retention_ms, max_bytes, when_full, compression, created_ms';
+  'id, name, shard_count, mode, retention_ms, max_bytes, when_full, compression, encryption, ' +
+  'sealing_key_id, created_ms';
 export const shardColumns =
   'id, stream_id, shard_index, first_hash_key, last_hash_key, parents, created_ms, closed_ms, ' +
-  'trim_sequence, trim_bytes, trim_arrival_ms, saved_bytes, compacted_sequence';
+  'trim_sequence, trim_bytes, trim_arrival_ms, saved_bytes, compacted_sequence, reseal_from, ' +
+  'reseal_to';
 
 export function toOptions(row: StreamRow): StreamOptions {
   return {
@@ -267,6 +294,7 @@ export function toOptions(row: StreamRow): StreamOptions {
     maxBytes: row.max_bytes,
     whenFull: row.when_full,
     compression: row.compression,
+    encryption: row.encryption,
   };
 }
 

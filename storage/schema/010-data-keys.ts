@@ -7,6 +7,8 @@ import type { Migration } from './migration.ts';
  * - `scope` is what has a key of its own, such as `stream/12`; the one with the highest id is in
  *   use, the others are for what was sealed with them.
  * - `uses` counts ahead: a key was used at most that often.
+ * - `checksum` tells a row that a damaged page made another of (`../key-table.ts`).
+ * - `data_key_copy` repeats the rows on other pages: without its key a stream is lost.
  * - Ids are never used twice (AUTOINCREMENT): what is sealed names its key.
  */
 export const dataKeysMigration: Migration = {
@@ -19,8 +21,18 @@ export const dataKeysMigration: Migration = {
       master_key_id TEXT NOT NULL,
       wrapped BLOB NOT NULL,
       created_ms INTEGER NOT NULL,
-      uses INTEGER NOT NULL
+      uses INTEGER NOT NULL,
+      checksum INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX data_key_scope ON data_key (scope);
+
+    CREATE TABLE data_key_copy (
+      id INTEGER PRIMARY KEY,
+      scope TEXT NOT NULL,
+      master_key_id TEXT NOT NULL,
+      wrapped BLOB NOT NULL,
+      created_ms INTEGER NOT NULL,
+      checksum INTEGER NOT NULL
+    ) STRICT;
   `,
 };

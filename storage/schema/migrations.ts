@@ -9,6 +9,7 @@ import { reshardingMigration } from './008-resharding.ts';
 import { outlivingLeasesMigration } from './009-outliving-leases.ts';
 import { dataKeysMigration } from './010-data-keys.ts';
 import { placesMigration } from './011-places.ts';
+import { encryptionMigration } from './012-encryption.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -24,4 +25,5 @@ export const migrations: readonly Migration[] = [
   outlivingLeasesMigration,
   dataKeysMigration,
   placesMigration,
+  encryptionMigration,
 ];

@@ -18,6 +18,7 @@ import {
   waitUntilStreamExists,
 } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { aggregateOf } from '../support/aws-kinesis-agg.ts';
 import { GatewayProcess, headgateCommand } from '../support/gateway.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -163,6 +164,32 @@ test('what a key may do its policies say and those of the stream, and it is writ
   ]);
   const { mode } = await stat(join(gateway.dataFolder, 'audit.log'));
   assert.equal(mode & 0o777, 0o600);
+});
+
+test('the configuration says whether a stream takes aggregates apart', async (t) => {
+  const folder = await temporaryFolder(t);
+  const streams = 'streams: { readings: { aggregation: split } }';
+  const gateway = await GatewayProcess.start(t, folder, `${streams}\n${keysSection(plant)}`);
+  const { partitionKey: PartitionKey, data: Data } = aggregateOf(
+    ['one', 'two', 'three'].map((text) => ({ partitionKey: text, data: Buffer.from(text) })),
+  );
+  const put = new PutRecordCommand({ StreamName: 'readings', PartitionKey, Data });
+  const stored = async (): Promise<number> => {
+    const { records } = await gateway.get<{ records: readonly unknown[] }>(
+      '/streams/readings/shards/0/records?position=earliest',
+    );
+    return records.length;
+  };
+  await client(t, gateway, plant, 'http1').send(put);
+  assert.equal(await stored(), 3);
+  assert.equal(await gateway.stop(), 0);
+
+  const path = join(folder, 'headgate.yaml');
+  const text = await readFile(path, 'utf8');
+  await writeFile(path, text.replace(streams, 'streams: { readings: {} }'));
+  await gateway.restart();
+  await client(t, gateway, plant, 'http1').send(put);
+  assert.equal(await stored(), 4);
 });
 
 test('keys of the configuration come and go while it runs', async (t) => {

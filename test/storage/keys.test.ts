@@ -70,7 +70,7 @@ test('what was changed, cut, or moved elsewhere does not open', async (t) => {
   }
   await assert.rejects(ring.open(keyId, bytes, Buffer.from('row 5')), storageError('corrupt'));
   await assert.rejects(ring.open(other.keyId, bytes, row), storageError('corrupt'));
-  await assert.rejects(ring.open(99, bytes, row), storageError('not-found'));
+  await assert.rejects(ring.open(99, bytes, row), storageError('wrong-key', /data key 99 is lost/));
 });
 
 test('another master key is told by name, and opens nothing', async (t) => {
@@ -92,9 +92,14 @@ test('another master key is told by name, and opens nothing', async (t) => {
 test('a wrapped key opens for its own scope alone', async (t) => {
   const { test, ring } = await open(t);
   const { keyId, bytes } = ring.seal('stream/12', plain, row);
-  await test.store.writer.transact((transaction) =>
-    transaction.run("UPDATE data_key SET scope = 'stream/99'"),
-  );
+  const rows = await test.store.queries.all<{ wrapped: Buffer }>('SELECT wrapped FROM data_key');
+  const context = { purpose: 'headgate data key', scope: 'stream/99' };
+  await assert.rejects(masterKey.unwrap(rows[0]!.wrapped, context), storageError('wrong-key'));
+  for (const table of ['data_key', 'data_key_copy']) {
+    await test.store.writer.transact((transaction) =>
+      transaction.run(`UPDATE ${table} SET scope = 'stream/99'`),
+    );
+  }
   await assert.rejects(keyring(test).open(keyId, bytes, row), storageError('wrong-key'));
 });
 
@@ -185,7 +190,7 @@ test('a scope that is none is refused, and one that was not made ready is a mist
   for (const scope of ['', 'stream', 'stream/', '12', 'stream/x', "stream/1'"]) {
     await assert.rejects(ring.ready(scope), storageError('invalid-argument'));
   }
-  assert.throws(() => ring.seal('stream/77', plain, row), TypeError);
+  assert.throws(() => ring.seal('stream/77', plain, row), storageError('key-unavailable'));
 });
 
 test('a master key is 32 bytes, in Base64 or hexadecimal', () => {

@@ -16,6 +16,13 @@ export function streamArn({ region, accountId }: Account, name: string): string 
   return `arn:aws:kinesis:${region}:${accountId}:stream/${name}`;
 }
 
+/** @param keyId as it was given: an ARN, an alias, or the id of a key */
+export function keyArn({ region, accountId }: Account, keyId: string): string {
+  if (keyId.startsWith('arn:')) return keyId;
+  const resource = keyId.startsWith('alias/') ? keyId : `key/${keyId}`;
+  return `arn:aws:kms:${region}:${accountId}:${resource}`;
+}
+
 /** @param createdMs when the consumer was registered; the ARN has whole seconds */
 export function consumerArn(stream: string, name: string, createdMs: number): string {
   return `${stream}/consumer/${name}:${Math.floor(createdMs / 1000)}`;

@@ -11,6 +11,10 @@ import { isUtf8 } from 'node:buffer';
 const depthMax = 32;
 const timestampTag = 1;
 
+const bytesByValue = Array.from({ length: 256 }, (_, byte) => Buffer.from([byte]));
+const knownKeysMax = 256;
+const knownKeys = new Map<string, Buffer>();
+
 /** The bytes are not one well-formed item. */
 export class CborError extends Error {
   override readonly name = 'CborError';
@@ -194,10 +198,20 @@ export function encodeCbor(value: unknown, pieces: Buffer[]): void {
     const entries = Object.entries(value).filter(([, entry]) => entry !== undefined);
     pieces.push(head(5, entries.length));
     for (const [key, entry] of entries) {
-      encodeCbor(key, pieces);
+      pieces.push(keyBytes(key));
       encodeCbor(entry, pieces);
     }
   } else throw new TypeError(`CBOR has no ${typeof value} here`);
+}
+
+/** The members of the service are few and come again with each record. */
+function keyBytes(key: string): Buffer {
+  const known = knownKeys.get(key);
+  if (known !== undefined) return known;
+  const bytes = Buffer.from(key, 'utf8');
+  const written = Buffer.concat([head(3, bytes.length), bytes]);
+  if (knownKeys.size < knownKeysMax) knownKeys.set(key, written);
+  return written;
 }
 
 /** The head of a map or array with so many entries, for those who write the entries themselves. */
@@ -231,5 +245,5 @@ function head(major: number, argument: number): Buffer {
 }
 
 function byteOf(byte: number): Buffer {
-  return Buffer.from([byte]);
+  return bytesByValue[byte] ?? Buffer.from([byte]);
 }

@@ -14,6 +14,7 @@ import { kinesisRoutes } from './routes.ts';
 import { Sealer } from './sealing.ts';
 import { StreamAttributes } from './stream-attributes.ts';
 import { StreamStates } from './stream-states.ts';
+import { Subscriptions } from './subscriptions.ts';
 import { ShardLimits } from './throttling.ts';
 
 export interface KinesisOptions {
@@ -42,6 +43,7 @@ export interface KinesisOptions {
 export class KinesisService {
   readonly routes: Hono<AppEnv>;
   readonly #states: StreamStates;
+  readonly #subscriptions: Subscriptions;
 
   constructor(options: KinesisOptions) {
     const { log, clock, account, secret, stateMs } = options;
@@ -49,6 +51,7 @@ export class KinesisService {
       clock,
       ...(stateMs === undefined ? {} : { durationMs: stateMs }),
     });
+    this.#subscriptions = new Subscriptions(clock, options.metrics);
     const sealer = new Sealer(secret, clock);
     const context: KinesisContext = {
       ...{ log, clock, account },
@@ -58,13 +61,20 @@ export class KinesisService {
       pageTokens: new PageTokens(sealer, clock),
       limits: options.enforceLimits ? new ShardLimits(clock) : null,
       newStreams: options.newStreams,
+      subscriptions: this.#subscriptions,
     };
     const { authenticator, authorizer, audit, logger, metrics } = options;
     this.routes = kinesisRoutes({ context, authenticator, authorizer, audit, logger, metrics });
   }
 
+  /** Ends what would be answered for minutes, before the server waits for its answers. */
+  drain(): void {
+    this.#subscriptions.close();
+  }
+
   /** What is shown of changes ends; calling it twice is harmless. */
   close(): void {
+    this.drain();
     this.#states.close();
   }
 }

@@ -1,5 +1,5 @@
 /** What an operation of the Kinesis API is, and what all of them work with. */
-import type { Log } from '../../../storage/model.ts';
+import type { Encryption, Log } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import type { Caller } from '../../security/aws-authenticator.ts';
 import type { Account } from './arns.ts';
@@ -8,12 +8,14 @@ import type { PageTokens } from './page-tokens.ts';
 import { parseInput, type Shape } from './shapes.ts';
 import type { StreamAttributes } from './stream-attributes.ts';
 import type { StreamStates } from './stream-states.ts';
+import type { Subscriptions } from './subscriptions.ts';
 import type { ShardLimits } from './throttling.ts';
 
-/** The byte budget and the policy of streams that are made over the API. */
+/** What holds for streams that are made over the API. */
 export interface NewStreams {
   readonly maxBytes: number | null;
   readonly whenFull: 'refuse' | 'drop-oldest';
+  readonly encryption?: Encryption;
 }
 
 export interface KinesisContext {
@@ -27,6 +29,7 @@ export interface KinesisContext {
   /** null: the limits of provisioned streams are not enforced. */
   readonly limits: ShardLimits | null;
   readonly newStreams: NewStreams;
+  readonly subscriptions: Subscriptions;
 }
 
 export interface CallContext extends KinesisContext {
@@ -38,6 +41,10 @@ export interface Resource {
   readonly arn: string;
   /** Policy documents that are attached to it, JSON. */
   readonly policies: readonly string[];
+  /** What is done to it, such as `kms:Decrypt`; the operation itself when left out. */
+  readonly action?: string;
+  /** What policies may ask for besides, by key. */
+  readonly facts?: Readonly<Record<string, string>>;
 }
 
 export interface Operation<I> {
@@ -46,7 +53,10 @@ export interface Operation<I> {
   readonly input: Shape<I>;
   /** What the caller needs permission for. Rejects what names nothing that could be permitted. */
   resources(input: I, context: KinesisContext): readonly Resource[];
-  /** The answer: blobs are Buffers, instants Dates, what is `undefined` is left out. */
+  /**
+   * The answer: blobs are Buffers, instants Dates, what is `undefined` is left out. A Subscription
+   * is answered with the stream of its events.
+   */
   run(input: I, context: CallContext): Promise<object>;
 }
 

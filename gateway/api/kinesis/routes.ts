@@ -10,6 +10,7 @@
  * A request that names no target is not ours, and goes on to the rest of the app.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
@@ -18,18 +19,22 @@ import type { Bindings } from '../../http/server.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
+import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
 import { readBody } from './body.ts';
 import { KinesisError } from './errors.ts';
+import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
 import { operations } from './operations/operations.ts';
+import { Subscription } from './subscription.ts';
 import { answerBytes, decodeBody, formatOf, type Format } from './wire.ts';
 
 const service = 'Kinesis_20131202';
 /** Bodies of requests that are being read or worked on, and answers that are being sent. */
 const bodiesBytesMax = 96 * 2 ** 20;
 const answersBytesMax = 128 * 2 ** 20;
+const largeBodyBytes = 2 ** 20;
 const corsMaxAgeSeconds = 172_800;
 const exposedHeaders =
   'x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date';
@@ -133,12 +138,7 @@ class KinesisApi {
     } catch (thrown) {
       const error = toErrorAnswer(thrown);
       this.#tell(call, ids['x-amzn-requestid'], error.type);
-      if (error.ours) {
-        this.#options.logger.error(
-          { error: error.cause ?? thrown, operation },
-          'A request of the Kinesis API failed',
-        );
-      }
+      if (error.ours) this.#failed(error.cause ?? thrown, operation);
       return errorResponse(error, call.format, call.headers);
     }
   }
@@ -147,22 +147,47 @@ class KinesisApi {
     const { c, name, format } = call;
     checkClaimsSomebody(c);
     const body = await readBody(c.req.raw, bindingsOf(c), this.#bodies);
+    const turn = turnsFor(body.bytes);
     try {
+      await turn();
       call.caller = await this.#authenticate(c, body.bytes);
-      const prepared = prepare(name, format, body.bytes);
-      const { context, authorizer } = this.#options;
+      const prepared = await prepare(name, format, body.bytes, turn);
+      const { context } = this.#options;
       call.resources = prepared.resources(context);
-      for (const { arn, policies } of call.resources) {
-        const action = `kinesis:${name ?? ''}`;
-        authorizer.authorize(call.caller, action, arn, requestFacts(c), policies);
-      }
+      for (const resource of call.resources) this.#authorize(call, call.caller, resource);
       const answer = await prepared.run({ ...context, caller: call.caller });
+      if (answer instanceof Subscription) return this.#events(answer, call);
       return answerResponse(answer, format ?? fallbackFormat, call.headers, () => {
         whenAnswered(c.env, this.#answers.take(answerBytes(answer)));
       });
     } finally {
       body.release();
     }
+  }
+
+  /** @throws AwsAuthError; KinesisError `KMSAccessDeniedException` */
+  #authorize({ c, name }: Call, caller: Caller, resource: Resource): void {
+    const { arn, policies, action = `kinesis:${name ?? ''}`, facts = {} } = resource;
+    try {
+      const all = { ...requestFacts(c), ...facts };
+      this.#options.authorizer.authorize(caller, action, arn, all, policies);
+    } catch (error) {
+      if (!(error instanceof AwsAuthError) || !action.startsWith('kms:')) throw error;
+      throw new KinesisError('KMSAccessDeniedException', error.message, { cause: error });
+    }
+  }
+
+  #events(subscription: Subscription, { c, name, format, headers }: Call): Response {
+    return eventResponse(subscription, {
+      ...{ format: format ?? fallbackFormat, headers, env: c.env },
+      failed: (error) => {
+        this.#failed(error, name ?? 'unknown');
+      },
+    });
+  }
+
+  #failed(error: unknown, operation: string): void {
+    this.#options.logger.error({ error, operation }, 'A request of the Kinesis API failed');
   }
 
   #authenticate(c: Context<AppEnv>, body: Buffer): Promise<Caller> {
@@ -195,7 +220,7 @@ class KinesisApi {
 
 /** By its name: reading, and writing records, is no operation of control. */
 function changesSomething(operation: string): boolean {
-  return !/^(Describe|Get|List|PutRecord)/.test(operation);
+  return !/^(Describe|Get|List|PutRecord|SubscribeToShard)/.test(operation);
 }
 
 /** null: it is not of this service, or unknown. */
@@ -212,12 +237,23 @@ function checkClaimsSomebody(c: Context<AppEnv>): void {
   throw new KinesisError('MissingAuthenticationTokenException', 'Missing Authentication Token');
 }
 
+/** Ten megabytes take about 10 ms in each step; between two, others have their turn. */
+function turnsFor(body: Buffer): () => Promise<void> {
+  return body.length > largeBodyBytes ? () => setImmediate() : () => Promise.resolve();
+}
+
 /** @throws KinesisError */
-function prepare(name: string | null, format: Format | null, body: Buffer): PreparedCall {
+async function prepare(
+  name: string | null,
+  format: Format | null,
+  body: Buffer,
+  turn: () => Promise<void>,
+): Promise<PreparedCall> {
   const operation = name === null ? undefined : operations.get(name);
   if (operation === undefined) throw new KinesisError('UnknownOperationException');
   if (body.length === 0) throw new KinesisError('SerializationException');
   if (format === null) throw new KinesisError('UnknownOperationException');
+  await turn();
   let value: unknown;
   try {
     value = decodeBody(format.encoding, body);
@@ -225,6 +261,7 @@ function prepare(name: string | null, format: Format | null, body: Buffer): Prep
     throw new KinesisError('SerializationException', '', { cause });
   }
   if (typeof value !== 'object' || value === null) throw new KinesisError('SerializationException');
+  await turn();
   return operation.prepare(value);
 }
 

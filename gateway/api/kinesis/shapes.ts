@@ -25,7 +25,7 @@ export interface Shape<T> {
 /** The type that a shape describes. */
 export type Described<S> = S extends Shape<infer T> ? T : never;
 
-interface Member<T, R extends boolean> {
+export interface Member<T, R extends boolean> {
   readonly shape: Shape<T>;
   readonly required: R;
 }
@@ -228,6 +228,8 @@ export function blob(limits: LengthLimits = {}): Shape<Buffer> {
   };
 }
 
+const base64Alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+
 /** Base64 of RFC 4648, section 4, padded. Node's decoder leaves out what it does not know. */
 function parseBase64(value: string): Buffer {
   const { length } = value;
@@ -243,7 +245,9 @@ function parseBase64(value: string): Buffer {
     const wrong = /[^a-zA-Z0-9+/=]|=[^=]/.exec(value)?.[0][0] ?? '=';
     throw blobError(value, `Invalid Base64 character: '${wrong}'`);
   }
-  if (padding > 0 && bytes.subarray(-3 + padding).toString('base64') !== value.slice(-4)) {
+  // The bits of the last character that are of no byte have to be zero.
+  const spareBits = padding === 2 ? 0b1111 : padding === 1 ? 0b11 : 0;
+  if ((base64Alphabet.indexOf(value.charAt(length - padding - 1)) & spareBits) !== 0) {
     throw blobError(value, 'Invalid last non-pad Base64 character dectected');
   }
   return bytes;

@@ -30,6 +30,8 @@ const schemas = {
   /** null: not encrypted on request. */
   encryption: z.object({ keyId: z.string() }).nullable().default(null),
   maxRecordKiB: z.number().default(1024),
+  /** What becomes of records that a producer has aggregated; only the configuration sets it. */
+  aggregation: z.enum(['pass', 'split']).default('pass'),
   warmThroughputMiBps: z.number().nullable().default(null),
 };
 

@@ -8,12 +8,18 @@
  */
 import type { StreamDescription } from '../../../storage/model.ts';
 import type { CancelTimer, Clock } from '../../../storage/ports.ts';
+import type { RegisteredConsumer } from './stream-attributes.ts';
 
 export type StreamStatus = 'CREATING' | 'ACTIVE' | 'UPDATING' | 'DELETING';
 
 interface Passing<S> {
   readonly status: S;
   readonly cancel: CancelTimer;
+}
+
+interface DeletedConsumer {
+  readonly streamId: number;
+  readonly consumer: RegisteredConsumer;
 }
 
 /** What things go through that are known by a key. */
@@ -59,11 +65,13 @@ export class StreamStates {
   readonly #streams: PassingStates<Exclude<StreamStatus, 'ACTIVE' | 'DELETING'>>;
   readonly #deleted: PassingStates<StreamDescription>;
   readonly #consumers: PassingStates<'CREATING'>;
+  readonly #deletedConsumers: PassingStates<DeletedConsumer>;
 
   constructor({ clock, durationMs = 200 }: StatesOptions) {
     this.#streams = new PassingStates(clock, durationMs);
     this.#deleted = new PassingStates(clock, durationMs);
     this.#consumers = new PassingStates(clock, durationMs);
+    this.#deletedConsumers = new PassingStates(clock, durationMs);
   }
 
   /** Of a stream that is there. */
@@ -95,11 +103,27 @@ export class StreamStates {
     this.#consumers.begin(arn, 'CREATING');
   }
 
-  ofConsumer(arn: string): 'CREATING' | 'ACTIVE' {
+  /** A consumer has been deregistered. @param streamId the log's own */
+  beginDeletingConsumer(arn: string, streamId: number, consumer: RegisteredConsumer): void {
+    this.#deletedConsumers.begin(arn, { streamId, consumer });
+  }
+
+  /** Those of a stream that are DELETING, as they were last. */
+  deletingConsumers(streamId: number): readonly RegisteredConsumer[] {
+    return this.#deletedConsumers
+      .entries()
+      .flatMap(([, deleted]) => (deleted.streamId === streamId ? [deleted.consumer] : []));
+  }
+
+  ofConsumer(arn: string): 'CREATING' | 'ACTIVE' | 'DELETING' {
+    if (this.#deletedConsumers.get(arn) !== null) return 'DELETING';
     return this.#consumers.get(arn) ?? 'ACTIVE';
   }
 
   close(): void {
-    for (const states of [this.#streams, this.#deleted, this.#consumers]) states.close();
+    this.#streams.close();
+    this.#deleted.close();
+    this.#consumers.close();
+    this.#deletedConsumers.close();
   }
 }

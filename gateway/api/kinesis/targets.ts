@@ -4,7 +4,7 @@
  */
 import { StorageError } from '../../../storage/errors.ts';
 import type { ShardDescription, StreamDescription } from '../../../storage/model.ts';
-import { parseConsumerArn, parseStreamArn, consumerArn, streamArn } from './arns.ts';
+import { parseConsumerArn, parseStreamArn, consumerArn, keyArn, streamArn } from './arns.ts';
 import { KinesisError, invalidArgument, notFound } from './errors.ts';
 import type { KinesisContext, Resource } from './operation.ts';
 import { parseShardId, shardIdOf } from './sequence-numbers.ts';
@@ -52,6 +52,30 @@ export function namedResource(name: string, context: KinesisContext): Resource {
     arn: streamArn(context.account, name),
     policies: policy === null ? [] : [policy],
   };
+}
+
+/**
+ * What a producer or a consumer of a stream needs permission for: the stream, and the key that it is
+ * encrypted with on request (StartStreamEncryption).
+ */
+export function streamDataResources(
+  name: string,
+  action: 'kms:GenerateDataKey' | 'kms:Decrypt',
+  context: KinesisContext,
+): readonly Resource[] {
+  return [namedResource(name, context), ...keyResources(name, action, context)];
+}
+
+/** The key that a stream is encrypted with on request; none when it is not. */
+function keyResources(name: string, action: string, context: KinesisContext): readonly Resource[] {
+  const stream = findStream(name, context);
+  const encryption = stream === null ? null : attributeOf(stream, 'encryption');
+  if (encryption === null) return [];
+  const facts = {
+    'kms:ViaService': `kinesis.${context.account.region}.amazonaws.com`,
+    'kms:EncryptionContext:aws:kinesis:arn': streamArn(context.account, name),
+  };
+  return [{ arn: keyArn(context.account, encryption.keyId), policies: [], action, facts }];
 }
 
 /** null: there is none, or it is being deleted. */
@@ -143,7 +167,7 @@ export interface FoundConsumer {
 export function consumerOf(target: ConsumerTarget, context: KinesisContext): FoundConsumer {
   const { streamName, name, createdSeconds } = consumerNamed(target, context);
   const stream = knownStream({ StreamName: streamName }, context);
-  const consumer = attributeOf(stream, 'consumers').find(
+  const consumer = consumersOf(stream, context).find(
     (candidate) =>
       candidate.name === name &&
       (createdSeconds === null || Math.floor(candidate.createdMs / 1000) === createdSeconds),
@@ -153,6 +177,14 @@ export function consumerOf(target: ConsumerTarget, context: KinesisContext): Fou
   }
   const arn = consumerArn(streamArn(context.account, stream.name), name, consumer.createdMs);
   return { stream, consumer, arn };
+}
+
+/** A stream's consumers, those that are DELETING too. */
+export function consumersOf(
+  stream: StreamDescription,
+  { states }: Pick<KinesisContext, 'states'>,
+): readonly RegisteredConsumer[] {
+  return [...attributeOf(stream, 'consumers'), ...states.deletingConsumers(stream.id)];
 }
 
 /** The consumer that is meant, as something to be permitted; one that is not there is, by its stream. */
@@ -165,6 +197,15 @@ export function consumerResource(target: ConsumerTarget, context: KinesisContext
     if (!(error instanceof KinesisError)) throw error;
     return namedResource(streamName, context);
   }
+}
+
+/** What who reads as a consumer needs permission for: the consumer, and the key of its stream. */
+export function consumerDataResources(
+  target: ConsumerTarget,
+  context: KinesisContext,
+): readonly Resource[] {
+  const { streamName } = consumerNamed(target, context);
+  return [consumerResource(target, context), ...keyResources(streamName, 'kms:Decrypt', context)];
 }
 
 function consumerNamed(

@@ -90,3 +90,29 @@ function refill(buckets: Buckets, nowMs: number): void {
     buckets.left[limit] = Math.min(limits[limit], filled);
   }
 }
+
+/** The 2 MiB a second that each consumer with enhanced fan-out has of each shard. */
+export class Throughput {
+  readonly #clock: Clock;
+  #leftBytes: number = limits.outBytes;
+  #atMs: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#atMs = clock.monotonicMs();
+  }
+
+  /** How long to wait before anything more is sent; 0: not at all. */
+  delayMs(): number {
+    const nowMs = this.#clock.monotonicMs();
+    const filled = this.#leftBytes + ((nowMs - this.#atMs) / 1000) * limits.outBytes;
+    this.#leftBytes = Math.min(limits.outBytes, filled);
+    this.#atMs = nowMs;
+    return this.#leftBytes > 0 ? 0 : Math.ceil((-this.#leftBytes / limits.outBytes) * 1000) + 1;
+  }
+
+  /** Counts what was sent. */
+  count(bytes: number): void {
+    this.#leftBytes -= bytes;
+  }
+}

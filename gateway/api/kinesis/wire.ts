@@ -52,31 +52,70 @@ export function encodeWhole(encoding: Encoding, answer: object): Buffer {
   return Buffer.concat([...encodeAnswer(encoding, answer)]);
 }
 
+/**
+ * The text is ASCII throughout (`quoted`), so it is copied into bytes instead of encoded; and it is
+ * gathered as a list, because joining one is quicker than a text that grows.
+ */
 function* jsonPieces(answer: object): Generator<Buffer, void> {
-  let text = '{';
+  let texts: string[] = ['{'];
+  let length = 0;
+  const piece = (): Buffer => {
+    const bytes = Buffer.from(texts.join(''), 'latin1');
+    texts = [];
+    length = 0;
+    return bytes;
+  };
   let isFirst = true;
   for (const [key, value] of Object.entries(answer)) {
     if (value === undefined) continue;
-    text += `${isFirst ? '' : ','}${JSON.stringify(key)}:`;
+    texts.push(isFirst ? '"' : ',"', key, '":');
     isFirst = false;
     if (!Array.isArray(value)) {
-      text += jsonOf(value);
+      texts.push(jsonOf(value));
       continue;
     }
-    text += '[';
+    texts.push('[');
     for (const [index, element] of (value as unknown[]).entries()) {
-      if (index > 0) text += ',';
+      if (index > 0) texts.push(',');
       if (hasLargeBlob(element)) {
-        yield Buffer.from(text);
-        text = yield* largeElement(element);
-      } else text += jsonOf(element);
-      if (text.length < pieceBytes) continue;
-      yield Buffer.from(text);
-      text = '';
+        yield piece();
+        texts.push(yield* largeElement(element));
+        continue;
+      }
+      const text = isRecord(element) ? recordText(element) : jsonOf(element);
+      texts.push(text);
+      length += text.length;
+      if (length >= pieceBytes) yield piece();
     }
-    text += ']';
+    texts.push(']');
   }
-  yield Buffer.from(`${text}}`);
+  texts.push('}');
+  yield piece();
+}
+
+interface RecordView {
+  readonly SequenceNumber: string;
+  readonly ApproximateArrivalTimestamp: Date;
+  readonly Data: Buffer;
+  readonly PartitionKey: string;
+  readonly EncryptionType?: string;
+}
+
+function isRecord(element: unknown): element is RecordView {
+  return (
+    typeof element === 'object' && element !== null && 'ApproximateArrivalTimestamp' in element
+  );
+}
+
+/** What `jsonOf` makes of a record, in half the time: an answer has up to ten thousand. */
+function recordText(record: RecordView): string {
+  const { EncryptionType: encryption } = record;
+  return (
+    `{"SequenceNumber":"${record.SequenceNumber}",` +
+    `"ApproximateArrivalTimestamp":${record.ApproximateArrivalTimestamp.getTime() / 1000},` +
+    `"Data":"${record.Data.toString('base64')}","PartitionKey":${quoted(record.PartitionKey)}` +
+    (encryption === undefined ? '}' : `,"EncryptionType":"${encryption}"}`)
+  );
 }
 
 interface WithBlob {
@@ -102,6 +141,7 @@ function* largeElement(element: WithBlob): Generator<Buffer, string> {
 }
 
 function jsonOf(value: unknown): string {
+  if (typeof value === 'string') return quoted(value);
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   if (Buffer.isBuffer(value)) return `"${value.toString('base64')}"`;
   if (value instanceof Date) return String(value.getTime() / 1000);
@@ -113,6 +153,17 @@ function jsonOf(value: unknown): string {
     text += `${text === '' ? '{' : ','}"${key}":${jsonOf(entry)}`;
   }
   return text === '' ? '{}' : `${text}}`;
+}
+
+const isPlain = /^[ !#-[\]-~]*$/;
+
+/** A string in ASCII, with everything else escaped. */
+function quoted(text: string): string {
+  if (isPlain.test(text)) return `"${text}"`;
+  return JSON.stringify(text).replace(
+    /[^ -~]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function* cborPieces(answer: object): Generator<Buffer, void> {

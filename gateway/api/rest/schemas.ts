@@ -219,6 +219,9 @@ export const StreamSchema = z
     maxBytes: bytes.nullable().describe('Byte budget; null: none of its own'),
     whenFull: z.enum(['refuse', 'drop-oldest']),
     compression: z.enum(['none', 'deflate']).describe('How records to come are compressed on disk'),
+    encryption: z
+      .enum(['none', 'aes-256-gcm'])
+      .describe('How records to come are encrypted on disk'),
     storedBytes: bytes,
     storedRecords: count,
     refusing: z.boolean().describe('It is full, and takes no new records until some have gone'),

@@ -151,6 +151,7 @@ async function describe(log: Log, clock: Clock, stream: StreamDescription): Prom
     maxBytes: stream.maxBytes,
     whenFull: stream.whenFull,
     compression: stream.compression ?? 'none',
+    encryption: stream.encryption ?? 'none',
     storedBytes: stream.storedBytes,
     storedRecords: all.reduce((sum, shard) => sum + shard.nextSequence - shard.trimSequence, 0),
     refusing: stream.refusing,

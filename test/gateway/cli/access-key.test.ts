@@ -31,16 +31,17 @@ async function prepare(t: TestContext, yaml = ''): Promise<{ folder: string; run
 /** The keys as a gateway over the same folder sees them. */
 async function gatewayKeys(folder: string): Promise<AccessKeys> {
   const { clock } = new FakeProcess();
+  const none = {
+    ...{ masterKeyFile: null, masterKey: null },
+    kms: {
+      ...{ keyId: null, region: null, endpoint: null },
+      ...{ accessKeyId: null, secretAccessKey: null },
+    },
+  };
   const masterKey = await openMasterKey({
     config: {
       dataDir: join(folder, 'data'),
-      encryption: {
-        ...{ masterKeyFile: null, masterKey: null },
-        kms: {
-          ...{ keyId: null, region: null, endpoint: null },
-          ...{ accessKeyId: null, secretAccessKey: null },
-        },
-      },
+      encryption: { ...none, previous: none, dataKeyDays: 90 },
     },
     clock,
     fetch,

@@ -11,7 +11,7 @@ import {
   type KinesisClient,
 } from '@aws-sdk/client-kinesis';
 import { recordBytes, type OutgoingRecord } from '../../../gateway/forward/sink.ts';
-import { aggregate } from '../../../gateway/forward/sinks/kinesis/aggregate.ts';
+import { aggregate } from '../../../gateway/kpl/aggregate.ts';
 import { kinesisSink } from '../../../gateway/forward/sinks/kinesis/kinesis-sink.ts';
 import { assertExactlyOnce } from './support/lines.ts';
 import { deaggregate, type UserRecord } from './support/deaggregate.ts';

@@ -23,7 +23,8 @@ function openIn(
   dataDir: string,
   encryption: Partial<Config['encryption']> = {},
 ): Promise<MasterKey> {
-  const all = { masterKeyFile: null, masterKey: null, kms: noKms, ...encryption };
+  const none = { masterKeyFile: null, masterKey: null, kms: noKms };
+  const all = { ...none, previous: none, dataKeyDays: 90, ...encryption };
   return openMasterKey({ config: { dataDir, encryption: all }, clock, fetch });
 }
 

@@ -42,6 +42,7 @@ test('records come back from a batch as they went in', () => {
   const blob = encodeBatch(7_000_000_000, records);
   assert.deepEqual(verifyBatch(blob), {
     compressed: false,
+    keyId: null,
     plainBytes: blob.length - batchHeaderBytes,
     count: 3,
     firstSequence: 7_000_000_000,
@@ -104,7 +105,21 @@ test('a batch of a later release says so instead of being taken for damage', () 
   const later = encodeBatch(0, records);
   later.writeUInt8(2, 4);
   assert.equal(outcome(resealed(later)), 'version-too-new');
+  const another = encodeBatch(0, records);
+  another.writeUInt8(4, 5);
+  assert.equal(outcome(resealed(another)), 'version-too-new');
+});
+
+test('a batch that says that it is encrypted is not taken for an open one', () => {
   const encrypted = encodeBatch(0, records);
   encrypted.writeUInt8(2, 5);
-  assert.equal(outcome(resealed(encrypted)), 'version-too-new');
+  assert.equal(outcome(resealed(encrypted)), 'corrupt', 'without a key');
+  encrypted.writeUInt32LE(7, 20);
+  assert.equal(outcome(resealed(encrypted)), 'corrupt', 'with too many bytes');
+  encrypted.writeUInt32LE(encrypted.readUInt32LE(16) - 28, 16);
+  assert.equal(verifyBatch(resealed(encrypted)).keyId, 7);
+  assert.equal(outcome(resealed(encrypted)), 'corrupt', 'it was not decrypted');
+  const open = encodeBatch(0, records);
+  open.writeUInt32LE(7, 20);
+  assert.equal(outcome(resealed(open)), 'corrupt', 'a key for nothing');
 });

@@ -1,11 +1,13 @@
 /**
  * The log against a model that is too simple to be wrong: random appends, reads, splits, merges,
- * checkpoints, time, retention, compaction and restarts, the same for the same seed.
+ * checkpoints, time, retention, compaction, encryption that begins and ends, and restarts, the same
+ * for the same seed.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { checkStore } from '../../../storage/check.ts';
 import { StorageError } from '../../../storage/errors.ts';
+import { localMasterKey, sealedOverheadBytes } from '../../../storage/keys.ts';
 import type {
   LogRecord,
   RecordInput,
@@ -53,7 +55,8 @@ class Run {
     else if (choice < 0.76) await this.#passTime();
     else if (choice < 0.77) await this.#leap();
     else if (choice < 0.83) await this.#retain();
-    else if (choice < 0.91) await this.#compact();
+    else if (choice < 0.89) await this.#compact();
+    else if (choice < 0.91) await this.#encrypt();
     else if (choice < 0.96) await this.#checkpoint();
     else await this.#reopen();
   }
@@ -263,8 +266,27 @@ class Run {
     await store.compaction.run();
     const after = store.log.stream('readings');
     assert.deepEqual(after.shards, before.shards);
-    assert.ok(after.storedBytes <= before.storedBytes, 'the log became larger');
+    await this.#assertNotLarger(before.storedBytes);
     await this.#assertAccounts();
+  }
+
+  /** Among appends, which are sealed or not. */
+  async #encrypt(): Promise<void> {
+    const { log } = this.#opened.store;
+    const encryption = this.#random() < 0.6 ? 'aes-256-gcm' : 'none';
+    const changed = log.updateStream('readings', { encryption });
+    await this.#append();
+    await changed;
+    await this.#assertAccounts();
+  }
+
+  /** Only sealing makes a batch larger, by what that adds. */
+  async #assertNotLarger(beforeBytes: number): Promise<void> {
+    const { store } = this.#opened;
+    const [row] = await store.queries.all<{ count: number }>('SELECT count(*) AS count FROM batch');
+    const { storedBytes } = store.log.stream('readings');
+    const sealingBytes = row!.count * sealedOverheadBytes;
+    assert.ok(storedBytes <= beforeBytes + sealingBytes, 'the log became larger');
   }
 
   /** What the stream says it takes up is what is in the table. */
@@ -310,10 +332,9 @@ class Run {
   async #reopen(): Promise<void> {
     const before = this.#opened.store.log.stream('readings');
     this.#latestMs = Math.max(this.#latestMs, this.#opened.clock.nowMs());
-    const store = await this.#opened.reopen();
-    const after = store.log.stream('readings');
+    await this.#opened.reopen();
     // A step of compaction that was under way has ended first.
-    assert.ok(after.storedBytes <= before.storedBytes, 'the log became larger');
+    await this.#assertNotLarger(before.storedBytes);
     await this.#assertAccounts();
     this.#assertShards();
   }
@@ -367,8 +388,13 @@ export async function logAgainstModel(scope: Scope, seed: number): Promise<void>
     maxBytes: random() < 0.5 ? null : 2000 + Math.floor(random() * 8000),
     whenFull: random() < 0.5 ? 'refuse' : 'drop-oldest',
     compression: random() < 0.5 ? 'none' : 'deflate',
+    encryption: random() < 0.5 ? 'none' : 'aes-256-gcm',
   });
-  const opened = await openTestStore(scope);
+  const current = localMasterKey(Buffer.alloc(32, seed % 256));
+  const opened = await openTestStore(scope, {
+    masterKeys: () => Promise.resolve({ current, previous: [] }),
+    dataKeyAgeMaxMs: 12 * hourMs,
+  });
   await opened.store.log.createStream(options);
   const run = new Run(opened, options, random);
   for (let step = 0; step < stepsPerSeed; step += 1) await run.step();

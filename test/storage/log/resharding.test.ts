@@ -6,6 +6,7 @@ import { checkStore } from '../../../storage/check.ts';
 import { StorageError, type StorageErrorCode } from '../../../storage/errors.ts';
 import { LogReader } from '../../../storage/log/reading.ts';
 import { loadStreams } from '../../../storage/log/streams.ts';
+import { Sealing } from '../../../storage/log/sealing.ts';
 import { TailCache } from '../../../storage/log/tail-cache.ts';
 import type { Log, ShardDescription, StreamOptions } from '../../../storage/model.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -214,7 +215,7 @@ test('a read that was under way when its shard was closed does not take its own 
     all: (...call) => gate.then(() => store.queries.all(...call)),
     get: (...call) => gate.then(() => store.queries.get(...call)),
   };
-  const parts = { losses: store.losses, logger, metrics };
+  const parts = { losses: store.losses, sealing: new Sealing(), logger, metrics };
   const reader = new LogReader({ queries, tail: new TailCache(0, metrics), ...parts });
   const reading = reader.read(shard, { shardId: 1, fromSequence: 0, maxRecords: 9, maxBytes: 99 });
   await log.append('readings', [at(2n)]);

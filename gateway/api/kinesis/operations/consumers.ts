@@ -12,10 +12,11 @@ import {
 } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
 import { optional, required, structure } from '../shapes.ts';
-import { attributeOf, type RegisteredConsumer } from '../stream-attributes.ts';
+import type { RegisteredConsumer } from '../stream-attributes.ts';
 import {
   consumerOf,
   consumerResource,
+  consumersOf,
   knownStream,
   settledStream,
   streamNameOf,
@@ -42,7 +43,7 @@ export const registerStreamConsumer = defineOperation({
       tags: Object.fromEntries(Tags ?? []),
     };
     await context.attributes.change(stream.name, 'consumers', (consumers) => {
-      checkNew(name, consumers, context);
+      checkNew(name, [...consumers, ...context.states.deletingConsumers(stream.id)], context);
       return [...consumers, consumer];
     });
     const arn = arnOf(streamArnOf(context.account, stream.name), name, consumer.createdMs);
@@ -111,10 +112,19 @@ export const deregisterStreamConsumer = defineOperation({
   input: structure(consumerTarget),
   resources: (input, context) => [consumerResource(input, context)],
   async run(input, context) {
-    const { stream, consumer } = consumerOf(input, context);
+    const { stream, consumer, arn } = consumerOf(input, context);
+    if (context.states.ofConsumer(arn) === 'DELETING') {
+      throw new KinesisError(
+        'ResourceInUseException',
+        `Consumer ${consumer.name} of stream ${stream.name} under account ` +
+          `${context.account.accountId} is being deregistered already.`,
+      );
+    }
     await context.attributes.change(stream.name, 'consumers', (consumers) =>
       consumers.filter(({ name }) => name !== consumer.name),
     );
+    context.states.beginDeletingConsumer(arn, stream.id, consumer);
+    context.subscriptions.endOf(arn);
     return {};
   },
 });
@@ -149,7 +159,7 @@ export const listStreamConsumers = defineOperation({
       throw invalidArgument('The NextToken is of another stream.');
     }
     const limit = MaxResults ?? consumersShown;
-    const rest = attributeOf(stream, 'consumers')
+    const rest = [...consumersOf(stream, context)]
       .filter((consumer) => page === null || consumer.name > page.after)
       .sort((a, b) => (a.name < b.name ? -1 : 1));
     const shown = rest.slice(0, limit);

@@ -1,4 +1,4 @@
-/** Every operation of the API, by its name. SubscribeToShard answers with a stream and is elsewhere. */
+/** Every operation of the API, by its name. */
 import type { AnyOperation } from '../operation.ts';
 import * as consumers from './consumers.ts';
 import { getRecords, getShardIterator } from './get.ts';
@@ -7,6 +7,7 @@ import { putRecord, putRecords } from './put.ts';
 import * as settings from './settings.ts';
 import { listShards, mergeShards, splitShard, updateShardCount } from './shards.ts';
 import * as streams from './streams.ts';
+import { subscribeToShard } from './subscribe.ts';
 import * as tags from './tags.ts';
 
 const all: readonly AnyOperation[] = [
@@ -43,6 +44,7 @@ const all: readonly AnyOperation[] = [
   consumers.describeStreamConsumer,
   consumers.listStreamConsumers,
   consumers.deregisterStreamConsumer,
+  subscribeToShard,
   policies.putResourcePolicy,
   policies.getResourcePolicy,
   policies.deleteResourcePolicy,

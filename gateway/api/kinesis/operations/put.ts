@@ -1,6 +1,7 @@
 /**
  * PutRecord and PutRecords. What is acknowledged is on disk; a record that its shard has no room for
- * now (throttling.ts) fails alone, and all the others of the call are committed together.
+ * now (throttling.ts) fails alone, and all the others of the call are committed together. Aggregates
+ * are held against every limit as they came; what becomes of them then: unpacking.ts.
  */
 import type { RecordInput, RecordPlace, StreamDescription } from '../../../../storage/model.ts';
 import { hashKeyMax } from '../../../../storage/log/hash-keys.ts';
@@ -19,7 +20,8 @@ import {
 } from '../shapes.ts';
 import { ShardRouter } from '../shard-router.ts';
 import { attributeOf } from '../stream-attributes.ts';
-import { streamResource, usableStream } from '../targets.ts';
+import { streamDataResources, streamNameOf, usableStream } from '../targets.ts';
+import { appendUnpacked } from '../unpacking.ts';
 
 const MiB = 2 ** 20;
 const callBytesMax = 10 * MiB;
@@ -47,7 +49,8 @@ export const putRecord = defineOperation({
     Data: required(data),
     ...streamTarget,
   }),
-  resources: (input, context) => [streamResource(input, context)],
+  resources: (input, context) =>
+    streamDataResources(streamNameOf(input, context), 'kms:GenerateDataKey', context),
   async run(input, context) {
     const stream = usableStream(input, context);
     const record = recordOf(input);
@@ -57,7 +60,7 @@ export const putRecord = defineOperation({
     if (throttled !== undefined && throttled !== null) {
       throw new KinesisError('ProvisionedThroughputExceededException', throttled);
     }
-    const [place] = await context.log.append(stream.name, [record]);
+    const [place] = await appendUnpacked(context.log, stream, [record]);
     if (place === undefined) throw new Error('an append without a place');
     const [ShardId, SequenceNumber] = new Places(context).show(place);
     return { ShardId, SequenceNumber, EncryptionType: encryptionOf(stream) };
@@ -75,7 +78,8 @@ export const putRecords = defineOperation({
     ),
     ...streamTarget,
   }),
-  resources: (input, context) => [streamResource(input, context)],
+  resources: (input, context) =>
+    streamDataResources(streamNameOf(input, context), 'kms:GenerateDataKey', context),
   async run(input, context) {
     const stream = usableStream(input, context);
     const records = input.Records.map(recordOf);
@@ -83,7 +87,7 @@ export const putRecords = defineOperation({
     checkCallSize(input.Records);
     const failures = throttle(stream, records, context);
     const taken = records.filter((_, index) => (failures[index] ?? null) === null);
-    const places = taken.length === 0 ? [] : await context.log.append(stream.name, taken);
+    const places = taken.length === 0 ? [] : await appendUnpacked(context.log, stream, taken);
     const shown = new Places(context);
     let next = 0;
     const Records = records.map((_, index) => {

@@ -101,6 +101,8 @@ export const startStreamEncryption = defineOperation({
   async run(input, context) {
     const stream = settledStream(input, context);
     checkKms(input.EncryptionType);
+    // The data key is the box's all the same; who may have it made and used, the named key says.
+    await context.log.updateStream(stream.name, { encryption: 'aes-256-gcm' });
     await context.attributes.change(stream.name, 'encryption', () => ({ keyId: input.KeyId }));
     context.states.begin(stream.name, 'UPDATING');
     return {};
@@ -123,6 +125,7 @@ export const stopStreamEncryption = defineOperation({
       }
       return null;
     });
+    await context.log.updateStream(stream.name, { encryption: 'none' });
     context.states.begin(stream.name, 'UPDATING');
     return {};
   },

@@ -11,7 +11,7 @@
 import { KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
 import { SinkError, type OutgoingRecord, type Packing, type RecordSink } from '../../sink.ts';
 import { AwsClient, outcomeError, type AwsOptions } from '../aws.ts';
-import { aggregate } from './aggregate.ts';
+import { aggregate } from '../../../kpl/aggregate.ts';
 import { UpstreamShards } from './upstream-shards.ts';
 
 export interface KinesisSinkOptions extends AwsOptions {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GetRecordsCommand, GetShardIteratorCommand } from '@aws-sdk/client-kinesis';
-import { startKinesis, type TestKinesis } from './support.ts';
+import { jsonHeaders, startKinesis, type TestKinesis } from './support.ts';
 
 const StreamName = 'readings';
 const ShardId = 'shardId-000000000000';
@@ -149,6 +149,33 @@ test('sizes: of a record by its stream, and of a call', async (t) => {
     MaxRecordSizeInKiB: 10_240,
   });
   assert.equal((await one(10 * 2 ** 20)).status, 200);
+});
+
+test('partition keys of any characters come back as they were put, in answers that are all ASCII', async (t) => {
+  const kinesis = await startKinesis(t);
+  await kinesis.makeStream(StreamName);
+  const keys = [
+    'plain',
+    '"quoted" \\ and/',
+    'tab\tnull\0del\x7f',
+    'Straße',
+    '水',
+    '🚰🚰',
+    '\u2028',
+  ];
+  for (const key of keys) await put(kinesis, key);
+  const response = await fetch(kinesis.url, {
+    method: 'POST',
+    headers: { ...jsonHeaders, 'x-amz-target': 'Kinesis_20131202.GetRecords' },
+    body: JSON.stringify({ ShardIterator: await iterator(kinesis) }),
+  });
+  const text = await response.text();
+  assert.match(text, /^[ -~]+$/);
+  const { Records } = JSON.parse(text) as { Records: { PartitionKey: string }[] };
+  assert.deepEqual(
+    Records.map(({ PartitionKey }) => PartitionKey),
+    keys,
+  );
 });
 
 test('an answer of ten megabytes arrives whole, over both protocols', async (t) => {

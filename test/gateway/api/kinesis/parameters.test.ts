@@ -442,6 +442,17 @@ const table: Readonly<Record<string, Described>> = {
       StreamCreationTimestamp: may(timestamp),
     },
   },
+  SubscribeToShard: {
+    valid: { ConsumerARN, ShardId: 'shardId-000000000000', StartingPosition: { Type: 'LATEST' } },
+    parameters: {
+      ConsumerARN: must(consumerArn),
+      ShardId: must(name),
+      StartingPosition: must(structure),
+      'StartingPosition.Type': must(iteratorTypes),
+      'StartingPosition.SequenceNumber': may(sequence),
+      'StartingPosition.Timestamp': may(timestamp),
+    },
+  },
   PutResourcePolicy: {
     valid: { ...policy.valid, Policy: '{}' },
     parameters: { ...policy.parameters, Policy: must(anyText) },

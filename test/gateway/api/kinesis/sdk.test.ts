@@ -288,6 +288,12 @@ async function consumed(client: KinesisClient, kinesis: TestKinesis): Promise<vo
   const tags = await client.send(new ListTagsForResourceCommand({ ResourceARN: ConsumerARN }));
   assert.deepEqual(tags.Tags, [{ Key: 'team', Value: 'a' }]);
   await client.send(new DeregisterStreamConsumerCommand({ StreamARN, ConsumerName: 'alarms' }));
+  const going = await client.send(new ListStreamConsumersCommand({ StreamARN }));
+  assert.deepEqual(
+    going.Consumers?.map(({ ConsumerStatus }) => ConsumerStatus),
+    ['DELETING'],
+  );
+  settle(kinesis);
   const left = await client.send(new ListStreamConsumersCommand({ StreamARN }));
   assert.deepEqual(left.Consumers, []);
 }

@@ -10,9 +10,10 @@ import type { KeyPair } from '../../../../gateway/http/tls.ts';
 import type { AwsAuthenticator } from '../../../../gateway/security/aws-authenticator.ts';
 import { AwsAuthError } from '../../../../gateway/security/aws-error.ts';
 import type { Authorizer } from '../../../../gateway/security/policies.ts';
+import { localMasterKey } from '../../../../storage/keys.ts';
 import type { Log } from '../../../../storage/model.ts';
 import type { Clock } from '../../../../storage/ports.ts';
-import { openStore } from '../../../../storage/store.ts';
+import { openStore, type MasterKeys } from '../../../../storage/store.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../../support/memory-metrics.ts';
@@ -81,6 +82,8 @@ export interface Served {
   readonly asked: { action: string; resource: string; facts: Readonly<Record<string, string>> }[];
   /** Actions and outcomes that the audit log was told of. */
   readonly audited: string[];
+  /** As the gateway does when it begins to stop. */
+  readonly drain: () => void;
 }
 
 /** A store in a folder of the test's own, served until the test ends. */
@@ -89,7 +92,9 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const logger = new MemoryLogger();
   const metrics = new MemoryMetrics();
   const folder = await temporaryFolder(context);
-  const store = await openStore({ folder, clock, logger, metrics });
+  const current = localMasterKey(Buffer.alloc(32, 7));
+  const masterKeys = (): Promise<MasterKeys> => Promise.resolve({ current, previous: [] });
+  const store = await openStore({ folder, clock, logger, metrics, masterKeys });
   context.after(() => store.close());
   const { log } = store;
   const denied = new Set<string>();
@@ -112,7 +117,9 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
     account: { region: 'us-east-1', accountId },
     secret: Buffer.alloc(32, 7),
     enforceLimits: options.enforceLimits ?? true,
-    newStreams: { maxBytes: options.maxBytes ?? null, whenFull: 'refuse' },
+    newStreams: {
+      ...{ maxBytes: options.maxBytes ?? null, whenFull: 'refuse', encryption: 'aes-256-gcm' },
+    },
   });
   context.after(() => {
     service.close();
@@ -129,7 +136,10 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
     if (clock instanceof ManualClock) clock.advance(1);
     await closed;
   });
-  return { log, logger, metrics, server, routes, denied, asked, audited };
+  const drain = (): void => {
+    service.drain();
+  };
+  return { log, logger, metrics, server, routes, denied, asked, audited, drain };
 }
 
 export async function startKinesis(

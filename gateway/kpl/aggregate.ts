@@ -6,26 +6,27 @@
  *
  *     message AggregatedRecord {
  *       repeated string partition_key_table = 1;
- *       repeated string explicit_hash_key_table = 2;   // not used here
+ *       repeated string explicit_hash_key_table = 2;   // not written here
  *       repeated Record records = 3;
  *     }
  *     message Record {
  *       required uint64 partition_key_index = 1;
- *       optional uint64 explicit_hash_key_index = 2;   // not used here
+ *       optional uint64 explicit_hash_key_index = 2;   // not written here
  *       required bytes data = 3;
- *       repeated Tag tags = 4;                         // not used here
+ *       repeated Tag tags = 4;                         // neither written nor read
  *     }
  *
  * (awslabs/amazon-kinesis-producer, aggregation-format.md.) A record that is alone goes as it is,
  * as the KPL does it: aggregation would only make it larger.
  *
- * Which records may share an aggregate: `upstream-shards.ts`.
+ * Which records may share an aggregate: `forward/sinks/kinesis/upstream-shards.ts`. The way back:
+ * `deaggregate.ts`.
  */
 import { createHash } from 'node:crypto';
-import type { OutgoingRecord, Packed } from '../../sink.ts';
+import type { OutgoingRecord, Packed } from '../forward/sink.ts';
 
-const magic = Buffer.of(0xf3, 0x89, 0x9a, 0xc2);
-const checksumBytes = 16;
+export const magic = Buffer.of(0xf3, 0x89, 0x9a, 0xc2);
+export const checksumBytes = 16;
 
 /** Protobuf field numbers with their wire types, as they stand on the wire. */
 const tags = { key: 0x0a, record: 0x1a, keyIndex: 0x08, data: 0x1a } as const;
