@@ -6,18 +6,19 @@
 import { existsSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
 import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
+import { Metering } from './api/kinesis/metering.ts';
 import { cameraSettings } from './camera-settings.ts';
 import { startCameras, type Cameras } from './cameras.ts';
 import { Closing } from './closing.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
 import { defaultFile } from './cli/configuration.ts';
+import { ensureStreams, keptShards } from './configured-streams.ts';
 import { parseConfig, type ConfigResult } from './config/load.ts';
 import { showProblem } from './config/problems.ts';
 import type { Config } from './config/schema.ts';
@@ -37,7 +38,7 @@ import { createApp } from './http/app.ts';
 import { loadPage } from './http/page.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
-import { setAggregation, startKinesis, type Kinesis } from './kinesis.ts';
+import { startKinesis, type Kinesis } from './kinesis.ts';
 import { listening } from './listening.ts';
 import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
@@ -61,6 +62,7 @@ interface Building extends GatewayStart {
   readonly opening: Opening;
   readonly supervisor: Supervisor;
   readonly store: Store;
+  readonly metering: Metering;
   readonly closing: Closing;
   /** The configuration in force, for what looks at it every time; `config` is the first one. */
   readonly inForce: () => Config;
@@ -87,6 +89,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const identity = await loadIdentity(start.config.dataDir);
   const written = start.demonstration ? usable(demonstrationConfig(start, identity)) : start.config;
   const config = withMadeUsers(written, identity.secret);
+  const metering = new Metering({ clock, metrics });
   const store = await openStore({
     folder: config.dataDir,
     masterKeys: (inUse) => openMasterKeys({ config, inUse, clock, fetch }),
@@ -98,20 +101,25 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     maxQueuedBytes: config.log.maxQueuedBytes,
     tailCacheBytes: config.log.tailCacheBytes,
     maxShards: config.log.maxShards,
+    onAppended: metering.took,
     holder: `headgate, process ${start.pid}`,
     clock,
     logger,
     metrics,
   });
   closing.add('store', 'the store', () => store.close());
-  await ensureStreams(store, config, null);
-  for (const remark of keptShards(store, config)) logger.warn({}, remark);
+  metering.start(store.log);
+  closing.add('servers', 'metering', () => {
+    metering.close();
+  });
+  await ensureStreams(store.log, config, null);
+  for (const remark of keptShards(store.log, config)) logger.warn({}, remark);
 
   let inForce = config;
   const supervisor = new Supervisor({ clock, logger, metrics, random: Math.random });
   const opening = await openingOf(config, clock.nowMs());
   const building: Building = {
-    ...{ ...start, config, identity, opening, supervisor, store, closing },
+    ...{ ...start, config, identity, opening, supervisor, store, metering, closing },
     inForce: () => inForce,
   };
   const rtspServer = await startRtsp(building);
@@ -143,7 +151,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     load: async () => (start.demonstration ? demonstrationConfig(start, identity) : start.load()),
     apply: async (changed) => {
       const next = withMadeUsers(changed, identity.secret);
-      await ensureStreams(store, next, inForce);
+      await ensureStreams(store.log, next, inForce);
       // The RTSP server asks who may push and watch every time: it has to know before they come.
       inForce = next;
       await cameras.update(next.cameras);
@@ -158,7 +166,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     // The demonstration goes on until the next start, also when somebody has written a file.
     alsoWaiting: () =>
       start.demonstration && existsSync(join(start.folder, defaultFile)) ? [defaultFile] : [],
-    withoutEffect: (config) => keptShards(store, config),
+    withoutEffect: (config) => keptShards(store.log, config),
     logger,
   });
   watchConfiguration(building, reloader);
@@ -273,36 +281,6 @@ function usable(result: ConfigResult): Config {
   throw new Error(result.problems.map(showProblem).join('\n'));
 }
 
-/** @param known whose streams are as they should be; null: look at all of them */
-async function ensureStreams(store: Store, config: Config, known: Config | null): Promise<void> {
-  for (const [name, stream] of Object.entries(config.streams)) {
-    if (isDeepStrictEqual(known?.streams[name], stream)) continue;
-    await store.log.ensureStream({
-      name,
-      shardCount: stream.shards,
-      mode: stream.mode,
-      retentionMs: stream.retentionHours * 3_600_000,
-      maxBytes: stream.maxBytes,
-      whenFull: stream.whenFull,
-      compression: stream.compression,
-      encryption: stream.encryption,
-    });
-    await setAggregation(store.log, name, stream.aggregation);
-  }
-}
-
-/** Of each stream that was made with another number of shards than is written now. */
-function keptShards({ log }: Store, { streams }: Config): readonly string[] {
-  return log.streams().flatMap(({ name, shardCount }) => {
-    const wanted = streams[name]?.shards ?? shardCount;
-    return wanted === shardCount
-      ? []
-      : [
-          `streams.${name}.shards: ${wanted} has no effect: the stream was made with ${shardCount}, and the configuration does not change how many shards a stream has`,
-        ];
-  });
-}
-
 function mqttTls({ certificate, mqttTlsHost }: Opening): (Certificate & { host: string }) | null {
   return certificate === null ? null : { ...certificate, host: mqttTlsHost };
 }
@@ -407,7 +385,7 @@ async function startHttp(
   building: Building,
   { rtspServer, mqtt, files, cameras, deliveries, kinesis, reloader }: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
-  const { config, opening, store, identity, clock, logger, metrics, closing } = building;
+  const { config, opening, store, metering, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
   const health = new Health(clock);
   const freeBytes = async (): Promise<number> => {
@@ -450,6 +428,7 @@ async function startHttp(
     log: store.log,
     video: store.video,
     kinesis: kinesis.routes,
+    metering,
     operations,
     cameraSettings: cameraSettings({
       file: building.files[0]?.path ?? null,
@@ -467,6 +446,7 @@ async function startHttp(
       live: () => health.live(),
       renderMetrics: () => {
         updateStreamMetrics();
+        metering.publish();
         return metrics.render();
       },
       freeBytes,

@@ -4,6 +4,7 @@ import type { Log } from '../storage/model.ts';
 import type { Store } from '../storage/store.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import { KinesisService } from './api/kinesis/kinesis.ts';
+import type { Metering } from './api/kinesis/metering.ts';
 import { attributeOf, type Attribute } from './api/kinesis/stream-attributes.ts';
 import type { Config } from './config/schema.ts';
 import type { AppEnv } from './http/authentication.ts';
@@ -21,6 +22,7 @@ const newStreams = { maxBytes: 4e9, whenFull: 'refuse', encryption: 'aes-256-gcm
 export interface KinesisParts {
   readonly config: Config;
   readonly store: Store;
+  readonly metering: Metering;
   /** Of this gateway. */
   readonly secret: Buffer;
   readonly onClose: (stage: Stage, name: string, close: Close) => void;
@@ -66,6 +68,7 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
     secret: parts.secret,
     enforceLimits: config.kinesis.enforceLimits,
     newStreams,
+    metering: parts.metering,
     authenticator: createAwsAuthenticator({
       ...{ mode: config.auth.mode, accountId, region: null },
       ...{ keys, clock },

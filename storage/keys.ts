@@ -29,6 +29,7 @@ import type { Writer } from './writer.ts';
 export const keyBytes = 32;
 const nonceBytes = 12;
 const tagBytes = 16;
+const noncesAtOnce = 256;
 /** What sealing adds to the plain bytes. */
 export const sealedOverheadBytes = nonceBytes + tagBytes;
 
@@ -357,10 +358,23 @@ function bindingOf({ id, scope }: DataKey, associatedData: Uint8Array): Buffer {
 }
 
 function seal(key: Buffer, plain: Uint8Array, associatedData: Uint8Array): Buffer {
-  const nonce = randomBytes(nonceBytes);
+  const nonce = nextNonce();
   const cipher = createCipheriv('aes-256-gcm', key, nonce);
   cipher.setAAD(associatedData);
-  return Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+  const body = cipher.update(plain);
+  // Of this mode it has nothing more to give, but makes the tag.
+  cipher.final();
+  return Buffer.concat([nonce, body, cipher.getAuthTag()]);
+}
+
+/** Random bytes are asked for many nonces at once: a call costs more than the bytes. */
+let nonces = Buffer.alloc(0);
+
+function nextNonce(): Buffer {
+  if (nonces.length === 0) nonces = randomBytes(nonceBytes * noncesAtOnce);
+  const nonce = nonces.subarray(0, nonceBytes);
+  nonces = nonces.subarray(nonceBytes);
+  return nonce;
 }
 
 /** null: another key, other associated data, or bytes that were changed. */
@@ -372,8 +386,10 @@ function unseal(key: Buffer, sealed: Uint8Array, associatedData: Uint8Array): Bu
   decipher.setAAD(associatedData);
   decipher.setAuthTag(sealed.subarray(sealed.length - tagBytes));
   try {
-    const body = sealed.subarray(nonceBytes, sealed.length - tagBytes);
-    return Buffer.concat([decipher.update(body), decipher.final()]);
+    const body = decipher.update(sealed.subarray(nonceBytes, sealed.length - tagBytes));
+    // Of this mode it has nothing more to give, but looks at the tag.
+    decipher.final();
+    return body;
   } catch {
     return null;
   }

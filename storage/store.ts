@@ -16,7 +16,7 @@ import type { DiskGuard } from './group-commit.ts';
 import { StoreLock } from './lock.ts';
 import { diskErrors, explainFullDisk } from './disk-errors.ts';
 import { ApplicationTable } from './log/applications.ts';
-import { LogAppender } from './log/appending.ts';
+import { LogAppender, type AppendListener } from './log/appending.ts';
 import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
 import { LogReader } from './log/reading.ts';
@@ -100,6 +100,8 @@ export interface StoreOptions {
   readonly tailCacheBytes?: number;
   /** Open shards that load alone may give a stream on demand; 16 when left out. */
   readonly maxShards?: number;
+  /** Is told of records once they are on disk. */
+  readonly onAppended?: AppendListener;
   /**
    * Where the master key comes from. It is told the ids of those that wrap what there is: when there
    * are any, a new one is of no use. When left out, nothing that is encrypted is read or written.
@@ -215,7 +217,7 @@ async function openParts(
   const streams = await loadStreams(database);
   const tail = new TailCache(options.tailCacheBytes ?? defaultTailCacheBytes, metrics);
   const sealing = new Sealing();
-  const appender = new LogAppender(streams, tail, sealing, clock);
+  const appender = new LogAppender(streams, tail, sealing, clock, options.onAppended ?? null);
   const floor = new FreeSpaceFloor({
     folder,
     minFreeBytes: options.minFreeBytes === undefined ? 0 : options.minFreeBytes,

@@ -11,7 +11,7 @@ interface TailCommandOptions extends ClientOptions {
   readonly json?: boolean;
 }
 
-/** Shorter than what the client waits for an answer. */
+/** Shorter than what the client waits for an answer; then it looks whether anybody reads on. */
 const waitSeconds = 5;
 const recordsAtOnce = 500;
 /** Each shard is waited for by a request of its own. */
@@ -181,9 +181,11 @@ class Tail {
         this.#options.json === true
           ? JSON.stringify({ shard, ...record })
           : Buffer.from(record.data, record.encoding).toString();
-      stdout.write(`${stdoutIsTerminal ? harmless(text) : text}\n`);
+      stdout.write(`${stdoutIsTerminal ? harmless(text) : text}\n`, (error) => {
+        if (error !== null && error !== undefined) this.#stop.abort();
+      });
     }
-    if (this.#left <= 0) this.#stop.abort();
+    if (this.#left <= 0 || !this.#context.stdoutHasReader()) this.#stop.abort();
   }
 }
 

@@ -219,7 +219,13 @@ export class HttpServer {
       },
       (incoming, outgoing) => {
         const begin = (): void => {
-          listener(incoming, outgoing);
+          if (hostsOf(incoming) <= 1) {
+            listener(incoming, outgoing);
+            return;
+          }
+          this.#malformed.add(1, { protocol: 'http/1.1' });
+          outgoing.writeHead(400, { 'content-type': 'application/json', connection: 'close' });
+          outgoing.end(malformedBody(messages.hosts));
         };
         if (pipelines.enter(incoming, outgoing, begin)) return;
         this.#malformed.add(1, { protocol: 'http/1.1' });
@@ -302,13 +308,26 @@ export class HttpServer {
     outgoing.once('close', cancel);
   }
 
-  /** A session must bring a request soon, and again and again: idle ones are closed. */
+  /**
+   * A session must bring a request soon, and again and again: idle ones are closed. So is one that
+   * resets far more streams than it lets be answered, which costs it nothing and us much
+   * (CVE-2023-44487); nghttp2 itself only stops listening to it.
+   */
   #watchSession(session: ServerHttp2Session): void {
     this.#sessions.add(session);
     const cancel = this.#options.clock.setTimer(this.#limits.headersTimeoutMs, () => {
       session.destroy();
     });
     session.once('stream', cancel);
+    let resets = 0;
+    session.on('stream', (stream) => {
+      stream.once('close', () => {
+        resets = Math.max(0, resets + (stream.rstCode === 0 ? -1 : 1));
+        if (resets <= excessResetsMax || session.destroyed) return;
+        this.#malformed.add(1, { protocol: 'h2c' });
+        session.destroy(undefined, 0xb /* ENHANCE_YOUR_CALM */);
+      });
+    });
     session.setTimeout(this.#limits.idleTimeoutMs, () => {
       session.destroy();
     });
@@ -369,6 +388,9 @@ export class HttpServer {
   }
 }
 
+/** Streams of an HTTP/2 session that were reset, beyond those that were answered. */
+const excessResetsMax = 500;
+
 type NodeListener = (
   incoming: IncomingMessage | Http2ServerRequest,
   outgoing: ServerResponse | Http2ServerResponse,
@@ -413,7 +435,17 @@ function headerBytes(incoming: Http2ServerRequest): number {
   return incoming.rawHeaders.reduce((sum, text) => sum + Buffer.byteLength(text) + 16, 0);
 }
 
+/** Node takes the first of several; RFC 9112 section 3.2 wants none of them believed. */
+function hostsOf({ rawHeaders }: IncomingMessage): number {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.toLowerCase() === 'host') count += 1;
+  }
+  return count;
+}
+
 const messages = {
+  hosts: 'The request names more than one Host.',
   largeHeaders: 'The headers are too large.',
   slow: 'The request took too long to arrive.',
   noHttp: 'This is not HTTP/1.1, nor HTTP/2 with prior knowledge.',

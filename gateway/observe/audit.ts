@@ -7,6 +7,8 @@
  *   `files` in all the oldest goes.
  * - A line is written whole or not at all: what a full disk took half of is cut off again. It is in
  *   the hands of the system when `flush` resolves, not synced: a power cut may cost the last ones.
+ * - Only those who are known get lines. Others are counted, and a line says how many came before the
+ *   one behind it: a flood of wrong signatures can't push out what somebody did.
  * - Recording never waits and never fails. Past 1 MiB of waiting lines, and where the disk takes
  *   none, they are dropped, and a line of its own says how many once one can be written.
  */
@@ -20,9 +22,9 @@ export interface AuditEntry {
   readonly action: string;
   /** An ARN; null: the operation has none. */
   readonly resource: string | null;
-  /** The ARN of who asked; null: nobody who is known. */
-  readonly caller: string | null;
-  readonly accessKeyId: string | null;
+  /** The ARN of who asked. */
+  readonly caller: string;
+  readonly accessKeyId: string;
   readonly sourceAddress: string | null;
   readonly requestId: string | null;
   /** `ok`, or the type of the error that it was answered with. */
@@ -54,11 +56,14 @@ export class AuditLog {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #droppedTotal: Counter;
+  readonly #strangersTotal: Counter;
   #file: FileHandle | null = null;
   #fileBytes = 0;
   #waiting: string[] = [];
   #waitingCharacters = 0;
   #dropped = 0;
+  /** Since the last line. */
+  #strangers = 0;
   #writing: Promise<void> | null = null;
   /** Said once, until lines get through again. */
   #failing = false;
@@ -73,6 +78,10 @@ export class AuditLog {
     this.#droppedTotal = options.metrics.counter(
       'headgate_audit_dropped_total',
       'Lines of the audit log that could not be written.',
+    );
+    this.#strangersTotal = options.metrics.counter(
+      'headgate_audit_strangers_total',
+      'Control operations asked for by nobody who is known, which get no lines in the audit log.',
     );
   }
 
@@ -94,6 +103,12 @@ export class AuditLog {
     this.#writing ??= this.#write();
   }
 
+  /** Counts an operation that nobody who is known asked for. */
+  countStranger(): void {
+    this.#strangers += 1;
+    this.#strangersTotal.add();
+  }
+
   /** Resolves when nothing waits any more. */
   async flush(): Promise<void> {
     await this.#writing;
@@ -103,12 +118,17 @@ export class AuditLog {
   async close(): Promise<void> {
     this.#closed = true;
     await this.flush();
+    await this.#appendCounts().catch((error: unknown) => {
+      this.#failed(0, error);
+    });
     const file = this.#file;
     this.#file = null;
     await file?.close();
   }
 
-  #lineOf(entry: AuditEntry | { readonly dropped: number }): string {
+  #lineOf(
+    entry: AuditEntry | { readonly dropped: number } | { readonly strangers: number },
+  ): string {
     const time = new Date(this.#clock.nowMs()).toISOString();
     const fields = Object.entries(entry).map(([key, value]: [string, unknown]) => [
       key,
@@ -125,8 +145,7 @@ export class AuditLog {
       this.#waiting = [];
       this.#waitingCharacters = 0;
       try {
-        if (this.#dropped > 0) await this.#append(this.#lineOf({ dropped: this.#dropped }));
-        this.#dropped = 0;
+        await this.#appendCounts();
       } catch (error) {
         this.#failed(lines.length, error);
         continue;
@@ -135,6 +154,14 @@ export class AuditLog {
     }
     // In the same step as the check above: what comes after it starts the next turn.
     this.#writing = null;
+  }
+
+  async #appendCounts(): Promise<void> {
+    const [dropped, strangers] = [this.#dropped, this.#strangers];
+    if (dropped > 0) await this.#append(this.#lineOf({ dropped }));
+    this.#dropped -= dropped;
+    if (strangers > 0) await this.#append(this.#lineOf({ strangers }));
+    this.#strangers -= strangers;
   }
 
   async #appendAll(lines: readonly string[]): Promise<void> {

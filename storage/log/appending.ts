@@ -14,7 +14,7 @@
  */
 import { StorageError } from '../errors.ts';
 import { sealedOverheadBytes } from '../keys.ts';
-import type { RecordInput, RecordPlace } from '../model.ts';
+import type { RecordInput, RecordPlace, StreamDescription } from '../model.ts';
 import type { Clock } from '../ports.ts';
 import type { AppendGroup, Appender, PreparedAppend, Transaction } from '../group-commit.ts';
 import { arrivalSpanMaxMs, batchHeaderBytes, encodeBatch, encodedBytes } from './batch.ts';
@@ -47,19 +47,35 @@ export interface RoomMaker {
   makeRoom(stream: Stream, bytes: number, group: LogGroup, transaction: Transaction): Promise<void>;
 }
 
+/** Is told of records once they are on disk. */
+export type AppendListener = (
+  stream: Pick<StreamDescription, 'id' | 'name'>,
+  shardIndex: number,
+  records: readonly Pick<TimedRecord, 'keyBytes' | 'data'>[],
+) => void;
+
 export class LogAppender implements Appender<LogAppend> {
   readonly hasher = new KeyHasher();
   readonly streams: Streams;
   readonly tail: TailCache;
   readonly sealing: Sealing;
+  /** null: nobody asked. */
+  readonly listener: AppendListener | null;
   readonly #clock: Clock;
   #roomMaker: RoomMaker | null = null;
   #group: LogGroup | null = null;
 
-  constructor(streams: Streams, tail: TailCache, sealing: Sealing, clock: Clock) {
+  constructor(
+    streams: Streams,
+    tail: TailCache,
+    sealing: Sealing,
+    clock: Clock,
+    listener: AppendListener | null = null,
+  ) {
     this.streams = streams;
     this.tail = tail;
     this.sealing = sealing;
+    this.listener = listener;
     this.#clock = clock;
   }
 
@@ -256,6 +272,7 @@ export class LogGroup implements AppendGroup<LogAppend> {
   readonly #hasher: KeyHasher;
   readonly #tail: TailCache;
   readonly #sealing: Sealing;
+  readonly #listener: AppendListener | null;
   readonly #roomMaker: RoomMaker | null;
   /** Streams whose encryption begins with this group. */
   readonly #sealedFromNow = new Set<Stream>();
@@ -271,13 +288,15 @@ export class LogGroup implements AppendGroup<LogAppend> {
       hasher,
       tail,
       sealing,
-    }: Pick<LogAppender, 'streams' | 'hasher' | 'tail' | 'sealing'>,
+      listener,
+    }: Pick<LogAppender, 'streams' | 'hasher' | 'tail' | 'sealing' | 'listener'>,
     roomMaker: RoomMaker | null,
   ) {
     this.#streams = streams;
     this.#hasher = hasher;
     this.#tail = tail;
     this.#sealing = sealing;
+    this.#listener = listener;
     this.#roomMaker = roomMaker;
   }
 
@@ -485,11 +504,14 @@ export class LogGroup implements AppendGroup<LogAppend> {
     for (const [stream, { closed, added }] of this.#reshapes) {
       this.#streams.reshape(stream, closed, added);
     }
-    for (const { shard, position, rows } of this.#staged.values()) {
+    for (const { shard, position, rows, batches } of this.#staged.values()) {
       shard.position = position;
       for (const { firstSequence, recordCount, open } of rows) {
         this.#tail.add(shard, firstSequence, recordCount, open);
       }
+      const { id, options } = shard.stream;
+      const stream = { id, name: options.name };
+      for (const { records } of batches) this.#listener?.(stream, shard.index, records);
       if (rows.length > 0) shard.wakeReaders();
     }
   }

@@ -290,6 +290,23 @@ export function decodeBatch(blob: Buffer, skip = 0): LogRecord[] {
   return records;
 }
 
+/**
+ * The sequence number of the first record of a plain batch that arrived at or after a time; null if
+ * none did. Makes no records: of a batch of many small ones that takes several milliseconds.
+ * @throws StorageError `corrupt`, `version-too-new`
+ */
+export function firstArrivalAt(blob: Buffer, timestampMs: number): number | null {
+  const { compressed, count, firstSequence, lowArrivalMs } = verifyBatch(blob);
+  if (compressed) throw corrupt('its records were not decompressed');
+  let at = batchHeaderBytes;
+  for (let index = 0; index < count; index += 1) {
+    if (at + recordOverheadBytes > blob.length) throw corrupt('its records do not fit');
+    if (lowArrivalMs + blob.readUInt32LE(at + 4) >= timestampMs) return firstSequence + index;
+    at += recordOverheadBytes + blob.readUInt16LE(at + 8) + blob.readUInt32LE(at);
+  }
+  return null;
+}
+
 function checksum(blob: Buffer): number {
   return crc32(blob.subarray(batchHeaderBytes), crc32(blob.subarray(0, checksumAt)));
 }

@@ -18,7 +18,13 @@ import { StorageError } from '../errors.ts';
 import type { Losses } from '../losses.ts';
 import type { LogRecord, ReadOptions, ReadResult } from '../model.ts';
 import type { Counter, Logger, Metrics } from '../ports.ts';
-import { decodeBatch, isCompressed, isEncrypted, recordOverheadBytes } from './batch.ts';
+import {
+  decodeBatch,
+  firstArrivalAt,
+  isCompressed,
+  isEncrypted,
+  recordOverheadBytes,
+} from './batch.ts';
 import { batchAt, batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, FullRow, Queries, StoredBatch } from './batch-table.ts';
 import { plainBatch } from './compressed-batch.ts';
@@ -164,15 +170,8 @@ export class LogReader {
   }
 
   /** The records of a batch after the first `skip`, or null when it is corrupt. */
-  async #decode(shard: Shard, stored: StoredBatch, skip: number): Promise<LogRecord[] | null> {
-    // Records that repair found lost, and counted (`repair.ts`).
-    if (stored.body?.length === 0) return null;
-    try {
-      // On a damaged page a column can be of any kind.
-      if (!Buffer.isBuffer(stored.body)) throw new StorageError('corrupt', 'its page is damaged');
-      const { body } = stored;
-      const open = isEncrypted(body) ? await this.#sealing.open(shard, body) : body;
-      const plain = isCompressed(open) ? await plainBatch(open) : open;
+  #decode(shard: Shard, stored: StoredBatch, skip: number): Promise<LogRecord[] | null> {
+    return this.#opened(shard, stored, (plain) => {
       const records = decodeBatch(plain, skip);
       if (
         records.length !== stored.record_count - skip ||
@@ -181,6 +180,23 @@ export class LogReader {
         throw new StorageError('corrupt', 'the batch is not the one its row speaks of');
       }
       return records;
+    });
+  }
+
+  /** What `look` finds in a batch that was made plain, or null when it is corrupt. */
+  async #opened<T>(
+    shard: Shard,
+    stored: StoredBatch,
+    look: (plain: Buffer) => T,
+  ): Promise<T | null> {
+    // Records that repair found lost, and counted (`repair.ts`).
+    if (stored.body?.length === 0) return null;
+    try {
+      // On a damaged page a column can be of any kind.
+      if (!Buffer.isBuffer(stored.body)) throw new StorageError('corrupt', 'its page is damaged');
+      const { body } = stored;
+      const open = isEncrypted(body) ? await this.#sealing.open(shard, body) : body;
+      return look(isCompressed(open) ? await plainBatch(open) : open);
     } catch (error) {
       if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
       this.#report(shard, stored, error);
@@ -234,9 +250,9 @@ export class LogReader {
     }
     if (found === null) return nextSequence;
     const row = await this.#batchAt(shard, found.first_sequence);
-    const records = row === null ? null : await this.#decode(shard, row, 0);
-    const first = records?.find(({ arrivalMs }) => arrivalMs >= timestampMs);
-    return first?.sequence ?? found.first_sequence;
+    if (row === null) return found.first_sequence;
+    const first = await this.#opened(shard, row, (plain) => firstArrivalAt(plain, timestampMs));
+    return Math.max(first ?? 0, found.first_sequence);
   }
 
   /** What lies at and behind a position; bytes as they were appended, before compaction. */

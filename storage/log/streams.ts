@@ -61,7 +61,7 @@ export class Shard {
   readonly parents: readonly number[];
   readonly createdMs: number;
   closedMs: number | null;
-  position: ShardPosition;
+  #position: ShardPosition;
   /** Where compaction had come to when the shard was loaded. */
   readonly compactedSequence: number;
   /** The batches that are still to be looked at for how they are sealed: `resealing.ts`. */
@@ -81,7 +81,16 @@ export class Shard {
     this.closedMs = row.closed_ms;
     this.compactedSequence = row.compacted_sequence;
     this.reseal = { from: row.reseal_from, to: row.reseal_to };
-    this.position = position;
+    this.#position = position;
+  }
+
+  get position(): ShardPosition {
+    return this.#position;
+  }
+
+  set position(position: ShardPosition) {
+    this.#position = position;
+    this.stream.changed();
   }
 
   wakeReaders(): void {
@@ -107,25 +116,38 @@ export class Shard {
 export class Stream {
   readonly id: number;
   readonly createdMs: number;
-  options: StreamOptions;
+  #options: StreamOptions;
   /** The data key that older batches are being sealed with, or all are; 0: none. */
   sealingKeyId: number;
   /** By key: `attributes.ts`. */
   attributes: Readonly<Record<string, unknown>> = {};
   #shards: readonly Shard[] = [];
   #routing: Routing | null = null;
+  #refusedAtBytes: number | null = null;
+  /** As long as it is true. */
+  #description: StreamDescription | null = null;
 
   constructor(row: StreamRow) {
     this.id = row.id;
     this.createdMs = row.created_ms;
-    this.options = toOptions(row);
+    this.#options = toOptions(row);
     this.sealingKeyId = row.sealing_key_id;
+  }
+
+  get options(): StreamOptions {
+    return this.#options;
+  }
+
+  set options(options: StreamOptions) {
+    this.#options = options;
+    this.changed();
   }
 
   /** @param value undefined: there is no such attribute any more */
   setAttribute(key: string, value: unknown): void {
     const others = Object.entries(this.attributes).filter(([name]) => name !== key);
     this.attributes = Object.fromEntries(value === undefined ? others : [...others, [key, value]]);
+    this.changed();
   }
 
   /** In the order of their index, closed ones too. The array never changes: another takes its place. */
@@ -136,6 +158,7 @@ export class Stream {
   setShards(shards: readonly Shard[]): void {
     this.#shards = shards.toSorted((a, b) => a.index - b.index);
     this.#routing = null;
+    this.changed();
   }
 
   /** Where records go. */
@@ -145,7 +168,15 @@ export class Stream {
   }
 
   /** What it held when it last refused an append for want of room; null: it has taken one since. */
-  refusedAtBytes: number | null = null;
+  get refusedAtBytes(): number | null {
+    return this.#refusedAtBytes;
+  }
+
+  set refusedAtBytes(bytes: number | null) {
+    if (bytes === this.#refusedAtBytes) return;
+    this.#refusedAtBytes = bytes;
+    this.changed();
+  }
 
   /** Bytes of batches stored now. */
   get storedBytes(): number {
@@ -154,7 +185,18 @@ export class Stream {
     return sum;
   }
 
+  /** Something that is described is no longer as it was. */
+  changed(): void {
+    this.#description = null;
+  }
+
+  /** Asked for several times by each request, and a stream may have hundreds of shards: it is kept. */
   describe(): StreamDescription {
+    this.#description ??= this.#describe();
+    return this.#description;
+  }
+
+  #describe(): StreamDescription {
     const { storedBytes } = this;
     return {
       ...this.options,

@@ -7,11 +7,13 @@
  * Ours and the ceiling take turns, and the best round of each counts: what else the machine does
  * can only make a round slower.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { systemClock } from '../../storage/clock.ts';
-import type { RecordInput } from '../../storage/model.ts';
+import { localMasterKey } from '../../storage/keys.ts';
+import type { Encryption, RecordInput } from '../../storage/model.ts';
 import { Database } from '../../storage/sqlite.ts';
 import { openStore, type Store } from '../../storage/store.ts';
 import { MemoryLogger } from '../support/memory-logger.ts';
@@ -79,6 +81,7 @@ export const benchmark: Benchmark = {
     const figures: Figure[] = [];
     for (const each of ways) figures.push(...(await measure(context, each)));
     figures.push(await measureFollowed(context));
+    figures.push(...(await measureEncrypted(context)));
     figures.push(...(await measureAlone(context)));
     return figures;
   },
@@ -159,6 +162,41 @@ async function measureFollowed(context: BenchmarkContext): Promise<Figure> {
   };
 }
 
+/** The first way once more, encrypted at rest and not, in turns. */
+async function measureEncrypted(context: BenchmarkContext): Promise<readonly Figure[]> {
+  const [first] = ways;
+  if (first === undefined) throw new Error('there is no way to append');
+  const best = {
+    'aes-256-gcm': { append: 0, read: 0 },
+    none: { append: 0, read: 0 },
+  };
+  for (let round = 0; round < rounds; round += 1) {
+    for (const encryption of ['aes-256-gcm', 'none'] as const) {
+      const folder = join(context.folder, `encryption-${encryption}-${round}`);
+      const kept = best[encryption];
+      const appendThenRead = async (store: Store): Promise<void> => {
+        kept.append = Math.max(kept.append, await appendAll(store, first));
+        kept.read = Math.max(kept.read, await readAll(store));
+      };
+      await inStore(folder, first.shards, appendThenRead, encryption);
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  const { 'aes-256-gcm': encrypted, none } = best;
+  return (['append', 'read'] as const).map((what) => {
+    context.note(
+      `${what}, encrypted: ${Math.round(encrypted[what])} of ${Math.round(none[what])} records/s`,
+    );
+    return {
+      name: `${what}, encrypted at rest, ${first.name}`,
+      value: encrypted[what],
+      unit: 'records/s',
+      against: { name: `${what}, not encrypted`, value: none[what] },
+      ratio: encrypted[what] / none[what],
+    };
+  });
+}
+
 /** Reads every shard as it grows, until all records of a round were read. */
 async function followAll({ log }: Store): Promise<void> {
   const all = new AbortController();
@@ -197,6 +235,7 @@ async function inStore<T>(
   folder: string,
   shardCount: number,
   work: (store: Store, metrics: MemoryMetrics) => Promise<T>,
+  encryption: Encryption = 'none',
 ): Promise<T> {
   const metrics = new MemoryMetrics();
   const store = await openStore({
@@ -205,9 +244,15 @@ async function inStore<T>(
     logger: new MemoryLogger(),
     metrics,
     video: { minFreeBytes: 0 },
+    masterKeys: () => Promise.resolve({ current: localMasterKey(randomBytes(32)), previous: [] }),
   });
   try {
-    const options = { name: 'readings', mode: 'on-demand', whenFull: 'refuse' } as const;
+    const options = {
+      name: 'readings',
+      mode: 'on-demand',
+      whenFull: 'refuse',
+      encryption,
+    } as const;
     await store.log.createStream({ ...options, shardCount, retentionMs, maxBytes: null });
     return await work(store, metrics);
   } finally {

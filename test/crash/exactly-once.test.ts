@@ -6,7 +6,7 @@ import { systemClock } from '../../storage/clock.ts';
 import { openStore } from '../../storage/store.ts';
 import { readAll } from '../ingest/mqtt/support.ts';
 import { seededRandom } from '../storage/support/open.ts';
-import { GatewayProcess } from '../support/gateway.ts';
+import { GatewayProcess, masterKeysIn } from '../support/gateway.ts';
 import { MemoryLogger } from '../support/memory-logger.ts';
 import { MemoryMetrics } from '../support/memory-metrics.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -95,7 +95,7 @@ const total = (fleet: readonly Device[]): number =>
 
 async function storedPayloads(t: TestContext, folder: string): Promise<readonly string[]> {
   const ports = { clock: systemClock, logger: new MemoryLogger(), metrics: new MemoryMetrics() };
-  const store = await openStore({ folder, ...ports });
+  const store = await openStore({ folder, ...ports, masterKeys: masterKeysIn(folder) });
   t.after(() => store.close());
   return (await readAll(store.log, 'readings')).map(({ data }) => data.toString());
 }

@@ -12,7 +12,7 @@ import type { Finding } from '../../storage/finding.ts';
 import { openStore } from '../../storage/store.ts';
 import { readAll } from '../ingest/mqtt/support.ts';
 import { seededRandom } from '../storage/support/open.ts';
-import { GatewayProcess, headgateCommand } from '../support/gateway.ts';
+import { GatewayProcess, headgateCommand, masterKeysIn } from '../support/gateway.ts';
 import { startChild } from '../support/child.ts';
 import { MemoryLogger } from '../support/memory-logger.ts';
 import { MemoryMetrics } from '../support/memory-metrics.ts';
@@ -135,7 +135,7 @@ async function storedPayloads(
   folder: string,
 ): Promise<ReadonlyMap<string, readonly number[]>> {
   const ports = { clock: systemClock, logger: new MemoryLogger(), metrics: new MemoryMetrics() };
-  const store = await openStore({ folder, ...ports });
+  const store = await openStore({ folder, ...ports, masterKeys: masterKeysIn(folder) });
   t.after(() => store.close());
   const found = new Map<string, number[]>();
   for (const { data } of await readAll(store.log, 'readings')) {

@@ -5,7 +5,7 @@ import { connectAsync } from 'mqtt';
 import { systemClock } from '../../storage/clock.ts';
 import { openStore } from '../../storage/store.ts';
 import { readAll } from '../ingest/mqtt/support.ts';
-import { GatewayProcess } from '../support/gateway.ts';
+import { GatewayProcess, masterKeysIn } from '../support/gateway.ts';
 import { MemoryLogger } from '../support/memory-logger.ts';
 import { MemoryMetrics } from '../support/memory-metrics.ts';
 import { Mosquitto } from '../support/mosquitto.ts';
@@ -79,6 +79,7 @@ it(
       clock: systemClock,
       logger: new MemoryLogger(),
       metrics: new MemoryMetrics(),
+      masterKeys: masterKeysIn(gateway.dataFolder),
     });
     t.after(() => store.close());
     const records = await readAll(store.log, 'readings');

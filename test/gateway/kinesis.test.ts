@@ -8,13 +8,16 @@ import { promisify } from 'node:util';
 import {
   CreateStreamCommand,
   DeleteStreamCommand,
+  DescribeStreamConsumerCommand,
   GetRecordsCommand,
   GetShardIteratorCommand,
   KinesisClient,
   ListStreamsCommand,
   PutRecordCommand,
   PutResourcePolicyCommand,
+  RegisterStreamConsumerCommand,
   SplitShardCommand,
+  SubscribeToShardCommand,
   waitUntilStreamExists,
 } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
@@ -66,7 +69,9 @@ async function audited(gateway: GatewayProcess): Promise<readonly string[]> {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .map(({ action, accessKeyId, outcome }) => [action, accessKeyId, outcome].join(' '));
+    .map(({ action, accessKeyId, outcome, strangers }) =>
+      strangers === 1 ? 'a stranger' : [action, accessKeyId, outcome].join(' '),
+    );
 }
 
 test('a stream made over the API takes and gives records, over restarts', async (t) => {
@@ -116,6 +121,59 @@ test('a stream made over the API takes and gives records, over restarts', async 
   assert.equal(await gateway.stop(), 0);
 });
 
+test('records are pushed to a consumer until the gateway stops, and metered', async (t) => {
+  const gateway = await GatewayProcess.start(
+    ...([t, await temporaryFolder(t), keysSection(plant)] as const),
+  );
+  const kinesis = client(t, gateway, plant);
+  const StreamName = 'readings';
+  await kinesis.send(new CreateStreamCommand({ StreamName, ShardCount: 1 }));
+  await waitUntilStreamExists(
+    { client: kinesis, maxWaitTime: 20, minDelay: 1, maxDelay: 1 },
+    { StreamName },
+  );
+  const StreamARN = `arn:aws:kinesis:us-east-1:000000000000:stream/${StreamName}`;
+  const ConsumerARN = await activeConsumer(kinesis, StreamARN);
+  const { EventStream = [] } = await kinesis.send(
+    new SubscribeToShardCommand({
+      ...{ ConsumerARN, ShardId: 'shardId-000000000000' },
+      StartingPosition: { Type: 'LATEST' },
+    }),
+  );
+  const Data = Buffer.from('21.5');
+  await kinesis.send(new PutRecordCommand({ StreamName, PartitionKey: 'a', Data }));
+  const seen: string[] = [];
+  for await (const { SubscribeToShardEvent: event } of EventStream) {
+    for (const record of event?.Records ?? []) seen.push(Buffer.from(record.Data ?? []).toString());
+    if (seen.length === 0) continue;
+    const { metrics } = await gateway.get<{ metrics: readonly { name: string; total: number }[] }>(
+      `/streams/${StreamName}/metering`,
+    );
+    const total = (name: string): number | undefined =>
+      metrics.find((metric) => metric.name === name)?.total;
+    assert.equal(total('IncomingRecords'), 1);
+    assert.equal(total('SubscribeToShardEvent.Records'), 1);
+    const text = await (await gateway.fetch('/metrics')).text();
+    assert.match(text, /^headgate_kinesis_incoming_bytes_total{stream="readings"} 5$/m);
+    assert.match(text, /^headgate_kinesis_subscribe_to_shard_event_bytes_total{.+} 4$/m);
+    assert.equal(await gateway.stop(), 0);
+  }
+  assert.deepEqual(seen, ['21.5']);
+});
+
+async function activeConsumer(kinesis: KinesisClient, StreamARN: string): Promise<string> {
+  const { Consumer } = await kinesis.send(
+    new RegisterStreamConsumerCommand({ StreamARN, ConsumerName: 'alarms' }),
+  );
+  const ConsumerARN = Consumer?.ConsumerARN ?? '';
+  for (;;) {
+    const { ConsumerDescription } = await kinesis.send(
+      new DescribeStreamConsumerCommand({ ConsumerARN }),
+    );
+    if (ConsumerDescription?.ConsumerStatus === 'ACTIVE') return ConsumerARN;
+  }
+}
+
 test('what a key may do its policies say and those of the stream, and it is written down', async (t) => {
   const gateway = await GatewayProcess.start(
     ...([t, await temporaryFolder(t)] as const),
@@ -159,7 +217,7 @@ test('what a key may do its policies say and those of the stream, and it is writ
   assert.deepEqual(await audited(gateway), [
     'kinesis:DeleteStream AKIAREADER AccessDeniedException',
     'kinesis:PutResourcePolicy AKIAPLANT ok',
-    'kinesis:DeleteStream  InvalidSignatureException',
+    'a stranger',
     'kinesis:SplitShard AKIAPLANT InvalidArgumentException',
   ]);
   const { mode } = await stat(join(gateway.dataFolder, 'audit.log'));

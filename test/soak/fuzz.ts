@@ -9,6 +9,7 @@ import { connect, type Socket } from 'node:net';
 import { connectAsync } from 'mqtt';
 import { seededRandom } from '../storage/support/open.ts';
 import { GatewayProcess } from '../support/gateway.ts';
+import { frame, frameTypes, literalField, preface } from '../support/load/http2-frames.ts';
 import { mutate, randomBytes } from '../support/load/mutate.ts';
 import type { Scope } from '../support/scope.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -41,6 +42,8 @@ export const soak: Soak = {
 
 const mqttUser = { username: 'device', password: 'device-password' };
 const camera = { username: 'front', password: 'camera-password' };
+/** In the mode permissive it is enough to name it, so that much of what is sent gets far. */
+const accessKey = { name: 'plant', accessKeyId: 'AKIAPLANT', secretAccessKey: 'secret-of-plant' };
 const atOnce = 20;
 /** A peer that waits for more gets no more of ours: long enough for an answer, most of the time. */
 const conversationMs = 150;
@@ -55,13 +58,16 @@ export async function fuzzGateway(scope: Scope, options: FuzzOptions): Promise<F
     await temporaryFolder(scope),
     `
 streams: { readings: { shards: 2, maxBytes: 30000000, whenFull: drop-oldest } }
-cameras: { front: { source: { push: ${JSON.stringify(camera)} } } }`,
+cameras: { front: { source: { push: ${JSON.stringify(camera)} } } }
+kinesis: { enforceLimits: false }
+auth: { mode: permissive, keys: [${JSON.stringify(accessKey)}] }`,
     JSON.stringify([mqttUser]),
     "[{ topic: '#', stream: readings, decoder: json }]",
   );
   const ports = [
     { port: gateway.mqttPort, templates: mqttTemplates() },
     { port: gateway.httpPort, templates: httpTemplates(gateway.token) },
+    { port: gateway.httpPort, templates: kinesisTemplates() },
     { port: gateway.rtspPort, templates: rtspTemplates(gateway.rtspPort) },
   ];
   await assertServes(gateway);
@@ -260,24 +266,67 @@ function httpTemplates(token: string): readonly Buffer[] {
 
 /** Preface, SETTINGS, HEADERS of `GET /` (literal fields, RFC 7541 section 6.2.2), WINDOW_UPDATE. */
 function http2Template(): Buffer {
-  const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head.writeUInt8(type, 3);
-    head.writeUInt8(flags, 4);
-    head.writeUInt32BE(stream, 5);
-    return Buffer.concat([head, payload]);
-  };
   const authority = Buffer.concat([Buffer.of(0x01, 9), Buffer.from('127.0.0.1')]);
   const fields = Buffer.concat([Buffer.of(0x82, 0x84, 0x86), authority]);
   return Buffer.concat([
-    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-    frame(4, 0, 0, Buffer.of(0, 3, 0, 0, 0, 100)),
-    frame(1, 5, 1, fields),
-    frame(8, 0, 0, Buffer.of(0, 0, 16, 0)),
-    frame(1, 5, 3, fields),
-    frame(6, 0, 0, Buffer.alloc(8)),
+    preface,
+    frame(frameTypes.settings, 0, 0, Buffer.of(0, 3, 0, 0, 0, 100)),
+    frame(frameTypes.headers, 5, 1, fields),
+    frame(frameTypes.windowUpdate, 0, 0, Buffer.of(0, 0, 16, 0)),
+    frame(frameTypes.headers, 5, 3, fields),
+    frame(frameTypes.ping, 0, 0, Buffer.alloc(8)),
   ]);
+}
+
+function kinesisTemplates(): readonly Buffer[] {
+  const authorization = `AWS4-HMAC-SHA256 Credential=${accessKey.accessKeyId}/1/2/kinesis/3`;
+  const target = (operation: string): string => `Kinesis_20131202.${operation}`;
+  const post = (operation: string, body: Buffer, type = 'json'): Buffer =>
+    Buffer.concat([
+      Buffer.from(
+        `POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Target: ${target(operation)}\r\n` +
+          `Content-Type: application/x-amz-${type}-1.1\r\nAuthorization: ${authorization}\r\n` +
+          `Content-Length: ${body.length}\r\n\r\n`,
+      ),
+      body,
+    ]);
+  const json = (operation: string, body: object): Buffer =>
+    post(operation, Buffer.from(JSON.stringify({ StreamName: 'readings', ...body })));
+  const record = { PartitionKey: 'a', Data: 'YQ==' };
+  // {"StreamName": "readings", "PartitionKey": "a", "Data": h'61'}
+  const cbor = Buffer.from(
+    'a36a53747265616d4e616d656872656164696e6773' +
+      '6c506172746974696f6e4b65796161' +
+      '64446174614161',
+    'hex',
+  );
+  const headers = Buffer.concat([
+    Buffer.of(0x83, 0x84, 0x86),
+    ...Object.entries({
+      ':authority': '127.0.0.1',
+      'x-amz-target': target('PutRecord'),
+      'content-type': 'application/x-amz-cbor-1.1',
+      authorization,
+    }).map(([name, value]) => literalField(name, value)),
+  ]);
+  return [
+    json('PutRecord', record),
+    json('PutRecords', { Records: [record, { ...record, ExplicitHashKey: '7' }] }),
+    Buffer.concat([json('DescribeStream', {}), json('ListShards', { MaxResults: 1 })]),
+    json('GetShardIterator', { ShardId: '0', ShardIteratorType: 'AT_TIMESTAMP', Timestamp: 1.5 }),
+    json('GetRecords', { ShardIterator: Buffer.alloc(63).toString('base64'), Limit: 10 }),
+    json('SplitShard', { ShardToSplit: '0', NewStartingHashKey: '77777777777777777777' }),
+    json('MergeShards', { ShardToMerge: '0', AdjacentShardToMerge: '1' }),
+    json('AddTagsToStream', { Tags: { a: 'b' } }),
+    json('PutResourcePolicy', { ResourceARN: 'arn:aws:kinesis:us-east-1:000000000000:stream/x' }),
+    json('CreateStream', { StreamName: 'other', ShardCount: 3 }),
+    post('PutRecord', cbor, 'cbor'),
+    Buffer.concat([
+      ...[preface, frame(frameTypes.settings, 0, 0, Buffer.alloc(0))],
+      ...[frame(frameTypes.headers, 4, 1, headers), frame(frameTypes.data, 1, 1, cbor)],
+      ...[frame(frameTypes.headers, 4, 3, headers), frame(frameTypes.reset, 0, 3, Buffer.alloc(4))],
+    ]),
+  ];
 }
 
 function rtspTemplates(port: number): readonly Buffer[] {

@@ -10,7 +10,7 @@ import { filesWith } from '../support/plaintext.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, seededRandom } from './support/open.ts';
 
-const kills = 10;
+const kills = 6;
 const loadScript = join(import.meta.dirname, 'support/reseal-under-load.ts');
 const masterKey = localMasterKey(Buffer.alloc(32, 1));
 const masterKeys = () => Promise.resolve({ current: masterKey, previous: [] });

@@ -50,6 +50,18 @@ export class Child {
     });
   }
 
+  /** Resolves when it prints another line. Rejects when it ends instead. */
+  async next(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const waiter = (line: string | null): void => {
+        this.#waiting.delete(waiter);
+        if (line !== null) resolve();
+        else reject(new Error(`ended:\n${this.lines.slice(-40).join('\n')}`));
+      };
+      this.#waiting.add(waiter);
+    });
+  }
+
   /** Sends the signal and waits for the end. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.process.exitCode === null && this.process.signalCode === null) {

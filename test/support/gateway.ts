@@ -1,9 +1,12 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
+import { accessFolder } from '../../gateway/security/access-files.ts';
 import { Tokens } from '../../gateway/security/tokens.ts';
 import { systemClock } from '../../storage/clock.ts';
+import { localMasterKey, parseMasterKey } from '../../storage/keys.ts';
+import type { MasterKeys } from '../../storage/store.ts';
 import { startChild, type Child } from './child.ts';
 import type { Scope } from './scope.ts';
 import { ffmpegPath } from './tools.ts';
@@ -33,6 +36,16 @@ const program: readonly string[] = compiler.isCompiled()
 /** How to start `headgate` with these arguments as a program of its own. */
 export function headgateCommand(...args: readonly string[]): [string, string[]] {
   return [process.execPath, [...program, ...args]];
+}
+
+/** For who opens the data folder of a gateway that is not running: the key that it made there. */
+export function masterKeysIn(dataFolder: string): () => Promise<MasterKeys> {
+  return async () => {
+    const text = await readFile(join(accessFolder(dataFolder), 'master.key'), 'utf8');
+    const key = parseMasterKey(text);
+    if (key === null) throw new Error('there is no master key in its file');
+    return { current: localMasterKey(key), previous: [] };
+  };
 }
 
 /** A whole gateway as a process of its own, that keeps its ports and its data over restarts. */

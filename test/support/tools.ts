@@ -2,9 +2,9 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
 
-/** Where a program is on this machine, or null. */
-export function findProgram(name: string): string | null {
-  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+/** Where a program is on this machine, or null. @param folders as in PATH, which is looked at */
+export function findProgram(name: string, folders = process.env['PATH'] ?? ''): string | null {
+  for (const folder of folders.split(delimiter)) {
     const path = join(folder, name);
     try {
       accessSync(path, constants.X_OK);

@@ -1,5 +1,5 @@
 /** The answer of SubscribeToShard: its events as messages of an event stream, one at a time. */
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Bindings } from '../../http/server.ts';
 import { whenAnswered } from '../../http/authentication.ts';
 import { toErrorAnswer } from './answers.ts';
@@ -9,8 +9,18 @@ import { encodeAnswer, encodeWhole, type Format } from './wire.ts';
 
 export const eventStreamType = 'application/vnd.amazon.eventstream';
 
+/**
+ * Passes before the first event, so that it seldom reaches a client in one piece with the message
+ * before it: lifion-kinesis overlooks what is behind a message, and subscribes again.
+ */
+const firstEventDelayMs = 20;
+
 /** What the service model lets a stream of events end with; everything else is an internal failure. */
-const modeledErrors = new Set(['ResourceNotFoundException', 'ResourceInUseException']);
+const modeledErrors = new Set([
+  'ResourceNotFoundException',
+  'ResourceInUseException',
+  'KMSInvalidStateException',
+]);
 
 export interface EventAnswerOptions {
   readonly format: Format;
@@ -57,6 +67,7 @@ async function* messagesOf(
 ): AsyncGenerator<Buffer, void> {
   yield* message('event', 'initial-response', [encodeWhole(format.encoding, {})], format);
   try {
+    await setTimeout(firstEventDelayMs);
     for (;;) {
       const event = await subscription.next();
       if (event === null) return;

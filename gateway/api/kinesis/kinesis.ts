@@ -8,6 +8,7 @@ import type { AwsAuthenticator } from '../../security/aws-authenticator.ts';
 import type { Authorizer } from '../../security/policies.ts';
 import type { Account } from './arns.ts';
 import { ShardIterators } from './iterators.ts';
+import type { Metering } from './metering.ts';
 import type { KinesisContext, NewStreams } from './operation.ts';
 import { PageTokens } from './page-tokens.ts';
 import { kinesisRoutes } from './routes.ts';
@@ -25,11 +26,12 @@ export interface KinesisOptions {
   /** Whether provisioned streams keep to the limits of their shards. */
   readonly enforceLimits: boolean;
   readonly newStreams: NewStreams;
+  readonly metering: Metering;
   /** How long CREATING, UPDATING and DELETING are shown; 200 ms. */
   readonly stateMs?: number;
   readonly authenticator: AwsAuthenticator;
   readonly authorizer: Authorizer;
-  readonly audit: Pick<AuditLog, 'record'>;
+  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -62,6 +64,7 @@ export class KinesisService {
       limits: options.enforceLimits ? new ShardLimits(clock) : null,
       newStreams: options.newStreams,
       subscriptions: this.#subscriptions,
+      metering: options.metering,
     };
     const { authenticator, authorizer, audit, logger, metrics } = options;
     this.routes = kinesisRoutes({ context, authenticator, authorizer, audit, logger, metrics });

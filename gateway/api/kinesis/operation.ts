@@ -4,6 +4,7 @@ import type { Clock } from '../../../storage/ports.ts';
 import type { Caller } from '../../security/aws-authenticator.ts';
 import type { Account } from './arns.ts';
 import type { ShardIterators } from './iterators.ts';
+import type { Metering } from './metering.ts';
 import type { PageTokens } from './page-tokens.ts';
 import { parseInput, type Shape } from './shapes.ts';
 import type { StreamAttributes } from './stream-attributes.ts';
@@ -30,6 +31,7 @@ export interface KinesisContext {
   readonly limits: ShardLimits | null;
   readonly newStreams: NewStreams;
   readonly subscriptions: Subscriptions;
+  readonly metering: Metering;
 }
 
 export interface CallContext extends KinesisContext {

@@ -43,8 +43,8 @@ export interface KinesisRoutesOptions {
   readonly context: KinesisContext;
   readonly authenticator: AwsAuthenticator;
   readonly authorizer: Authorizer;
-  /** Is told of operations that change something, whatever came of them. */
-  readonly audit: Pick<AuditLog, 'record'>;
+  /** Is told of operations that change something, whatever came of them and whoever asked. */
+  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -206,11 +206,16 @@ class KinesisApi {
   #tell({ c, name, caller, resources }: Call, requestId: string, outcome: string): void {
     this.#count(name ?? 'unknown', outcome);
     if (name === null || !changesSomething(name)) return;
-    this.#options.audit.record({
+    const { audit } = this.#options;
+    if (caller === null) {
+      audit.countStranger();
+      return;
+    }
+    audit.record({
       action: `kinesis:${name}`,
       resource: resources[0]?.arn ?? null,
-      caller: caller?.arn ?? null,
-      accessKeyId: caller?.accessKeyId ?? null,
+      caller: caller.arn,
+      accessKeyId: caller.accessKeyId,
       sourceAddress: remoteAddress(c.env),
       requestId,
       outcome,

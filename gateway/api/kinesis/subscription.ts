@@ -14,6 +14,7 @@
 import type { ReadResult, ShardDescription, StreamDescription } from '../../../storage/model.ts';
 import type { CancelTimer } from '../../../storage/ports.ts';
 import type { KinesisError } from './errors.ts';
+import type { GivenRecords } from './metering.ts';
 import type { KinesisContext } from './operation.ts';
 import { dataBytes, recordViews } from './records.ts';
 import { SequenceNumbers } from './sequence-numbers.ts';
@@ -42,6 +43,8 @@ export interface SubscriptionOptions {
   /** null: as fast as it can be read. */
   readonly throughput: Throughput | null;
   readonly memory: EventMemory;
+  /** An event was made. */
+  readonly sent: (given: GivenRecords) => void;
   /** It is over, and holds nothing any more. */
   readonly closed: (subscription: Subscription) => void;
 }
@@ -113,6 +116,9 @@ export class Subscription {
       if (event === null) await this.#waitForRecords();
       else {
         this.#lastEventMs = this.#context.clock.monotonicMs();
+        const { records } = read;
+        const behindMs = event.MillisBehindLatest;
+        this.#options.sent({ records: records.length, bytes: dataBytes(records), behindMs });
         return event;
       }
     }

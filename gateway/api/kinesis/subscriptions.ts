@@ -76,10 +76,13 @@ export class Subscriptions {
       'ResourceInUseException',
       `Another active subscription exists for this consumer: ${who}`,
     );
+    const { metering } = context;
     if (before !== undefined && this.#clock.monotonicMs() - before.sinceMs < exclusiveMs) {
+      metering.subscribed(stream, consumer.name, 'RateExceeded');
       throw inUse;
     }
     if (this.#open.size >= openMax) {
+      metering.subscribed(stream, consumer.name, 'RateExceeded');
       throw new KinesisError(
         'LimitExceededException',
         `This gateway has ${openMax} subscriptions to shards at once, and no more.`,
@@ -89,6 +92,9 @@ export class Subscriptions {
     const subscription = new Subscription(context, {
       ...request,
       memory: this.#memory,
+      sent: (given) => {
+        metering.sent(stream, shard.index, consumer.name, given);
+      },
       closed: () => {
         this.#open.delete(subscription);
         this.#openGauge.set(this.#open.size);
@@ -97,6 +103,7 @@ export class Subscriptions {
     });
     const sinceMs = this.#clock.monotonicMs();
     const entry: Entry = { subscription, consumerArn: consumer.arn, sinceMs };
+    metering.subscribed(stream, consumer.name, 'Success');
     this.#entries.set(key, entry);
     this.#open.add(subscription);
     this.#openGauge.set(this.#open.size);

@@ -82,7 +82,7 @@ function* jsonPieces(answer: object): Generator<Buffer, void> {
         texts.push(yield* largeElement(element));
         continue;
       }
-      const text = isRecord(element) ? recordText(element) : jsonOf(element);
+      const text = elementText(element);
       texts.push(text);
       length += text.length;
       if (length >= pieceBytes) yield piece();
@@ -101,13 +101,21 @@ interface RecordView {
   readonly EncryptionType?: string;
 }
 
-function isRecord(element: unknown): element is RecordView {
-  return (
-    typeof element === 'object' && element !== null && 'ApproximateArrivalTimestamp' in element
-  );
+/** Where a record was put. */
+interface PlaceView {
+  readonly SequenceNumber: string;
+  readonly ShardId: string;
 }
 
-/** What `jsonOf` makes of a record, in half the time: an answer has up to ten thousand. */
+/** `jsonOf`, in half the time for what an answer has hundreds or thousands of. */
+function elementText(element: unknown): string {
+  if (typeof element === 'object' && element !== null) {
+    if ('ApproximateArrivalTimestamp' in element) return recordText(element as RecordView);
+    if ('ShardId' in element && 'SequenceNumber' in element) return placeText(element as PlaceView);
+  }
+  return jsonOf(element);
+}
+
 function recordText(record: RecordView): string {
   const { EncryptionType: encryption } = record;
   return (
@@ -116,6 +124,10 @@ function recordText(record: RecordView): string {
     `"Data":"${record.Data.toString('base64')}","PartitionKey":${quoted(record.PartitionKey)}` +
     (encryption === undefined ? '}' : `,"EncryptionType":"${encryption}"}`)
   );
+}
+
+function placeText({ SequenceNumber: number, ShardId: shard }: PlaceView): string {
+  return `{"SequenceNumber":"${number}","ShardId":"${shard}"}`;
 }
 
 interface WithBlob {

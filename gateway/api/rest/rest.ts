@@ -4,6 +4,8 @@ import { cameraRoutes } from './cameras.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
 import type { Operations } from '../../operations.ts';
 import { operationsRoutes } from './operations.ts';
+import type { Metering } from '../kinesis/metering.ts';
+import { meteringRoutes } from './metering.ts';
 import { createRouter, type RestRouter } from './router.ts';
 import { putRoutes } from './puts.ts';
 import { seriesRoutes } from './series.ts';
@@ -14,6 +16,7 @@ import { Waiting } from './waiting.ts';
 export interface RestOptions extends StatusRoutesOptions {
   readonly operations: Operations;
   readonly cameraSettings: CameraSettings;
+  readonly metering: Metering;
   /** Aborted when the gateway closes: no request waits any longer. */
   readonly closing: AbortSignal;
 }
@@ -28,6 +31,7 @@ export function restRoutes(options: RestOptions): RestRouter {
   applicationRoutes(router, { log, clock });
   putRoutes(router, { log, random: Math.random });
   seriesRoutes(router, { log });
+  meteringRoutes(router, { log, metering: options.metering });
   cameraRoutes(router, {
     video,
     cameraStatuses: () => sources.cameras(),

@@ -256,6 +256,28 @@ export const RecordsSchema = z
   })
   .openapi('Records');
 
+export const MeteringSchema = z
+  .object({
+    sinceTime: time.describe('When counting began: the start of the gateway'),
+    metrics: z.array(
+      z.object({
+        name: z.string().openapi({ example: 'IncomingBytes' }),
+        unit: z.enum(['Bytes', 'Count', 'Milliseconds', 'Hours']),
+        consumer: z.string().nullable().describe('With enhanced fan-out'),
+        shard: count.nullable().describe('Its index; monitored shards only'),
+        total: z.number().min(0).nullable().describe('null: it does not add up'),
+        lastMinute: z
+          .number()
+          .min(0)
+          .nullable()
+          .describe(
+            'Of the last whole minute; in milliseconds: the highest of the last two, null: none',
+          ),
+      }),
+    ),
+  })
+  .openapi('Metering');
+
 /** Hash keys exceed a double: decimal text. */
 const hashKey = z
   .string()
@@ -549,6 +571,7 @@ export type Stream = z.infer<typeof StreamSchema>;
 export type Streams = z.infer<typeof StreamsSchema>;
 export type StreamRecord = z.infer<typeof RecordSchema>;
 export type StreamRecords = z.infer<typeof RecordsSchema>;
+export type MeteringAnswer = z.infer<typeof MeteringSchema>;
 export type Keys = z.infer<typeof KeysSchema>;
 export type Series = z.infer<typeof SeriesSchema>;
 export type CameraState = z.infer<typeof CameraStateSchema>;

@@ -79,7 +79,9 @@ export async function bareCallers(
 
 export function sdkClient(port: number, protocol: Protocol): KinesisClient {
   return new KinesisClient({
-    ...{ endpoint: `http://127.0.0.1:${port}`, region, credentials, maxAttempts: 1 },
+    // A copy: the SDK writes into what it is given.
+    ...{ endpoint: `http://127.0.0.1:${port}`, region, credentials: { ...credentials } },
+    maxAttempts: 1,
     ...(protocol === 'http1' ? { requestHandler: new NodeHttpHandler() } : {}),
   });
 }

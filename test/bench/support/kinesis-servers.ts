@@ -12,6 +12,7 @@ import { Child, startChild } from '../../support/child.ts';
 import { GatewayProcess } from '../../support/gateway.ts';
 import type { Scope } from '../../support/scope.ts';
 import { credentials, sdkClient, type Input, type Protocol } from './kinesis-callers.ts';
+import type { LatencyPlan, LatencyResult } from './kinesis-latency.ts';
 import type { LoadPlan, LoadResult } from './kinesis-load.ts';
 import { recordOf, recordsPerGet, recordsPerPut } from './kinesis-records.ts';
 
@@ -77,12 +78,21 @@ export async function startCeiling(context: Scope): Promise<KinesisServer> {
 }
 
 /** Runs a program of its own that calls the server. */
-export async function load(plan: LoadPlan): Promise<LoadResult> {
-  const script = join(import.meta.dirname, 'kinesis-load.ts');
+export function load(plan: LoadPlan): Promise<LoadResult> {
+  return resultOf('kinesis-load.ts', plan);
+}
+
+/** Runs a program of its own that puts records and is pushed them. */
+export function measureLatency(plan: LatencyPlan): Promise<LatencyResult> {
+  return resultOf('kinesis-latency.ts', plan);
+}
+
+async function resultOf<R>(program: string, plan: object): Promise<R> {
+  const script = join(import.meta.dirname, program);
   const child = new Child(process.execPath, ['--import', 'tsx', script, JSON.stringify(plan)]);
   const [, result] = await child.line(/^RESULT (.*)$/);
   await child.exited;
-  return JSON.parse(result ?? '') as LoadResult;
+  return JSON.parse(result ?? '') as R;
 }
 
 async function createStream(

@@ -51,6 +51,19 @@ test('records are put from the shell, and printed as they come', async (t) => {
   assert.ok(records.some((record) => 'encoding' in record && record.encoding === 'base64'));
 });
 
+test('printing ends when its reader has gone, also when no more records come', async (t) => {
+  const folder = await temporaryFolder(t);
+  await GatewayProcess.start(t, folder, 'streams: { readings: { shards: 1 } }');
+  await headgate(folder, ['put', 'readings', 'one', 'two', 'three']);
+  const [program, args] = headgateCommand('tail', 'readings', '--from', 'earliest');
+  const shell = startChild(t, 'sh', ['-c', '"$@" | head -n 1', 'sh', program, ...args], {
+    cwd: folder,
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  assert.equal((await shell.exited).code, 0);
+  assert.deepEqual(shell.lines, ['one']);
+});
+
 test('what can not be put or printed is told', async (t) => {
   const folder = await temporaryFolder(t);
   const gateway = await GatewayProcess.start(t, folder, 'streams: { readings: {} }');

@@ -5,11 +5,12 @@
 import { startConsumer, type Batch } from '../../../gateway/consumer/consumer.ts';
 import { emissionOf } from './rig.ts';
 
-const [gateway = '', sink = '', owner = '', leaseMs = ''] = process.argv.slice(2);
-const shards = `${gateway}/api/v1/applications/billing/streams/readings/shards`;
+const [gateway = '', sink = '', owner = '', leaseMs = '', application = 'billing', token = ''] =
+  process.argv.slice(2);
+const shards = `${gateway}/api/v1/applications/${application}/streams/readings/shards`;
 
 function post(url: string, body: unknown): Promise<Response> {
-  const headers = { 'content-type': 'application/json' };
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
   return fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
@@ -24,7 +25,7 @@ async function emit(batch: Batch): Promise<void> {
 }
 
 const consumer = await startConsumer({
-  ...{ url: gateway, stream: 'readings', application: 'billing', owner, emit },
+  ...{ url: gateway, token, stream: 'readings', application, owner, emit },
   leaseMs: Number(leaseMs),
   batchRecords: 20,
 });

@@ -1,6 +1,7 @@
 /** A real store with the real application over it, and what tests ask it with. */
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { Metering } from '../../../gateway/api/kinesis/metering.ts';
 import { cameraSettings } from '../../../gateway/camera-settings.ts';
 import {
   createApp,
@@ -48,7 +49,9 @@ export async function startGateway(
   const clock = new ManualClock();
   const logger = new MemoryLogger();
   const metrics = new MemoryMetrics();
+  const metering = new Metering({ clock, metrics });
   const store = await openStore({
+    onAppended: metering.took,
     folder,
     clock,
     logger,
@@ -57,6 +60,10 @@ export async function startGateway(
   });
   context.after(() => store.close());
   const { log, video } = store;
+  metering.start(log);
+  context.after(() => {
+    metering.close();
+  });
   const tokens = await Tokens.open({ folder: join(folder, 'access'), clock });
   const token = await tokens.createToken();
   const sources: TestGateway['sources'] = {
@@ -97,6 +104,7 @@ export async function startGateway(
     log,
     video,
     operations,
+    metering,
     cameraSettings: cameraSettings({
       file: options.configFile ?? null,
       env: {},

@@ -294,6 +294,17 @@ test('an impossible Host is a bad request', async (context) => {
   assert.match(answer, /^HTTP\/1\.1 400 .*"code":"bad-request"/s);
 });
 
+test('of two Hosts none is believed', async (context) => {
+  const { server } = await start(context, echo);
+  for (const second of ['localhost', 'elsewhere.example.org']) {
+    const answer = await exchange(
+      server,
+      `GET / HTTP/1.1\r\nHost: localhost\r\nhost: ${second}\r\n\r\n`,
+    );
+    assert.match(answer, /^HTTP\/1\.1 400 .*"code":"bad-request"/s);
+  }
+});
+
 test('closing lets what is under way finish and takes no more', async (context) => {
   const entered = deferred();
   const leave = deferred();

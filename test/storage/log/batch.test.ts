@@ -6,6 +6,7 @@ import {
   batchHeaderBytes,
   decodeBatch,
   encodeBatch,
+  firstArrivalAt,
   verifyBatch,
   type TimedRecord,
 } from '../../../storage/log/batch.ts';
@@ -26,6 +27,26 @@ function resealed(blob: Buffer): Buffer {
   blob.writeUInt32LE(crc32(blob.subarray(batchHeaderBytes), crc32(blob.subarray(0, 52))), 52);
   return blob;
 }
+
+test('the first arrival at a time is found without making the records', () => {
+  const blob = encodeBatch(40, records);
+  const times = [-1, 0, 1, 5, 6, 70_000, 70_001];
+  assert.deepEqual(
+    times.map((afterMs) => firstArrivalAt(blob, start + afterMs)),
+    [40, 40, 40, 40, 42, 42, null],
+  );
+  for (let at = 0; at < blob.length; at += 1) {
+    const damaged = Buffer.from(blob);
+    damaged[at] = damaged[at]! ^ 0x80;
+    assert.throws(() => firstArrivalAt(damaged, start + 6), StorageError);
+    // Whatever it says of its lengths, nothing outside of it is read.
+    try {
+      firstArrivalAt(resealed(damaged), Number.MAX_SAFE_INTEGER);
+    } catch (error) {
+      assert.ok(error instanceof StorageError, String(error));
+    }
+  }
+});
 
 /** Decodes what a flipped byte left, and says which error it gave; anything else fails the test. */
 function outcome(blob: Buffer): string {

@@ -3,7 +3,7 @@
  * from it is one read of the log.
  */
 import { StorageError } from '../../../../storage/errors.ts';
-import type { ShardDescription, StreamDescription } from '../../../../storage/model.ts';
+import type { ReadResult, ShardDescription, StreamDescription } from '../../../../storage/model.ts';
 import { KinesisError, invalidArgument, notFound } from '../errors.ts';
 import { instant, sequenceNumber, shardId, streamArn, streamTarget } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
@@ -91,6 +91,7 @@ export const getRecords = defineOperation({
     }
     const limits = stream.mode === 'provisioned' ? context.limits : null;
     if (limits?.takeRead(shard.id) === false) {
+      context.metering.throttled(stream, shard.index, 'Read');
       throw new KinesisError(
         'ProvisionedThroughputExceededException',
         `Rate exceeded for shard ${shardIdOf(shard.index)} in stream ${stream.name} ` +
@@ -103,11 +104,17 @@ export const getRecords = defineOperation({
       maxRecords: Limit ?? recordsMax,
       maxBytes: answerBytesMax,
     });
-    limits?.countRead(shard.id, dataBytes(read.records));
+    const bytes = dataBytes(read.records);
+    limits?.countRead(shard.id, bytes);
+    context.metering.gave(stream, shard.index, {
+      ...{ records: read.records.length, bytes },
+      behindMs: iteratorAgeMs(read, context),
+    });
     const next = { streamId: stream.id, shardId: shard.id, sequence: read.nextSequence };
     return {
       Records: recordViews(read.records, shard, stream),
-      NextShardIterator: read.endOfShard ? null : context.iterators.make(next),
+      // AWS leaves it out where its manual says null, and clients ask for `undefined`.
+      NextShardIterator: read.endOfShard ? undefined : context.iterators.make(next),
       MillisBehindLatest: read.millisBehind,
       ChildShards: read.endOfShard ? childViews(context.log.stream(stream.name), shard) : undefined,
     };
@@ -130,4 +137,12 @@ function openIterator(
   throw notFound(
     `The shard of the ShardIterator does not exist under account ${context.account.accountId}.`,
   );
+}
+
+/** 0 when the newest record was reached. */
+function iteratorAgeMs({ records, recordsBehind }: ReadResult, { clock }: KinesisContext): number {
+  const last = records.at(-1);
+  return recordsBehind === 0 || last === undefined
+    ? 0
+    : Math.max(0, clock.nowMs() - last.arrivalMs);
 }

@@ -176,7 +176,7 @@ function checkOrdering(
 function throttle(
   stream: StreamDescription,
   records: readonly RecordInput[],
-  { limits, account }: KinesisContext,
+  { limits, account, metering }: KinesisContext,
 ): readonly (string | null)[] {
   if (limits === null || stream.mode !== 'provisioned') return [];
   const router = new ShardRouter(stream.shards);
@@ -184,6 +184,7 @@ function throttle(
     const shard = router.shardOf(record);
     const bytes = record.data.length + Buffer.byteLength(record.partitionKey);
     if (limits.takeRecord(shard.id, bytes)) return null;
+    metering.throttled(stream, shard.index, 'Write');
     return (
       `Rate exceeded for shard ${shardIdOf(shard.index)} in stream ${stream.name} ` +
       `under account ${account.accountId}.`

@@ -166,6 +166,7 @@ function monitoringOperation(
         const changed = change(current, named);
         return shardMetrics.filter((metric) => changed.includes(metric));
       });
+      context.metering.monitor(stream, after);
       context.states.begin(stream.name, 'UPDATING');
       return {
         StreamName: stream.name,

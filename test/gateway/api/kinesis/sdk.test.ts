@@ -129,7 +129,7 @@ async function written(client: KinesisClient, kinesis: TestKinesis): Promise<voi
     kinesis.clock.advance(1000);
     const answer = await client.send(new GetRecordsCommand({ ShardIterator }));
     assert.equal(answer.MillisBehindLatest, 0);
-    assert.notEqual(answer.NextShardIterator ?? null, null);
+    assert.notEqual(answer.NextShardIterator, undefined);
     const records = answer.Records ?? [];
     assert.deepEqual(
       records.map((record) => record.SequenceNumber),
@@ -235,7 +235,7 @@ async function resharded(client: KinesisClient, kinesis: TestKinesis): Promise<v
   );
   const end = await client.send(new GetRecordsCommand({ ShardIterator }));
   assert.equal(end.Records?.length, 3);
-  assert.equal(end.NextShardIterator ?? null, null);
+  assert.equal(end.NextShardIterator, undefined);
   assert.deepEqual(
     end.ChildShards?.map(({ ShardId, ParentShards }) => [ShardId, ParentShards]),
     [

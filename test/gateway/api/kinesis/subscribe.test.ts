@@ -374,6 +374,11 @@ test('a slow reader costs no more than an event, and others are not held up', as
   await stickOverHttp2(t, kinesis, stuck);
   const queued = await settled(kinesis);
   assert.ok(queued < 2 * 400_000, `${queued} bytes wait for readers`);
+  for (const { name, consumer, total } of kinesis.metering.of(kinesis.log.stream(StreamName))) {
+    if (consumer === null || name !== 'SubscribeToShardEvent.Bytes') continue;
+    // What was made and does not wait here is in the buffers of the system's sockets.
+    assert.ok((total ?? 0) < 20_000_000, `${total} of 40 MB were made for ${consumer}`);
+  }
   const reader = await Subscriber.start(client, quick, { Type: 'TRIM_HORIZON' });
   assert.equal((await reader.texts(count)).length, count);
   reader.close();

@@ -4,6 +4,7 @@ import { KinesisClient, type KinesisClientConfig } from '@aws-sdk/client-kinesis
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Hono } from 'hono';
 import { KinesisService } from '../../../../gateway/api/kinesis/kinesis.ts';
+import { Metering } from '../../../../gateway/api/kinesis/metering.ts';
 import type { AppEnv } from '../../../../gateway/http/authentication.ts';
 import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';
 import type { KeyPair } from '../../../../gateway/http/tls.ts';
@@ -18,8 +19,10 @@ import { ManualClock } from '../../../support/manual-clock.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../../support/memory-metrics.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
+import { accountId, byKeyAlone, jsonHeaders, type Answer } from './callers.ts';
 
-export const accountId = '000000000000';
+export { accountId, jsonHeaders, type Answer } from './callers.ts';
+
 export const arnPrefix = `arn:aws:kinesis:us-east-1:${accountId}:stream/`;
 export const stateMs = 200;
 
@@ -35,33 +38,6 @@ export interface TestKinesis extends Omit<Served, 'server'> {
   makeStream(name: string, shards?: number, mode?: 'provisioned' | 'on-demand'): Promise<void>;
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly body: Record<string, unknown>;
-}
-
-/** Lets in whoever names the key `AKIATEST`; what a signature is worth is tested elsewhere. */
-const byKeyAlone: AwsAuthenticator = {
-  authenticate(request) {
-    const authorization = request.headers.get('authorization') ?? '';
-    if (!authorization.includes('Credential=AKIATEST/')) {
-      return Promise.reject(
-        new AwsAuthError(
-          'UnrecognizedClientException',
-          'The security token included in the request is invalid.',
-        ),
-      );
-    }
-    const arn = `arn:aws:iam::${accountId}:user/tester`;
-    return Promise.resolve({ accessKeyId: 'AKIATEST', arn, name: 'tester' });
-  },
-};
-
-export const jsonHeaders: Readonly<Record<string, string>> = {
-  'content-type': 'application/x-amz-json-1.1',
-  authorization: 'AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/kinesis/aws4_request',
-};
-
 export interface ServeOptions {
   readonly clock: Clock;
   readonly authenticator?: AwsAuthenticator;
@@ -74,6 +50,7 @@ export interface Served {
   readonly log: Log;
   readonly logger: MemoryLogger;
   readonly metrics: MemoryMetrics;
+  readonly metering: Metering;
   readonly server: HttpServer;
   readonly routes: Hono<AppEnv>;
   /** Actions that are denied, e.g. `kinesis:PutRecord`. */
@@ -94,9 +71,17 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const folder = await temporaryFolder(context);
   const current = localMasterKey(Buffer.alloc(32, 7));
   const masterKeys = (): Promise<MasterKeys> => Promise.resolve({ current, previous: [] });
-  const store = await openStore({ folder, clock, logger, metrics, masterKeys });
+  const metering = new Metering({ clock, metrics });
+  const store = await openStore({
+    ...{ folder, clock, logger, metrics, masterKeys },
+    onAppended: metering.took,
+  });
   context.after(() => store.close());
   const { log } = store;
+  metering.start(log);
+  context.after(() => {
+    metering.close();
+  });
   const denied = new Set<string>();
   const audited: string[] = [];
   const asked: Served['asked'] = [];
@@ -111,9 +96,12 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
     },
   };
   const service = new KinesisService({
-    ...{ log, clock, logger, metrics, authorizer, stateMs },
+    ...{ log, clock, logger, metrics, metering, authorizer, stateMs },
     authenticator: options.authenticator ?? byKeyAlone,
-    audit: { record: (entry) => audited.push(`${entry.action} ${entry.outcome}`) },
+    audit: {
+      record: (entry) => audited.push(`${entry.action} ${entry.outcome}`),
+      countStranger: () => audited.push('a stranger'),
+    },
     account: { region: 'us-east-1', accountId },
     secret: Buffer.alloc(32, 7),
     enforceLimits: options.enforceLimits ?? true,
@@ -139,7 +127,7 @@ export async function serveKinesis(context: TestContext, options: ServeOptions):
   const drain = (): void => {
     service.drain();
   };
-  return { log, logger, metrics, server, routes, denied, asked, audited, drain };
+  return { log, logger, metrics, metering, server, routes, denied, asked, audited, drain };
 }
 
 export async function startKinesis(

@@ -314,10 +314,19 @@ test('operations that change something are audited, whatever came of them', asyn
   kinesis.denied.add('kinesis:DeleteStream');
   await kinesis.ask('DeleteStream', { StreamName: 'readings' });
   await kinesis.ask('PutResourcePolicy', {});
+  for (const authorization of ['AWS4-HMAC-SHA256 Credential=AKIANOBODY/', '']) {
+    await fetch(kinesis.url, {
+      method: 'POST',
+      headers: { ...jsonHeaders, 'x-amz-target': 'Kinesis_20131202.DeleteStream', authorization },
+      body: '{"StreamName":"readings"}',
+    });
+  }
   assert.deepEqual(kinesis.audited, [
     'kinesis:CreateStream ok',
     'kinesis:DeleteStream AccessDeniedException',
     'kinesis:PutResourcePolicy ValidationException',
+    'a stranger',
+    'a stranger',
   ]);
 });
 

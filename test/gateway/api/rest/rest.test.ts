@@ -370,6 +370,7 @@ test('the description names every route, and nothing that is not there', async (
     '/streams',
     '/streams/{name}',
     '/streams/{name}/keys',
+    '/streams/{name}/metering',
     '/streams/{name}/records',
     '/streams/{name}/series',
     '/streams/{name}/shards',
