@@ -5,7 +5,7 @@
  * SIGTERM or SIGINT finishes what is under way and hands the shards over; a second one leaves at
  * once, and what was under way comes again.
  */
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { spawn } from 'node:child_process';
 import { z } from 'zod';
 import { startConsumer, type Batch, type Consumer, type Start } from '../consumer/consumer.ts';
@@ -20,7 +20,7 @@ const killAfterMs = 5_000;
 interface ConsumeOptions extends ClientOptions {
   readonly application: string;
   readonly exec?: string;
-  readonly start: Start;
+  readonly from: Start;
   readonly maxShards?: number;
   readonly batch: number;
   readonly leaseSeconds: number;
@@ -37,11 +37,10 @@ export function addConsumeCommand(
     .argument('<stream>', 'its name')
     .requiredOption('-a, --application <name>', 'whose checkpoints; made if it is not there')
     .option('--exec <command>', 'give each batch to a command; 0 as its exit code: it is done')
-    .option(
-      '--start <where>',
-      'earliest, latest or a time, when it is new to the stream',
-      startOf,
-      'TRIM_HORIZON',
+    .addOption(
+      new Option('--from <where>', 'earliest, latest or a time, when it is new to the stream')
+        .argParser(startOf)
+        .default('TRIM_HORIZON', 'earliest'),
     )
     .option('--max-shards <count>', 'how many shards at once', whole(1, 10_000))
     .option('--batch <count>', 'how many records at once', whole(1, 1_000), 1_000)
@@ -104,7 +103,7 @@ async function consume(
 async function work(
   context: CliContext,
   stream: string,
-  { application, exec, start, maxShards, batch, leaseSeconds }: ConsumeOptions,
+  { application, exec, from, maxShards, batch, leaseSeconds }: ConsumeOptions,
   client: GatewayClient,
 ): Promise<ExitCode> {
   const logger = createLogger({
@@ -117,7 +116,7 @@ async function work(
   const atOnce = new AbortController();
   const consumer = await startConsumer({
     ...client.access,
-    ...{ stream, application, start, batchRecords: batch, leaseMs: leaseSeconds * 1_000 },
+    ...{ stream, application, start: from, batchRecords: batch, leaseMs: leaseSeconds * 1_000 },
     ...(maxShards === undefined ? {} : { shardsMax: maxShards }),
     emit:
       exec === undefined
