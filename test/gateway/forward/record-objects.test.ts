@@ -16,7 +16,7 @@ import { split } from './support/reshard.ts';
 import { numbered, openRig, runClock, settle, streamOptions, type Rig } from './support/rig.ts';
 import {
   credentials,
-  getObject,
+  getObjects,
   listKeys,
   passWhole,
   s3Client,
@@ -73,7 +73,7 @@ test('every record arrives in S3 exactly once, in order within an object', async
   }
   await rig.metrics.sent(3000);
   const client = s3Client(context, endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   for (const object of objects) {
     const ids = idsOf([object]);
     assert.deepEqual(
@@ -226,7 +226,7 @@ test('a server that fails now and then: everything arrives, nothing twice', asyn
   await rig.store.log.append('readings', numbered(0, 2000));
   await rig.metrics.sent(2000);
   const client = s3Client(context, server.endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   assertExactlyOnce(idsOf(objects), 2000);
   const status = await delivery.status();
   assert.ok(status.failures >= 3);
@@ -258,7 +258,7 @@ test('the S3 server killed under load and back: the backlog drains in order', as
   await startS3(context, folder, first.port);
   await rig.metrics.sent(2000);
   const client = s3Client(context, proxy.endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   assertExactlyOnce(idsOf(objects), 2000);
 });
 
