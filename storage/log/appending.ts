@@ -19,7 +19,7 @@ import type { Clock } from '../ports.ts';
 import type { AppendGroup, Appender, PreparedAppend, Transaction } from '../group-commit.ts';
 import { arrivalSpanMaxMs, batchHeaderBytes, encodeBatch, encodedBytes } from './batch.ts';
 import type { TimedRecord } from './batch.ts';
-import { deleteBatches, insertBatches } from './batch-table.ts';
+import { deleteBatches, insertBatches, insertRowsMax } from './batch-table.ts';
 import type { BatchRow, NewBatch } from './batch-table.ts';
 import { KeyHasher, hashKeyMax, toHashKey } from './hash-keys.ts';
 import { Routing } from './routing.ts';
@@ -36,7 +36,6 @@ export const partitionKeyCharactersMax = 256;
 /** Readers load whole batches, so this bounds what a read of one record costs. */
 const batchBytesMax = 512 * 1024;
 /** What is encoded and sealed at a time; others have their turn while it is inserted. */
-const insertRowsMax = 128;
 const insertBytesMax = 1024 * 1024;
 
 interface LogAppend extends PreparedAppend {
@@ -497,6 +496,16 @@ export class LogGroup implements AppendGroup<LogAppend> {
   undo(): void {
     for (const putBack of this.#undoLog.reverse()) putBack();
     this.#undoLog = [];
+  }
+
+  get isOneStatement(): boolean {
+    let rows = 0;
+    let bytes = 0;
+    for (const { batches } of this.#staged.values()) {
+      rows += batches.length;
+      for (const batch of batches) bytes += batch.bytes;
+    }
+    return rows <= insertRowsMax && bytes < insertBytesMax;
   }
 
   async write(transaction: Transaction): Promise<void> {

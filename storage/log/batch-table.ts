@@ -48,37 +48,43 @@ export interface StoredBatch {
 export type Queries = Pick<Database, 'all' | 'get'>;
 
 const rowColumns = 'first_sequence, record_count, high_arrival_ms, running_arrival_ms, end_bytes';
-/** INSERTs of so many rows: few sizes, so that few statements are prepared. */
-const inserts = [128, 32, 8, 1].map((size) => ({ size, sql: insertSql(size) }));
+const insertedColumns = 7;
+/** INSERTs of up to so many rows: few sizes, so that few statements are prepared. */
+const inserts = [1, 8, 32, 128].map((size) => ({ size, sql: insertSql(size) }));
+/** As many batches as one statement inserts. */
+export const insertRowsMax = 128;
 
 /** Inserts batches with as few statements as it takes. */
 export async function insertBatches(
   transaction: Transaction,
   batches: readonly NewBatch[],
 ): Promise<void> {
-  let at = 0;
-  for (const { size, sql } of inserts) {
-    for (; batches.length - at >= size; at += size) {
-      const params: SqlValue[] = [];
-      for (const batch of batches.slice(at, at + size)) {
-        params.push(
-          batch.shardId,
-          batch.firstSequence,
-          batch.recordCount,
-          batch.highArrivalMs,
-          batch.runningArrivalMs,
-          batch.endBytes,
-          batch.body,
-        );
-      }
-      await transaction.run(sql, ...params);
+  for (let at = 0; at < batches.length; at += insertRowsMax) {
+    const rows = batches.slice(at, at + insertRowsMax);
+    const { size = 0, sql = '' } = inserts.find((insert) => insert.size >= rows.length) ?? {};
+    const params: SqlValue[] = [];
+    for (const batch of rows) {
+      params.push(
+        batch.shardId,
+        batch.firstSequence,
+        batch.recordCount,
+        batch.highArrivalMs,
+        batch.runningArrivalMs,
+        batch.endBytes,
+        batch.body,
+      );
     }
+    while (params.length < size * insertedColumns) params.push(null);
+    await transaction.run(sql, ...params);
   }
 }
 
+/** Rows that are NULL throughout fill it up. */
 function insertSql(rows: number): string {
   const values = Array.from({ length: rows }, () => '(?, ?, ?, ?, ?, ?, ?)').join(', ');
-  return `INSERT INTO batch (shard_id, ${rowColumns}, body) VALUES ${values}`;
+  const source = rows === 1 ? '' : 'SELECT * FROM (';
+  const filter = rows === 1 ? '' : ') WHERE column1 IS NOT NULL';
+  return `INSERT INTO batch (shard_id, ${rowColumns}, body) ${source}VALUES ${values}${filter}`;
 }
 
 /** The batches of a shard in order, from the one at or after `fromSequence`, without their BLOBs. */
