@@ -7,7 +7,7 @@
  * trusts the payload hash that the request itself names, and cannot sign exactly the headers that
  * the client chose. Whom a signature lets in is decided in aws-authenticator.ts.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 
 export const algorithm = 'AWS4-HMAC-SHA256';
 export const terminator = 'aws4_request';
@@ -53,8 +53,8 @@ export function signatureOf(
   key: Buffer,
 ): string {
   // Header values are bytes, which Node gives as Latin-1; all else is ASCII.
-  const hash = createHash('sha256').update(canonicalRequest(request), 'latin1').digest('hex');
-  return hmac(key, [algorithm, timestamp, scopeText(scope), hash].join('\n')).toString('hex');
+  const digest = sha256Hex(Buffer.from(canonicalRequest(request), 'latin1'));
+  return hmac(key, [algorithm, timestamp, scopeText(scope), digest].join('\n')).toString('hex');
 }
 
 export function canonicalRequest(request: RequestToSign): string {
@@ -71,7 +71,7 @@ export function canonicalRequest(request: RequestToSign): string {
 }
 
 export function sha256Hex(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }
 
 /** `20261101T120000Z`; what is less than a second is cut off. */

@@ -3,9 +3,10 @@
  * requests share. What a client says it will send counts for refusing it at once, never for
  * reserving: only bytes that came are counted.
  */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import type { ByteBudget } from '../../http/byte-budget.ts';
 import type { Bindings } from '../../http/server.ts';
+import { sha256Hex } from '../../security/sigv4.ts';
 import { KinesisError, toKinesisError } from './errors.ts';
 
 /** 10 MiB of records in base64, and what is around them. */
@@ -52,8 +53,8 @@ class GrowingBody {
   readonly #budget: ByteBudget;
   readonly #chunks: Buffer[] = [];
   readonly #releases: (() => void)[] = [];
-  /** Goes along, so that ten megabytes are not hashed in one go. */
-  readonly #hash = createHash('sha256');
+  /** Goes along from the second chunk on, so that ten megabytes are not hashed in one go. */
+  #hash: Hash | null = null;
   #length = 0;
 
   constructor(budget: ByteBudget) {
@@ -65,7 +66,11 @@ class GrowingBody {
     this.#length += chunk.length;
     if (this.#length > bodyBytesMax) throw tooLarge();
     this.#releases.push(this.#budget.take(chunk.length));
-    this.#hash.update(chunk);
+    const [first] = this.#chunks;
+    if (first !== undefined) {
+      this.#hash ??= createHash('sha256').update(first);
+      this.#hash.update(chunk);
+    }
     this.#chunks.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
   }
 
@@ -78,7 +83,7 @@ class GrowingBody {
 
   /** Once, when the body is whole. */
   hash(): string {
-    return this.#hash.digest('hex');
+    return this.#hash?.digest('hex') ?? sha256Hex(this.bytes());
   }
 
   readonly release = (): void => {
