@@ -20,6 +20,7 @@ import { dataBytes, recordViews } from './records.ts';
 import { SequenceNumbers } from './sequence-numbers.ts';
 import { childViews } from './shard-views.ts';
 import type { Throughput } from './throttling.ts';
+import type { MadeList } from './wire.ts';
 
 const lifeMs = 300_000;
 const heartbeatMs = 5_000;
@@ -28,7 +29,7 @@ const recordsMax = 1_000;
 
 /** `SubscribeToShardEvent` of the service model. */
 export interface ShardEvent {
-  readonly Records: readonly object[];
+  readonly Records: MadeList | readonly never[];
   /** Left out at the end of the shard. */
   readonly ContinuationSequenceNumber: string | undefined;
   readonly MillisBehindLatest: number;
@@ -198,7 +199,7 @@ export class Subscription {
     return read.recordsBehind === 0 && this.#heartbeatInMs() <= 0 ? this.#event([], 0) : null;
   }
 
-  #event(Records: readonly object[], MillisBehindLatest: number): ShardEvent {
+  #event(Records: ShardEvent['Records'], MillisBehindLatest: number): ShardEvent {
     const continuation = { ContinuationSequenceNumber: this.#place(), ChildShards: undefined };
     return { Records, MillisBehindLatest, ...continuation };
   }

@@ -27,6 +27,14 @@ const pieceBytes = 128 * 1024;
 /** Bytes of a blob that become base64 at once; a multiple of three. */
 const blobSliceBytes = 192 * 1024;
 
+/** A list whose elements are made while it is written: of ten thousand few are there at a time. */
+export interface MadeList {
+  readonly length: number;
+  readonly make: (index: number) => unknown;
+  /** Of the blobs in it. */
+  readonly dataBytes: number;
+}
+
 /** What a content type says, null when it is none of ours. Parameters do not count. */
 export function formatOf(header: string): Format | null {
   const type = header.split(';', 1)[0]?.trim().toLowerCase();
@@ -73,12 +81,14 @@ function* jsonPieces(answer: object): Generator<Buffer, void> {
     if (value === undefined) continue;
     texts.push(isFirst ? '"' : ',"', key, '":');
     isFirst = false;
-    if (!Array.isArray(value)) {
+    const list = listOf(value);
+    if (list === null) {
       texts.push(jsonOf(value));
       continue;
     }
     texts.push('[');
-    for (const [index, element] of (value as unknown[]).entries()) {
+    for (let index = 0; index < list.length; index += 1) {
+      const element = list.make(index);
       if (index > 0) texts.push(',');
       if (hasLargeBlob(element)) {
         yield piece();
@@ -94,6 +104,18 @@ function* jsonPieces(answer: object): Generator<Buffer, void> {
   }
   texts.push('}');
   yield piece();
+}
+
+/** null: it is no list. */
+function listOf(value: unknown): Pick<MadeList, 'length' | 'make'> | null {
+  if (Array.isArray(value)) {
+    return { length: value.length, make: (index) => (value as unknown[])[index] };
+  }
+  return isMadeList(value) ? value : null;
+}
+
+function isMadeList(value: unknown): value is MadeList {
+  return typeof value === 'object' && value !== null && 'make' in value;
 }
 
 interface RecordView {
@@ -188,14 +210,14 @@ function* cborPieces(answer: object): Generator<Buffer, void> {
   let bytes = 0;
   for (const [key, value] of entries as [string, unknown][]) {
     encodeCbor(key, pieces);
-    const elements = Array.isArray(value) ? (value as unknown[]) : null;
-    if (elements === null) {
+    const list = listOf(value);
+    if (list === null) {
       encodeCbor(value, pieces);
       continue;
     }
-    pieces.push(cborHead('array', elements.length));
-    for (const element of elements) {
-      encodeCbor(element, pieces);
+    pieces.push(cborHead('array', list.length));
+    for (let index = 0; index < list.length; index += 1) {
+      encodeCbor(list.make(index), pieces);
       for (; from < pieces.length; from += 1) bytes += pieces[from]?.length ?? 0;
       if (bytes < pieceBytes) continue;
       yield Buffer.concat(pieces);
@@ -211,11 +233,7 @@ function* cborPieces(answer: object): Generator<Buffer, void> {
 export function answerBytes(answer: object): number {
   let bytes = 0;
   for (const value of Object.values(answer)) {
-    if (!Array.isArray(value)) continue;
-    for (const element of value as unknown[]) {
-      if (typeof element !== 'object' || element === null || !('Data' in element)) continue;
-      if (Buffer.isBuffer(element.Data)) bytes += element.Data.length;
-    }
+    if (isMadeList(value)) bytes += value.dataBytes;
   }
   return bytes;
 }
