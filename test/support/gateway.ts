@@ -83,7 +83,7 @@ export class GatewayProcess {
     const listeners = [
       `http: { port: ${gateway.httpPort} }`,
       `rtsp: { port: ${gateway.rtspPort}, tlsPort: 0, readers: ${rtspReaders} }`,
-      `mqtt: { port: ${gateway.mqttPort}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
+      `mqtt: { port: ${gateway.mqttPort}, tlsPort: 0, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
     ];
     await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);
     await gateway.restart();

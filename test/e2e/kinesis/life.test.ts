@@ -24,38 +24,41 @@ async function liveWithSdk(started: KinesisGateway, protocol: 'http1' | 'http2')
   assert.equal(stdout.trim(), 'lived');
 }
 
-for (const protocol of ['http2', 'http1'] as const) {
-  test(`the JavaScript SDK lives the life of a stream over ${protocol}`, async (t) => {
-    await liveWithSdk(await startGateway(t), protocol);
-  });
-}
-
-test('the JavaScript SDK lives the life of a stream over http2 and TLS', async (t) => {
-  if (!needs(t, 'openssl')) return;
-  await liveWithSdk(await startTlsGateway(t), 'http2');
-});
-
-test('boto3 lives the life of a stream over http1 and TLS', async (t) => {
-  if (!needs(t, 'openssl', 'python3')) return;
-  const python = debian('python3');
-  const hasBoto3 = await run(python, ['-c', 'import boto3']).then(
-    () => true,
-    () => false,
-  );
-  if (!hasBoto3) {
-    t.skip('needs python3-boto3, not on this machine');
-    return;
+test('in plaintext', async (t) => {
+  const started = await startGateway(t);
+  for (const protocol of ['http2', 'http1'] as const) {
+    await t.test(`the JavaScript SDK lives the life of a stream over ${protocol}`, async () => {
+      await liveWithSdk(started, protocol);
+    });
   }
-  const { endpoint, environment } = await startTlsGateway(t);
-  const { stdout } = await run(python, [join(import.meta.dirname, 'life.py')], {
-    env: { ...environment, ENDPOINT: endpoint, PYTHONDONTWRITEBYTECODE: '1' },
+  await t.test('awscli lives the life of a stream', async (t) => {
+    if (!needs(t, 'aws')) return;
+    await liveWithCli(new Cli(started), await temporaryFolder(t));
   });
-  assert.equal(stdout.trim(), 'lived');
 });
 
-test('awscli lives the life of a stream', async (t) => {
-  if (!needs(t, 'aws')) return;
-  await liveWithCli(new Cli(await startGateway(t)), await temporaryFolder(t));
+test('over TLS', async (t) => {
+  if (!needs(t, 'openssl')) return;
+  const started = await startTlsGateway(t);
+  await t.test('the JavaScript SDK lives the life of a stream over http2', async () => {
+    await liveWithSdk(started, 'http2');
+  });
+  await t.test('boto3 lives the life of a stream over http1', async (t) => {
+    if (!needs(t, 'python3')) return;
+    const python = debian('python3');
+    const hasBoto3 = await run(python, ['-c', 'import boto3']).then(
+      () => true,
+      () => false,
+    );
+    if (!hasBoto3) {
+      t.skip('needs python3-boto3, not on this machine');
+      return;
+    }
+    const { stdout } = await run(python, [join(import.meta.dirname, 'life.py')], {
+      env: { ...started.environment, ENDPOINT: started.endpoint, PYTHONDONTWRITEBYTECODE: '1' },
+    });
+    assert.equal(stdout.trim(), 'lived');
+  });
 });
 
 const name = ['--stream-name', 'readings'];
