@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The process: arguments, environment, streams, signals and the exit code. All else takes them. */
-import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { systemClock } from '../storage/clock.ts';
 import { runCli } from './cli/cli.ts';
@@ -33,7 +33,6 @@ process.exitCode = await runCli({
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  stdoutHasReader: () => hasReader(1),
   stdoutIsTerminal: onTerminal,
   logOutput: 1,
   nodePath: process.execPath,
@@ -67,21 +66,6 @@ process.exitCode = await runCli({
 });
 // What is left over, a hung connection say, must not hold the process.
 process.exit();
-
-/**
- * False for a pipe without a reader, which otherwise only the next write tells: it can't be opened
- * for writing any more (ENXIO, fifo(7)). Where there is no /proc, the next write tells.
- */
-function hasReader(descriptor: number): boolean {
-  if (process.platform !== 'linux' || !fstatSync(descriptor).isFIFO()) return true;
-  try {
-    const path = `/proc/self/fd/${descriptor}`;
-    closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ENXIO';
-  }
-}
 
 /** The traces of an error, and of what it was caused by. */
 function* causes(error: unknown): Generator<string> {

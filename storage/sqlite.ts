@@ -189,14 +189,13 @@ export class Database {
 }
 
 function assertBindable(value: SqlValue, sql: string): void {
+  // The messages are made for what is wrong only: thousands of values are bound in a commit.
   if (typeof value === 'number') {
-    assert(Number.isSafeInteger(value), `bound number is not a safe integer: ${value} in ${sql}`);
-  } else {
-    assert(
-      value === null || typeof value === 'string' || Buffer.isBuffer(value),
-      `a ${typeof value} cannot be bound in ${sql}`,
-    );
+    if (Number.isSafeInteger(value)) return;
+    assert.fail(`bound number is not a safe integer: ${value} in ${sql}`);
   }
+  if (value === null || typeof value === 'string' || Buffer.isBuffer(value)) return;
+  assert.fail(`a ${typeof value} cannot be bound in ${sql}`);
 }
 
 function finalize(statement: sqlite3.Statement): Promise<void> {

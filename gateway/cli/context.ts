@@ -29,8 +29,6 @@ export interface CliContext {
   stdin(): AsyncIterable<Buffer>;
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Whether what is printed can still be read; a pipe that `head` has left has nobody. */
-  stdoutHasReader(): boolean;
   /** A person reads stdout. */
   readonly stdoutIsTerminal: boolean;
   /** Where the log goes: a file descriptor, or what takes its lines. */

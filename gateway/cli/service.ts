@@ -153,7 +153,7 @@ async function environmentOf(
   const heapMegabytesMax = Math.min(1024, Math.floor(totalmem() / 2 ** 21));
   return {
     NODE_ENV: 'production',
-    NODE_OPTIONS: `--max-semi-space-size=2 --max-old-space-size=${heapMegabytesMax}`,
+    NODE_OPTIONS: `--max-semi-space-size=16 --max-old-space-size=${heapMegabytesMax}`,
     UV_THREADPOOL_SIZE: String(Math.max(16, 2 * availableParallelism())),
     ...found,
     ...Object.fromEntries(kept),

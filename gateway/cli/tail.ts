@@ -185,7 +185,7 @@ class Tail {
         if (error !== null && error !== undefined) this.#stop.abort();
       });
     }
-    if (this.#left <= 0 || !this.#context.stdoutHasReader()) this.#stop.abort();
+    if (this.#left <= 0) this.#stop.abort();
   }
 }
 

@@ -45,6 +45,8 @@ export interface AwsRequest {
   readonly url: URL;
   readonly headers: Headers;
   readonly body: Uint8Array;
+  /** SHA-256 of the body, hexadecimal, where it was computed while the body came. */
+  readonly bodyHash?: string;
   /** As the socket knows it; left out, nothing is known of it, and nothing trusted. */
   readonly connection?: { readonly encrypted: boolean; readonly remoteAddress: string };
 }
@@ -186,10 +188,10 @@ class SigV4Authenticator implements AwsAuthenticator {
     secret: string,
     scope: Scope,
   ): void {
-    const { method, url, headers, body } = request;
+    const { method, url, headers, body, bodyHash } = request;
     const named =
       headers.get('x-amz-content-sha256') ?? url.searchParams.get('X-Amz-Content-Sha256');
-    const payloadHash = named === unsignedPayload ? unsignedPayload : sha256Hex(body);
+    const payloadHash = named === unsignedPayload ? unsignedPayload : (bodyHash ?? sha256Hex(body));
     if (named === unsignedPayload && !isPrivate(request)) {
       throw invalid(`An ${unsignedPayload} is taken over TLS or from this machine only.`);
     }

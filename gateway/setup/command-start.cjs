@@ -29,13 +29,14 @@ function threadPoolSize() {
 
 /**
  * What the engine may take for garbage. Under the limit that it would choose on a machine with much
- * memory, the heap grows to several times of what is in use; and with a large nursery the buffers
- * of what is read from cameras pile up until the whole heap is searched for them, each second. The
- * gateway itself needs 100 MB. Who sets other limits has them.
+ * memory, the heap grows to several times of what is in use. In a smaller nursery requests of
+ * hundreds of records outlive their time, and it takes a search of the whole heap to be rid of them;
+ * in a larger one buffers of what is read from cameras pile up. The gateway itself needs 100 MB. Who
+ * sets other limits has them.
  */
 function nodeOptions() {
   const heapMegabytesMax = Math.min(1024, Math.floor(os.totalmem() / 2 ** 21));
-  const options = `--max-semi-space-size=2 --max-old-space-size=${heapMegabytesMax}`;
+  const options = `--max-semi-space-size=16 --max-old-space-size=${heapMegabytesMax}`;
   return `${options} ${process.env.NODE_OPTIONS ?? ''}`.trim();
 }
 

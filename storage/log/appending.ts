@@ -35,6 +35,9 @@ export const appendBytesMax = 32 * 1024 * 1024;
 export const partitionKeyCharactersMax = 256;
 /** Readers load whole batches, so this bounds what a read of one record costs. */
 const batchBytesMax = 512 * 1024;
+/** What is encoded and sealed at a time; others have their turn while it is inserted. */
+const insertRowsMax = 128;
+const insertBytesMax = 1024 * 1024;
 
 interface LogAppend extends PreparedAppend {
   readonly records: readonly TimedRecord[];
@@ -162,7 +165,7 @@ class StagedShard {
   readonly shard: Shard;
   position: ShardPosition;
   readonly batches: PendingBatch[] = [];
-  rows: readonly EncodedBatch[] = [];
+  readonly rows: EncodedBatch[] = [];
 
   constructor(shard: Shard) {
     this.shard = shard;
@@ -223,14 +226,17 @@ class StagedShard {
     return bytes;
   }
 
-  /** @param seal null: the batches are written as they are */
-  encode(seal: ((open: Buffer) => Buffer) | null): readonly NewBatch[] {
+  /**
+   * Makes each row when it is asked for.
+   * @param seal null: the batches are written as they are
+   */
+  *encode(seal: ((open: Buffer) => Buffer) | null): Generator<NewBatch, void> {
     let { endBytes, runningArrivalMs } = this.shard.position;
-    this.rows = this.batches.map((batch) => {
+    for (const batch of this.batches) {
       endBytes += batch.bytes;
       runningArrivalMs = Math.max(runningArrivalMs, batch.highArrivalMs);
       const open = encodeBatch(batch.firstSequence, batch.records);
-      return {
+      const row = {
         shardId: this.shard.id,
         firstSequence: batch.firstSequence,
         recordCount: batch.records.length,
@@ -240,8 +246,9 @@ class StagedShard {
         open,
         body: seal === null ? open : seal(open),
       };
-    });
-    return this.rows;
+      this.rows.push(row);
+      yield row;
+    }
   }
 }
 
@@ -493,9 +500,17 @@ export class LogGroup implements AppendGroup<LogAppend> {
   }
 
   async write(transaction: Transaction): Promise<void> {
-    const rows: NewBatch[] = [];
+    let rows: NewBatch[] = [];
+    let bytes = 0;
     for (const staged of this.#staged.values()) {
-      rows.push(...staged.encode(this.#sealer(staged.shard)));
+      for (const row of staged.encode(this.#sealer(staged.shard))) {
+        rows.push(row);
+        bytes += row.body.length;
+        if (rows.length < insertRowsMax && bytes < insertBytesMax) continue;
+        await insertBatches(transaction, rows);
+        rows = [];
+        bytes = 0;
+      }
     }
     await insertBatches(transaction, rows);
   }

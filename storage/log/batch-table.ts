@@ -48,8 +48,8 @@ export interface StoredBatch {
 export type Queries = Pick<Database, 'all' | 'get'>;
 
 const rowColumns = 'first_sequence, record_count, high_arrival_ms, running_arrival_ms, end_bytes';
-/** Rows per INSERT: few sizes, so that few statements are prepared. */
-const insertSizes = [32, 8, 1] as const;
+/** INSERTs of so many rows: few sizes, so that few statements are prepared. */
+const inserts = [128, 32, 8, 1].map((size) => ({ size, sql: insertSql(size) }));
 
 /** Inserts batches with as few statements as it takes. */
 export async function insertBatches(
@@ -57,7 +57,7 @@ export async function insertBatches(
   batches: readonly NewBatch[],
 ): Promise<void> {
   let at = 0;
-  for (const size of insertSizes) {
+  for (const { size, sql } of inserts) {
     for (; batches.length - at >= size; at += size) {
       const params: SqlValue[] = [];
       for (const batch of batches.slice(at, at + size)) {
@@ -71,7 +71,7 @@ export async function insertBatches(
           batch.body,
         );
       }
-      await transaction.run(insertSql(size), ...params);
+      await transaction.run(sql, ...params);
     }
   }
 }

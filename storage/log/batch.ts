@@ -255,54 +255,72 @@ function withBody(header: Buffer, body: Buffer): Buffer {
   return made;
 }
 
-/**
- * Decodes a plain batch, leaving out the first `skip` records. `data` is a slice of the BLOB, not a copy:
- * the BLOB was allocated for this read alone and nobody writes to it, but whoever keeps one record
- * for long keeps the whole batch in memory, and copies it instead.
- * @throws StorageError `corrupt`, `version-too-new`
- */
-export function decodeBatch(blob: Buffer, skip = 0): LogRecord[] {
+/** A batch that was verified, with its body as it was before compression and encryption. */
+export interface PlainBatch {
+  readonly header: BatchHeader;
+  readonly body: Buffer;
+}
+
+/** @throws StorageError `corrupt` also for a batch that is not plain; `version-too-new` */
+export function plainOf(blob: Buffer): PlainBatch {
   const header = verifyBatch(blob);
   if (header.keyId !== null) throw corrupt('its records were not decrypted');
   if (header.compressed) throw corrupt('its records were not decompressed');
+  return { header, body: batchBody(blob) };
+}
+
+/**
+ * Decodes a plain batch, leaving out the first `skip` records; see `recordsOf`.
+ * @throws StorageError `corrupt`, `version-too-new`
+ */
+export function decodeBatch(blob: Buffer, skip = 0): LogRecord[] {
+  return recordsOf(plainOf(blob), skip);
+}
+
+/**
+ * The records of a batch but for the first `skip`. `data` is a slice of the body, not a copy: the
+ * body was allocated for this read alone and nobody writes to it, but whoever keeps one record for
+ * long keeps the whole batch in memory, and copies it instead.
+ * @throws StorageError `corrupt`
+ */
+export function recordsOf({ header, body }: PlainBatch, skip = 0): LogRecord[] {
   const records: LogRecord[] = [];
-  let at = batchHeaderBytes;
+  let at = 0;
   for (let index = 0; index < header.count; index += 1) {
-    if (at + recordOverheadBytes > blob.length) throw corrupt('its records do not fit');
-    const dataBytes = blob.readUInt32LE(at);
-    const arrivalMs = header.lowArrivalMs + blob.readUInt32LE(at + 4);
-    const keyBytes = blob.readUInt16LE(at + 8);
+    if (at + recordOverheadBytes > body.length) throw corrupt('its records do not fit');
+    const dataBytes = body.readUInt32LE(at);
+    const arrivalMs = header.lowArrivalMs + body.readUInt32LE(at + 4);
+    const keyBytes = body.readUInt16LE(at + 8);
     const keyAt = at + recordOverheadBytes;
     const dataAt = keyAt + keyBytes;
     at = dataAt + dataBytes;
-    if (at > blob.length || keyBytes > keyLengthMax || arrivalMs > header.highArrivalMs) {
+    if (at > body.length || keyBytes > keyLengthMax || arrivalMs > header.highArrivalMs) {
       throw corrupt('its records do not fit');
     }
     if (index < skip) continue;
     records.push({
       sequence: header.firstSequence + index,
-      partitionKey: blob.toString('utf8', keyAt, dataAt),
-      data: blob.subarray(dataAt, at),
+      partitionKey: body.toString('utf8', keyAt, dataAt),
+      data: body.subarray(dataAt, at),
       arrivalMs,
     });
   }
-  if (at !== blob.length) throw corrupt('its records do not fill it');
+  if (at !== body.length) throw corrupt('its records do not fill it');
   return records;
 }
 
 /**
- * The sequence number of the first record of a plain batch that arrived at or after a time; null if
- * none did. Makes no records: of a batch of many small ones that takes several milliseconds.
- * @throws StorageError `corrupt`, `version-too-new`
+ * The sequence number of the first record of a batch that arrived at or after a time; null if none
+ * did. Makes no records: of a batch of many small ones that takes several milliseconds.
+ * @throws StorageError `corrupt`
  */
-export function firstArrivalAt(blob: Buffer, timestampMs: number): number | null {
-  const { compressed, count, firstSequence, lowArrivalMs } = verifyBatch(blob);
-  if (compressed) throw corrupt('its records were not decompressed');
-  let at = batchHeaderBytes;
+export function firstArrivalAt({ header, body }: PlainBatch, timestampMs: number): number | null {
+  const { count, firstSequence, lowArrivalMs } = header;
+  let at = 0;
   for (let index = 0; index < count; index += 1) {
-    if (at + recordOverheadBytes > blob.length) throw corrupt('its records do not fit');
-    if (lowArrivalMs + blob.readUInt32LE(at + 4) >= timestampMs) return firstSequence + index;
-    at += recordOverheadBytes + blob.readUInt16LE(at + 8) + blob.readUInt32LE(at);
+    if (at + recordOverheadBytes > body.length) throw corrupt('its records do not fit');
+    if (lowArrivalMs + body.readUInt32LE(at + 4) >= timestampMs) return firstSequence + index;
+    at += recordOverheadBytes + body.readUInt16LE(at + 8) + body.readUInt32LE(at);
   }
   return null;
 }

@@ -35,9 +35,18 @@ export async function compressBatch(blob: Buffer): Promise<Buffer> {
 export async function plainBatch(blob: Buffer): Promise<Buffer> {
   if (!isCompressed(blob)) return blob;
   const { plainBytes } = verifyBatch(blob);
+  return withPlainBody(blob, await plainBody(batchBody(blob), plainBytes));
+}
+
+/**
+ * The plain form of a compressed body.
+ * @param plainBytes what it has then, by its header
+ * @throws StorageError `corrupt`
+ */
+export async function plainBody(compressed: Buffer, plainBytes: number): Promise<Buffer> {
   try {
-    const body = await inflate(batchBody(blob), { maxOutputLength: plainBytes });
-    if (body.length === plainBytes) return withPlainBody(blob, body);
+    const body = await inflate(compressed, { maxOutputLength: plainBytes });
+    if (body.length === plainBytes) return body;
   } catch (error) {
     throw new StorageError('corrupt', 'a batch is corrupt: its body can not be decompressed', {
       cause: error,

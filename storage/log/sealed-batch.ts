@@ -35,8 +35,20 @@ export async function openBatch(
 ): Promise<Buffer> {
   const { keyId } = verifyBatch(blob);
   if (keyId === null) return blob;
-  const binding = bindingOf(place, sealedHeader(blob));
-  return withOpenedBody(blob, await keyring.open(keyId, batchBody(blob), binding));
+  return withOpenedBody(blob, await openBody(keyring, place, blob, keyId));
+}
+
+/**
+ * The opened body of an encrypted batch that was verified.
+ * @throws StorageError `corrupt`, `wrong-key`, `key-unavailable`
+ */
+export function openBody(
+  keyring: Keyring,
+  place: BatchPlace,
+  blob: Buffer,
+  keyId: number,
+): Promise<Buffer> {
+  return keyring.open(keyId, batchBody(blob), bindingOf(place, sealedHeader(blob)));
 }
 
 function bindingOf({ shardId }: BatchPlace, header: Buffer): Buffer {

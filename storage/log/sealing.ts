@@ -11,7 +11,7 @@
 import { StorageError } from '../errors.ts';
 import type { Keyring } from '../keys.ts';
 import { isEncrypted } from './batch.ts';
-import { openBatch, scopeOf, sealBatch } from './sealed-batch.ts';
+import { openBatch, openBody, scopeOf, sealBatch } from './sealed-batch.ts';
 import type { Shard, Stream } from './streams.ts';
 
 export class Sealing {
@@ -62,6 +62,14 @@ export class Sealing {
    */
   async open(shard: Shard, blob: Buffer): Promise<Buffer> {
     return isEncrypted(blob) ? openBatch(this.#keys(), placeOf(shard), blob) : blob;
+  }
+
+  /**
+   * The opened body of a sealed batch that was verified.
+   * @throws StorageError `corrupt`, `wrong-key`, `key-unavailable`
+   */
+  async openBody(shard: Shard, blob: Buffer, keyId: number): Promise<Buffer> {
+    return openBody(this.#keys(), placeOf(shard), blob, keyId);
   }
 
   #keys(): Keyring {

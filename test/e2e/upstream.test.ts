@@ -14,6 +14,7 @@ import {
   createStream,
   credentials,
   getObject,
+  getObjects,
   listKeys,
   passWhole,
   readStream,
@@ -80,8 +81,9 @@ it('forwards every record and every frame through an outage of S3', async (t) =>
 
   const client = s3Client(t, s3.endpoint);
   const keys = await listKeys(client);
-  const lines = await Promise.all(
-    keys.filter((key) => key.endsWith('.ndjson.gz')).map((key) => getObject(client, key)),
+  const lines = await getObjects(
+    client,
+    keys.filter((key) => key.endsWith('.ndjson.gz')),
   );
   assertExactlyOnce(idsOf(lines), publisher.count);
   const arrived = (await readStream(kinesis.client, 'readings')).map(
@@ -147,7 +149,7 @@ it(`is killed ${kills} times during uploads: nothing lost, nothing twice in S3`,
   );
   const client = s3Client(t, s3.endpoint);
   const keys = await listKeys(client);
-  const ids = idsOf(await Promise.all(keys.map((key) => getObject(client, key))));
+  const ids = idsOf(await getObjects(client, keys));
   // QoS 1 may publish a reading again when its PUBACK was lost; the log may hold it twice then.
   assert.equal(new Set(ids).size, publisher.count, 'no reading is missing');
   const { storedRecords } = await gateway.get<{ storedRecords: number }>('/streams/readings');

@@ -103,7 +103,7 @@ export class GatewayProcess {
       env: {
         ...process.env,
         // As `npm start` has it; the checkout's own settings must not reach into the test's.
-        NODE_OPTIONS: '--max-semi-space-size=2 --max-old-space-size=1024',
+        NODE_OPTIONS: '--max-semi-space-size=16 --max-old-space-size=1024',
         UV_THREADPOOL_SIZE: '16',
         HEADGATE_FFMPEG_PATH: ffmpegPath,
         TSX_TSCONFIG_PATH: resolve(import.meta.dirname, '../../tsconfig.json'),

@@ -3,6 +3,7 @@
  * requests share. What a client says it will send counts for refusing it at once, never for
  * reserving: only bytes that came are counted.
  */
+import { createHash } from 'node:crypto';
 import type { ByteBudget } from '../../http/byte-budget.ts';
 import type { Bindings } from '../../http/server.ts';
 import { KinesisError, toKinesisError } from './errors.ts';
@@ -12,6 +13,8 @@ export const bodyBytesMax = 15 * 2 ** 20;
 
 export interface ReadBody {
   readonly bytes: Buffer;
+  /** SHA-256, hexadecimal. */
+  readonly hash: string;
   /** Gives the bytes back to the budget; twice is harmless. */
   readonly release: () => void;
 }
@@ -35,7 +38,7 @@ export async function readBody(
     body.release();
     throw error;
   }
-  return { bytes: body.bytes(), release: body.release };
+  return { bytes: body.bytes(), hash: body.hash(), release: body.release };
 }
 
 function tooLarge(): KinesisError {
@@ -49,6 +52,8 @@ class GrowingBody {
   readonly #budget: ByteBudget;
   readonly #chunks: Buffer[] = [];
   readonly #releases: (() => void)[] = [];
+  /** Goes along, so that ten megabytes are not hashed in one go. */
+  readonly #hash = createHash('sha256');
   #length = 0;
 
   constructor(budget: ByteBudget) {
@@ -60,6 +65,7 @@ class GrowingBody {
     this.#length += chunk.length;
     if (this.#length > bodyBytesMax) throw tooLarge();
     this.#releases.push(this.#budget.take(chunk.length));
+    this.#hash.update(chunk);
     this.#chunks.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
   }
 
@@ -68,6 +74,11 @@ class GrowingBody {
     return this.#chunks.length === 1 && only !== undefined
       ? only
       : Buffer.concat(this.#chunks, this.#length);
+  }
+
+  /** Once, when the body is whole. */
+  hash(): string {
+    return this.#hash.digest('hex');
   }
 
   readonly release = (): void => {

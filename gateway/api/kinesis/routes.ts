@@ -22,7 +22,7 @@ import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.
 import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
-import { readBody } from './body.ts';
+import { readBody, type ReadBody } from './body.ts';
 import { KinesisError } from './errors.ts';
 import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
@@ -150,7 +150,7 @@ class KinesisApi {
     const turn = turnsFor(body.bytes);
     try {
       await turn();
-      call.caller = await this.#authenticate(c, body.bytes);
+      call.caller = await this.#authenticate(c, body);
       const prepared = await prepare(name, format, body.bytes, turn);
       const { context } = this.#options;
       call.resources = prepared.resources(context);
@@ -190,13 +190,14 @@ class KinesisApi {
     this.#options.logger.error({ error, operation }, 'A request of the Kinesis API failed');
   }
 
-  #authenticate(c: Context<AppEnv>, body: Buffer): Promise<Caller> {
+  #authenticate(c: Context<AppEnv>, body: ReadBody): Promise<Caller> {
     return this.#options.authenticator.authenticate(
       {
         method: c.req.method,
         url: new URL(c.req.url),
         headers: c.req.raw.headers,
-        body,
+        body: body.bytes,
+        bodyHash: body.hash,
         connection: { encrypted: isEncrypted(c), remoteAddress: remoteAddress(c.env) },
       },
       'kinesis',

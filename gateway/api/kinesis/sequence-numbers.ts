@@ -15,6 +15,14 @@ const beginning = 0n;
 const end = 0x7fff_ffff_ffff_ffffn;
 const seconds32 = 0xffff_ffff;
 
+/** Numbers in a row of a shard are 2^80 apart, here in two parts of so many digits. */
+const partDigits = 14;
+const part = 10 ** partDigits;
+const stepHigh = 12_089_258_196;
+const stepLow = 14_629_174_706_176;
+/** As many as can be counted on with whole numbers: `stepLow` times that is below 2^53. */
+const rowLength = 512;
+
 type ShardFacts = Pick<ShardDescription, 'createdMs' | 'index'>;
 
 /** What a sequence number says. */
@@ -27,9 +35,18 @@ export interface SequenceNumber {
   readonly sequence: number;
 }
 
-/** Writes the sequence numbers of one shard. */
+/**
+ * Writes the sequence numbers of one shard. Those near the last one and of the same second are
+ * counted on from its row, in a fraction of the time that a BigInt takes.
+ */
 export class SequenceNumbers {
   readonly #base: bigint;
+  /** The number and the second that the row begins with, and its digits from the front. */
+  #rowFirst = -1;
+  #rowSeconds = -1;
+  #front = '';
+  #high = 0;
+  #low = 0;
 
   constructor(shard: ShardFacts) {
     this.#base =
@@ -41,7 +58,26 @@ export class SequenceNumbers {
   }
 
   of(sequence: number, arrivalMs: number): string {
-    return this.#write(BigInt(sequence) + 1n, arrivalMs);
+    const atSeconds = seconds(arrivalMs);
+    const steps = (sequence + 1) % rowLength;
+    const first = sequence + 1 - steps;
+    if (first !== this.#rowFirst || atSeconds !== this.#rowSeconds) {
+      this.#beginRow(first, atSeconds);
+    }
+    const low = this.#low + steps * stepLow;
+    const rest = low % part;
+    const high = this.#high + steps * stepHigh + (low - rest) / part;
+    if (high >= part) return this.#write(BigInt(sequence) + 1n, arrivalMs);
+    return this.#front + digits(high) + digits(rest);
+  }
+
+  #beginRow(first: number, atSeconds: number): void {
+    const text = this.#write(BigInt(first), atSeconds * 1000);
+    this.#rowFirst = first;
+    this.#rowSeconds = atSeconds;
+    this.#front = text.slice(0, -2 * partDigits);
+    this.#high = Number(text.slice(-2 * partDigits, -partDigits));
+    this.#low = Number(text.slice(-partDigits));
   }
 
   beginning(createdMs: number): string {
@@ -55,6 +91,10 @@ export class SequenceNumbers {
   #write(number: bigint, atMs: number): string {
     return (this.#base | (number << 80n) | (BigInt(seconds(atMs)) << 36n)).toString();
   }
+}
+
+function digits(value: number): string {
+  return String(value).padStart(partDigits, '0');
 }
 
 function seconds(atMs: number): number {

@@ -280,9 +280,14 @@ export function list<T>(member: Shape<T>, options: ListOptions = {}): Shape<read
         const constraint = `Member must satisfy constraint: [${lengthRules(options.memberLengths)}]`;
         errors.push(failedConstraint(show(), path, constraint));
       }
+      // Where an entry is has to be said of those that fail only, and most lists have none.
+      const failed: string[] = [];
       for (const [index, entry] of value.entries()) {
-        if (errors.length >= errorsMax) return;
+        member.constrain(entry, '', failed);
+        if (failed.length === 0) continue;
+        failed.length = 0;
         member.constrain(entry, `${path}.${index + 1}.member`, errors);
+        if (errors.length >= errorsMax) return;
       }
     },
   };

@@ -39,14 +39,24 @@ type Schemas = typeof schemas;
 export type AttributeName = keyof Schemas;
 export type Attribute<N extends AttributeName> = z.output<Schemas[N]>;
 
-/** What is kept under a name, its default when nothing is. */
+/** What was read of a stream's attributes, which are another object after each change. */
+const known = new WeakMap<StreamDescription['attributes'], Map<AttributeName, unknown>>();
+
+/** What is kept under a name, its default when nothing is; not to be written to. */
 export function attributeOf<N extends AttributeName>(
-  stream: StreamDescription,
+  { attributes }: Pick<StreamDescription, 'attributes'>,
   name: N,
 ): Attribute<N> {
-  const schema = schemas[name];
-  const kept = schema.safeParse(stream.attributes[name]);
-  return (kept.success ? kept.data : schema.parse(undefined)) as Attribute<N>;
+  let read = known.get(attributes);
+  if (read === undefined) {
+    read = new Map();
+    known.set(attributes, read);
+  }
+  if (!read.has(name)) {
+    const kept = schemas[name].safeParse(attributes[name]);
+    read.set(name, kept.success ? kept.data : schemas[name].parse(undefined));
+  }
+  return read.get(name) as Attribute<N>;
 }
 
 export class StreamAttributes {

@@ -6,6 +6,7 @@
  * left out. They are encoded piece by piece, so that nobody holds the event loop while ten
  * megabytes become base64: a list is written element by element, a large blob slice by slice.
  */
+import { isAscii } from 'node:buffer';
 import { decodeCbor, encodeCbor, cborHead } from './cbor.ts';
 
 export type Encoding = 'json' | 'cbor';
@@ -34,7 +35,9 @@ export function formatOf(header: string): Format | null {
 
 /** The value of a request's body. @throws when it is not well-formed */
 export function decodeBody(encoding: Encoding, body: Buffer): unknown {
-  return encoding === 'json' ? (JSON.parse(body.toString('utf8')) as unknown) : decodeCbor(body);
+  if (encoding === 'cbor') return decodeCbor(body);
+  // Most bodies are ASCII, which becomes a text in a fraction of the time.
+  return JSON.parse(body.toString(isAscii(body) ? 'latin1' : 'utf8')) as unknown;
 }
 
 /**
@@ -102,7 +105,7 @@ interface RecordView {
 }
 
 /** Where a record was put. */
-interface PlaceView {
+export interface PlaceView {
   readonly SequenceNumber: string;
   readonly ShardId: string;
 }

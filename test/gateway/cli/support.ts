@@ -19,7 +19,6 @@ export class FakeProcess {
       stdin: () => Readable.from([]),
       stdout: { write: (text) => (this.stdout += text) },
       stderr: { write: (text) => (this.stderr += text) },
-      stdoutHasReader: () => true,
       stdoutIsTerminal: false,
       logOutput: (line) => {
         this.log.push(JSON.parse(line) as { level: string; msg: string });

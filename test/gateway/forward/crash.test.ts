@@ -9,7 +9,7 @@ import { startProxy } from './support/proxy.ts';
 import { openRig, type Rig } from './support/rig.ts';
 import {
   credentials,
-  getObject,
+  getObjects,
   listKeys,
   passWhole,
   s3Client,
@@ -63,7 +63,7 @@ test(`killed while it catches up live-first ${kills} times: nothing lost, nothin
   const delivery = rig.start({ ...archive, catchUp: 'live-first' }, sink);
   while ((await delivery.status()).backlog.records > 0 || lanesOf(rig) > 1) await setImmediate();
   const client = s3Client(context, server.endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   assertExactlyOnce(idsOf(objects), rig.store.log.stream('readings').shards[0]!.nextSequence);
 });
 
@@ -114,7 +114,7 @@ test(`killed during uploads ${kills} times: no record lost, no record or object 
   const delivery = rig.start(archive, sink);
   while ((await delivery.status()).backlog.records > 0) await setImmediate();
   const client = s3Client(context, server.endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   const { nextSequence } = rig.store.log.stream('readings').shards[0]!;
   assert.ok(nextSequence > 0);
   assertExactlyOnce(idsOf(objects), nextSequence);

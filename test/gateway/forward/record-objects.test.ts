@@ -15,7 +15,7 @@ import { startProxy } from './support/proxy.ts';
 import { numbered, openRig, runClock, settle, streamOptions, type Rig } from './support/rig.ts';
 import {
   credentials,
-  getObject,
+  getObjects,
   listKeys,
   passWhole,
   s3Client,
@@ -72,7 +72,7 @@ test('every record arrives in S3 exactly once, in order within an object', async
   }
   await rig.metrics.sent(3000);
   const client = s3Client(context, endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   for (const object of objects) {
     const ids = idsOf([object]);
     assert.deepEqual(
@@ -225,7 +225,7 @@ test('a server that fails now and then: everything arrives, nothing twice', asyn
   await rig.store.log.append('readings', numbered(0, 2000));
   await rig.metrics.sent(2000);
   const client = s3Client(context, server.endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   assertExactlyOnce(idsOf(objects), 2000);
   const status = await delivery.status();
   assert.ok(status.failures >= 3);
@@ -257,7 +257,7 @@ test('the S3 server killed under load and back: the backlog drains in order', as
   await startS3(context, folder, first.port);
   await rig.metrics.sent(2000);
   const client = s3Client(context, proxy.endpoint);
-  const objects = await Promise.all((await listKeys(client)).map((key) => getObject(client, key)));
+  const objects = await getObjects(client, await listKeys(client));
   assertExactlyOnce(idsOf(objects), 2000);
 });
 

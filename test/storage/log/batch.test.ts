@@ -7,6 +7,7 @@ import {
   decodeBatch,
   encodeBatch,
   firstArrivalAt,
+  plainOf,
   verifyBatch,
   type TimedRecord,
 } from '../../../storage/log/batch.ts';
@@ -32,16 +33,16 @@ test('the first arrival at a time is found without making the records', () => {
   const blob = encodeBatch(40, records);
   const times = [-1, 0, 1, 5, 6, 70_000, 70_001];
   assert.deepEqual(
-    times.map((afterMs) => firstArrivalAt(blob, start + afterMs)),
+    times.map((afterMs) => firstArrivalAt(plainOf(blob), start + afterMs)),
     [40, 40, 40, 40, 42, 42, null],
   );
   for (let at = 0; at < blob.length; at += 1) {
     const damaged = Buffer.from(blob);
     damaged[at] = damaged[at]! ^ 0x80;
-    assert.throws(() => firstArrivalAt(damaged, start + 6), StorageError);
+    assert.throws(() => firstArrivalAt(plainOf(damaged), start + 6), StorageError);
     // Whatever it says of its lengths, nothing outside of it is read.
     try {
-      firstArrivalAt(resealed(damaged), Number.MAX_SAFE_INTEGER);
+      firstArrivalAt(plainOf(resealed(damaged)), Number.MAX_SAFE_INTEGER);
     } catch (error) {
       assert.ok(error instanceof StorageError, String(error));
     }

@@ -3,7 +3,12 @@
  * now (throttling.ts) fails alone, and all the others of the call are committed together. Aggregates
  * are held against every limit as they came; what becomes of them then: unpacking.ts.
  */
-import type { RecordInput, RecordPlace, StreamDescription } from '../../../../storage/model.ts';
+import type {
+  Log,
+  RecordInput,
+  RecordPlace,
+  StreamDescription,
+} from '../../../../storage/model.ts';
 import { hashKeyMax } from '../../../../storage/log/hash-keys.ts';
 import { KinesisError, invalidArgument } from '../errors.ts';
 import { hashKey, partitionKey, sequenceNumber, streamTarget } from '../members.ts';
@@ -22,6 +27,7 @@ import { ShardRouter } from '../shard-router.ts';
 import { attributeOf } from '../stream-attributes.ts';
 import { streamDataResources, streamNameOf, usableStream } from '../targets.ts';
 import { appendUnpacked } from '../unpacking.ts';
+import type { PlaceView } from '../wire.ts';
 
 const MiB = 2 ** 20;
 const callBytesMax = 10 * MiB;
@@ -62,7 +68,7 @@ export const putRecord = defineOperation({
     }
     const [place] = await appendUnpacked(context.log, stream, [record]);
     if (place === undefined) throw new Error('an append without a place');
-    const [ShardId, SequenceNumber] = new Places(context).show(place);
+    const { ShardId, SequenceNumber } = Places.of(context.log).show(place);
     return { ShardId, SequenceNumber, EncryptionType: encryptionOf(stream) };
   },
 });
@@ -88,7 +94,7 @@ export const putRecords = defineOperation({
     const failures = throttle(stream, records, context);
     const taken = records.filter((_, index) => (failures[index] ?? null) === null);
     const places = taken.length === 0 ? [] : await appendUnpacked(context.log, stream, taken);
-    const shown = new Places(context);
+    const shown = Places.of(context.log);
     let next = 0;
     const Records = records.map((_, index) => {
       const failure = failures[index] ?? null;
@@ -98,8 +104,7 @@ export const putRecords = defineOperation({
       const place = places[next];
       next += 1;
       if (place === undefined) throw new Error('an append with too few places');
-      const [ShardId, SequenceNumber] = shown.show(place);
-      return { SequenceNumber, ShardId };
+      return shown.show(place);
     });
     return {
       FailedRecordCount: records.length - taken.length,
@@ -192,22 +197,37 @@ function throttle(
   });
 }
 
+/** Shards whose numbers are written now; past that, all are forgotten. */
+const shardsMax = 10_000;
+
 /** Writes places as clients know them. */
 class Places {
-  readonly #context: KinesisContext;
+  static readonly #ofLogs = new WeakMap<Log, Places>();
+  readonly #log: Log;
   readonly #shards = new Map<number, { readonly id: string; readonly numbers: SequenceNumbers }>();
 
-  constructor(context: KinesisContext) {
-    this.#context = context;
+  private constructor(log: Log) {
+    this.#log = log;
   }
 
-  show({ shardId, shardIndex, sequence, arrivalMs }: RecordPlace): [id: string, number: string] {
+  /** A log has one for all calls: what it knows of shards never changes. */
+  static of(log: Log): Places {
+    let places = this.#ofLogs.get(log);
+    if (places === undefined) {
+      places = new Places(log);
+      this.#ofLogs.set(log, places);
+    }
+    return places;
+  }
+
+  show({ shardId, shardIndex, sequence, arrivalMs }: RecordPlace): PlaceView {
     let shard = this.#shards.get(shardId);
     if (shard === undefined) {
-      const numbers = new SequenceNumbers(this.#context.log.shard(shardId));
+      const numbers = new SequenceNumbers(this.#log.shard(shardId));
       shard = { id: shardIdOf(shardIndex), numbers };
+      if (this.#shards.size >= shardsMax) this.#shards.clear();
       this.#shards.set(shardId, shard);
     }
-    return [shard.id, shard.numbers.of(sequence, arrivalMs)];
+    return { SequenceNumber: shard.numbers.of(sequence, arrivalMs), ShardId: shard.id };
   }
 }

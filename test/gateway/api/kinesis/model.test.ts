@@ -7,7 +7,7 @@ import { kinesisAgainstModel } from './model/run.ts';
 
 test('random puts, reads, reshards and restarts are as in the model', async () => {
   let records = 0;
-  for (let seed = 1; seed <= 20; seed += 1) {
+  for (let seed = 1; seed <= 8; seed += 1) {
     records += await withScope((scope) => kinesisAgainstModel(scope, seed));
   }
   assert.ok(records > 1000, 'something was put');

@@ -40,6 +40,21 @@ describe('sequence numbers', () => {
     }
   });
 
+  test('are the same when they are counted on from one before', () => {
+    for (const index of [0, 15, 4_711]) {
+      const shard = { createdMs, index };
+      const numbers = new SequenceNumbers(shard);
+      for (const from of [0, 1_000, 2 ** 31 - 600, 2 ** 40, 2 ** 52]) {
+        for (let sequence = from; sequence < from + 1_200; sequence += 1) {
+          const atMs = arrivalMs + Math.floor(sequence / 700) * 1_000;
+          const alone = new SequenceNumbers(shard).end(atMs);
+          const step = (0x7fff_ffff_ffff_ffffn - BigInt(sequence) - 1n) << 80n;
+          assert.equal(numbers.of(sequence, atMs), (BigInt(alone) - step).toString());
+        }
+      }
+    }
+  });
+
   test('order the records of a shard between its beginning and its end', () => {
     const numbers = new SequenceNumbers({ createdMs, index: 3 });
     const ordered = [

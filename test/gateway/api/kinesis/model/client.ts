@@ -185,7 +185,7 @@ function pageOf(body: Record<string, unknown>): ReadPage {
       sequenceNumber: record.SequenceNumber,
       arrivalMs: Math.round(record.ApproximateArrivalTimestamp * 1000),
     })),
-    next: body['NextShardIterator'] as string | null,
+    next: (body['NextShardIterator'] as string | undefined) ?? null,
     children: (body['ChildShards'] ?? []) as readonly { readonly ShardId: string }[],
     millisBehind: body['MillisBehindLatest'] as number,
   };
