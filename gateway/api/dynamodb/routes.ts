@@ -17,7 +17,7 @@ import type { Bindings } from '../../http/server.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import type { Authorizer } from '../../security/policies.ts';
-import { readBody } from '../kinesis/body.ts';
+import { readBody, type ReadBody } from '../kinesis/body.ts';
 import { DynamoDbError, toErrorAnswer, type ErrorAnswer } from './errors.ts';
 import type { DynamoDbContext, PreparedCall } from './operation.ts';
 import { operations } from './operations/operations.ts';
@@ -103,7 +103,7 @@ class DynamoDbApi {
     const body = await readBody(c.req.raw, bindingsOf(c), this.#bodies);
     try {
       checkLength(body.bytes.length);
-      call.caller = await this.#authenticate(c, body.bytes);
+      call.caller = await this.#authenticate(c, body);
       const prepared = prepare(name, body.bytes);
       call.resources = prepared.resources(context);
       for (const arn of call.resources) {
@@ -115,13 +115,14 @@ class DynamoDbApi {
     }
   }
 
-  #authenticate(c: Context<AppEnv>, body: Buffer): Promise<Caller> {
+  #authenticate(c: Context<AppEnv>, body: ReadBody): Promise<Caller> {
     return this.#options.authenticator.authenticate(
       {
         method: c.req.method,
         url: new URL(c.req.url),
         headers: c.req.raw.headers,
-        body,
+        body: body.bytes,
+        bodyHash: body.hash,
         connection: { encrypted: isEncrypted(c), remoteAddress: remoteAddress(c.env) },
       },
       'dynamodb',
