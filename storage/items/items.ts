@@ -55,8 +55,10 @@ export interface ItemsOptions {
   readonly logger: Logger;
 }
 
-/** Rows deleted, or given index entries, in one step. */
+/** Rows deleted in one step. */
 const rowsAtOnce = 500;
+/** Items given index entries in one step: they may be large. */
+const itemsAtOnce = 16;
 
 export class Items {
   readonly #options: ItemsOptions;
@@ -326,7 +328,7 @@ async function index(
 ): Promise<void> {
   for (let after = 0; ;) {
     const rows = await transaction.all<Current>(
-      `SELECT id, bytes, body FROM item WHERE table_id = ? AND id > ? ORDER BY id LIMIT ${rowsAtOnce}`,
+      `SELECT id, bytes, body FROM item WHERE table_id = ? AND id > ? ORDER BY id LIMIT ${itemsAtOnce}`,
       ...[tableId, after],
     );
     for (const { id, body } of rows) await addEntries(transaction, tableId, id, newEntries(body));

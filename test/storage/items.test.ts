@@ -37,7 +37,7 @@ async function read(items: Items, table: string, page: Partial<Page> = {}): Prom
   const known = items.table(table);
   assert.ok(known !== null);
   const start = { hash: none, range: none };
-  const whole = { index: null, from: start, to: null, forward: true, limit: 100 };
+  const whole = { index: null, from: start, to: null, forward: true, limit: 100, bytes: 2 ** 20 };
   return (await items.read(known, { ...whole, ...page })).map(({ body }) => body);
 }
 
@@ -64,6 +64,20 @@ test('items are read in the order of their keys, and of their index', async (t) 
   await put(items, 't', 'b/1', 'moved', 'z');
   await put(items, 't', 'a/9', 'left the index');
   assert.deepEqual(await read(items, 't', { index: 'i' }), ['b/2', 'moved']);
+});
+
+test('a page ends with the item that goes past its bytes', async (t) => {
+  const { items } = await open(t);
+  await items.createTable('t', {});
+  for (const name of ['a', 'b', 'c', 'd']) await put(items, 't', name, name.repeat(10), name);
+  for (const index of [null, 'i']) {
+    const pageOf = async (bytes: number, more: Partial<Page> = {}): Promise<string> =>
+      (await read(items, 't', { index, bytes, ...more })).map(([first]) => first).join('');
+    assert.equal(await pageOf(1), 'a');
+    assert.equal(await pageOf(10), 'a');
+    assert.equal(await pageOf(11, { forward: false }), 'dc');
+    assert.equal(await pageOf(1000, { limit: 3 }), 'abc');
+  }
 });
 
 test('a change whose decision throws leaves all as it was', async (t) => {
