@@ -1,9 +1,9 @@
 /** What an operation on lease tables is, and what all of them work with. */
-import type { ItemTable, Items } from '../../../storage/items/items.ts';
+import type { Decision, ItemKey, Items, ItemTable } from '../../../storage/items/items.ts';
 import type { Account } from '../kinesis/arns.ts';
 import { parseInput, type Shape } from '../kinesis/shapes.ts';
 import { notFound } from './errors.ts';
-import { tableArn } from './tables.ts';
+import { definitionOf, tableArn, type TableDefinition } from './tables.ts';
 
 export interface DynamoDbContext {
   readonly items: Items;
@@ -58,4 +58,23 @@ export function knownTable(name: string, { items }: DynamoDbContext): ItemTable 
   const table = items.table(name);
   if (table === null) throw notFound();
   return table;
+}
+
+/**
+ * Changes an item on what it is. Its indexes may have changed since the table was looked at, its
+ * keys have not: a table that was made anew is another.
+ * @throws DynamoDbError `ResourceNotFoundException`; StorageError; what `decide` throws
+ */
+export function changeItem<T>(
+  { items }: DynamoDbContext,
+  { id, name }: ItemTable,
+  key: ItemKey,
+  decide: (current: string | null, definition: TableDefinition) => Decision<T>,
+  bodyBytes: number,
+): Promise<T> {
+  const decideInTable = (current: string | null, table: ItemTable): Decision<T> => {
+    if (table.id !== id) throw notFound();
+    return decide(current, definitionOf(table));
+  };
+  return items.change(name, key, decideInTable, bodyBytes);
 }

@@ -151,7 +151,9 @@ class DynamoDbApi {
 
 /** By its name: reading, and writing items, is no operation of control. */
 function changesTables(operation: string): boolean {
-  return /^(Create|Delete|Update)Table$|^(Tag|Untag)Resource$|Backups$/.test(operation);
+  return /^((Create|Delete|Update)Table|(Tag|Untag)Resource|UpdateContinuousBackups)$/.test(
+    operation,
+  );
 }
 
 /** Nothing is read from whom does not even claim to be somebody. @throws DynamoDbError */

@@ -149,9 +149,21 @@ export function checkIndexKeys(item: Item, { indexes, attributes }: TableDefinit
   for (const index of indexes) {
     for (const name of keyNames(index)) {
       const value = item.get(name);
-      if (value !== undefined) checkIndexKey(value, name, index.name, attributes[name]);
+      if (value === undefined) continue;
+      checkIndexKey(value, name, index.name, attributes[name]);
+      if (!fitsIndex(value, name, index)) {
+        throw invalidParameters(
+          `Size of ${name === index.hash ? 'hashkey' : 'rangekey'} has exceeded the maximum size limit of ${name === index.hash ? hashBytesMax : rangeBytesMax} bytes. IndexName: ${index.name}, IndexKey: ${name}`,
+        );
+      }
     }
   }
+}
+
+/** Whether a value is short enough to be a key of an index, and not empty. */
+export function fitsIndex(value: Value, name: string, { hash }: KeySchema): boolean {
+  const bytes = keyBytes(value)?.length ?? 0;
+  return bytes > 0 && bytes <= (name === hash ? hashBytesMax : rangeBytesMax);
 }
 
 function checkIndexKey(

@@ -38,9 +38,7 @@ export function readItem(members: Iterable<readonly [string, unknown]>, depth = 
 
 /** @throws DynamoDbError */
 export function readValue(member: unknown, depth = 0): Value {
-  if (depth > depthMax) {
-    throw invalid('Nesting Levels have exceeded supported limits');
-  }
+  if (depth > depthMax) throw tooDeep();
   const fields = isFields(member) ? member : {};
   const given = valueTypes.filter(
     (type) => Object.hasOwn(fields, type) && fields[type] !== null && fields[type] !== undefined,
@@ -57,6 +55,21 @@ export function readValue(member: unknown, depth = 0): Value {
     );
   }
   return readAs(type, fields[type], depth);
+}
+
+/** A value that is set inside another is deeper there than it came. @throws DynamoDbError */
+export function checkDepth(item: Item): void {
+  for (const value of item.values()) checkValueDepth(value, 0);
+}
+
+function checkValueDepth(value: Value, depth: number): void {
+  if (depth > depthMax) throw tooDeep();
+  if (value.type !== 'L' && value.type !== 'M') return;
+  for (const inner of value.value.values()) checkValueDepth(inner, depth + 1);
+}
+
+function tooDeep(): Error {
+  return invalid('Nesting Levels have exceeded supported limits');
 }
 
 function readAs(type: ValueType, given: unknown, depth: number): Value {

@@ -4,7 +4,7 @@ import { flag, list, optional, required, structure, text } from '../../kinesis/s
 import { invalid } from '../errors.ts';
 import { project } from '../expressions/projection.ts';
 import { attributeMap, capacityMember, mapOf, placeholderMembers } from '../inputs.ts';
-import { defineOperation, knownTable, type DynamoDbContext } from '../operation.ts';
+import { changeItem, defineOperation, knownTable, type DynamoDbContext } from '../operation.ts';
 import { readExpressions } from '../requests.ts';
 import { definitionOf, keyOf, keyOfItem, tableArn } from '../tables.ts';
 import { itemBytes, parseItem, readItem, wireItem, type Item } from '../values.ts';
@@ -69,8 +69,8 @@ export const batchGetItem = defineOperation({
     const count = wanted.reduce((sum, { keys }) => sum + keys.length, 0);
     checkCount(count, getsMax, 'BatchGetItem');
     let bytes = 0;
-    const Responses: Record<string, object[]> = {};
-    const UnprocessedKeys: Record<string, object> = {};
+    const responses: [string, object[]][] = [];
+    const unprocessed: [string, object][] = [];
     for (const { table, request, keys, projection } of wanted) {
       const found: object[] = [];
       const left: Item[] = [];
@@ -82,19 +82,23 @@ export const batchGetItem = defineOperation({
         const body = await context.items.get(table, place);
         if (body === null) continue;
         const item = parseItem(body);
-        bytes += itemBytes(item);
+        bytes += Buffer.byteLength(body);
         found.push(wireItem(projection === null ? item : project(item, projection)));
       }
-      Responses[table.name] = found;
+      responses.push([table.name, found]);
       if (left.length === 0) continue;
       const { ExpressionAttributeNames: names } = request;
-      UnprocessedKeys[table.name] = {
+      const again = {
         ...request,
         Keys: left.map(wireItem),
         ...(names === undefined ? {} : { ExpressionAttributeNames: Object.fromEntries(names) }),
       };
+      unprocessed.push([table.name, again]);
     }
-    return { Responses, UnprocessedKeys };
+    return {
+      Responses: Object.fromEntries(responses),
+      UnprocessedKeys: Object.fromEntries(unprocessed),
+    };
   },
 });
 
@@ -114,7 +118,8 @@ export const batchWriteItem = defineOperation({
   resources: allTables,
   async run({ RequestItems }, context) {
     const writes = [...RequestItems].flatMap(([name, requests]) => {
-      const definition = definitionOf(knownTable(name, context));
+      const table = knownTable(name, context);
+      const definition = definitionOf(table);
       const ofTable = requests.map(({ PutRequest, DeleteRequest }) => {
         if ((PutRequest === undefined) === (DeleteRequest === undefined)) {
           throw invalid(
@@ -122,22 +127,24 @@ export const batchWriteItem = defineOperation({
           );
         }
         const item = readItem(PutRequest?.Item ?? DeleteRequest?.Key ?? new Map());
-        if (PutRequest === undefined) return { name, item: null, key: keyOf(item, definition) };
+        if (PutRequest === undefined) return { table, item: null, key: keyOf(item, definition) };
         const key = keyOfItem(item, definition);
         checkPut(item, definition);
-        return { name, item, key };
+        return { table, item, key };
       });
       checkDistinct(ofTable.map(({ key }) => key));
       return ofTable;
     });
     checkCount(writes.length, writesMax, 'BatchWriteItem');
     await Promise.all(
-      writes.map(({ name, item, key }) =>
-        context.items.change(
-          name,
-          key,
-          (_current, table) =>
-            item === null ? removed(null) : kept(item, definitionOf(table), null),
+      writes.map(({ table, item, key }) =>
+        changeItem(
+          ...([context, table, key] as const),
+          (_current, definition) => {
+            if (item === null) return removed(null);
+            checkPut(item, definition);
+            return kept(item, definition, null);
+          },
           item === null ? 0 : itemBytes(item),
         ),
       ),

@@ -15,7 +15,7 @@ import {
   target,
 } from '../inputs.ts';
 import { attributeUpdates, expectations } from '../legacy.ts';
-import { defineOperation, knownTable, ownTable } from '../operation.ts';
+import { changeItem, defineOperation, knownTable, ownTable } from '../operation.ts';
 import { readExpressions } from '../requests.ts';
 import {
   checkIndexKeys,
@@ -26,7 +26,15 @@ import {
   keyOfItem,
   type TableDefinition,
 } from '../tables.ts';
-import { itemBytes, itemBytesMax, parseItem, readItem, wireItem, type Item } from '../values.ts';
+import {
+  checkDepth,
+  itemBytes,
+  itemBytesMax,
+  parseItem,
+  readItem,
+  wireItem,
+  type Item,
+} from '../values.ts';
 
 const conditionMembers = {
   Expected: optional(expectations),
@@ -98,9 +106,11 @@ function conditionalOf(
 }
 
 export function kept<T>(item: Item, definition: TableDefinition, result: T): Decision<T> {
+  const body = JSON.stringify(wireItem(item));
   return {
-    body: JSON.stringify(wireItem(item)),
-    bytes: itemBytes(item),
+    body,
+    // A number of a few bytes may have more than a hundred digits: what is kept counts.
+    bytes: Buffer.byteLength(body),
     entries: indexEntries(item, definition),
     result,
   };
@@ -130,17 +140,16 @@ export const putItem = defineOperation({
     const item = readItem(input.Item);
     const { condition } = readExpressions(input);
     const conditional = conditionalOf(condition, input);
-    const definition = definitionOf(knownTable(input.TableName, context));
-    const key = keyOfItem(item, definition);
-    checkPut(item, definition);
-    const before = await context.items.change(
-      input.TableName,
-      key,
-      (current, table) => {
+    const table = knownTable(input.TableName, context);
+    const key = keyOfItem(item, definitionOf(table));
+    checkPut(item, definitionOf(table));
+    const before = await changeItem(
+      ...([context, table, key] as const),
+      (current, definition) => {
         const old = current === null ? null : parseItem(current);
         checkCondition(conditional, old);
-        checkPut(item, definitionOf(table));
-        return kept(item, definitionOf(table), old);
+        checkPut(item, definition);
+        return kept(item, definition, old);
       },
       itemBytes(item),
     );
@@ -164,10 +173,9 @@ export const deleteItem = defineOperation({
     const key = readItem(input.Key);
     const { condition } = readExpressions(input);
     const conditional = conditionalOf(condition, input);
-    const definition = definitionOf(knownTable(input.TableName, context));
-    const before = await context.items.change(
-      input.TableName,
-      keyOf(key, definition),
+    const table = knownTable(input.TableName, context);
+    const before = await changeItem(
+      ...([context, table, keyOf(key, definitionOf(table))] as const),
       (current) => {
         const old = current === null ? null : parseItem(current);
         checkCondition(conditional, old);
@@ -199,21 +207,21 @@ export const updateItem = defineOperation({
     const key = readItem(input.Key);
     const { update, condition } = readExpressions(input);
     const conditional = conditionalOf(condition, input);
-    const definition = definitionOf(knownTable(input.TableName, context));
-    const place = keyOf(key, definition);
-    checkKeysStay(update, definition);
-    const { before, after } = await context.items.change(
-      input.TableName,
-      place,
-      (current, table) => {
+    const table = knownTable(input.TableName, context);
+    const place = keyOf(key, definitionOf(table));
+    checkKeysStay(update, definitionOf(table));
+    const { before, after } = await changeItem(
+      ...([context, table, place] as const),
+      (current, definition) => {
         const old = current === null ? null : parseItem(current);
         checkCondition(conditional, old);
         const next = updated(old ?? key, update);
+        checkDepth(next);
         if (itemBytes(next) > itemBytesMax) {
           throw invalid('Item size to update has exceeded the maximum allowed size');
         }
-        checkIndexKeys(next, definitionOf(table));
-        return kept(next, definitionOf(table), { before: old, after: next });
+        checkIndexKeys(next, definition);
+        return kept(next, definition, { before: old, after: next });
       },
       0,
     );

@@ -36,12 +36,11 @@ import {
   type IndexDefinition,
   type TableDefinition,
 } from '../tables.ts';
-import { parseItem, readItem, wireItem, type Item } from '../values.ts';
+import { itemBytes, parseItem, readItem, wireItem, type Item } from '../values.ts';
 
-/** What a page looks at, as in DynamoDB. */
+/** What a page looks at: of what is kept, and so never more than in DynamoDB. */
 const pageBytesMax = 2 ** 20;
-/** Rows read at once: no more than fit the page if they are as large as those before. */
-const rowsAtOnce = { min: 16, max: 1000 } as const;
+const rowsAtOnce = 1000;
 
 const common = {
   ...target,
@@ -144,7 +143,7 @@ async function readPage(
   context: DynamoDbContext,
 ): Promise<object> {
   const { definition, index, filter, projection } = reading;
-  const { items, last, bytes } = await look(input, reading, context);
+  const { items, last, capacityBytes } = await look(input, reading, context);
   const found = items.filter((item) => filter === null || holds(filter, item));
   const isCounting = input.Select === 'COUNT';
   const shown = (item: Item): object => {
@@ -160,7 +159,7 @@ async function readPage(
       : { LastEvaluatedKey: wireItem(only(last, placeNames(definition, index))) }),
     ...readCapacity(
       ...([input.TableName, input.ReturnConsumedCapacity] as const),
-      ...([bytes, input.ConsistentRead] as const),
+      ...([capacityBytes, input.ConsistentRead] as const),
     ),
   };
 }
@@ -169,7 +168,7 @@ interface Looked {
   readonly items: readonly Item[];
   /** The last item that was looked at; null: there is none behind it. */
   readonly last: Item | null;
-  readonly bytes: number;
+  readonly capacityBytes: number;
 }
 
 async function look(
@@ -180,26 +179,24 @@ async function look(
   const limit = input.Limit ?? Number.MAX_SAFE_INTEGER;
   const items: Item[] = [];
   let bytes = 0;
+  let capacityBytes = 0;
   let rest = startingAt(input.ExclusiveStartKey, range, forward, definition, index);
   for (;;) {
-    const average = items.length === 0 ? pageBytesMax : Math.max(1, bytes / items.length);
-    const fitting = Math.ceil((pageBytesMax - bytes) / average);
-    const count = Math.min(
-      Math.max(rowsAtOnce.min, Math.min(rowsAtOnce.max, fitting)),
-      Math.max(1, limit - items.length),
-    );
     const rows = await context.items.read(table, {
-      ...{ index: index?.name ?? null, forward, limit: count },
-      ...{ from: rest.from, to: rest.to },
+      ...{ index: index?.name ?? null, forward, from: rest.from, to: rest.to },
+      limit: Math.min(rowsAtOnce, limit - items.length),
+      bytes: pageBytesMax - bytes,
     });
     for (const row of rows.filter(isMine)) {
       const item = parseItem(row.body);
       items.push(item);
       bytes += row.bytes;
-      if (items.length >= limit || bytes >= pageBytesMax) return { items, last: item, bytes };
+      capacityBytes += itemBytes(item);
+      if (items.length >= limit || bytes >= pageBytesMax)
+        return { items, last: item, capacityBytes };
     }
     const last = rows.at(-1);
-    if (last === undefined || rows.length < count) return { items, last: null, bytes };
+    if (last === undefined) return { items, last: null, capacityBytes };
     rest = behind(positionOf(parseItem(last.body), last, index), rest, forward);
   }
 }
@@ -241,7 +238,23 @@ function startingAt(
   if (!fits || key.size !== names.length || own === null) {
     throw invalid('The provided starting key is invalid');
   }
-  return behind(positionOf(key, own, index), range, forward);
+  const position = positionOf(key, own, index);
+  checkWithin(position, range);
+  return behind(position, range, forward);
+}
+
+/** @throws DynamoDbError */
+function checkWithin(position: Position, { from, to }: KeyRange): void {
+  if (compare(position, from) >= 0 && (to === null || compare(position, to) < 0)) return;
+  throw invalid(
+    position.hash.equals(from.hash)
+      ? 'The provided starting key does not match the range key predicate'
+      : 'The provided starting key is outside query boundaries based on provided conditions',
+  );
+}
+
+function compare(one: Position, other: Position): number {
+  return Buffer.compare(one.hash, other.hash) || Buffer.compare(one.range, other.range);
 }
 
 /** What an index has of an item. */

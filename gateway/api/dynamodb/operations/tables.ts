@@ -19,6 +19,7 @@ import {
   definitionOf,
   describeTable as described,
   indexEntries,
+  fitsIndex,
   indexOf,
   keyNames,
   tableArn,
@@ -338,7 +339,7 @@ export const updateTable = defineOperation({
   },
 });
 
-/** Items whose attributes are of other types than the keys of the index are not in it. */
+/** Items whose attributes can not be keys of the index are not in it. */
 function entriesOfNew(
   definition: TableDefinition,
   name: string,
@@ -347,7 +348,11 @@ function entriesOfNew(
   const alone = { ...definition, indexes: [index] };
   const entries = (body: string) => {
     const item = parseItem(body);
-    const fits = keyNames(index).every((key) => item.get(key)?.type === definition.attributes[key]);
+    const fits = keyNames(index).every((key) => {
+      const value = item.get(key);
+      if (value === undefined || value.type !== definition.attributes[key]) return false;
+      return fitsIndex(value, key, index);
+    });
     return fits ? (indexEntries(item, alone) ?? []) : [];
   };
   return entries;
@@ -377,8 +382,14 @@ function changed(
         given,
       );
   const attributes = { ...definition.attributes, ...attributesOf(AttributeDefinitions ?? []) };
-  if (keyNames(definition).some((name) => attributes[name] !== definition.attributes[name])) {
-    throw invalidParameters('The types of the keys of a table can not be changed');
+  if (Object.entries(definition.attributes).some(([name, type]) => attributes[name] !== type)) {
+    throw invalidParameters('The types of the keys of a table and its indexes can not be changed');
+  }
+  if (updates.filter(({ Create }) => Create !== undefined).length > 1) {
+    throw new DynamoDbError(
+      'LimitExceededException',
+      'Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table',
+    );
   }
   let { indexes } = definition;
   for (const { Create, Update, Delete } of updates) {
@@ -405,7 +416,10 @@ function changed(
   return {
     ...definition,
     throughput,
-    indexes,
+    indexes: indexes.map((index) => ({
+      ...index,
+      throughput: throughput === null ? null : (index.throughput ?? throughput),
+    })),
     attributes: ofKeys(attributes, [definition, ...indexes]),
     isProtected: input.DeletionProtectionEnabled ?? definition.isProtected,
   };

@@ -357,6 +357,19 @@ const sequences: Readonly<Record<string, readonly Call[]>> = {
         ExclusiveStartKey: { group: { S: 'g' }, id: { N: '1' } },
         ScanIndexForward: false,
       },
+      {
+        KeyConditionExpression: '#g = :g',
+        ExclusiveStartKey: { group: { S: 'f' }, id: { N: '1' } },
+      },
+      {
+        KeyConditionExpression: '#g = :g',
+        ExclusiveStartKey: { group: { S: 'h' }, id: { N: '1' } },
+        ScanIndexForward: false,
+      },
+      {
+        KeyConditionExpression: '#g = :g AND id > :low',
+        ExclusiveStartKey: { group: { S: 'g' }, id: { N: '0' } },
+      },
       { KeyConditionExpression: '#g <> :g' },
       { KeyConditionExpression: 'id = :low' },
       { KeyConditionExpression: '#g = :g AND v = :low' },

@@ -19,6 +19,7 @@ import {
   type DynamoDBClient,
 } from '@aws-sdk/client-dynamodb';
 import { operations } from '../../../../gateway/api/dynamodb/operations/operations.ts';
+import type { Answer } from '../kinesis/callers.ts';
 import { startTables } from './support.ts';
 
 const TableName = 'leases';
@@ -153,6 +154,67 @@ test('segments of a scan have every item once, and pages every item of a large t
     } while (ExclusiveStartKey !== undefined);
   }
   assert.deepEqual(seen.sort(), names.sort());
+});
+
+test('an index is one at a time, of keys that fit, whose types stay', async (t) => {
+  const tables = await startTables(t);
+  const { client } = tables;
+  await create(client);
+  await put(client, 'kept', 'worker');
+  await put(client, 'left out', 'x'.repeat(3_000));
+  const makes = (name: string, type: string, ...more: string[]): Promise<Answer> =>
+    tables.ask('UpdateTable', {
+      TableName,
+      AttributeDefinitions: [{ AttributeName: 'leaseOwner', AttributeType: type }],
+      GlobalSecondaryIndexUpdates: [name, ...more].map((IndexName) => ({
+        Create: {
+          IndexName,
+          KeySchema: [{ AttributeName: 'leaseOwner', KeyType: 'HASH' }],
+          Projection: { ProjectionType: 'ALL' },
+        },
+      })),
+    });
+  const two = await makes('one', 'S', 'two');
+  assert.match(String(two.body['__type']), /#LimitExceededException$/);
+  assert.equal((await makes('one', 'S')).status, 200);
+  const changed = await makes('two', 'N');
+  assert.match(String(changed.body['message']), /types of the keys/);
+  const { Items } = await client.send(new ScanCommand({ TableName, IndexName: 'one' }));
+  assert.deepEqual(
+    Items?.map(({ leaseKey }) => leaseKey?.S),
+    ['kept'],
+  );
+  await assert.rejects(put(client, 'new', 'x'.repeat(3_000)), /Size of hashkey has exceeded/);
+});
+
+test('an item never gets deeper, step by step, than it could come', async (t) => {
+  const { client } = await startTables(t);
+  await create(client);
+  const Key = { leaseKey: { S: 'deep' } };
+  await client.send(new PutItemCommand({ TableName, Item: { ...Key, map: { M: {} } } }));
+  const deepen = new UpdateItemCommand({
+    ...{ TableName, Key },
+    UpdateExpression: 'SET #m.inner = #m',
+    ExpressionAttributeNames: { '#m': 'map' },
+  });
+  for (let depth = 1; depth <= 32; depth += 1) await client.send(deepen);
+  await assert.rejects(client.send(deepen), /Nesting Levels have exceeded supported limits/);
+  assert.equal((await client.send(new ScanCommand({ TableName }))).Count, 1);
+});
+
+test('what is kept of an item counts, however short it came', async (t) => {
+  const { client, items } = await startTables(t);
+  await create(client);
+  const list = { L: Array.from({ length: 10_000 }, () => ({ N: '1e125' })) };
+  for (const name of ['a', 'b']) {
+    await client.send(new PutItemCommand({ TableName, Item: { leaseKey: { S: name }, list } }));
+  }
+  const table = items.table(TableName);
+  assert.ok(table !== null);
+  assert.ok((await items.counts(table)).bytes > 2 * 1_260_000);
+  const page = await client.send(new ScanCommand({ TableName }));
+  assert.equal(page.Count, 1);
+  assert.deepEqual(page.LastEvaluatedKey, { leaseKey: { S: 'a' } });
 });
 
 test('tags, protection, and backups that there are not', async (t) => {
