@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { findProgram, needs } from '../../support/tools.ts';
 import { run, startGateway, startTlsGateway, type KinesisGateway } from './rig.ts';
@@ -18,7 +19,7 @@ function debian(name: string): string {
 
 async function liveWithSdk(started: KinesisGateway, protocol: 'http1' | 'http2'): Promise<void> {
   const program = join(import.meta.dirname, 'sdk-life.ts');
-  const args = ['--import', 'tsx', program, started.endpoint, protocol];
+  const args = [compiled(program), started.endpoint, protocol];
   const { stdout } = await run(process.execPath, args, { env: started.environment });
   assert.equal(stdout.trim(), 'lived');
 }

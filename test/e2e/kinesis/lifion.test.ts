@@ -5,6 +5,7 @@ import { test, type TestContext } from 'node:test';
 import { SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { startChild, type Child } from '../../support/child.ts';
 import { startDynalite } from '../../support/dynalite.ts';
+import { compiled } from '../../support/program.ts';
 import { Load, type Handed } from './load.ts';
 import { clientOf, createStream, startGateway } from './rig.ts';
 
@@ -30,7 +31,7 @@ async function readThroughReshard(
   await createStream(client, StreamName, 2);
   const leases = leaseTable === 'dynalite' ? await startDynalite(t) : started.endpoint;
   const program = join(import.meta.dirname, 'lifion-reader.ts');
-  const args = ['--import', 'tsx', program, started.endpoint, leases, StreamName, mode];
+  const args = [compiled(program), started.endpoint, leases, StreamName, mode];
   const reader = startChild(t, process.execPath, args, { env: started.environment });
   await reader.line(/^started$/);
   const load = new Load(client, StreamName);
