@@ -9,6 +9,7 @@ import type { Page } from '../../storage/items/rows.ts';
 import { salvageDatabase } from '../../storage/salvage.ts';
 import type { Store } from '../../storage/store.ts';
 import { startChild } from '../support/child.ts';
+import { compiled } from '../support/program.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, seededRandom } from './support/open.ts';
 
@@ -176,7 +177,7 @@ test('killed at any moment, the leases are what was acknowledged, or the one aft
   const script = join(import.meta.dirname, 'support/renew-under-load.ts');
   const acknowledged = new Map<string, number>();
   for (let kill = 0; kill < 5; kill += 1) {
-    const child = startChild(t, process.execPath, ['--import', 'tsx', script, folder]);
+    const child = startChild(t, process.execPath, [compiled(script), folder]);
     await child.line(/^ACK/);
     const enough = child.lines.length + Math.floor(random() * 1500);
     while (child.lines.length < enough) await once(child.process.stdout!, 'data');
