@@ -1,8 +1,12 @@
-/** Starts the Kinesis API: who may use it, what is written down of it, and what it answers. */
-import type { Hono } from 'hono';
+/**
+ * Starts the AWS APIs: who may use them, what is written down of them, and what they answer: the
+ * Kinesis API, and the tables that its clients keep their leases in.
+ */
+import { Hono } from 'hono';
 import type { Log } from '../storage/model.ts';
 import type { Store } from '../storage/store.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
+import { dynamoDbRoutes } from './api/dynamodb/routes.ts';
 import { KinesisService } from './api/kinesis/kinesis.ts';
 import type { Metering } from './api/kinesis/metering.ts';
 import { attributeOf, type Attribute } from './api/kinesis/stream-attributes.ts';
@@ -62,21 +66,29 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
   const audit = await AuditLog.open({ folder: config.dataDir, clock, logger, metrics });
   parts.onClose('servers', 'the audit log', () => audit.close());
   const { accountId, region } = config.aws;
-  const service = new KinesisService({
-    log: store.log,
-    account: { accountId, region },
-    secret: parts.secret,
-    enforceLimits: config.kinesis.enforceLimits,
-    newStreams,
-    metering: parts.metering,
+  const account = { accountId, region };
+  const shared = {
     authenticator: createAwsAuthenticator({
       ...{ mode: config.auth.mode, accountId, region: null },
       ...{ keys, clock },
     }),
     authorizer: createAuthorizer({ keys, clock }),
-    audit,
-    ...{ clock, logger, metrics },
+    ...{ audit, logger, metrics },
+  };
+  const service = new KinesisService({
+    ...shared,
+    log: store.log,
+    account,
+    secret: parts.secret,
+    enforceLimits: config.kinesis.enforceLimits,
+    newStreams,
+    metering: parts.metering,
+    clock,
   });
+  const routes = new Hono<AppEnv>();
+  routes.route('/', dynamoDbRoutes({ ...shared, context: { items: store.items, account } }));
+  // It answers whatever names a target.
+  routes.route('/', service.routes);
   parts.onClose('parts', 'subscriptions to shards', () => {
     service.drain();
   });
@@ -84,7 +96,7 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
     service.close();
   });
   return {
-    routes: service.routes,
+    routes,
     update: (changed) => {
       keys.update(changed.auth.keys);
     },

@@ -18,6 +18,7 @@ import { diskErrors } from './disk-errors.ts';
 import { StorageError } from './errors.ts';
 import { syncFolders } from './folders.ts';
 import { isDamage, openDamaged } from './salvage-source.ts';
+import { recountItems } from './items/counts.ts';
 import { migrate } from './schema/migrate.ts';
 import { Database, type SqlValue } from './sqlite.ts';
 
@@ -25,6 +26,7 @@ import { Database, type SqlValue } from './sqlite.ts';
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
   ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'data_key_copy', 'batch'],
+  ...['item_table', 'item', 'item_entry'],
 ] as const;
 const otherTables = [
   'lease',
@@ -142,6 +144,7 @@ async function copyTables(
     }
   }
   await keepNumbers(source, target);
+  await recountItems(target);
 }
 
 /** Rows in the order of their rowid, past damaged pages. */

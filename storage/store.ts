@@ -27,6 +27,7 @@ import { Sealing } from './log/sealing.ts';
 import { loadStreams } from './log/streams.ts';
 import { TailCache } from './log/tail-cache.ts';
 import { StorageError } from './errors.ts';
+import { Items } from './items/items.ts';
 import { Losses } from './losses.ts';
 import { wrappingKeys } from './key-table.ts';
 import { Keyring, type MasterKey } from './keys.ts';
@@ -120,6 +121,8 @@ export interface Store {
   readonly received: OnceLog;
   /** How far ways in have come with what they read. */
   readonly places: Places;
+  /** Small tables for programs that keep leases in them. */
+  readonly items: Items;
   /** For work that commits together with the log's, and for its own tables. */
   readonly writer: Writer;
   readonly applications: ApplicationTable;
@@ -267,6 +270,7 @@ async function openParts(
   });
   const places = new Places({ writer, queries, losses });
   const received = await Received.open({ writer, queries, clock, clockGuard });
+  const items = await Items.open({ writer, queries, diskGuard, clock, logger });
   const retention = new Retention({ ...parts, reserve, checkpointer, clockGuard, losses, floor });
   appender.setRoomMaker(retention);
   closers.push(() => retention.close());
@@ -314,7 +318,18 @@ async function openParts(
   retention.setFreeFootage((freeBytes) => video.retain(isOneDisk ? freeBytes : 0));
   if (reserve.full) retention.kick();
   return {
-    ...{ log, received, places, video, writer, applications, queries, retention, compaction },
+    ...{
+      log,
+      received,
+      places,
+      items,
+      video,
+      writer,
+      applications,
+      queries,
+      retention,
+      compaction,
+    },
     ...{ scaling, clockGuard, losses },
     masterKeys: masterKeys ?? null,
     get refusal() {

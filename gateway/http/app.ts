@@ -2,7 +2,7 @@
  * The HTTP application: what answers which path, in which order, and what every answer carries.
  * It needs no socket: `app.request('/healthz')` is how tests ask it.
  *
- *   POST /                      the Kinesis API; signed requests, which say who asks themselves
+ *   POST /                      the AWS APIs; signed requests, which say who asks themselves
  *   /healthz /readyz            for whoever restarts or balances; open, and say one word
  *   /login /api/v1/login …      the ways in; open, rate-limited
  *   / and its assets            the page's program, which holds no data; open
@@ -38,7 +38,7 @@ export interface AppOptions extends Omit<RestOptions, 'sources'> {
   readonly hostNames: readonly string[];
   /** From `loadPage`; null: it was not built. */
   readonly page: Page | null;
-  /** The Kinesis API; left out: it is not served. */
+  /** The AWS APIs; left out: they are not served. */
   readonly kinesis?: Hono<AppEnv>;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -159,11 +159,15 @@ function counted(clock: Clock, metrics: Metrics): MiddlewareHandler<AppEnv> {
     await next();
     const isSigned = c.req.path === '/' && c.req.method === 'POST';
     const area = isSigned
-      ? 'kinesis'
+      ? awsArea(c.req.header('x-amz-target'))
       : (/^\/(api|hls|metrics|login)/.exec(c.req.path)?.[1] ?? 'page');
     requests.add(1, { area, status: String(c.res.status) });
     seconds.observe((clock.monotonicMs() - sinceMs) / 1_000, { area });
   };
+}
+
+function awsArea(target: string | undefined): string {
+  return target?.startsWith('DynamoDB_') === true ? 'dynamodb' : 'kinesis';
 }
 
 function answerError(thrown: unknown, c: Context<AppEnv>, logger: Logger): Response {

@@ -10,6 +10,7 @@ import { outlivingLeasesMigration } from './009-outliving-leases.ts';
 import { dataKeysMigration } from './010-data-keys.ts';
 import { placesMigration } from './011-places.ts';
 import { encryptionMigration } from './012-encryption.ts';
+import { itemsMigration } from './013-items.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -26,4 +27,5 @@ export const migrations: readonly Migration[] = [
   dataKeysMigration,
   placesMigration,
   encryptionMigration,
+  itemsMigration,
 ];

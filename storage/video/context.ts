@@ -55,6 +55,8 @@ export interface VideoContext {
   readonly cameras: Map<string, CameraState>;
   /** Media files being read, with the number of readers: retention leaves them alone. */
   readonly reading: Map<number, number>;
+  /** Media files unlinked on a full disk before their rows could be deleted. */
+  readonly sacrificed: Set<number>;
   /** The disk was found full: what is left of it is for deleting, and not for footage either. */
   readonly isDiskFull: () => boolean;
   /** Asks for a pass of retention soon: there was no room for footage. */

@@ -229,6 +229,12 @@ export class Recording implements RunRecording {
       const file = this.#file;
       await this.#context.writer.transact(async (tx) => {
         if (file !== null) await closeFileRow(tx, file, endUs);
+        // A file that could not be created, on a full disk that could not take its row back either.
+        await tx.run(
+          `DELETE FROM media_file
+           WHERE camera_id = ? AND start_us >= ? AND run_id = ? AND end_us IS NULL`,
+          ...[this.#camera.id, this.#run.startUs, this.#run.id],
+        );
         // A run of which nothing was kept leaves no trace: a flapping camera would fill the table.
         if (this.#lastEndUs === null) await tx.run('DELETE FROM run WHERE id = ?', this.#run.id);
         else {

@@ -56,27 +56,57 @@ const sacrificesMax = 64;
 
 /**
  * One pass over all cameras. On a disk so full that not even a deletion can be committed, the
- * oldest file is unlinked first, and the index follows as soon as it can be written: should the
- * process die in between, the file's rows are the first that the next passes delete.
+ * oldest file is unlinked first, and the index follows as soon as it can be written, before
+ * anything else is deleted. Should the process die in between, `headgate check` names the file.
  */
 export async function retain(
   context: VideoContext,
   options: RetentionOptions,
   clockGuard: ClockGuard,
 ): Promise<RetentionPass> {
-  const gone = new Set<number>();
-  for (;;) {
+  for (let sacrifices = 0; ; sacrifices += 1) {
     try {
       return await pass(context, options, clockGuard);
     } catch (error) {
-      const full = error instanceof StorageError && error.code === 'disk-full';
-      if (!full || gone.size >= sacrificesMax || !(await sacrifice(context, gone))) throw error;
+      if (!isDiskFull(error) || sacrifices >= sacrificesMax) throw error;
+      if (!(await sacrifice(context))) throw error;
     }
   }
 }
 
+function isDiskFull(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'disk-full';
+}
+
+/** Deletes the rows of files that were unlinked before them, as far as the disk takes that. */
+export async function forgetSacrificed(context: VideoContext): Promise<RetentionPass> {
+  let files = 0;
+  let bytes = 0;
+  try {
+    for (const camera of context.cameras.values()) {
+      if (context.sacrificed.size === 0) break;
+      const forgotten = await deleteWhile(context, camera, 'drop', () =>
+        context.reader.all<ClosedFile>(
+          `SELECT id, run_id, path, bytes, end_us FROM media_file
+           WHERE camera_id = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`,
+          ...[camera.id, JSON.stringify([...context.sacrificed]), step],
+        ),
+      );
+      files += forgotten.files;
+      bytes += forgotten.bytes;
+    }
+    // What is being read is still there for its readers; its rows go with a later pass.
+    for (const id of context.sacrificed) {
+      if (!context.reading.has(id)) context.sacrificed.delete(id);
+    }
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+  }
+  return { files, bytes };
+}
+
 /** Unlinks the oldest media file, one that nobody waits for if there is one. */
-async function sacrifice(context: VideoContext, gone: Set<number>): Promise<boolean> {
+async function sacrifice(context: VideoContext): Promise<boolean> {
   const files = await context.reader.all<{ id: number; path: string; bytes: number }>(
     `SELECT id, path, bytes FROM media_file m WHERE end_us IS NOT NULL
        AND id NOT IN (SELECT value FROM json_each(?1))
@@ -87,11 +117,11 @@ async function sacrifice(context: VideoContext, gone: Set<number>): Promise<bool
            WHERE a.required = 1 AND l.source_kind = 'camera'
          UNION ALL SELECT from_position, source_id FROM plan WHERE source_kind = 'camera')
        WHERE source_id = m.camera_id), 0), id LIMIT 1`,
-    JSON.stringify([...gone, ...context.reading.keys()]),
+    JSON.stringify([...context.sacrificed, ...context.reading.keys()]),
   );
   const [file] = files;
   if (file === undefined) return false;
-  gone.add(file.id);
+  context.sacrificed.add(file.id);
   await unlinkMedia(context.folder, file.path);
   context.logger.warn(
     { path: file.path, bytes: file.bytes },
@@ -112,6 +142,7 @@ async function pass(
     bytes += pass.bytes;
   };
   await collectGarbage(context);
+  count(await forgetSacrificed(context));
   for (const camera of context.cameras.values()) {
     const { retentionMs } = camera.options;
     if (retentionMs !== null && clockGuard.allowsAge(retentionMs)) {

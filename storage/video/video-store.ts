@@ -39,6 +39,7 @@ import {
   collectGarbage,
   deleteRows,
   deleteUnusedInits,
+  forgetSacrificed,
   retain,
   type RetentionPass,
 } from './retention.ts';
@@ -130,6 +131,7 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     mediaFileUs: (options.mediaFileMs ?? 60_000) * 1000,
     cameras: await loadCameras(reader),
     reading: new Map(),
+    sacrificed: new Set(),
     isDiskFull: options.isDiskFull ?? (() => false),
     wantRoom: () => undefined,
     failure: null,
@@ -409,6 +411,9 @@ export class VideoDiskStore implements VideoStore {
         );
       });
     }
+    await forgetSacrificed(this.#context).catch((error: unknown) => {
+      this.#context.logger.error({ error }, 'Rows of footage that is gone were left.');
+    });
     // After the assignment in close(), so that those who wait see that the store is closed.
     await Promise.resolve();
     for (const camera of this.#context.cameras.values()) {

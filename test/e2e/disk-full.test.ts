@@ -4,7 +4,7 @@
  * nothing that it acknowledged, and be well again by itself.
  */
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
@@ -22,6 +22,7 @@ import {
   parseFootage,
   recordGroups,
 } from '../storage/video/footage.ts';
+import { LONGEST_WAIT_MS, within } from '../support/deadline.ts';
 import { GatewayProcess } from '../support/gateway.ts';
 import type { Scope } from '../support/scope.ts';
 import { ForeignFile, freeBytesOf, onSmallDisk } from '../support/small-disk.ts';
@@ -58,9 +59,11 @@ describe('on a disk that fills', { concurrency: true }, () => {
       assert.equal(disk?.status, 'failing');
       assert.match(disk.message ?? '', /nothing is appended.* MiB free: make room/);
       const acknowledged = total(fleet);
-      const full = await stat(join(mount, 'headgate.db'));
       assert.ok(acknowledged * readingBytes > 30 * MB, `${acknowledged} fit`);
-      await Promise.race(fleet.map((device) => device.dropped));
+      await within(
+        Promise.race(fleet.map((device) => device.dropped)),
+        () => 'no device is disconnected',
+      );
       assert.equal(total(fleet), acknowledged, 'nothing is acknowledged that is not stored');
       await gateway.child.line(/refused-by-log.*see the stream in the status/);
       const read = await gateway.get<StreamRecords>('/streams/readings/shards/0/records?limit=5');
@@ -69,9 +72,10 @@ describe('on a disk that fills', { concurrency: true }, () => {
       await rm(delivered);
       await grown(fleet, 60);
       const foreign = new ForeignFile(scope, mount);
-      await foreign.grow();
+      const foreignBytes = await foreign.grow();
       await grown(fleet, 60);
-      await shrunk(join(mount, 'headgate.db'), full.size - 3 * MB);
+      await given(mount, MB);
+      t.diagnostic(`${foreignBytes} bytes taken by another program`);
 
       await Promise.all(fleet.map((device) => device.finish()));
       await gateway.until<Deliveries>(
@@ -106,8 +110,7 @@ deliveries:${archive}`,
       await grown(fleet, 20);
 
       const foreign = new ForeignFile(scope, mount);
-      await foreign.grow();
-      assert.equal(await freeBytesOf(mount), 0);
+      await fill(foreign, gateway);
       await gateway.child.line(/There is room on the disk again/);
       await grown(fleet, 20);
       await gateway.until<Cameras>('/cameras', isFront('recording'));
@@ -128,7 +131,10 @@ deliveries:${archive}`,
         ),
       );
       const shown = await gateway.get<StreamRecords>('/streams/readings/shards/0/records?limit=1');
-      assert.equal(shown.records.length, 1, 'what is there is served');
+      assert.ok(
+        shown.records.length <= 1,
+        'what is there is served, if delivered records are left',
+      );
       taking.abort();
       await taken;
       const refused = total(fleet);
@@ -147,9 +153,22 @@ deliveries:${archive}`,
     }));
 });
 
-/** Resolves when a file has shrunk below `bytes`. */
-async function shrunk(path: string, bytes: number): Promise<void> {
-  while ((await stat(path)).size >= bytes) await new Promise((wake) => setTimeout(wake, 100));
+/** Resolves when the gateway has given so many bytes of the disk back. */
+async function given(mount: string, bytes: number): Promise<void> {
+  const endMs = Date.now() + LONGEST_WAIT_MS;
+  for (;;) {
+    const free = await freeBytesOf(mount);
+    if (free >= bytes) return;
+    assert.ok(Date.now() < endMs, `${free} bytes are free`);
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+}
+
+/** Takes what is free until the gateway has found nothing left, and not what it gives up then. */
+async function fill(foreign: ForeignFile, gateway: GatewayProcess): Promise<void> {
+  const full = gateway.child.line(/The disk is (almost )?full/).then(() => true);
+  do await foreign.grow();
+  while (!(await Promise.race([full, new Promise((wake) => setTimeout(wake, 2000, false))])));
 }
 
 async function takeAll(foreign: ForeignFile, signal: AbortSignal): Promise<void> {
@@ -204,11 +223,12 @@ class Device {
   }
 
   async finish(): Promise<void> {
-    await new Promise<void>((resolve) => {
+    const answered = new Promise<void>((resolve) => {
       this.#finishing = resolve;
       if (this.#waiting === 0) resolve();
     });
-    await this.#client.endAsync();
+    await within(answered, () => `${this.name} waits for ${this.#waiting} acknowledgements`);
+    await within(this.#client.endAsync(), () => `${this.name} cannot end`);
   }
 
   #fill(): void {
@@ -235,9 +255,10 @@ const total = (fleet: readonly Device[]): number =>
 /** Resolves when so many more readings are acknowledged. */
 async function grown(fleet: readonly Device[], more: number): Promise<void> {
   const wanted = total(fleet) + more;
-  await new Promise<void>((resolve) => {
+  const reached = new Promise<void>((resolve) => {
     for (const device of fleet) device.onAcknowledged = () => total(fleet) >= wanted && resolve();
   });
+  await within(reached, () => `${wanted} readings are to be acknowledged, ${total(fleet)} are`);
 }
 
 const isFront =
@@ -245,12 +266,12 @@ const isFront =
   ({ cameras }: Cameras): boolean =>
     cameras.some((camera) => camera.state === state && error.test(camera.lastError ?? ''));
 
-/** Footage of an hour ago, about 15 MB in files of a few megabytes. */
+/** Footage of an hour ago in files of a few megabytes. */
 async function recordBefore(folder: string): Promise<{ startMs: number; lastMs: number }> {
   const footage = parseFootage(
     await makeFootage({
       ...{ seconds: 24, size: '1280x720', format: fragmentedFormat },
-      video: ['-c:v', 'libx264', '-preset', 'ultrafast', '-qp', '12'],
+      video: ['-c:v', 'libx264', '-preset', 'ultrafast', '-qp', '5'],
     }),
   );
   const startMs = Date.now() - 3_600_000;

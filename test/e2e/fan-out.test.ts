@@ -22,6 +22,7 @@ import { EnhancedReader } from '../gateway/api/kinesis/enhanced-reader.ts';
 import { SinkServer, type Emission } from '../gateway/consumer/rig.ts';
 import { startChild, type Child } from '../support/child.ts';
 import { GatewayProcess } from '../support/gateway.ts';
+import { compiled } from '../support/program.ts';
 import type { Scope } from '../support/scope.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -56,7 +57,7 @@ class Application {
   async startWorker(): Promise<{ readonly owner: string; readonly child: Child }> {
     const owner = `${this.name}-${this.workers.length + 1}`;
     const child = startChild(this.#context, process.execPath, [
-      ...['--import', import.meta.resolve('tsx'), childPath, this.#gateway.url, this.server.url],
+      ...[compiled(childPath), this.#gateway.url, this.server.url],
       ...[owner, String(leaseMs), this.name, this.#gateway.token],
     ]);
     const worker = { owner, child };

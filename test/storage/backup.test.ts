@@ -9,6 +9,7 @@ import { restoreStore } from '../../storage/restore.ts';
 import { buildShim, shimEnvironment } from '../crash/support/shim.ts';
 import { startChild } from '../support/child.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { compiled } from '../support/program.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, streamOptions } from './support/open.ts';
 import {
@@ -251,7 +252,7 @@ test('a backup that is cut off anywhere is told, and not taken for one by a rest
     const faults = failAt === undefined ? {} : { failAt, errno: 28, sticky: true };
     const env = { ...process.env, ...shimEnvironment(library, { root: target, count, ...faults }) };
     const script = join(import.meta.dirname, 'support/backup-once.ts');
-    const args = ['--import', 'tsx', script, folder, target];
+    const args = [compiled(script), folder, target];
     const child = startChild(t, process.execPath, args, { env });
     await child.exited;
     return child.lines.at(-1) ?? '';

@@ -8,6 +8,7 @@ import { checkStore } from '../../storage/check.ts';
 import type { Log } from '../../storage/model.ts';
 import { Database } from '../../storage/sqlite.ts';
 import { startChild } from '../support/child.ts';
+import { compiled } from '../support/program.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, seededRandom } from './support/open.ts';
 
@@ -53,7 +54,7 @@ test('killed at any moment, the store holds all that it acknowledged', async (t)
   let checkpoint = 0;
   let seen = 0;
   for (let kill = 0; kill < kills; kill += 1) {
-    const args = ['--import', 'tsx', loadScript, folder, String(kill * 1_000_000)];
+    const args = [compiled(loadScript), folder, String(kill * 1_000_000)];
     const child = startChild(t, process.execPath, args);
     await child.line(/^ACK/);
     // A number of acknowledgements later, wherever in a commit or a trim that is.

@@ -10,6 +10,7 @@ import type { Fragment, Log } from '../../storage/model.ts';
 import type { Store } from '../../storage/store.ts';
 import { readAll } from '../ingest/mqtt/support.ts';
 import { startChild } from '../support/child.ts';
+import { compiled } from '../support/program.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { ForeignFile, freeBytesOf, onSmallDisk } from '../support/small-disk.ts';
 import { hourMs, openTestStore, streamOptions, type TestStore } from './support/open.ts';
@@ -241,9 +242,7 @@ test('once an fsync has failed nothing is acknowledged until a restart', async (
     ...inject,
     ...failing,
     process.execPath,
-    '--import',
-    'tsx',
-    appendOne,
+    compiled(appendOne),
     folder,
   ]);
   const [, acknowledged] = await child.line(/^FAILED after (\d+): write-failed$/);

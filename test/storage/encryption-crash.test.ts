@@ -7,6 +7,7 @@ import { localMasterKey } from '../../storage/keys.ts';
 import type { Log } from '../../storage/model.ts';
 import { startChild } from '../support/child.ts';
 import { filesWith } from '../support/plaintext.ts';
+import { compiled } from '../support/program.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, seededRandom } from './support/open.ts';
 
@@ -36,7 +37,7 @@ test('killed while it seals and changes keys, the store holds everything, and no
   const acknowledged = { changing: new Map<string, number>(), sealed: new Map<string, number>() };
   let changes = 0;
   for (let kill = 0; kill < kills; kill += 1) {
-    const args = ['--import', 'tsx', loadScript, folder, String(kill * 1_000_000)];
+    const args = [compiled(loadScript), folder, String(kill * 1_000_000)];
     const child = startChild(t, process.execPath, args);
     await child.line(/^CHANGED none/);
     const enough = child.lines.length + Math.floor(random() * 600);

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { StorageError } from '../../storage/errors.ts';
 import { StoreLock } from '../../storage/lock.ts';
 import { startChild } from '../support/child.ts';
+import { compiled } from '../support/program.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore } from './support/open.ts';
 
@@ -35,7 +36,7 @@ test('a store that is open is refused to the next one, and says who has it', asy
 
 test('another process is kept out; once it is dead, by whatever death, it is no obstacle', async (t) => {
   const folder = await temporaryFolder(t);
-  const child = startChild(t, process.execPath, ['--import', 'tsx', loadScript, folder]);
+  const child = startChild(t, process.execPath, [compiled(loadScript), folder]);
   await child.line(/^ACK/);
   await assert.rejects(
     openTestStore(t, { folder }),

@@ -11,6 +11,7 @@ import { Database } from '../../storage/sqlite.ts';
 import { buildShim, shimEnvironment } from '../crash/support/shim.ts';
 import { startChild } from '../support/child.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { compiled } from '../support/program.ts';
 import { ForeignFile, onSmallDisk } from '../support/small-disk.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { openTestStore, streamOptions } from './support/open.ts';
@@ -287,7 +288,7 @@ test('a repair that is cut off anywhere, or finds the disk full, can be begun ag
     await rm(folder, { recursive: true, force: true });
     await cp(closed, folder, { recursive: true });
     const env = { ...process.env, ...shimEnvironment(library, { root: folder, count, ...faults }) };
-    const child = startChild(t, process.execPath, ['--import', 'tsx', repairScript, folder], {
+    const child = startChild(t, process.execPath, [compiled(repairScript), folder], {
       env,
     });
     const { code } = await child.exited;

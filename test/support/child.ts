@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { within } from './deadline.ts';
 import type { Scope } from './scope.ts';
 
 /** A real program started by a test; what it prints is kept, and it ends with the test. */
@@ -27,27 +28,30 @@ export class Child {
     this.exited.catch(() => undefined);
   }
 
-  /** The first line, past or to come, that matches. Rejects when the program ends without it. */
+  /**
+   * The first line, past or to come, that matches. Rejects when the program ends without it, or
+   * does not print it for long.
+   */
   line(pattern: RegExp): Promise<RegExpExecArray> {
     for (const line of this.lines) {
       const match = pattern.exec(line);
       if (match !== null) return Promise.resolve(match);
     }
-    return new Promise((resolve, reject) => {
+    const printed = new Promise<RegExpExecArray>((resolve, reject) => {
       const waiter = (line: string | null): void => {
         const match = line === null ? null : pattern.exec(line);
         if (line !== null && match === null) return;
         this.#waiting.delete(waiter);
         if (match !== null) resolve(match);
-        else
-          reject(
-            new Error(
-              `ended without printing ${String(pattern)}:\n${this.lines.slice(-40).join('\n')}`,
-            ),
-          );
+        else reject(new Error(`ended without printing ${String(pattern)}:\n${this.#lastLines()}`));
       };
       this.#waiting.add(waiter);
     });
+    return within(printed, () => `no line ${String(pattern)}:\n${this.#lastLines()}`);
+  }
+
+  #lastLines(): string {
+    return this.lines.slice(-40).join('\n');
   }
 
   /** Resolves when it prints another line. Rejects when it ends instead. */
@@ -67,7 +71,7 @@ export class Child {
     if (this.process.exitCode === null && this.process.signalCode === null) {
       this.process.kill(signal);
     }
-    await this.exited;
+    await within(this.exited, () => `no end after ${signal}:\n${this.#lastLines()}`);
   }
 }
 

@@ -8,6 +8,7 @@ import { systemClock } from '../../storage/clock.ts';
 import { localMasterKey, parseMasterKey } from '../../storage/keys.ts';
 import type { MasterKeys } from '../../storage/store.ts';
 import { startChild, type Child } from './child.ts';
+import { LONGEST_WAIT_MS, within } from './deadline.ts';
 import type { Scope } from './scope.ts';
 import { ffmpegPath } from './tools.ts';
 
@@ -83,7 +84,7 @@ export class GatewayProcess {
     const listeners = [
       `http: { port: ${gateway.httpPort} }`,
       `rtsp: { port: ${gateway.rtspPort}, tlsPort: 0, readers: ${rtspReaders} }`,
-      `mqtt: { port: ${gateway.mqttPort}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
+      `mqtt: { port: ${gateway.mqttPort}, tlsPort: 0, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
     ];
     await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);
     await gateway.restart();
@@ -160,9 +161,13 @@ export class GatewayProcess {
 
   /** Asks again and again, until the answer is as wanted. */
   async until<T>(path: string, wanted: (answer: T) => boolean): Promise<T> {
+    const endMs = Date.now() + LONGEST_WAIT_MS;
     for (;;) {
-      const answer = await this.get<T>(path);
+      const answer = await within(this.get<T>(path), () => `no answer to ${path}`);
       if (wanted(answer)) return answer;
+      if (Date.now() > endMs) {
+        throw new Error(`${path} is still ${JSON.stringify(answer)}, not as ${String(wanted)}`);
+      }
       await new Promise((wake) => setTimeout(wake, 100));
     }
   }

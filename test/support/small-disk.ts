@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { withScope, type Scope } from './scope.ts';
@@ -65,23 +65,22 @@ export class ForeignFile {
     this.#path = join(mount, 'foreign');
   }
 
-  /** Takes what is free, to the last block. Answers how many bytes it has now. */
+  /**
+   * Takes what is free just now, to the last block, and nothing of what others give up meanwhile.
+   * Answers how many bytes it has now.
+   */
   async grow(): Promise<number> {
     this.#handle ??= await open(this.#path, 'a');
-    let step = mostAtOnce;
-    // Of each smaller size two are enough, or it would follow for ever what somebody else frees.
-    for (let left = Infinity; step >= 512;) {
+    let left = await freeBytesOf(dirname(this.#path));
+    for (let step = mostAtOnce; step >= 512 && left > 0;) {
       try {
-        const { bytesWritten } = await this.#handle.write(Buffer.alloc(step, 1));
+        const { bytesWritten } = await this.#handle.write(Buffer.alloc(Math.min(step, left), 1));
         this.#bytes += bytesWritten;
-        left -= 1;
+        left -= bytesWritten;
       } catch (error) {
         if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
-        left = 0;
+        step /= 2;
       }
-      if (left > 0) continue;
-      step /= 2;
-      left = 2;
     }
     return this.#bytes;
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fragmentedFormat, makeFootage } from '../../storage/video/footage.ts';
 import { seededRandom } from '../../storage/support/open.ts';
 import { startChild, type Child } from '../../support/child.ts';
+import { compiled } from '../../support/program.ts';
 import type { Scope } from '../../support/scope.ts';
 import { assertKept, parseAcknowledged } from './acknowledged.ts';
 import { Disk, parseJournal } from './power-cut.ts';
@@ -32,7 +33,7 @@ export interface RunOptions {
 export async function startLoad(scope: Scope, options: RunOptions): Promise<Child> {
   const { folder, footage, seed, appends, env = {} } = options;
   await mkdir(folder, { recursive: true });
-  const args = ['--import', 'tsx', loadScript, folder, footage, String(seed), String(appends)];
+  const args = [compiled(loadScript), folder, footage, String(seed), String(appends)];
   return startChild(scope, process.execPath, args, { env: { ...process.env, ...env } });
 }
 

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { findProgram, needs } from '../../support/tools.ts';
 import { run, startGateway, startTlsGateway, type KinesisGateway } from './rig.ts';
@@ -18,43 +19,46 @@ function debian(name: string): string {
 
 async function liveWithSdk(started: KinesisGateway, protocol: 'http1' | 'http2'): Promise<void> {
   const program = join(import.meta.dirname, 'sdk-life.ts');
-  const args = ['--import', 'tsx', program, started.endpoint, protocol];
+  const args = [compiled(program), started.endpoint, protocol];
   const { stdout } = await run(process.execPath, args, { env: started.environment });
   assert.equal(stdout.trim(), 'lived');
 }
 
-for (const protocol of ['http2', 'http1'] as const) {
-  test(`the JavaScript SDK lives the life of a stream over ${protocol}`, async (t) => {
-    await liveWithSdk(await startGateway(t), protocol);
-  });
-}
-
-test('the JavaScript SDK lives the life of a stream over http2 and TLS', async (t) => {
-  if (!needs(t, 'openssl')) return;
-  await liveWithSdk(await startTlsGateway(t), 'http2');
-});
-
-test('boto3 lives the life of a stream over http1 and TLS', async (t) => {
-  if (!needs(t, 'openssl', 'python3')) return;
-  const python = debian('python3');
-  const hasBoto3 = await run(python, ['-c', 'import boto3']).then(
-    () => true,
-    () => false,
-  );
-  if (!hasBoto3) {
-    t.skip('needs python3-boto3, not on this machine');
-    return;
+test('in plaintext', async (t) => {
+  const started = await startGateway(t);
+  for (const protocol of ['http2', 'http1'] as const) {
+    await t.test(`the JavaScript SDK lives the life of a stream over ${protocol}`, async () => {
+      await liveWithSdk(started, protocol);
+    });
   }
-  const { endpoint, environment } = await startTlsGateway(t);
-  const { stdout } = await run(python, [join(import.meta.dirname, 'life.py')], {
-    env: { ...environment, ENDPOINT: endpoint, PYTHONDONTWRITEBYTECODE: '1' },
+  await t.test('awscli lives the life of a stream', async (t) => {
+    if (!needs(t, 'aws')) return;
+    await liveWithCli(new Cli(started), await temporaryFolder(t));
   });
-  assert.equal(stdout.trim(), 'lived');
 });
 
-test('awscli lives the life of a stream', async (t) => {
-  if (!needs(t, 'aws')) return;
-  await liveWithCli(new Cli(await startGateway(t)), await temporaryFolder(t));
+test('over TLS', async (t) => {
+  if (!needs(t, 'openssl')) return;
+  const started = await startTlsGateway(t);
+  await t.test('the JavaScript SDK lives the life of a stream over http2', async () => {
+    await liveWithSdk(started, 'http2');
+  });
+  await t.test('boto3 lives the life of a stream over http1', async (t) => {
+    if (!needs(t, 'python3')) return;
+    const python = debian('python3');
+    const hasBoto3 = await run(python, ['-c', 'import boto3']).then(
+      () => true,
+      () => false,
+    );
+    if (!hasBoto3) {
+      t.skip('needs python3-boto3, not on this machine');
+      return;
+    }
+    const { stdout } = await run(python, [join(import.meta.dirname, 'life.py')], {
+      env: { ...started.environment, ENDPOINT: started.endpoint, PYTHONDONTWRITEBYTECODE: '1' },
+    });
+    assert.equal(stdout.trim(), 'lived');
+  });
 });
 
 const name = ['--stream-name', 'readings'];

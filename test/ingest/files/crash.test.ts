@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../../support/child.ts';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { assertAllOnce, LogWriter, randomOf } from './log-writer.ts';
 import { keepAlive, openLineStore, startSource, untilRecords } from './support.ts';
@@ -24,7 +25,7 @@ async function run(t: TestContext, seed: number, pattern: string): Promise<void>
   const path = join(logs, pattern);
   const script = fileURLToPath(new URL('crash-child.ts', import.meta.url));
   for (let round = 0; round < kills; round += 1) {
-    const child = startChild(t, process.execPath, ['--import', 'tsx', script, data, path]);
+    const child = startChild(t, process.execPath, [compiled(script), data, path]);
     const steps = Math.floor(random() * 20);
     if (round > 0) writer.step();
     await child.line(/ready/);

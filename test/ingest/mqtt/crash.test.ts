@@ -6,6 +6,7 @@ import { openStore } from '../../../storage/store.ts';
 import { startChild } from '../../support/child.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { publishPacket, RawClient, readAll } from './support.ts';
 
@@ -51,7 +52,7 @@ async function publishUntilKilled(
   sent: number[],
 ): Promise<string[]> {
   const script = fileURLToPath(new URL('crash-child.ts', import.meta.url));
-  const child = startChild(t, process.execPath, ['--import', 'tsx', script, folder]);
+  const child = startChild(t, process.execPath, [compiled(script), folder]);
   const port = Number((await child.line(/port (\d+)$/))[1]);
   const acknowledged: string[] = [];
   const device = async (number: number): Promise<void> => {

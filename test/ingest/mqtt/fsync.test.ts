@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { it } from 'node:test';
 import { startChild } from '../../support/child.ts';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { publishPacket, RawClient } from './support.ts';
 
@@ -25,7 +26,7 @@ it('fsyncs the write-ahead log before every PUBACK', { timeout: 120_000 }, async
   const child = startChild(t, 'strace', [
     ...['-f', '-y', '-xx', '-s', '256', '-o', trace],
     ...['-e', 'trace=read,write,writev,sendmsg,fsync,fdatasync'],
-    ...[process.execPath, '--import', 'tsx', script, join(folder, 'store')],
+    ...[process.execPath, compiled(script), join(folder, 'store')],
   ]);
   const [, traced, port] = (await child.line(/^process (\d+) port (\d+)$/)).map(Number);
   t.after(() => kill(traced!));

@@ -6,6 +6,7 @@ import { checkStore } from '../../../storage/check.ts';
 import type { Finding } from '../../../storage/finding.ts';
 import { boxesIn } from '../../../storage/video/boxes.ts';
 import { startChild } from '../../support/child.ts';
+import { compiled } from '../../support/program.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import {
   beginRun,
@@ -40,7 +41,7 @@ describe('after a crash', () => {
     const acknowledged = new Set<number>();
     for (const kills of [1, 2, 9, 23]) {
       const child = startChild(t, process.execPath, [
-        ...['--import', 'tsx', join(import.meta.dirname, 'recording-child.ts')],
+        compiled(join(import.meta.dirname, 'recording-child.ts')),
         ...[store, join(folder, 'footage.mp4'), String(newYearUs)],
       ]);
       let seen = 0;

@@ -3,6 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it, type TestContext } from 'node:test';
 import { checkStore } from '../../../storage/check.ts';
+import { StorageError } from '../../../storage/errors.ts';
 import type { CameraOptions } from '../../../storage/model.ts';
 import type { Store } from '../../../storage/store.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -219,6 +220,39 @@ describe('retention of footage', () => {
     assert.ok(read > 0);
     await store.video.retain();
     assert.deepEqual(await minutesOf(store, 'gate'), []);
+  });
+
+  it('forgets footage that had to be unlinked before its rows could be deleted', async (t) => {
+    const folder = await temporaryFolder(t);
+    const freeBytes = async (): Promise<number> => ((await mediaFiles(folder)).length > 3 ? 0 : 1);
+    const { store, logger } = await openVideo(t, folder, { minFreeBytes: 1, freeBytes });
+    await record(store, cameraOptions('gate'), 4);
+    const full = t.mock.method(store.writer, 'transact', () =>
+      Promise.reject(new StorageError('disk-full', 'the disk is full')),
+    );
+    await store.video.retain();
+    assert.ok(logger.lines.some(({ message }) => /the oldest footage was unlinked/.test(message)));
+    assert.equal((await mediaFiles(folder)).length, 3);
+    assert.deepEqual(await minutesOf(store, 'gate'), [0, 1, 2, 3]);
+    full.mock.restore();
+    await store.video.retain();
+    assert.deepEqual(await minutesOf(store, 'gate'), [1, 2, 3]);
+    await assertSound(folder);
+  });
+
+  it('forgets it when it is closed, where no pass came in between', async (t) => {
+    const folder = await temporaryFolder(t);
+    const freeBytes = async (): Promise<number> => ((await mediaFiles(folder)).length > 1 ? 0 : 1);
+    const { store } = await openVideo(t, folder, { minFreeBytes: 1, freeBytes });
+    await record(store, cameraOptions('gate'), 3);
+    const full = t.mock.method(store.writer, 'transact', () =>
+      Promise.reject(new StorageError('disk-full', 'the disk is full')),
+    );
+    await store.video.retain();
+    full.mock.restore();
+    await store.close();
+    assert.equal((await mediaFiles(folder)).length, 1);
+    await assertSound(folder);
   });
 
   it('believes no clock that leapt forward, until it is confirmed', async (t) => {

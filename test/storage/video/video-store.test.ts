@@ -71,6 +71,27 @@ describe('the video store', () => {
     assert.deepEqual(await allFindings(folder), []);
   });
 
+  it('leaves no row of a file that a full disk neither creates nor forgets', async (t) => {
+    const folder = await temporaryFolder(t);
+    const { store } = await openVideo(t, folder);
+    await store.video.ensureCamera(cameraOptions('gate'));
+    const recording = await beginRun(store, 'gate', footage, newYearUs);
+    await writeFile(join(mediaFolderOf(folder), 'gate.1'), 'in the place of the folder');
+    const { mock } = t.mock.method(store.writer, 'transact');
+    const refuse = (): Promise<never> =>
+      Promise.reject(new StorageError('disk-full', 'the disk is full'));
+    mock.mockImplementationOnce(refuse, 1);
+    await assert.rejects(openFragment(recording, footage, footage.chunks, newYearUs), {
+      code: 'write-failed',
+    });
+    assert.equal(mock.callCount(), 2);
+    mock.restore();
+    await recording.end('ended');
+    for await (const finding of checkStore({ folder })) {
+      assert.equal(finding.code, 'media-orphaned', JSON.stringify(finding));
+    }
+  });
+
   it('answers what was recorded when, across runs and media files', async (t) => {
     const { store } = await openVideo(t, await temporaryFolder(t), { mediaFileMs: 2_000 });
     const camera = await store.video.ensureCamera(cameraOptions('gate'));

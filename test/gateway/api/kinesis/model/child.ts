@@ -1,4 +1,4 @@
-/** The API over a store, as a process that a test kills: `node --import tsx child.ts <folder>`. */
+/** The API over a store, as a process that a test kills: `child.ts <folder>`. */
 import { Hono } from 'hono';
 import { KinesisService } from '../../../../../gateway/api/kinesis/kinesis.ts';
 import { Metering } from '../../../../../gateway/api/kinesis/metering.ts';

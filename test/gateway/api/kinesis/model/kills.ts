@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { checkStore } from '../../../../../storage/check.ts';
 import { seededRandom } from '../../../../storage/support/open.ts';
 import { startChild } from '../../../../support/child.ts';
+import { compiled } from '../../../../support/program.ts';
 import { withScope, type Scope } from '../../../../support/scope.ts';
 import { memoryFolder } from '../../../../support/temporary-folder.ts';
 import { jsonHeaders, type Answer } from '../callers.ts';
@@ -90,7 +91,7 @@ class Killing {
   /** One life of the process, from start to kill. */
   async live(isFirst: boolean): Promise<void> {
     await withScope(async (scope) => {
-      const args = ['--import', 'tsx', childPath, this.#folder];
+      const args = [compiled(childPath), this.#folder];
       const child = startChild(scope, process.execPath, args);
       const [, url = ''] = await child.line(/^serving (\S+)$/);
       const calls = 20 + this.#upTo(300);
@@ -115,7 +116,7 @@ class Killing {
   /** Starts it once more, and looks at everything. Returns how many records there are. */
   async finish(): Promise<number> {
     return withScope(async (scope) => {
-      const args = ['--import', 'tsx', childPath, this.#folder];
+      const args = [compiled(childPath), this.#folder];
       const child = startChild(scope, process.execPath, args);
       const [, url = ''] = await child.line(/^serving (\S+)$/);
       return this.#settle(new Life(url, this.#random, Infinity, () => undefined).client);
