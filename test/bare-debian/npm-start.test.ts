@@ -115,6 +115,9 @@ async function freshRoot(t: TestContext): Promise<string | null> {
   return root;
 }
 
+/** It installs compilers and builds with them, beside other tests. */
+const startMsMax = 14 * 60_000;
+
 describe('npm start on a fresh Debian', { skip }, () => {
   it('as root installs what is missing, builds, compiles and serves', async (t) => {
     const root = await freshRoot(t);
@@ -129,7 +132,7 @@ describe('npm start on a fresh Debian', { skip }, () => {
         HEADGATE_RTSP_PORT: '0',
       },
     });
-    await child.line(/Headgate \S+ serves/);
+    await child.line(/Headgate \S+ serves/, startMsMax);
     const [, page] = await child.line(/(http:\/\/127\.0\.0\.1:\d+)/);
     const health = await fetch(`${page!}/healthz`);
     assert.equal(health.status, 200);

@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import { connectAsync } from 'mqtt';
 import { parseConfig } from '../../gateway/config/load.ts';
 import { showProblem } from '../../gateway/config/problems.ts';
-import { freePort, GatewayProcess, headgateCommand } from '../support/gateway.ts';
+import { GatewayProcess, headgateCommand } from '../support/gateway.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { findProgram } from '../support/tools.ts';
 
@@ -62,13 +62,12 @@ test('one setting opens it, with TLS and passwords that nobody had to think of',
   const folder = await temporaryFolder(t);
   const none = await run(...headgateCommand('credentials'), folder);
   assert.deepEqual([none.code, none.said.includes('listen: lan')], [1, true], none.said);
-  const tlsPort = await freePort();
   const gateway = await GatewayProcess.start(
     t,
     folder,
     'listen: lan\nstreams: { readings: {} }\ncameras: { gate: { source: { push: { username: gate, password: secret } } } }',
     '[]',
-    `[{ topic: a, stream: readings }], tlsPort: ${tlsPort}`,
+    '[{ topic: a, stream: readings }]',
   );
   const printed = gateway.child.lines.join('\n');
   const { said } = await run(...headgateCommand('credentials'), folder);
@@ -97,7 +96,7 @@ test('one setting opens it, with TLS and passwords that nobody had to think of',
     /^RTSP\/1\.0 401 .*WWW-Authenticate: Digest/s,
   );
 
-  const url = `mqtts://${outside}:${tlsPort}`;
+  const url = `mqtts://${outside}:${gateway.mqttTlsPort}`;
   await assert.rejects(connectAsync(url, { ca, username: 'device', password: 'guess' }));
   const device = await connectAsync(url, { ca, username: 'device', password });
   await device.publishAsync('a', '1', { qos: 1 });
@@ -106,7 +105,7 @@ test('one setting opens it, with TLS and passwords that nobody had to think of',
   if (findProgram('mosquitto_pub') !== null) {
     const login = ['--cafile', caFile, '-u', 'device', '-P', password];
     const message = ['-q', '1', '-t', 'a', '-m', '2'];
-    const args = ['-h', outside, '-p', String(tlsPort), ...login, ...message];
+    const args = ['-h', outside, '-p', String(gateway.mqttTlsPort), ...login, ...message];
     assert.deepEqual(await run('mosquitto_pub', args, folder), { code: 0, said: '' });
     stored = 2;
   }

@@ -32,7 +32,7 @@ export class Child {
    * The first line, past or to come, that matches. Rejects when the program ends without it, or
    * does not print it for long.
    */
-  line(pattern: RegExp): Promise<RegExpExecArray> {
+  line(pattern: RegExp, longestMs?: number): Promise<RegExpExecArray> {
     for (const line of this.lines) {
       const match = pattern.exec(line);
       if (match !== null) return Promise.resolve(match);
@@ -47,7 +47,7 @@ export class Child {
       };
       this.#waiting.add(waiter);
     });
-    return within(printed, () => `no line ${String(pattern)}:\n${this.#lastLines()}`);
+    return within(printed, () => `no line ${String(pattern)}:\n${this.#lastLines()}`, longestMs);
   }
 
   #lastLines(): string {

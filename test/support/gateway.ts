@@ -56,6 +56,7 @@ export class GatewayProcess {
   readonly httpPort: number;
   readonly mqttPort: number;
   readonly rtspPort: number;
+  readonly mqttTlsPort: number;
   #context: Scope;
   #child: Child | null = null;
   #token: string | null = null;
@@ -64,7 +65,7 @@ export class GatewayProcess {
     this.#context = context;
     this.folder = folder;
     this.dataFolder = join(folder, 'data');
-    [this.httpPort = 0, this.mqttPort = 0, this.rtspPort = 0] = ports;
+    [this.httpPort = 0, this.mqttPort = 0, this.rtspPort = 0, this.mqttTlsPort = 0] = ports;
   }
 
   /**
@@ -79,12 +80,13 @@ export class GatewayProcess {
     mqttRoutes = '[]',
     rtspReaders = '[]',
   ): Promise<GatewayProcess> {
-    const ports = [await freePort(), await freePort(), await freePort()];
+    const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
     const gateway = new GatewayProcess(context, folder, ports);
+    const mqttPorts = `port: ${gateway.mqttPort}, tlsPort: ${gateway.mqttTlsPort}`;
     const listeners = [
       `http: { port: ${gateway.httpPort} }`,
       `rtsp: { port: ${gateway.rtspPort}, tlsPort: 0, readers: ${rtspReaders} }`,
-      `mqtt: { port: ${gateway.mqttPort}, tlsPort: 0, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
+      `mqtt: { ${mqttPorts}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
     ];
     await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);
     await gateway.restart();

@@ -18,6 +18,7 @@ import { createHttpServer, type HttpServer } from '../../../gateway/http/server.
 import { systemClock } from '../../../storage/clock.ts';
 import type { Log } from '../../../storage/model.ts';
 import { openTestStore, streamOptions } from '../../storage/support/open.ts';
+import { within } from '../../support/deadline.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
 import type { Scope } from '../../support/scope.ts';
@@ -162,7 +163,7 @@ export class Sink {
 
   /** Resolves as soon as the condition holds, looked at after each emission. */
   until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
+    const met = new Promise<void>((resolve) => {
       const look = (): void => {
         if (!condition()) return;
         this.#watchers.delete(look);
@@ -171,6 +172,7 @@ export class Sink {
       this.#watchers.add(look);
       look();
     });
+    return within(met, () => `not ${String(condition)}, with ${this.seen} records seen`);
   }
 }
 
