@@ -10,7 +10,6 @@
  * A request that names no target is not ours, and goes on to the rest of the app.
  */
 import { randomFillSync, randomUUID } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
@@ -28,6 +27,7 @@ import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
 import { operations } from './operations/operations.ts';
 import { Subscription } from './subscription.ts';
+import { takeTurn } from './turns.ts';
 import { answerBytes, decodeBody, formatOf, type Format } from './wire.ts';
 
 const service = 'Kinesis_20131202';
@@ -256,7 +256,7 @@ function checkClaimsSomebody(c: Context<AppEnv>): void {
 
 /** Ten megabytes take about 10 ms in each step; between two, others have their turn. */
 function turnsFor(body: Buffer): () => Promise<void> {
-  return body.length > largeBodyBytes ? () => setImmediate() : () => Promise.resolve();
+  return body.length > largeBodyBytes ? takeTurn : () => Promise.resolve();
 }
 
 /** @throws KinesisError */
@@ -273,7 +273,7 @@ async function prepare(
   await turn();
   let value: unknown;
   try {
-    value = decodeBody(format.encoding, body);
+    value = await decodeBody(format.encoding, body, turn);
   } catch (cause) {
     throw new KinesisError('SerializationException', '', { cause });
   }

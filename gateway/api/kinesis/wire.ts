@@ -41,11 +41,20 @@ export function formatOf(header: string): Format | null {
   return formats.find(({ contentType }) => contentType === type) ?? null;
 }
 
-/** The value of a request's body. @throws when it is not well-formed */
-export function decodeBody(encoding: Encoding, body: Buffer): unknown {
+/**
+ * The value of a request's body. Rejects when it is not well-formed.
+ * @param turn waited for between two steps
+ */
+export async function decodeBody(
+  encoding: Encoding,
+  body: Buffer,
+  turn: () => Promise<void>,
+): Promise<unknown> {
   if (encoding === 'cbor') return decodeCbor(body);
   // Most bodies are ASCII, which becomes a text in a fraction of the time.
-  return JSON.parse(body.toString(isAscii(body) ? 'latin1' : 'utf8')) as unknown;
+  const text = body.toString(isAscii(body) ? 'latin1' : 'utf8');
+  await turn();
+  return JSON.parse(text) as unknown;
 }
 
 /**
