@@ -116,7 +116,7 @@ async function freshRoot(t: TestContext): Promise<string | null> {
 }
 
 /** It installs compilers and builds with them, beside other tests. */
-const startMsMax = 14 * 60_000;
+const startMsMax = 20 * 60_000;
 
 describe('npm start on a fresh Debian', { skip }, () => {
   it('as root installs what is missing, builds, compiles and serves', async (t) => {

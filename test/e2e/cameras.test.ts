@@ -260,9 +260,9 @@ function assertTrueToTime(
   assert.ok(third !== undefined && last !== undefined, 'three fragments at least');
   assertNear(msOf(last.startTime) + last.durationMs, unpluggedMs, 3_000, 'its end');
   if (!steady) return;
-  // What came while ffmpeg was starting came all at once.
+  // What came while ffmpeg was starting came all at once; on a busy machine frames come late.
   const wallMs = msOf(last.serverTime) - msOf(third.serverTime);
-  assertNear(totalMs(run.slice(2, -1)), wallMs, Math.max(wallMs / 100, 150), 'by the clock');
+  assertNear(totalMs(run.slice(2, -1)), wallMs, Math.max(wallMs / 100, 1_500), 'by the clock');
 }
 
 function assertNear(actual: number, wanted: number, within: number, what: string): void {

@@ -1,6 +1,6 @@
 /** Waits that end: one that is in vain says what it waited for before the whole file is given up. */
 
-/** Longer than a wait takes on a machine that is slow and busy; files get a quarter of an hour. */
+/** Longer than a wait takes on a machine that is slow and busy. */
 export const LONGEST_WAIT_MS = 240_000;
 
 /**
