@@ -38,7 +38,8 @@ def texts(answer):
 
 # Create.
 k.create_stream(StreamName=NAME, ShardCount=1)
-assert summary()["StreamStatus"] == "CREATING"
+# CREATING is shown for a moment, which a slow client misses.
+assert summary()["StreamStatus"] in ("CREATING", "ACTIVE")
 settled()
 arn = k.describe_stream(StreamName=NAME)["StreamDescription"]["StreamARN"]
 assert k.list_streams()["StreamNames"] == [NAME]
@@ -128,10 +129,9 @@ except k.exceptions.InvalidArgumentException as error:
 # Delete.
 k.deregister_stream_consumer(ConsumerARN=consumer)
 k.delete_stream(StreamName=NAME)
-assert summary()["StreamStatus"] == "DELETING"
 try:
     while True:
-        summary()
+        assert summary()["StreamStatus"] == "DELETING"
         time.sleep(POLL_SECONDS)
 except k.exceptions.ResourceNotFoundException:
     print("lived")
