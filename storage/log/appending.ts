@@ -509,13 +509,15 @@ export class LogGroup implements AppendGroup<LogAppend> {
   }
 
   async write(transaction: Transaction): Promise<void> {
+    // What was said to be one statement may have no transaction around it, and has to be one.
+    const partBytesMax = this.isOneStatement ? Infinity : insertBytesMax;
     let rows: NewBatch[] = [];
     let bytes = 0;
     for (const staged of this.#staged.values()) {
       for (const row of staged.encode(this.#sealer(staged.shard))) {
         rows.push(row);
         bytes += row.body.length;
-        if (rows.length < insertRowsMax && bytes < insertBytesMax) continue;
+        if (rows.length < insertRowsMax && bytes < partBytesMax) continue;
         await insertBatches(transaction, rows);
         rows = [];
         bytes = 0;
