@@ -97,3 +97,22 @@ export const liveUrl = (camera: string): string => `/hls/${encodeURIComponent(ca
 export const rangeUrl = (camera: string, fromMs: number, toMs: number): string =>
   `/hls/${encodeURIComponent(camera)}/range.m3u8?` +
   named({ from: isoTime(fromMs), to: isoTime(toMs) });
+
+/** The picture of a camera at a time. */
+export const imageUrl = (camera: string, atMs: number, width: number): string =>
+  `/api/v1/cameras/${encodeURIComponent(camera)}/image?` +
+  named({ at: isoTime(atMs), width: String(width) });
+
+/** A small one of about that time: one for each half minute, so that the browser keeps it. */
+export const thumbnailUrl = (camera: string, atMs: number): string =>
+  `/api/v1/cameras/${encodeURIComponent(camera)}/thumbnail?` +
+  named({ at: isoTime(Math.floor(atMs / 30_000) * 30_000) });
+
+/** A file with what one camera recorded, or a zip with what several did. */
+export const exportUrl = (cameras: readonly string[], fromMs: number, toMs: number): string => {
+  const range = named({ from: isoTime(fromMs), to: isoTime(toMs) });
+  const [first = '', ...others] = cameras;
+  return others.length === 0
+    ? `/api/v1/cameras/${encodeURIComponent(first)}/export.mp4?${range}`
+    : `/api/v1/export.zip?${[range, ...cameras.map((camera) => named({ camera }))].join('&')}`;
+};

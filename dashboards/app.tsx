@@ -4,6 +4,7 @@ import { CameraPicker } from './camera-picker.tsx';
 import { DeliveryList } from './delivery-list.tsx';
 import * as format from './format.ts';
 import { Login } from './login.tsx';
+import { Grid } from './player/grid.tsx';
 import { Player } from './player/player.tsx';
 import * as state from './state.ts';
 import { TelemetryChart } from './telemetry/telemetry-chart.tsx';
@@ -17,7 +18,7 @@ export function App() {
       <Header />
       <main>
         <section class="watch" aria-label="Camera">
-          <Player />
+          {state.grid.value ? <Grid /> : <Player />}
           <CameraPicker />
         </section>
         <Timelines />

@@ -1,18 +1,31 @@
 import type { Camera } from '../gateway/api/rest/schemas.ts';
 import * as format from './format.ts';
-import { cameras, gatewayNowMs, selectCamera, selectedCamera } from './state.ts';
+import { cameras, gatewayNowMs, grid, selectCamera, selectedCamera } from './state.ts';
 
 /** Every camera with its state; a click brings it to the player. */
 export function CameraPicker() {
   return (
     <div class="cameras">
+      {cameras.value.length > 1 && (
+        <button
+          type="button"
+          class={grid.value ? 'on quiet' : 'quiet'}
+          aria-pressed={grid.value}
+          onClick={() => (grid.value = !grid.value)}
+        >
+          All cameras
+        </button>
+      )}
       {cameras.value.map((camera) => (
         <button
           type="button"
           key={camera.name}
           class={`camera ${camera === selectedCamera.value ? 'chosen' : ''}`}
           aria-pressed={camera === selectedCamera.value}
-          onClick={() => selectCamera(camera.name)}
+          onClick={() => {
+            grid.value = false;
+            selectCamera(camera.name);
+          }}
         >
           <span class={`dot ${camera.state}`} />
           <span class="name">{camera.name}</span>

@@ -32,6 +32,10 @@ export const gatewayNowMs = (): number => Date.now() + clockOffsetMs.value;
 export const live = signal(true);
 export const view = signal<View>(follow({ fromMs: 0, toMs: firstViewMs }, Date.now()));
 export const cursorMs = signal(Date.now());
+/** A marked piece of time, to be exported. */
+export const mark = signal<View | null>(null);
+/** All cameras are shown instead of one. */
+export const grid = signal(false);
 /** Raised by a click or a jump: the player goes to `cursorMs`. */
 export const seeks = signal(0);
 
@@ -60,6 +64,16 @@ export function seek(timeMs: number, camera?: string): void {
   cursorMs.value = Math.min(timeMs, gatewayNowMs());
   seeks.value += 1;
   if (live.value) view.value = follow(view.value, gatewayNowMs());
+}
+
+/** Lets the marked piece of time begin or end at the cursor. */
+export function markAtCursor(end: 'from' | 'to'): void {
+  const atMs = cursorMs.value;
+  const { fromMs, toMs } = mark.value ?? { fromMs: atMs, toMs: atMs };
+  mark.value =
+    end === 'from'
+      ? { fromMs: atMs, toMs: Math.max(atMs, toMs) }
+      : { fromMs: Math.min(atMs, fromMs), toMs: atMs };
 }
 
 export function goLive(): void {

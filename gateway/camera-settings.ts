@@ -52,7 +52,11 @@ export function cameraSettings(options: CameraSettingsOptions): CameraSettings {
   };
   return {
     put: async (camera, wanted) => {
-      await checkAddress(wanted.source.rtsp, options.allowedNetworks);
+      const { source, substream } = wanted;
+      await checkAddress('source.rtsp', source.rtsp, options.allowedNetworks);
+      if (substream !== undefined) {
+        await checkAddress('substream.rtsp', substream.rtsp, options.allowedNetworks);
+      }
       return inTurn(() => putNow(camera, wanted, options));
     },
     remove: (camera) => inTurn(() => removeNow(camera, options)),
@@ -65,11 +69,14 @@ async function putNow(
   options: CameraSettingsOptions,
 ): Promise<ReloadResult> {
   const { rtsp } = wanted.source;
+  // What would stand for a variable or a file in the configuration is meant literally here. (A
+  // text as the replacement would itself be looked through for $.)
+  const literal = (text: string): string => text.replaceAll('${', () => '$${');
+  const { substream } = wanted;
   const entry = {
     ...wanted,
-    // What would stand for a variable or a file in the configuration is meant literally here. (A
-    // text as the replacement would itself be looked through for $.)
-    source: { rtsp: rtsp.replaceAll('${', () => '$${') },
+    source: { rtsp: literal(rtsp) },
+    ...(substream === undefined ? {} : { substream: { rtsp: literal(substream.rtsp) } }),
     confined: true,
   };
   const isTaken = (config: Config): boolean => {
@@ -131,15 +138,19 @@ async function edit(
 }
 
 /** @throws HttpError `bad-request` */
-async function checkAddress(url: string, networks: readonly string[]): Promise<void> {
+async function checkAddress(
+  field: string,
+  url: string,
+  networks: readonly string[],
+): Promise<void> {
   try {
     const { host } = parseCameraUrl(url);
     await allowedAddresses(host, onlyNetworks(networks), AbortSignal.timeout(resolveMsMax));
   } catch (error) {
     const isOurs = error instanceof SourceError;
     const message = isOurs ? error.message : 'its host could not be looked up in time';
-    throw new HttpError('bad-request', `source.rtsp: ${message}`, {
-      details: [{ field: 'source.rtsp', message }],
+    throw new HttpError('bad-request', `${field}: ${message}`, {
+      details: [{ field, message }],
       cause: error,
     });
   }

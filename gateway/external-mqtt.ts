@@ -36,7 +36,7 @@ export async function startExternalMqtt(parts: MqttParts, url: string): Promise<
 }
 
 async function sourceOf(
-  { config, identity, store, clock, logger, metrics }: MqttParts,
+  { config, identity, store, sees, clock, logger, metrics }: MqttParts,
   url: string,
   routes: Config['mqtt']['routes'],
 ): Promise<ExternalBroker> {
@@ -61,6 +61,7 @@ async function sourceOf(
     log: store.log,
     received: store.received,
     losses: store.losses,
+    sees,
     clock,
     logger,
     metrics,

@@ -8,12 +8,16 @@ import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
 import type { MqttStatus } from '../ingest/mqtt/broker.ts';
+import { PutMediaEntrance } from '../ingest/mkv/entrance.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
+import { SourceError } from '../ingest/source.ts';
 import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
 import { printAddress, printAddresses } from './announcement.ts';
 import { Metering } from './api/kinesis/metering.ts';
+import { cameraFinding } from './camera-finding.ts';
 import { cameraSettings } from './camera-settings.ts';
-import { startCameras, type Cameras } from './cameras.ts';
+import { CameraMarks } from './camera-marks.ts';
+import { relayLimits, startCameras, type Cameras } from './cameras.ts';
 import { Closing } from './closing.ts';
 import type { GatewayStart, RunningGateway } from './cli/context.ts';
 import { FileWatch } from './config/watch.ts';
@@ -32,14 +36,19 @@ import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
 import { unpinRemoved } from './forward/removed.ts';
 import type { DeliveryOptions } from './forward/options.ts';
+import { forecast } from './forecast.ts';
 import { startFiles, type Files } from './files.ts';
 import { addChecks } from './health-checks.ts';
+import { startHooks, type Hooks } from './hooks.ts';
 import { createApp } from './http/app.ts';
+import { HttpError } from './http/errors.ts';
 import { loadPage } from './http/page.ts';
-import { createHttpServer, type HttpServer } from './http/server.ts';
+import { createHttpServer, type HttpServer, type StreamingHandler } from './http/server.ts';
 import { loadIdentity, type Identity } from './identity.ts';
+import { startKinesisVideo, type KinesisVideo } from './kinesis-video.ts';
 import { startKinesis, type Kinesis } from './kinesis.ts';
 import { listening } from './listening.ts';
+import { startMedia, type RunningMedia } from './media.ts';
 import { startMqtt, type Mqtt } from './mqtt.ts';
 import { Health } from './observe/health.ts';
 import { watchLoopDelay } from './observe/loop-delay.ts';
@@ -50,9 +59,13 @@ import { streamMetrics } from './observe/stream-metrics.ts';
 import { entrancesOf, loginsOf } from './entrances.ts';
 import { openingOf, withMadeUsers, type Opening } from './opening.ts';
 import { startOperations } from './operations.ts';
+import { putMedia } from './put-media.ts';
 import { Reloader } from './reload.ts';
 import { removeRunning, writeRunning } from './running.ts';
+import { StreamCameras } from './stream-cameras.ts';
+import { isSubstreamOf } from './substreams.ts';
 import { Supervisor } from './supervisor.ts';
+import { startWebRtc, webRtcHosts, type RunningWebRtc } from './webrtc.ts';
 
 const dayMs = 24 * 3_600_000;
 
@@ -123,8 +136,14 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     inForce: () => inForce,
   };
   const rtspServer = await startRtsp(building);
+  const marks = new CameraMarks({ video: store.video, clock, logger });
+  marks.update(config.cameras);
+  closing.add('servers', 'marks on cameras', () => marks.settled());
   const mqtt = await startMqtt({
     ...building,
+    sees: (topic, payload) => {
+      marks.see(topic, payload);
+    },
     tls: mqttTls(opening),
     onClose: (close) => {
       closing.add('parts', 'MQTT', close);
@@ -132,12 +151,35 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   });
   const files = await startFiles({ ...building, files: config.files, random: Math.random });
   const ffmpegPath = config.ffmpegPath ?? 'ffmpeg';
-  const cameras = await startVideo(building, rtspServer, ffmpegPath);
+  const putMediaEntrance = new PutMediaEntrance(clock);
+  const streamCameras = new StreamCameras(store.video, () => inForce.cameras);
+  const cameras = await startVideo(building, rtspServer, putMediaEntrance, {
+    ffmpegPath,
+    cameras: await streamCameras.all(config.cameras),
+  });
+  streamCameras.start((all) => cameras.update(all));
   closing.add('parts', 'cameras and files', () => supervisor.close());
+  const webRtc = startWebRtcFor(building, cameras, ffmpegPath);
+  const media = startMedia({ ...building, config: config.video, video: store.video, ffmpegPath });
+  closing.add('parts', 'images', () => {
+    media.close();
+  });
+  const { video, log } = store;
+  const hooks = await startHooks({
+    ...{ ...building, hooks: config.hooks, images: media.images, video, log, fetch },
+  });
+  closing.add('parts', 'hooks', () => hooks.close());
   const deliveries = await startForwarding(building);
   const kinesis = await startKinesis({
     ...building,
     secret: identity.secret,
+    onClose: (stage, name, close) => {
+      closing.add(stage, name, close);
+    },
+  });
+  const kinesisVideo = startKinesisVideo({
+    ...{ ...building, secret: identity.secret, kinesis, cameras: streamCameras },
+    images: media.images,
     onClose: (stage, name, close) => {
       closing.add(stage, name, close);
     },
@@ -154,9 +196,11 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       await ensureStreams(store.log, next, inForce);
       // The RTSP server asks who may push and watch every time: it has to know before they come.
       inForce = next;
-      await cameras.update(next.cameras);
+      await streamCameras.update();
+      marks.update(next.cameras);
       await mqtt.update(next.mqtt);
       await files.update(next.files);
+      await hooks.update(next.hooks);
       await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
       await unpinRemoved(store.log, configuredDeliveries(next), logger);
       kinesis.update(next);
@@ -171,7 +215,10 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   });
   watchConfiguration(building, reloader);
   const entrances = entrancesOf(written, opening, start.demonstration);
-  const parts = { rtspServer, mqtt, files, cameras, deliveries, kinesis, reloader };
+  const streaming = putMedia({ ...building, entrance: putMediaEntrance, kinesis, kinesisVideo });
+  const receivers = { rtspServer, mqtt, files, cameras, webRtc, media };
+  const services = { kinesis, kinesisVideo, streaming };
+  const parts = { ...receivers, ...services, deliveries, hooks, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
   tell = tellingCommands(building, written, server.url);
@@ -305,6 +352,8 @@ async function startRtsp({
         : { host, port: tlsPort, cert: certificate.cert, key: certificate.key },
     path: (camera) => {
       const { cameras, rtsp } = inForce();
+      // Nobody but our own recorder: players would find it only while somebody watches elsewhere.
+      if (isSubstreamOf(cameras, camera)) return { publisher: null, readers: [] };
       const found = Object.hasOwn(cameras, camera) ? cameras[camera] : undefined;
       if (found === undefined) return undefined;
       return {
@@ -312,7 +361,10 @@ async function startRtsp({
         readers: rtsp.readers,
       };
     },
-    limits: { connectionsMax: maxConnections, queueBytesMax: maxReaderBufferBytes },
+    limits: {
+      ...{ connectionsMax: maxConnections, queueBytesMax: maxReaderBufferBytes },
+      ...relayLimits(config.webrtc.enabled),
+    },
     clock: ports.clock,
     logger: ports.logger,
     metrics: ports.metrics,
@@ -329,14 +381,17 @@ async function startRtsp({
 async function startVideo(
   { config, store, supervisor, closing, clock, logger, metrics }: Building,
   rtspServer: RtspServer | null,
-  ffmpegPath: string,
+  putMediaEntrance: PutMediaEntrance,
+  { ffmpegPath, cameras }: { ffmpegPath: string; cameras: Config['cameras'] },
 ): Promise<Cameras> {
   if (Object.keys(config.cameras).length > 0) await probeFfmpegVersion(ffmpegPath);
   return startCameras({
-    cameras: config.cameras,
+    cameras,
     allowedNetworks: config.sources.allowedNetworks,
     video: store.video,
     rtspServer,
+    hasWebRtc: config.webrtc.enabled,
+    putMedia: putMediaEntrance,
     onClose: (close) => {
       closing.add('servers', 'the relay of cameras', close);
     },
@@ -346,6 +401,24 @@ async function startVideo(
     logger,
     metrics,
   });
+}
+
+function startWebRtcFor(
+  { config, opening, inForce, closing, clock, logger, metrics }: Building,
+  cameras: Cameras,
+  ffmpegPath: string,
+): RunningWebRtc | null {
+  if (!config.webrtc.enabled) return null;
+  const webRtc = startWebRtc({
+    config: config.webrtc,
+    hosts: webRtcHosts(opening.webRtcHost),
+    cameras: () => inForce().cameras,
+    relay: () => cameras.relay(),
+    substream: (camera) => cameras.substream(camera),
+    ...{ ffmpegPath, clock, logger, metrics },
+  });
+  closing.add('parts', 'WebRTC', () => webRtc.close());
+  return webRtc;
 }
 
 async function startForwarding(building: Building): Promise<Deliveries> {
@@ -376,15 +449,21 @@ interface Parts {
   readonly mqtt: Mqtt;
   readonly files: Files;
   readonly cameras: Cameras;
+  readonly webRtc: RunningWebRtc | null;
+  readonly media: RunningMedia;
   readonly deliveries: Deliveries;
+  readonly hooks: Hooks;
   readonly kinesis: Kinesis;
+  readonly kinesisVideo: KinesisVideo;
+  readonly streaming: StreamingHandler;
   readonly reloader: Reloader;
 }
 
 async function startHttp(
   building: Building,
-  { rtspServer, mqtt, files, cameras, deliveries, kinesis, reloader }: Parts,
+  parts: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
+  const { rtspServer, mqtt, files, cameras, webRtc, media, deliveries, hooks, reloader } = parts;
   const { config, opening, store, metering, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
   const health = new Health(clock);
@@ -398,7 +477,7 @@ async function startHttp(
   });
   const configurationTrouble = (): string | null => reloader.trouble;
   addChecks(health, {
-    ...{ store, files, cameras, deliveries, freeBytes, loopDelay, configurationTrouble },
+    ...{ store, files, cameras, deliveries, hooks, freeBytes, loopDelay, configurationTrouble },
     mqttTrouble: () => mqtt.trouble(),
     certificateEndsMs: opening.certificate?.notAfterMs ?? null,
     clock,
@@ -427,14 +506,23 @@ async function startHttp(
     page: await loadPage(join(building.packageFolder, 'dist/dashboards')),
     log: store.log,
     video: store.video,
-    kinesis: kinesis.routes,
+    kinesis: parts.kinesis.routes,
+    kinesisVideo: parts.kinesisVideo.routes,
+    ...(webRtc === null ? {} : { webRtc }),
+    wake: (camera) => wake(cameras, camera),
     metering,
+    media,
     operations,
     cameraSettings: cameraSettings({
       file: building.files[0]?.path ?? null,
       env: building.env,
       allowedNetworks: config.sources.allowedNetworks,
       reload: () => reloader.reload(),
+    }),
+    cameraFinding: cameraFinding({
+      allowedNetworks: config.sources.allowedNetworks,
+      closing: waiting.signal,
+      clock,
     }),
     tokens,
     closing: waiting.signal,
@@ -450,6 +538,11 @@ async function startHttp(
         return metrics.render();
       },
       freeBytes,
+      fullMs: forecast({
+        ...{ store, clock, metrics, dataDir: config.dataDir },
+        mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
+        minFreeBytes: config.video.minFreeBytes,
+      }),
       mqtt: () => mqttStatus(mqtt),
       rtsp: () => (rtspServer === null ? null : rtspStatus(rtspServer)),
       deliveries: () => deliveries.status(),
@@ -466,11 +559,32 @@ async function startHttp(
     `${host}:${port}`,
     'http.port',
     createHttpServer({
-      ...{ host, port, tls, plaintextFor, fetch: app.fetch, clock, logger, metrics },
+      ...{
+        host,
+        port,
+        tls,
+        plaintextFor,
+        fetch: app.fetch,
+        streaming: parts.streaming,
+        clock,
+        logger,
+        metrics,
+      },
     }),
   );
   closing.add('parts', 'HTTP', () => server.close());
   return { server, tokens };
+}
+
+/** @throws HttpError `unavailable` when a sub-stream does not come */
+async function wake(cameras: Cameras, camera: string): Promise<void> {
+  try {
+    await cameras.substream(camera)?.watchStored();
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    const message = `It can not be fetched now: ${error.message}.`;
+    throw new HttpError('unavailable', message, { cause: error, retryAfterSeconds: 5 });
+  }
 }
 
 function mqttStatus(mqtt: Mqtt): { address: string; status: MqttStatus } | null {

@@ -4,6 +4,7 @@ import type { Store } from '../storage/store.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import type { Files } from './files.ts';
 import type { Deliveries } from './forward/deliveries.ts';
+import type { Hooks } from './hooks.ts';
 import type { CheckResult, Health } from './observe/health.ts';
 import type { LoopDelay } from './observe/loop-delay.ts';
 
@@ -19,6 +20,7 @@ export interface Checked {
   readonly files: Pick<Files, 'statuses'>;
   readonly cameras: { statuses(): readonly CameraStatus[] };
   readonly deliveries: Pick<Deliveries, 'status'>;
+  readonly hooks: Pick<Hooks, 'troubles'>;
   /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
   readonly loopDelay: LoopDelay;
@@ -34,7 +36,8 @@ export interface Checked {
 const ok: CheckResult = { status: 'ok', message: null };
 
 export function addChecks(health: Health, checked: Checked): void {
-  const { store, files, cameras, deliveries, freeBytes, loopDelay, configurationTrouble } = checked;
+  const { store, files, cameras, deliveries, hooks } = checked;
+  const { freeBytes, loopDelay, configurationTrouble } = checked;
   health.add(
     'storage',
     () => {
@@ -51,6 +54,12 @@ export function addChecks(health: Health, checked: Checked): void {
     if (refusal === null && free >= freeBytesMin) return ok;
     const message = `${Math.floor(free / 2 ** 20)} MiB free: make room, or keep less (retentionHours, maxBytes)`;
     return { status: 'failing', message: refusal === null ? message : `${refusal}; ${message}` };
+  });
+  health.add('footage', () => {
+    const { trouble } = store.video;
+    return trouble === null
+      ? ok
+      : { status: 'degraded', message: `nothing is recorded: the media folder: ${trouble}` };
   });
   health.add('streams', () =>
     degradedBy(
@@ -119,6 +128,9 @@ export function addChecks(health: Health, checked: Checked): void {
         .filter(({ state }) => state === 'backing-off' || state === 'disabled')
         .map(({ name, lastError }) => `${name}: ${lastError ?? 'away'}`),
     ),
+  );
+  health.add('hooks', () =>
+    degradedBy(hooks.troubles().map(({ name, trouble }) => `${name}: ${trouble}`)),
   );
   health.add('deliveries', async () =>
     degradedBy(

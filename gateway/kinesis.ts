@@ -15,9 +15,9 @@ import type { AppEnv } from './http/authentication.ts';
 import { AuditLog } from './observe/audit.ts';
 import { accessFolder } from './security/access-files.ts';
 import { AccessKeys } from './security/access-keys.ts';
-import { createAwsAuthenticator } from './security/aws-authenticator.ts';
+import { createAwsAuthenticator, type AwsAuthenticator } from './security/aws-authenticator.ts';
 import { openMasterKeys } from './security/master-key.ts';
-import { createAuthorizer } from './security/policies.ts';
+import { createAuthorizer, type Authorizer } from './security/policies.ts';
 import type { Close, Stage } from './closing.ts';
 
 /** What holds for a stream that is made over the API: as for one in the configuration. */
@@ -37,6 +37,10 @@ export interface KinesisParts {
 
 export interface Kinesis {
   readonly routes: Hono<AppEnv>;
+  /** Who asks and what they may, for the other services that are signed. */
+  readonly authenticator: AwsAuthenticator;
+  readonly authorizer: Authorizer;
+  readonly audit: AuditLog;
   /** Takes over what may change while it runs: `auth.keys`. */
   update(config: Config): void;
 }
@@ -97,6 +101,9 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
   });
   return {
     routes,
+    authenticator: shared.authenticator,
+    authorizer: shared.authorizer,
+    audit,
     update: (changed) => {
       keys.update(changed.auth.keys);
     },

@@ -43,6 +43,13 @@ process.exitCode = await runCli({
   nodePath: process.execPath,
   nodeVersion: process.versions.node,
   pid: process.pid,
+  killGroup: (pid) => {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // All of it is gone.
+    }
+  },
   clock: systemClock,
   fetch,
   onSignal: (listener) => {

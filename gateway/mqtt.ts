@@ -33,6 +33,8 @@ export interface MqttParts {
   readonly config: Pick<Config, 'mqtt'>;
   readonly store: Pick<Store, 'log' | 'received' | 'losses'>;
   readonly identity: { readonly gatewayId: string };
+  /** Told of every message; must not throw. */
+  readonly sees: (topic: string, payload: Buffer) => void;
   readonly supervisor: Supervisor;
   /** The gateway's certificate and key (PEM), and where TLS is served when not on `mqtt.host`. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly host?: string } | null;
@@ -96,6 +98,7 @@ async function startBroker(parts: MqttParts, config: Config['mqtt']): Promise<Mq
     log: store.log,
     received: store.received,
     losses: store.losses,
+    sees: parts.sees,
     clock,
     logger,
     metrics,

@@ -1,8 +1,8 @@
 /**
  * How far the gateway is open, and what that brings with it.
  *
- * `listen: lan` is one setting: HTTP (with TLS for all but this machine), MQTT over TLS and RTSP
- * listen on every address, and what nobody has configured is there all the same: a certificate
+ * `listen: lan` is one setting: HTTP (with TLS for all but this machine), MQTT over TLS, RTSP and
+ * WebRTC listen on every address, and what nobody has configured is there all the same: a certificate
  * (security/certificates.ts), and a user each for devices and players. Their passwords are made of
  * the box's secret: the same at every start, nowhere stored, and gone once users are configured.
  */
@@ -40,6 +40,7 @@ export interface Opening {
   readonly plaintextFor: 'everybody' | 'loopback';
   readonly rtspHost: string;
   readonly mqttTlsHost: string;
+  readonly webRtcHost: string;
   /** Names by which browsers may call the gateway. */
   readonly hostNames: readonly string[];
   /** By which other machines reach it, the best one first; none where none can. */
@@ -65,6 +66,7 @@ export async function openingOf(
     plaintextFor: allowPlaintext || isLoopback(httpHost) ? 'everybody' : 'loopback',
     rtspHost: everywhere(config.rtsp.host),
     mqttTlsHost: everywhere(config.mqtt.host),
+    webRtcHost: everywhere(config.webrtc.host),
     hostNames: lan ? [...hostnames, ...ownNames().filter((name) => isIP(name) === 0)] : hostnames,
     lanAddresses: lan ? outsideAddresses() : [],
   };
@@ -72,7 +74,7 @@ export async function openingOf(
 
 /** Every address that the gateway is to listen on. */
 export function listenersOf(config: Config): readonly Listener[] {
-  const { http, mqtt, rtsp } = config;
+  const { http, mqtt, rtsp, webrtc } = config;
   const on = (host: string): string =>
     config.listen === 'lan' && isLoopback(host) ? anyAddress() : host;
   const tls = config.listen === 'lan' || config.tls.certFile !== null;
@@ -91,6 +93,10 @@ export function listenersOf(config: Config): readonly Listener[] {
     listeners.push({ name: 'RTSP', host, port: rtsp.port, key: 'rtsp.port' });
     if (tls)
       listeners.push({ name: 'RTSP over TLS', host, port: rtsp.tlsPort, key: 'rtsp.tlsPort' });
+  }
+  if (webrtc.enabled) {
+    const { host, port } = webrtc;
+    listeners.push({ name: 'WebRTC', host: on(host), port, key: 'webrtc.port' });
   }
   return listeners;
 }

@@ -39,6 +39,8 @@ const codes = {
   stalled: { retryable: true },
   /** The far end went away in mid-stream. */
   ended: { retryable: true },
+  /** The program that records was killed or crashed; the far end has nothing to do with it. */
+  crashed: { retryable: true },
   /** The store would not take it: the disk is full or failing. */
   storage: { retryable: true },
 } as const;

@@ -98,7 +98,7 @@ async function* checkContents(
   }
   const keys = yield* checkKeys(database, masterKey);
   yield* checkLog(database, keys);
-  yield* checkVideo(database, mediaFolder);
+  yield* checkVideo(database, mediaFolder, keys);
 }
 
 async function* checkDatabase(database: Database): AsyncGenerator<Finding, void> {

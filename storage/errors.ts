@@ -30,6 +30,8 @@ const codes = {
   'wrong-key': { retryable: false },
   /** The service that has the master key can't be reached, or does not let us use it. */
   'key-unavailable': { retryable: true },
+  /** The folder of media files is not there, or another is in its place: its disk is away. */
+  'media-missing': { retryable: true },
   /** A write or fsync failed. Nothing is acknowledged from here on until a restart. */
   'write-failed': { retryable: false },
   /** The store is closed or closing. */

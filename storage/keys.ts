@@ -68,7 +68,8 @@ export function localMasterKey(key: Buffer): MasterKey {
   const id = `local:${createHash('sha256').update('headgate master key ').update(key).digest('hex').slice(0, 16)}`;
   return {
     id,
-    wrap: (dataKey, context) => Promise.resolve(seal(key, dataKey, contextBytes(context))),
+    wrap: (dataKey, context) =>
+      Promise.resolve(Buffer.concat(seal(key, dataKey, contextBytes(context)))),
     unwrap: (wrapped, context) => {
       const dataKey = unseal(key, wrapped, contextBytes(context));
       return dataKey !== null
@@ -93,6 +94,12 @@ export interface Sealed {
   readonly keyId: number;
   /** nonce · ciphertext · tag */
   readonly bytes: Buffer;
+}
+
+export interface SealedPieces {
+  readonly keyId: number;
+  /** As `Sealed.bytes`, where they lie. */
+  readonly pieces: readonly [nonce: Buffer, ciphertext: Buffer, tag: Buffer];
 }
 
 interface DataKey {
@@ -203,6 +210,12 @@ export class Keyring {
    *   could be counted meanwhile
    */
   seal(scope: string, plain: Uint8Array, associatedData: Uint8Array): Sealed {
+    const { keyId, pieces } = this.sealPieces(scope, plain, associatedData);
+    return { keyId, bytes: Buffer.concat(pieces) };
+  }
+
+  /** As `seal`, for what is too large to be copied for nothing. */
+  sealPieces(scope: string, plain: Uint8Array, associatedData: Uint8Array): SealedPieces {
     const key = this.#current.get(scope);
     if (key === undefined) {
       throw new StorageError('key-unavailable', `the data key of ${scope} is not at hand`);
@@ -212,7 +225,7 @@ export class Keyring {
     }
     key.uses += 1;
     if (key.reserved - key.uses < this.#usesAtOnce / 2) this.#growInBackground(scope, key);
-    return { keyId: key.id, bytes: seal(key.plain, plain, bindingOf(key, associatedData)) };
+    return { keyId: key.id, pieces: seal(key.plain, plain, bindingOf(key, associatedData)) };
   }
 
   /** @throws StorageError `corrupt`, `wrong-key` also for a key that is lost, `key-unavailable` */
@@ -357,14 +370,14 @@ function bindingOf({ id, scope }: DataKey, associatedData: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`${id} ${scope}\0`), associatedData]);
 }
 
-function seal(key: Buffer, plain: Uint8Array, associatedData: Uint8Array): Buffer {
+function seal(key: Buffer, plain: Uint8Array, associatedData: Uint8Array): SealedPieces['pieces'] {
   const nonce = nextNonce();
   const cipher = createCipheriv('aes-256-gcm', key, nonce);
   cipher.setAAD(associatedData);
   const body = cipher.update(plain);
   // Of this mode it has nothing more to give, but makes the tag.
   cipher.final();
-  return Buffer.concat([nonce, body, cipher.getAuthTag()]);
+  return [nonce, body, cipher.getAuthTag()];
 }
 
 /** Random bytes are asked for many nonces at once: a call costs more than the bytes. */

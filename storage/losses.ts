@@ -30,6 +30,10 @@ export const lossKinds = {
     what: 'media files deleted for want of room before a required delivery had read them',
     message: 'Footage was deleted before a required delivery had read it.',
   },
+  'held-footage-dropped': {
+    what: 'media files deleted for want of room although an event held them',
+    message: 'Footage that an event held was deleted: the disk is full.',
+  },
   'records-corrupt': {
     what: 'records in damaged batches, passed over',
     message: 'Records are lost: their batch is damaged on the disk.',

@@ -5,6 +5,7 @@
  * Times: `…Ms` are milliseconds since the Unix epoch, `…Us` microseconds since the Unix epoch;
  * durations carry the same endings. Everything fits a double exactly.
  */
+import type { Scratch } from './video/scratch.ts';
 
 // ---------------------------------------------------------------- streams and records
 
@@ -348,7 +349,7 @@ export interface Applications {
 // ---------------------------------------------------------------- video
 
 export interface CameraOptions {
-  /** `[a-zA-Z0-9_.-]{1,128}`. */
+  /** `[a-zA-Z0-9_.~-]{1,132}`. */
   readonly name: string;
   /** Fragments older than this may be deleted; null: only the other limits count. */
   readonly retentionMs: number | null;
@@ -356,6 +357,59 @@ export interface CameraOptions {
   readonly maxBytes: number | null;
   /** The data stream in which each fragment announces itself, or null. */
   readonly events: string | null;
+  /**
+   * Encrypts what is recorded from now on, under a data key of the camera's own; what is there already
+   * stays as it is. `none` when left out.
+   */
+  readonly encryption?: Encryption;
+  /**
+   * What is kept of what comes: all of it; what events touch; nothing but the newest minute, which
+   * those who watch it live need. What events hold is kept in any case. `continuous` when left out.
+   */
+  readonly record?: RecordMode;
+  /** How much footage before and after an event belongs to it; 0 when left out. */
+  readonly preRollMs?: number;
+  readonly postRollMs?: number;
+}
+
+export type RecordMode = 'continuous' | 'events' | 'off';
+
+/** What is noted of a fragment: at most 10, names of up to 128 bytes with up to 256 bytes each. */
+export type Tags = Readonly<Record<string, string>>;
+
+export interface NewVideoEvent {
+  readonly camera: string;
+  /** `[a-zA-Z0-9_.:-]{1,64}`. */
+  readonly kind: string;
+  readonly startUs: number;
+  /** The same as `startUs` for an instant. */
+  readonly endUs: number;
+  /** Anything that JSON can say, in at most 16 KiB; null when left out. */
+  readonly data?: unknown;
+  /** Keeps the footage that it touches from being deleted by age and bytes; false when left out. */
+  readonly hold?: boolean;
+}
+
+/** What happened before a camera. */
+export interface VideoEvent extends Required<NewVideoEvent> {
+  readonly id: number;
+  readonly createdMs: number;
+}
+
+export interface EventChange {
+  readonly endUs?: number;
+  readonly hold?: boolean;
+}
+
+export interface EventQuery {
+  readonly camera: string;
+  /** Events that overlap [fromUs, toUs]. */
+  readonly fromUs: number;
+  readonly toUs: number;
+  readonly kind?: string;
+  /** Those that hold their footage, or those that do not. */
+  readonly hold?: boolean;
+  readonly limit: number;
 }
 
 export interface CameraDescription extends CameraOptions {
@@ -364,6 +418,10 @@ export interface CameraDescription extends CameraOptions {
   /** The earliest and the latest instant of its footage, whatever was recorded first. */
   readonly firstStartUs: number | null;
   readonly lastEndUs: number | null;
+  /** 0: unknown, as it was made long ago and has recorded nothing. */
+  readonly createdMs: number;
+  /** Small facts that the store keeps and does not look at, by key. */
+  readonly attributes: Readonly<Record<string, unknown>>;
 }
 
 /** A stretch of time in which a camera has no footage. */
@@ -435,7 +493,7 @@ export interface Fragment {
   /** Decode time of the first video frame relative to the media file, in the video track's ticks. */
   readonly decodeTime: number;
   readonly offset: number;
-  /** Bytes in the media file (sealed when encrypted). */
+  /** Bytes in the media file, with its header and what encryption adds. */
   readonly storedBytes: number;
   /** Bytes of its boxes. */
   readonly plainBytes: number;
@@ -448,7 +506,15 @@ export interface Fragment {
    * keyframes left out. It means something beside the same camera's other fragments.
    */
   readonly activity: number;
+  /** null: none. */
+  readonly tags: Tags | null;
 }
+
+/** As much of a fragment as a playlist says. */
+export type FragmentSpan = Pick<
+  Fragment,
+  'number' | 'runId' | 'initId' | 'startUs' | 'durationUs' | 'plainBytes' | 'damaged'
+>;
 
 /** About a minute of one run under one init: an MP4 file that plays on its own. */
 export interface MediaFile {
@@ -470,14 +536,32 @@ export interface FragmentQuery {
   /** Fragments that overlap [fromUs, toUs). */
   readonly fromUs: number;
   readonly toUs: number;
+  /** Only those whose first byte arrived within this time, both ends included. */
+  readonly arrivedMs?: readonly [from: number, to: number];
   readonly limit: number;
+}
+
+/** A fragment to which chunks are added. */
+export interface OpenFragment {
+  readonly number: number;
+  readonly initId: number;
+  /** Of the first fragment of a run an estimate. */
+  readonly startUs: number;
+  /** As `Fragment.decodeTime`; null before its first video frame. */
+  readonly decodeTime: number | null;
 }
 
 /** What viewers of a live camera are told, in order. */
 export type LiveEvent =
   | { readonly type: 'run-started'; readonly run: Run }
   /** Whoever keeps the chunk's bytes copies them at once. */
-  | { readonly type: 'chunk'; readonly runId: number; readonly chunk: Chunk }
+  | {
+      readonly type: 'chunk';
+      readonly runId: number;
+      readonly chunk: Chunk;
+      /** The fragment that it is of, as it was opened. */
+      readonly fragment: OpenFragment;
+    }
   | { readonly type: 'fragment'; readonly fragment: Fragment }
   | { readonly type: 'run-ended'; readonly run: Run };
 
@@ -489,12 +573,18 @@ export interface VideoStore {
   cameras(): Promise<readonly CameraDescription[]>;
   /** @throws StorageError `not-found` */
   camera(name: string): Promise<CameraDescription>;
+  /**
+   * @param value at most 64 KiB of JSON; undefined removes the attribute
+   * @throws StorageError `not-found`, `invalid-argument`
+   */
+  setCameraAttribute(camera: string, key: string, value: unknown): Promise<void>;
 
   /**
    * Begins a run. One at a time per camera.
    * @param atUs when it would begin, as far as is known; where that is taken by footage, or 10 s
    *   before it, the run gets the next free time (`RunRecording.free`)
-   * @throws StorageError `already-exists`
+   * @throws StorageError `already-exists`; `key-unavailable`, `wrong-key` when it is encrypted and its
+   *   data key can't be had
    */
   startRun(camera: string, atUs: number): Promise<RunRecording>;
 
@@ -502,19 +592,56 @@ export interface VideoStore {
   runs(camera: string, fromUs: number, toUs: number, limit?: number): Promise<readonly Run[]>;
   /** In order of start. */
   fragments(query: FragmentQuery): Promise<readonly Fragment[]>;
+  /** As `fragments`, for lists of many: less is said of each, in a fraction of the time. */
+  spans(query: FragmentQuery): Promise<readonly FragmentSpan[]>;
   /** The `count` fragments recorded last, in order of recording. */
   latestFragments(camera: string, count: number): Promise<readonly Fragment[]>;
+  /** Those recorded after a fragment, which may be gone by now; in order of recording. */
+  fragmentsAfter(camera: string, number: number, limit: number): Promise<readonly Fragment[]>;
   /** @throws StorageError `not-found` */
   fragment(number: number): Promise<Fragment>;
   /** @throws StorageError `not-found` */
   init(id: number): Promise<Init>;
-  /** The plain boxes of a fragment, as stored. @throws StorageError `not-found`, `corrupt` */
-  readFragment(fragment: Fragment): Promise<Buffer>;
+  /**
+   * The plain boxes of a fragment, with the decode times of its media file.
+   * @param scratch where they are then, until it is used again; left out: in memory of their own
+   * @throws StorageError `not-found`, `corrupt`, `wrong-key`, `key-unavailable`
+   */
+  readFragment(fragment: Fragment, scratch?: Scratch): Promise<Buffer>;
 
-  /** Closed media files of a camera with an id of at least `fromId`, in order of id. */
+  /**
+   * Adds tags to a fragment, in the place of those of the same name.
+   * @throws StorageError `not-found`, `invalid-argument`
+   */
+  tagFragment(number: number, tags: Tags): Promise<Fragment>;
+
+  /** @throws StorageError `not-found`, `invalid-argument`, also past 1,000 holds of a camera */
+  addEvent(event: NewVideoEvent): Promise<VideoEvent>;
+  /**
+   * Lets an event end later, hold its footage, or release it.
+   * @throws StorageError `not-found`, `invalid-argument`
+   */
+  changeEvent(id: number, change: EventChange): Promise<VideoEvent>;
+  /** Releases what it holds, too. @throws StorageError `not-found` */
+  deleteEvent(id: number): Promise<void>;
+  /** @throws StorageError `not-found` */
+  event(id: number): Promise<VideoEvent>;
+  /** In order of start. @throws StorageError `not-found` */
+  events(query: EventQuery): Promise<readonly VideoEvent[]>;
+
+  /**
+   * Closed media files of a camera with an id of at least `fromId`, in order of id. Of a camera
+   * that does not keep everything: those that are kept for sure.
+   */
   closedMediaFiles(cameraId: number, fromId: number, limit: number): Promise<readonly MediaFile[]>;
+  /** The id of the media file that a camera is recorded into, once it has a fragment. */
+  openMediaFile(cameraId: number): Promise<number | null>;
+  /** Those recorded so far, in order of recording. */
   mediaFileFragments(mediaFileId: number): Promise<readonly Fragment[]>;
-  /** The whole file, plain, playable on its own. */
+  /**
+   * The whole file, plain, playable on its own, with as many bytes as it has on disk.
+   * @throws StorageError `not-found`, `wrong-key`, `key-unavailable`
+   */
   readMediaFile(mediaFileId: number): AsyncIterable<Buffer>;
 
   /** Resolves when a media file with an id of at least `fromId` is closed, or the signal aborts. */
@@ -533,12 +660,13 @@ export interface RunRecording {
   /**
    * Opens a fragment at a first estimate of its start. The chunks that follow belong to it until
    * `closeFragment`; the first of them begins with a keyframe.
+   * @returns the number that the fragment will have
    */
   openFragment(start: {
     readonly startUs: number;
     readonly producerMs: number | null;
     readonly serverMs: number;
-  }): Promise<void>;
+  }): Promise<number>;
   /**
    * Appends a chunk as the source made it, with the source's own decode times; the store makes them
    * relative to the media file, in those bytes, which are the caller's again when it resolves. Not
@@ -548,13 +676,16 @@ export interface RunRecording {
   /**
    * Fsyncs the bytes, then commits the row (and the announcement, in the same transaction).
    * @param end.startUs the start, when it is known better than at opening.
-   * @throws StorageError `invalid-argument` when it would overlap other footage
+   * @throws StorageError `invalid-argument` when it would overlap other footage, or for its tags
    */
   closeFragment(end: {
     readonly startUs?: number;
     readonly durationUs: number;
     readonly damaged: boolean;
+    readonly tags?: Tags;
   }): Promise<Fragment>;
+  /** Takes back the fragment that is open, if one is, with its chunks. */
+  discardFragment(): Promise<void>;
   /** Closes what is open, and the run. */
   end(reason: string): Promise<Run>;
 }

@@ -25,8 +25,8 @@ import { Database, type SqlValue } from './sqlite.ts';
 /** In an order in which nothing refers to what comes later. */
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
-  ...['media_garbage', 'clock_state', 'shard_birth', 'data_key', 'data_key_copy', 'batch'],
-  ...['item_table', 'item', 'item_entry'],
+  ...['video_event', 'media_garbage', 'clock_state', 'shard_birth'],
+  ...['data_key', 'data_key_copy', 'batch', 'item_table', 'item', 'item_entry'],
 ] as const;
 const otherTables = [
   'lease',
@@ -34,7 +34,9 @@ const otherTables = [
   'loss',
   'received',
   'stream_attribute',
+  'camera_attribute',
   'source_place',
+  'media_place',
 ] as const;
 const rowsAtOnce = 16;
 const rowidMax = Number.MAX_SAFE_INTEGER;

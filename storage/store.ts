@@ -239,11 +239,13 @@ async function openParts(
     await writer.close();
     await checkpointer.close();
   });
+  let keyring: Keyring | null = null;
   if (masterKeys !== undefined) {
     const { current: masterKey, previous } = masterKeys;
     const ageMaxMs = options.dataKeyAgeMaxMs;
     const age = ageMaxMs === undefined ? {} : { ageMaxMs };
-    sealing.use(await Keyring.open({ writer, queries, masterKey, previous, clock, ...age }));
+    keyring = await Keyring.open({ writer, queries, masterKey, previous, clock, ...age });
+    sealing.use(keyring);
   }
   const applications = await ApplicationTable.open({
     writer,
@@ -310,11 +312,16 @@ async function openParts(
     folder: mediaFolder,
     reader: queries,
     isDiskFull: () => reserve.full,
-    ...{ writer, clockGuard, losses, clock, logger, metrics },
+    ...{ writer, keyring, clockGuard, losses, clock, logger, metrics },
   });
   closers.push(() => video.close());
   // Footage on another disk is no help.
-  const isOneDisk = (await stat(folder)).dev === (await stat(mediaFolder)).dev;
+  const deviceOf = (path: string): Promise<number | null> =>
+    stat(path).then(
+      ({ dev }) => dev,
+      () => null,
+    );
+  const isOneDisk = (await deviceOf(folder)) === (await deviceOf(mediaFolder));
   retention.setFreeFootage((freeBytes) => video.retain(isOneDisk ? freeBytes : 0));
   if (reserve.full) retention.kick();
   return {

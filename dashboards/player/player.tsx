@@ -3,9 +3,10 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { liveUrl, rangeUrl } from '../api.ts';
 import * as format from '../format.ts';
 import * as state from '../state.ts';
+import { playWhep } from './whep.ts';
 
 /** How much of the past one playlist covers; the next one is fetched when it has been played. */
-const stretchMs = 20 * 60_000;
+const stretchMs = 10 * 60_000;
 /** After which a live picture that could not be fetched is asked for again. */
 const retryMs = 2000;
 
@@ -25,7 +26,10 @@ export function Player() {
     const element = video.current;
     setProblem(null);
     if (element === null || camera === null || !recorded || silent) return undefined;
-    return play(element, camera, live ? null : state.cursorMs.peek(), setProblem);
+    const hls = (): (() => void) =>
+      play(element, camera, live ? null : state.cursorMs.peek(), setProblem);
+    const whepUrl = live ? (state.selectedCamera.peek()?.whepUrl ?? null) : null;
+    return whepUrl === null ? hls() : playLive(element, whepUrl, hls);
   }, [camera, recorded, live, silent, seeks]);
 
   useEffect(() => {
@@ -77,6 +81,33 @@ export function Player() {
       </div>
     </div>
   );
+}
+
+/** Plays a camera as it happens: over WebRTC or, where that does not work, by HLS. */
+function playLive(element: HTMLVideoElement, url: string, hls: () => () => void): () => void {
+  let stopped = false;
+  let stop = (): void => undefined;
+  const fallBack = (): void => {
+    if (stopped) return;
+    stop();
+    clearInterval(timer);
+    stop = hls();
+  };
+  // What is on the screen is the present.
+  const timer = setInterval(() => {
+    if (element.srcObject !== null && !element.paused && element.readyState >= 2) {
+      state.cursorMs.value = state.gatewayNowMs();
+    }
+  }, 250);
+  playWhep(element, url, fallBack).then((end) => {
+    if (stopped) end();
+    else stop = end;
+  }, fallBack);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+    stop();
+  };
 }
 
 /**

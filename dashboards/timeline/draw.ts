@@ -9,6 +9,8 @@ export interface TimelinesPicture {
   readonly view: View;
   readonly nowMs: number;
   readonly cursorMs: number;
+  /** A marked piece of time. */
+  readonly mark: View | null;
   readonly cameras: readonly string[];
   readonly selected: string | null;
   readonly timelines: ReadonlyMap<string, Timeline>;
@@ -66,6 +68,16 @@ export function drawTimelines(canvas: HTMLCanvasElement, picture: TimelinesPictu
   context.globalAlpha = 0.6;
   if (now < width) context.fillRect(Math.max(0, now), 0, width - now, rowsPx);
   context.globalAlpha = 1;
+
+  if (picture.mark !== null) {
+    const from = xOf(picture.view, picture.mark.fromMs, width);
+    const to = xOf(picture.view, picture.mark.toMs, width);
+    context.fillStyle = colour('--cursor');
+    context.globalAlpha = 0.22;
+    context.fillRect(from, 0, Math.max(1, to - from), rowsPx);
+    context.globalAlpha = 1;
+    for (const edge of [from, to]) context.fillRect(edge - 0.5, 0, 1, rowsPx);
+  }
 
   const cursor = xOf(picture.view, picture.cursorMs, width);
   context.fillStyle = colour('--cursor');

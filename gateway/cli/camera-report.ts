@@ -20,6 +20,8 @@ const longGroupSeconds = 4.5;
 const clockOffMs = 500;
 /** Past this the camera's time is not believed (`ingest/camera/timeline.ts`). */
 const clockDisbelievedMs = 5_000;
+/** What goes to browsers as it is; AAC is made into Opus for them (gateway/api/webrtc/feed.ts). */
+const heardOverWebRtc: ReadonlySet<string> = new Set(['PCMA', 'PCMU', 'OPUS']);
 const secondsPerDay = 86_400;
 
 const codecNames: Readonly<Record<string, string>> = {
@@ -87,7 +89,12 @@ function onVideo({ videoCodec, video }: CameraFindings): readonly Remark[] {
   if (videoCodec === 'H265') {
     remarks.push({
       kind: 'problem',
-      text: 'H.265 is recorded, but most browsers do not play it: Safari does, Chrome and Edge only where the graphics hardware decodes it, Firefox mostly not. Set the camera to H.264 if the page is to show it everywhere.',
+      text: 'H.265 is recorded, but most browsers do not play it: Safari does, Chrome and Edge only where the graphics hardware decodes it, Firefox mostly not, and over WebRTC it goes to none. Set the camera to H.264 if the page is to show it everywhere.',
+    });
+  } else if (isBeyondBrowsers(video)) {
+    remarks.push({
+      kind: 'problem',
+      text: `H.264 with ${video.bitDepth ?? 8} bits and chroma ${video.chroma ?? '4:2:0'} is recorded, but many browsers do not play it: all of them take 8 bits and 4:2:0. Set the camera to the profile "Baseline", "Main" or "High".`,
     });
   } else {
     remarks.push({ kind: 'fine', text: 'It can be recorded, and browsers play it.' });
@@ -99,6 +106,10 @@ function onVideo({ videoCodec, video }: CameraFindings): readonly Remark[] {
     });
   }
   return remarks;
+}
+
+function isBeyondBrowsers({ bitDepth, chroma }: CameraFindings['video']): boolean {
+  return (bitDepth ?? 8) > 8 || chroma === '4:2:2' || chroma === '4:4:4';
 }
 
 function onKeyframes({ video, watchedMs }: CameraFindings): readonly Remark[] {
@@ -121,7 +132,7 @@ function onKeyframes({ video, watchedMs }: CameraFindings): readonly Remark[] {
 
 function onAudio({ audioCodec }: CameraFindings): readonly Remark[] {
   if (audioCodec === null || nameOf(audioCodec) === 'AAC') return [];
-  const text = `The audio (${nameOf(audioCodec)}) is transcoded to AAC, which takes about a hundredth of a processor core. Set the camera to AAC to spare it.`;
+  const text = `The audio (${nameOf(audioCodec)}) is transcoded to AAC, which takes about a hundredth of a processor core. Set the camera to AAC to spare it.${heardOverWebRtc.has(audioCodec) ? '' : ' Viewers over WebRTC do not hear it.'}`;
   return [{ kind: 'note', text }];
 }
 

@@ -16,6 +16,7 @@ import { hasCamera, TextNotEditable, withCamera, type CameraEntry } from '../con
 import { ConfigNotWritable, editConfigFile } from '../config/edit.ts';
 import { ConfigError } from '../config/problems.ts';
 import { substituteFrom } from '../config/substitute.ts';
+import { addCameraDiscoverCommand } from './camera-discover.ts';
 import { reportOn, type Remark } from './camera-report.ts';
 import { defaultFile, loadFor, UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
@@ -30,6 +31,7 @@ export interface CameraProbeOptions extends ConfigOption {
 
 export interface CameraAddOptions extends CameraProbeOptions {
   readonly name?: string;
+  readonly substream?: string;
   readonly dryRun?: boolean;
   readonly force?: boolean;
 }
@@ -45,9 +47,10 @@ export function addCameraCommand(
 ): void {
   const camera = program
     .command('camera')
-    .description('look at a camera, add it to the configuration')
+    .description('find cameras, look at one, add it to the configuration')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false);
+  addCameraDiscoverCommand(camera, context, finish);
   const command = (name: string, description: string): Command =>
     camera
       .command(name)
@@ -66,6 +69,7 @@ export function addCameraCommand(
   );
   command('add', 'probe a camera and write it into the configuration file')
     .option('--name <name>', 'how the camera is called here')
+    .option('--substream <rtsp-url>', 'where it has a smaller picture, for many cameras at once')
     .option('--dry-run', 'show what would be written, and write nothing')
     .option('--force', 'write it although it can not be used now')
     .action(async (url: string, options: CameraAddOptions) => {
@@ -97,6 +101,8 @@ export async function add(
   const say = (text: string): void => void context.stderr.write(`${text}\n`);
   const address = substituted(context, url);
   if (address === null) return exitCodes.usage;
+  const { substream } = options;
+  if (substream !== undefined && substituted(context, substream) === null) return exitCodes.usage;
   const camera = options.name ?? freeName(address, Object.keys(config.cameras));
   if (Object.hasOwn(config.cameras, camera)) {
     say(`There is a camera named ${camera} already; --name gives this one another name.`);
@@ -104,6 +110,7 @@ export async function add(
   }
   const entry: CameraEntry = {
     source: { rtsp: url },
+    ...(substream === undefined ? {} : { substream: { rtsp: substream } }),
     ...(options.transport === 'udp' ? { transport: 'udp' } : {}),
     ...(options.verifyTls === false ? { verifyTls: false } : {}),
   };

@@ -20,6 +20,7 @@ import { addDeliveryCommand } from './delivery.ts';
 import { doctor, type DoctorCommandOptions } from './doctor.ts';
 import { init } from './init.ts';
 import { packageInfo } from './package-info.ts';
+import { addExportCommand } from './export.ts';
 import { addPutCommand } from './put.ts';
 import { reload, type ReloadCommandOptions } from './reload.ts';
 import { run } from './run.ts';
@@ -145,6 +146,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
   addConsumeCommand(program, context, finish);
   addPutCommand(program, context, finish);
   addTailCommand(program, context, finish);
+  addExportCommand(program, context, finish);
   command('doctor', 'look for what is wrong with the machine, the configuration and the gateway')
     .option('--json', 'the findings, as JSON')
     .option('--url <url>', 'where the gateway is; the configured address otherwise')

@@ -39,6 +39,8 @@ export interface CliContext {
   readonly nodeVersion: string;
   /** Of this process; tells others who holds the store. */
   readonly pid: number;
+  /** Kills a process group of ours at once; nothing where there is none any more. */
+  readonly killGroup: (pid: number) => void;
   readonly clock: Clock;
   readonly fetch: typeof fetch;
   /** Calls back for every SIGTERM, SIGINT and SIGHUP; returns how to stop. */
@@ -76,6 +78,8 @@ export interface GatewayStart {
   readonly load: () => Promise<ConfigResult>;
   readonly version: string;
   readonly pid: number;
+  /** Kills a process group at once; nothing where there is none any more. */
+  readonly killGroup: (pid: number) => void;
   /** The folder of package.json; absolute. */
   readonly packageFolder: string;
   readonly clock: Clock;

@@ -18,10 +18,12 @@ import {
   judgePool,
   variableOf,
 } from '../doctor/machine.ts';
+import { diagnoseHook } from '../doctor/hooks.ts';
 import { diagnosePort } from '../doctor/ports.ts';
 import { diagnoseFfmpeg, diagnoseWorker } from '../doctor/programs.ts';
 import { listenersOf } from '../opening.ts';
 import { readCertificate } from '../security/certificates.ts';
+import type { Clock } from '../../storage/ports.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { loadFor, UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
@@ -67,7 +69,8 @@ export async function doctor(
   report(await disks(config));
   report(await ports(config, running.pid));
   report(await attempt('Certificate', () => certificate(config, context.clock.nowMs())));
-  report(await destinations(config));
+  report(await destinations(config, context.clock));
+  report(await hooks(context, config));
   if (options.json === true) context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   else context.stdout.write(sum(found));
   return found.some(({ status }) => status === 'fail') ? exitCodes.failed : exitCodes.done;
@@ -233,13 +236,23 @@ async function certificate(config: Config, nowMs: number): Promise<readonly Diag
   }
 }
 
-async function destinations(config: Config): Promise<readonly Diagnosis[]> {
+async function destinations(config: Config, clock: Clock): Promise<readonly Diagnosis[]> {
   const found = await Promise.all(
     Object.entries(config.deliveries).map(([name, { to }]) =>
       attempt(`Delivery ${name}`, async () => [
-        await diagnoseDestination(name, to),
+        await diagnoseDestination(name, to, clock),
         ...('folder' in to ? await diagnoseMount(`Delivery ${name}`, to.folder.path) : []),
       ]),
+    ),
+  );
+  return found.flat();
+}
+
+async function hooks({ env, fetch }: CliContext, config: Config): Promise<readonly Diagnosis[]> {
+  const surroundings = { path: env['PATH'] ?? '', fetch };
+  const found = await Promise.all(
+    Object.entries(config.hooks).map(([name, { to }]) =>
+      attempt(`Hook ${name}`, async () => [await diagnoseHook(name, to, surroundings)]),
     ),
   );
   return found.flat();

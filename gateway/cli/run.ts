@@ -71,6 +71,7 @@ async function start(
     load,
     version,
     pid: context.pid,
+    killGroup: context.killGroup,
     packageFolder,
     clock: context.clock,
     logger,

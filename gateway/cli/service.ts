@@ -215,6 +215,7 @@ ProtectSystem=strict
 ProtectHome=read-only
 ${options.writableFolders.map((folder) => `ReadWritePaths=${quoted(folder)}`).join('\n')}
 PrivateTmp=yes
+# A hook whose command wants a GPU takes "no": systemctl edit headgate.
 PrivateDevices=yes
 ProtectClock=yes
 ProtectControlGroups=yes

@@ -96,12 +96,13 @@ function show({ status, streams, files, cameras, deliveries, removed }: Answers)
   const since = (time: string | null): string =>
     time === null ? '-' : formatAge(nowMs - Date.parse(time));
   const free = storage.freeBytes === null ? '' : `, ${formatBytes(storage.freeBytes)} free`;
+  const full = storage.fullTime === null ? '' : `, full on ${storage.fullTime.slice(0, 10)}`;
   const parts = [
     `Gateway ${status.gatewayId}, version ${status.version}: ${health.status}, up ${since(status.startTime)}`,
     ...health.checks
       .filter((check) => check.status !== 'ok')
       .map((check) => `  ${check.status}: ${check.name}: ${check.message ?? ''}`),
-    `Log ${formatBytes(storage.logBytes)}, footage ${formatBytes(storage.videoBytes)}${free}`,
+    `Log ${formatBytes(storage.logBytes)}, footage ${formatBytes(storage.videoBytes)}${free}${full}`,
     ...lossLines(status.losses),
     ...(mqtt === null ? [] : [mqttLine(mqtt)]),
     ...(rtsp === null

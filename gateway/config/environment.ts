@@ -18,11 +18,10 @@ import { holdsSecret, isLeaf, nodeAt, showPath, type KeyNode, type KeyPath } fro
 const prefix = 'HEADGATE_';
 
 /** Variables with our prefix that say something else than the value of a key. */
-export const otherVariables: readonly string[] = [
-  'HEADGATE_CONFIG',
-  'HEADGATE_TOKEN',
-  'HEADGATE_WEBRTC',
-];
+export const otherVariables: readonly string[] = ['HEADGATE_CONFIG', 'HEADGATE_TOKEN'];
+
+/** `off` as the value of a whole part leaves it out; the set-up looks at this one as well. */
+const switches: ReadonlySet<string> = new Set(['HEADGATE_WEBRTC']);
 
 interface Assignment {
   readonly variable: string;
@@ -43,7 +42,8 @@ export function applyEnvironment(
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(prefix) || otherVariables.includes(variable)) continue;
     if (text === undefined || text === '') continue;
-    const found = interpret(variable, text, tree, readText);
+    const isOff = text === 'off' && switches.has(variable);
+    const found = interpret(variable, isOff ? '{ enabled: false }' : text, tree, readText);
     if ('path' in found) assignments.push(found);
     else problems.push(found);
   }

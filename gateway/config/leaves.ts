@@ -118,6 +118,11 @@ export function name() {
   );
 }
 
+/** What an event of a camera is called. */
+export function eventKind() {
+  return matching(/^[a-zA-Z0-9_.:-]{1,64}$/, '1 to 64 letters, digits, _ . : -');
+}
+
 export function port() {
   return z
     .int()

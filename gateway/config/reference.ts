@@ -69,20 +69,21 @@ function printExamples(node: MapNode | ListNode, told: Set<KeyNode>): readonly s
       ...printExample(node.entry, entry, told).map((line) => `    ${line}`),
     ]);
   }
-  return (node.example as readonly unknown[]).flatMap((entry) => {
-    const lines = printExample(node.item, entry, told);
+  return printItems(node, node.example, told).map((line) => `  ${line}`);
+}
+
+function printItems({ item }: ListNode, entries: unknown, told: Set<KeyNode>): readonly string[] {
+  return (entries as readonly unknown[]).flatMap((entry) => {
+    const lines = printExample(item, entry, told);
     const first = lines.findIndex((line) => !line.startsWith('#'));
-    return lines.map((line, index) => `${index === first ? '  - ' : '    '}${line}`);
+    return lines.map((line, index) => `${index === first ? '- ' : '  '}${line}`);
   });
 }
 
 /** An entry as an example gives it, filled up with the defaults of its keys. */
 function printExample(node: KeyNode, value: unknown, told: Set<KeyNode>): readonly string[] {
   if (isLeaf(node)) return [showLeaf(node, value)];
-  if (node.kind === 'list' && isLeaf(node.item)) {
-    const { item } = node;
-    return (value as readonly unknown[]).map((entry) => `- ${showLeaf(item, entry)}`);
-  }
+  if (node.kind === 'list') return printItems(node, value, told);
   if (node.kind !== 'section') return [];
   return [...node.keys].flatMap(([key, child]) => {
     const given = (value as Readonly<Record<string, unknown>>)[key];
@@ -90,6 +91,9 @@ function printExample(node: KeyNode, value: unknown, told: Set<KeyNode>): readon
     const comment = told.has(child) ? [] : wrap(describe(child), '## ');
     told.add(child);
     const lines = printExample(child, given ?? child.fallback?.value, told);
+    if (child.kind === 'list' && lines.length === 0) return [...comment, `${key}: []`];
+    // A section without keys says something by being there.
+    if (child.kind === 'section' && lines.length === 0) return [...comment, `${key}: {}`];
     return isLeaf(child)
       ? [...comment, `${key}: ${lines.join('')}`]
       : [...comment, `${key}:`, ...lines.map((line) => `  ${line}`)];

@@ -7,6 +7,7 @@
  */
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
+import { regionOfFunction } from '../hooks/lambda.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -37,6 +38,7 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkAuth(config, report);
   checkEncryption(config, report);
   checkFiles(config, report);
+  checkHooks(config, report);
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -101,6 +103,7 @@ function checkPorts(config: Fields, report: Report): void {
     ...(tls ? [['mqtt', 'tlsPort'] as const] : []),
     ['rtsp', 'port'],
     ...(tls ? [['rtsp', 'tlsPort'] as const] : []),
+    ['webrtc', 'port'],
   ] as const) {
     const { enabled, [key]: port } = fields(config[section]);
     if (typeof port !== 'number' || port === 0 || enabled === false) continue;
@@ -144,12 +147,13 @@ function checkUsers(config: Fields, report: Report): void {
       if (typeof username === 'string') seen.add(username);
     });
   }
-  if (fields(config['rtsp'])['enabled'] !== false) return;
+  const isOff = (section: string): boolean => fields(config[section])['enabled'] === false;
+  if (!isOff('rtsp') || !isOff('webrtc')) return;
   for (const [name, camera] of Object.entries(fields(config['cameras']))) {
     if ('push' in fields(fields(camera)['source'])) {
       report(
         ['cameras', name, 'source', 'push'],
-        'needs the RTSP server, and rtsp.enabled is false',
+        'needs the RTSP server or WebRTC, and rtsp.enabled and webrtc.enabled are false',
       );
     }
   }
@@ -179,15 +183,72 @@ function checkReferences(config: Fields, report: Report): void {
   for (const [name, camera] of Object.entries(fields(config['cameras']))) {
     refer(['cameras', name, 'events'], fields(camera)['events'], 'stream');
   }
+  for (const [name, hook] of Object.entries(fields(config['hooks']))) {
+    refer(['hooks', name, 'camera'], fields(hook)['camera'], 'camera');
+    refer(['hooks', name, 'stream'], fields(hook)['stream'], 'stream');
+  }
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     const from = fields(fields(delivery)['from']);
     refer(['deliveries', name, 'from', 'stream'], from['stream'], 'stream');
     refer(['deliveries', name, 'from', 'camera'], from['camera'], 'camera');
     if ('camera' in from && 'kinesis' in fields(fields(delivery)['to'])) {
       report(['deliveries', name, 'to', 'kinesis'], 'takes records, and footage is files', {
-        allowed: "folder or s3; or send the camera's events stream to kinesis",
+        allowed: "folder, s3 or kinesisVideo; or send the camera's events stream to kinesis",
       });
     }
+    const { as, events, catchUp } = fields(delivery);
+    if ('stream' in from && as === 'fragments') {
+      report(['deliveries', name, 'as'], 'is of footage, and a stream has records', {
+        allowed: 'fragments with from.camera',
+      });
+    }
+    refer(['deliveries', name, 'events'], events, 'stream');
+    if (typeof events === 'string' && as !== 'fragments') {
+      report(['deliveries', name, 'events'], 'tells of fragments, and needs as: fragments');
+    }
+    if (!('kinesisVideo' in fields(fields(delivery)['to']))) continue;
+    if ('stream' in from) {
+      report(
+        ['deliveries', name, 'to', 'kinesisVideo'],
+        'takes footage, and a stream has records',
+        {
+          allowed: 'folder, s3 or kinesis',
+        },
+      );
+    }
+    if (catchUp === 'live-first') {
+      report(['deliveries', name, 'catchUp'], 'is not for kinesisVideo, which takes all in order', {
+        allowed: 'in-order',
+      });
+    }
+    if (as === 'fragments') {
+      report(
+        ['deliveries', name, 'as'],
+        'is of objects, and kinesisVideo gets each fragment anyway',
+      );
+    }
+  }
+}
+
+function checkHooks(config: Fields, report: Report): void {
+  for (const [name, hook] of Object.entries(fields(config['hooks']))) {
+    const to = fields(fields(hook)['to']);
+    const { url } = fields(to['http']);
+    if (typeof url === 'string' && URL.canParse(url) && new URL(url).username !== '') {
+      report(['hooks', name, 'to', 'http', 'url'], 'has a user in it', {
+        allowed: 'a URL without one, and authorization beside it',
+      });
+    }
+    const lambda = fields(to['lambda']);
+    const called = lambda['function'];
+    if (
+      typeof called === 'string' &&
+      lambda['region'] === null &&
+      regionOfFunction(called) === null
+    ) {
+      report(['hooks', name, 'to', 'lambda', 'function'], 'needs region beside it');
+    }
+    checkPair(lambda, ['hooks', name, 'to', 'lambda'], report);
   }
 }
 
@@ -217,7 +278,7 @@ function checkAuth(config: Fields, report: Report): void {
     if (typeof accessKeyId === 'string') seen.add(accessKeyId);
   });
   if (auth['mode'] !== 'permissive') return;
-  const beyond = ['http', 'mqtt', 'rtsp'].find((section) => {
+  const beyond = ['http', 'mqtt', 'rtsp', 'webrtc'].find((section) => {
     const { host, enabled } = fields(config[section]);
     return enabled !== false && typeof host === 'string' && !isLoopback(host);
   });

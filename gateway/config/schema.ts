@@ -12,6 +12,7 @@ import {
   accountId,
   choice,
   decimal,
+  eventKind,
   filePartitionKey,
   flag,
   host,
@@ -329,6 +330,27 @@ const rtsp = z.strictObject({
     .describe('A player that falls this far behind is dropped.'),
 });
 
+const webrtc = z.strictObject({
+  enabled: flag()
+    .default(true)
+    .describe('Whether cameras can be published by WHIP and watched by WHEP, over HTTP.'),
+  host: host()
+    .default('127.0.0.1')
+    .describe('Address that the media go to. "listen: lan" listens on every one.'),
+  port: port().default(44400).describe('Port of the media, UDP and TCP alike.'),
+  announcedAddresses: z
+    .array(host())
+    .max(8)
+    .register(keyNotes, { allowed: 'a list of addresses', example: ['203.0.113.7'] })
+    .default([])
+    .describe(
+      'Addresses by which clients reach that port besides those of this machine, as behind a router that forwards it.',
+    ),
+  maxSessions: whole(1, 10_000)
+    .default(256)
+    .describe('Publishers and viewers together; further ones are refused.'),
+});
+
 const log = z.strictObject({
   lingerMs: decimal(0, 1000)
     .default(0)
@@ -418,9 +440,25 @@ const camera = z.strictObject({
   source: oneOf({
     rtsp: url(['rtsp', 'rtsps']).describe('The gateway fetches the stream from this address.'),
     push: user.describe(
-      'The camera sends its stream to rtsp://…/<camera>, with these credentials.',
+      'The camera sends its stream to rtsp://…/<camera>, or by WebRTC to http://…/whip/<camera>, with these credentials.',
     ),
-  }).describe('Where the pictures come from: rtsp or push.'),
+    putMedia: z
+      .strictObject({})
+      .describe(
+        'A producer of Kinesis Video Streams sends the stream of this name here, with a key of auth.keys.',
+      ),
+  }).describe('Where the pictures come from: rtsp, push or putMedia.'),
+  substream: z
+    .strictObject({
+      rtsp: url(['rtsp', 'rtsps'])
+        .nullable()
+        .default(null)
+        .describe('The gateway fetches it from this address; null: there is none.'),
+    })
+    .prefault({})
+    .describe(
+      'A smaller picture of the same camera, which the page shows where it shows many at once. It is fetched only while somebody watches, and never kept.',
+    ),
   transport: choice(['tcp', 'udp'])
     .default('tcp')
     .describe('How the packets of source.rtsp come; udp is for cameras that know nothing else.'),
@@ -446,6 +484,39 @@ const camera = z.strictObject({
     .nullable()
     .default(null)
     .describe('A stream in which every fragment announces itself; null: none.'),
+  encryption: choice(['aes-256-gcm', 'none'])
+    .default('aes-256-gcm')
+    .describe(
+      'How footage is encrypted on disk, under a key of the camera that the master key (encryption) wraps. It counts for what is recorded from now on: what is there stays as it is until it is deleted.',
+    ),
+  record: choice(['continuous', 'events', 'off'])
+    .default('continuous')
+    .describe(
+      'What is kept: everything; what events touch; nothing but the newest minute, for who watches it live. Footage that an event holds is kept in any case.',
+    ),
+  preRollSeconds: decimal(0, 600)
+    .default(10)
+    .describe('Footage before an event that belongs to it.'),
+  postRollSeconds: decimal(0, 600).default(30).describe('Footage after it.'),
+  marks: z
+    .array(
+      z.strictObject({
+        topic: topicFilter().describe('Topic filter, with + for one level and # for the rest.'),
+        kind: eventKind().default('mark').describe('What its events are called.'),
+        hold: flag()
+          .default(false)
+          .describe('Keeps their footage until somebody releases it, whatever its age.'),
+      }),
+    )
+    .max(20)
+    .register(keyNotes, {
+      allowed: 'a list of {topic, kind, hold}',
+      example: [{ topic: 'alarms/gate/#', kind: 'alarm', hold: true }],
+    })
+    .default([])
+    .describe(
+      'MQTT messages that are events of this camera. Messages that follow each other within postRollSeconds are one.',
+    ),
   stallSeconds: decimal(1, 3600)
     .default(10)
     .describe('A camera that sends nothing for this long is connected to again.'),
@@ -455,6 +526,14 @@ const video = z.strictObject({
   minFreeBytes: size(0)
     .default(2 * GB)
     .describe('Disk space that stays free: below it, the oldest footage is deleted.'),
+  imageCpuShare: decimal(0.01, 64)
+    .default(0.5)
+    .describe('How much of one core images and thumbnails may take on average; 1 is all of it.'),
+  thumbnails: choice(['on-demand', 'ahead'])
+    .default('on-demand')
+    .describe(
+      'When small pictures for the timeline are made: when they are looked at, or one per camera and half minute as it is recorded, too.',
+    ),
 });
 
 const sources = z.strictObject({
@@ -489,7 +568,7 @@ const endpoint = url(['http', 'https'])
 const delivery = z.strictObject({
   from: oneOf({
     stream: name().describe('A stream of this file.'),
-    camera: name().describe('A camera of this file; to folder or s3.'),
+    camera: name().describe('A camera of this file; to folder, s3 or kinesisVideo.'),
   }).describe('What is sent: stream or camera.'),
   to: oneOf({
     folder: z
@@ -528,7 +607,26 @@ const delivery = z.strictObject({
           ),
       })
       .describe('A Kinesis data stream.'),
-  }).describe('Where it goes: folder, s3 or kinesis.'),
+    kinesisVideo: z
+      .strictObject({
+        stream: name().describe('The video stream; it has to be there.'),
+        region,
+        endpoint,
+        ...awsCredentials,
+      })
+      .describe('A stream of Kinesis Video, for a camera: each fragment as it is recorded.'),
+  }).describe('Where it goes: folder, s3, kinesis or kinesisVideo.'),
+  as: choice(['files', 'fragments'])
+    .default('files')
+    .describe(
+      'What of a camera becomes an object: its files of about a minute, or each fragment as soon as it is recorded. Either plays on its own and has an index beside it.',
+    ),
+  events: name()
+    .nullable()
+    .default(null)
+    .describe(
+      'With as: fragments, the stream of this file that gets a record of each fragment once it has arrived: its number, times and keys. null: none.',
+    ),
   record: choice(['data', 'envelope'])
     .default('data')
     .describe(
@@ -558,6 +656,74 @@ const delivery = z.strictObject({
   startAt: choice(['earliest', 'latest'])
     .default('earliest')
     .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
+});
+
+const hook = z.strictObject({
+  camera: name().describe('A camera of this file.'),
+  send: choice(['image', 'fragment'])
+    .default('image')
+    .describe(
+      'What is handed over: the first picture of a fragment, as JPEG, or the whole fragment, as MP4.',
+    ),
+  perMinute: decimal(0.01, 600)
+    .nullable()
+    .default(6)
+    .describe(
+      'How many a minute at most, evenly spread, and no more than one of each fragment (about 2 s); null: one of each.',
+    ),
+  imageWidth: whole(16, 7680)
+    .nullable()
+    .default(640)
+    .describe('Pixels, for images; no image is made larger than recorded. null: as recorded.'),
+  to: oneOf({
+    http: z
+      .strictObject({
+        url: url(['http', 'https']).describe('Where it is posted to. Redirects are not followed.'),
+        authorization: secret()
+          .nullable()
+          .default(null)
+          .describe('The Authorization header, such as "Bearer …"; null: none.'),
+      })
+      .describe('An HTTP endpoint: gets the bytes as a POST, and answers in JSON.'),
+    lambda: z
+      .strictObject({
+        function: line(170, 'the name or ARN of a function').describe(
+          'The function, by name or ARN; perhaps with ":" and an alias.',
+        ),
+        region: region.describe("null: that of the function's ARN."),
+        endpoint,
+        ...awsCredentials,
+      })
+      .describe(
+        'A function of AWS Lambda, or of a server that speaks its Invoke: gets JSON with the bytes in Base64 as "body", at most 6 MB of it.',
+      ),
+    command: z
+      .strictObject({
+        program: path('a program')
+          .register(keyNotes, { allowed: 'a program', path: true, program: true })
+          .describe('The program; no shell sees it.'),
+        arguments: z
+          .array(line(4096, 'a line of text'))
+          .max(100)
+          .register(keyNotes, { allowed: 'a list of lines', example: ['--model', 'people'] })
+          .default([])
+          .describe('What it is started with.'),
+      })
+      .describe('A program on this machine, started for each: gets the bytes on stdin.'),
+  }).describe('Who gets it: http, lambda or command.'),
+  stream: name()
+    .nullable()
+    .default(null)
+    .describe('The stream that gets each answer as a record; null: answers become tags only.'),
+  timeoutSeconds: decimal(0.1, 300)
+    .default(10)
+    .describe('How long one may take in all, the making of the image included.'),
+  maxBytes: size(1024)
+    .default(4 * MiB)
+    .describe('What is larger is not sent.'),
+  concurrency: whole(1, 16)
+    .default(1)
+    .describe('How many are under way at once. 16 more wait; then the oldest gives way.'),
 });
 
 const readerPolicy =
@@ -689,6 +855,7 @@ export const configSchema = z
     encryption: encryption.prefault({}).describe('The key for what is encrypted on disk.'),
     mqtt: mqtt.prefault({}).describe('Telemetry in: an MQTT broker.'),
     rtsp: rtsp.prefault({}).describe('Video in: the server that cameras push to and players read.'),
+    webrtc: webrtc.prefault({}).describe('Video in and out for browsers: WHIP and WHEP.'),
     log: log.prefault({}).describe('The record log on disk.'),
     aws: aws.prefault({}).describe('What the gateway is to AWS clients.'),
     kinesis: kinesis
@@ -733,7 +900,9 @@ export const configSchema = z
           yard: {
             source: { rtsp: 'rtsp://viewer:change-me@192.0.2.10/stream1' },
             maxBytes: 50 * GB,
+            marks: [{ topic: 'alarms/yard/#', kind: 'alarm', hold: true }],
           },
+          van: { source: { putMedia: {} } },
         },
       })
       .prefault({})
@@ -773,12 +942,56 @@ export const configSchema = z
             to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },
             startAt: 'latest',
           },
+          video: {
+            from: { camera: 'front' },
+            to: { kinesisVideo: { stream: 'front', region: 'eu-central-1' } },
+          },
         },
       })
       .prefault({})
       .describe('What is sent on, and where, by name.'),
+    hooks: z
+      .record(name(), hook)
+      .register(keyNotes, {
+        allowed: 'a map of hooks by name',
+        example: {
+          people: {
+            camera: 'front',
+            to: {
+              http: {
+                url: 'http://127.0.0.1:9000/detect',
+                authorization: '${HOOK_TOKEN:-Bearer x}',
+              },
+            },
+            stream: 'camera-events',
+          },
+          plates: {
+            camera: 'yard',
+            send: 'fragment',
+            perMinute: null,
+            to: { lambda: { function: 'plates', region: 'eu-central-1' } },
+          },
+          smoke: {
+            camera: 'yard',
+            perMinute: 1,
+            to: { command: { program: '/usr/local/bin/detect', arguments: ['--model', 'smoke'] } },
+          },
+        },
+      })
+      .prefault({})
+      .describe(
+        'Programs that look at cameras, by name. What one answers, {"labels": [{"name", "confidence", "box"}]}, becomes a tag of the fragment under the name of the hook, and a record. They are set here only, never over an API.',
+      ),
   })
   .superRefine(checkRules, { when: () => true });
 
 /** A valid configuration, defaults filled in; sizes in bytes. */
 export type Config = z.output<typeof configSchema>;
+
+/**
+ * A camera that is recorded from PutMedia, with what the configuration leaves out.
+ * @param retentionHours 0: nothing is kept but the file that is being written
+ */
+export function putMediaCamera(retentionHours: number): Config['cameras'][string] {
+  return { ...camera.parse({ source: { putMedia: {} } }), retentionHours };
+}

@@ -1,19 +1,25 @@
 /** Whether a delivery's destination is there and lets us in, asked without sending anything. */
 import { DescribeStreamSummaryCommand, KinesisClient } from '@aws-sdk/client-kinesis';
 import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import type { Clock } from '../../storage/ports.ts';
 import { awsOptions } from '../forward/destinations.ts';
 import type { Destination } from '../forward/options.ts';
 import { SinkError } from '../forward/sink.ts';
 import { AwsClient } from '../forward/sinks/aws.ts';
 import { tryFolder } from '../forward/sinks/folder/folder-sink.ts';
+import { kinesisVideoSink } from '../forward/sinks/kinesis-video/kinesis-video-sink.ts';
 import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
 
 const askTimeoutMs = 8000;
 
-export async function diagnoseDestination(delivery: string, to: Destination): Promise<Diagnosis> {
+export async function diagnoseDestination(
+  delivery: string,
+  to: Destination,
+  clock: Clock,
+): Promise<Diagnosis> {
   const name = `Delivery ${delivery}`;
   try {
-    return fine(name, await ask(to));
+    return fine(name, await ask(to, clock));
   } catch (error) {
     if (!(error instanceof SinkError)) throw error;
     const advice: Readonly<Partial<Record<SinkError['code'], string>>> = {
@@ -37,11 +43,12 @@ export async function diagnoseDestination(delivery: string, to: Destination): Pr
 
 function describe(to: Destination): string {
   if ('folder' in to) return to.folder.path;
+  if ('kinesisVideo' in to) return `video stream ${to.kinesisVideo.stream}`;
   return 's3' in to ? `bucket ${to.s3.bucket}` : `data stream ${to.kinesis.stream}`;
 }
 
 /** @throws SinkError */
-async function ask(to: Destination): Promise<string> {
+async function ask(to: Destination, clock: Clock): Promise<string> {
   if ('folder' in to) {
     const { path } = to.folder;
     return (await tryFolder(path)) ? `${path} can be written` : `${path} will be made`;
@@ -62,6 +69,15 @@ async function ask(to: Destination): Promise<string> {
       client.close();
     }
     return `bucket ${bucket} is there`;
+  }
+  if ('kinesisVideo' in to) {
+    const { stream } = to.kinesisVideo;
+    const sink = kinesisVideoSink({ ...awsOptions(to.kinesisVideo), stream, clock });
+    try {
+      return `video stream ${stream} is there, and takes media at ${await sink.dataEndpoint(signal)}`;
+    } finally {
+      await sink.close();
+    }
   }
   const client = new AwsClient(
     'kinesis',

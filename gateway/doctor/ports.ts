@@ -15,7 +15,9 @@ export async function diagnosePort(
   if (code === null) return fine(what, `free for ${name}`);
   if (code === 'EADDRINUSE') {
     const holder = await holderOf(port);
-    if (ownPid !== null && (holder === null || ownPid === 'unknown' || holder.pid === ownPid)) {
+    // WebRTC's is held by a process of the gateway.
+    const isOwn = holder === null || holder.pid === ownPid || holder.parentPid === ownPid;
+    if (ownPid !== null && (ownPid === 'unknown' || isOwn)) {
       return fine(what, `${name}, held by the running gateway`);
     }
     const who = holder === null ? 'another program' : `${holder.command} (process ${holder.pid})`;
@@ -45,7 +47,9 @@ function tryListening(host: string, port: number): Promise<string | null> {
 }
 
 /** The process that listens on a TCP port, as far as this user may see it. */
-async function holderOf(port: number): Promise<{ pid: number; command: string } | null> {
+async function holderOf(
+  port: number,
+): Promise<{ pid: number; parentPid: number; command: string } | null> {
   const inodes = new Set<string>();
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     const text = await readFile(table, 'utf8').catch(() => '');
@@ -63,7 +67,10 @@ async function holderOf(port: number): Promise<{ pid: number; command: string } 
       const target = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => '');
       if (!inodes.has(/^socket:\[(\d+)\]$/.exec(target)?.[1] ?? '')) continue;
       const command = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?')).trim();
-      return { pid: Number(pid), command };
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+      // After the name, which may hold anything: the state, then the parent.
+      const parentPid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? NaN);
+      return { pid: Number(pid), parentPid, command };
     }
   }
   return null;

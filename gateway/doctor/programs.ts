@@ -1,5 +1,5 @@
 /** The programs that the gateway runs: ffmpeg, and the one for WebRTC. */
-import { access, constants } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { probeFfmpegVersion } from '../../ingest/camera/session.ts';
 import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
@@ -46,9 +46,12 @@ export async function diagnoseWorker(
     : fine('mediasoup', 'its worker is not built; nothing uses it yet');
 }
 
-function isProgram(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+/** A file that we may execute; a folder is none. */
+export async function isProgram(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
 }

@@ -20,12 +20,12 @@ export interface DeliveryStatus {
   /** Its own cap. */
   readonly maxBytesPerSecond: number | null;
   readonly rate: { readonly recordsPerSecond: number; readonly bytesPerSecond: number };
-  /** Since the start; media files count as records. */
+  /** Since the start; media files count as records, or fragments where each goes by itself. */
   readonly sentRecords: number;
   readonly sentBytes: number;
   readonly sentObjects: number;
   readonly failures: number;
-  /** Gone before they were sent: deleted by a limit, or found to be corrupt. */
+  /** Gone before they were sent (deleted by a limit, or found to be corrupt), or refused for good. */
   readonly lostRecords: number;
   readonly lastSuccessMs: number | null;
   /** The latest failure of all, also when it works again since. */

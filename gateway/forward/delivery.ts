@@ -30,11 +30,12 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { uploadsAtOnce, type SharedLimits } from './limits.ts';
 import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first.ts';
 import { sendMediaFiles } from './media-objects.ts';
+import { sendMedia } from './media-stream.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import { Progress } from './progress.ts';
 import { sendShardAsObjects } from './record-objects.ts';
 import { sendShardAsRecords } from './record-stream.ts';
-import type { ObjectSink, RecordSink } from './sink.ts';
+import type { Sink } from './sink.ts';
 import { Slots } from './slots.ts';
 import { pause } from './timing.ts';
 
@@ -74,7 +75,7 @@ export class Delivery {
   /** Those of its further lanes too. */
   readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
-  readonly #sink: ObjectSink | RecordSink;
+  readonly #sink: Sink;
   readonly #ports: DeliveryPorts;
   readonly #scope: KeyScope;
   readonly #logger: Logger;
@@ -91,16 +92,12 @@ export class Delivery {
    * Starts the delivery. The sink is its own: it is closed with it.
    *
    * @param prefix begins every object's key
-   * @throws Error for a camera and a sink that takes records: the configuration refuses it earlier
+   * @throws Error for a sink that can't take what comes from there: the configuration refuses it
+   *   earlier
    */
-  constructor(
-    options: DeliveryOptions,
-    sink: ObjectSink | RecordSink,
-    prefix: string,
-    ports: DeliveryPorts,
-  ) {
-    if ('camera' in options.from && !('put' in sink)) {
-      throw new Error(`delivery ${options.name}: footage goes to a folder or to S3`);
+  constructor(options: DeliveryOptions, sink: Sink, prefix: string, ports: DeliveryPorts) {
+    if ('camera' in options.from ? 'send' in sink : 'connect' in sink) {
+      throw new Error(`delivery ${options.name}: ${sink.kind} does not take that`);
     }
     this.name = options.name;
     this.application = applicationOf(options.name);
@@ -149,7 +146,7 @@ export class Delivery {
   }
 
   get #liveFirst(): boolean {
-    return this.#options.catchUp === 'live-first';
+    return this.#options.catchUp === 'live-first' && !('connect' in this.#sink);
   }
 
   get #required(): boolean {
@@ -233,6 +230,7 @@ export class Delivery {
 
   #sendShard(worker: Worker, shard: ShardDescription, streamCreatedMs: number): Promise<void> {
     const sink = this.#sink;
+    if ('connect' in sink) throw new Error('records go to a sink for records or objects');
     if (!('put' in sink)) {
       return sendShardAsRecords(worker, { sink, shardId: shard.id, random: this.#ports.random });
     }
@@ -257,14 +255,21 @@ export class Delivery {
   /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
   async #followCamera(name: string, context: TaskContext): Promise<void> {
     const sink = this.#sink;
-    if (!('put' in sink)) throw new Error('footage goes to a sink for objects');
+    if ('send' in sink) throw new Error('footage goes to a sink for objects or media');
     const { video, clock } = this.#ports;
     const camera = await video.camera(name);
     const latest = this.#options.startAt === 'latest' && this.#leases().length === 0;
     const start = latest ? await nextMediaFile(video, camera.id) : 0;
     context.ready();
     this.#startWorker('media', { kind: 'camera', id: camera.id }, start, {
-      work: (worker) => sendMediaFiles(worker, { sink, cameraId: camera.id, scope: this.#scope }),
+      work: (worker) => {
+        const source = { cameraId: camera.id, camera: name };
+        if ('connect' in sink) {
+          return sendMedia(worker, { ...source, sink, application: this.application });
+        }
+        const { as = 'files', events = null } = this.#options;
+        return sendMediaFiles(worker, { ...source, sink, scope: this.#scope, as, events });
+      },
       finished: () => undefined,
       gone: () => false,
       liveFirst: liveFirstOfCamera(video, camera.id),

@@ -1,16 +1,22 @@
 /** From what the configuration says about a destination to the sink that serves it. */
-import type { Destination, KinesisDestination, S3Destination } from './options.ts';
-import type { ObjectSink, RecordSink } from './sink.ts';
+import type { Clock } from '../../storage/ports.ts';
+import type { AwsDestination, Destination } from './options.ts';
+import type { Sink } from './sink.ts';
 import type { AwsOptions } from './sinks/aws.ts';
 import { folderSink } from './sinks/folder/folder-sink.ts';
 import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
+import { kinesisVideoSink } from './sinks/kinesis-video/kinesis-video-sink.ts';
 import { s3Sink } from './sinks/s3/s3-sink.ts';
 
-export function sinkFor(destination: Destination): ObjectSink | RecordSink {
+export function sinkFor(destination: Destination, clock: Clock): Sink {
   if ('folder' in destination) return folderSink(destination.folder);
   if ('kinesis' in destination) {
     const { stream, aggregate = 'none' } = destination.kinesis;
     return kinesisSink({ ...awsOptions(destination.kinesis), stream, aggregate });
+  }
+  if ('kinesisVideo' in destination) {
+    const { stream } = destination.kinesisVideo;
+    return kinesisVideoSink({ ...awsOptions(destination.kinesisVideo), stream, clock });
   }
   const { bucket, forcePathStyle } = destination.s3;
   return s3Sink({
@@ -26,7 +32,7 @@ export function prefixOf(destination: Destination): string {
 }
 
 /** How the SDK is to connect, as the configuration says. */
-export function awsOptions(destination: S3Destination | KinesisDestination): AwsOptions {
+export function awsOptions(destination: AwsDestination): AwsOptions {
   const { region, endpoint, accessKeyId, secretAccessKey } = destination;
   return {
     ...(typeof region === 'string' && { region }),

@@ -77,6 +77,23 @@ export function mediaObjectKeys(
   return { media: `${base}.mp4`, index: `${base}.json` };
 }
 
+/** The same for one fragment, with milliseconds behind the seconds: `…-HH-mm-ss-SSS-<uuid>.mp4`. */
+export function fragmentObjectKeys(
+  scope: KeyScope,
+  content: { readonly camera: string; readonly number: number; readonly startUs: number },
+): { readonly media: string; readonly index: string } {
+  const { camera, number, startUs } = content;
+  const uuid = uuidV5(
+    namespace,
+    JSON.stringify(['fragment', scope.gatewayId, scope.delivery, camera, number, startUs]),
+  );
+  const startMs = Math.floor(startUs / 1000);
+  const time = timeParts(startMs);
+  const stamp = `${time.stamp}-${String(startMs % 1000).padStart(3, '0')}`;
+  const base = `${scope.prefix}${camera}/${time.folder}/${camera}-${stamp}-${uuid}`;
+  return { media: `${base}.mp4`, index: `${base}.json` };
+}
+
 function timeParts(timeMs: number): { folder: string; stamp: string } {
   const iso = new Date(timeMs).toISOString();
   return {

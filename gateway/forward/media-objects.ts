@@ -1,5 +1,6 @@
 /**
- * Sends a camera's closed media files to an object sink, each with a small index beside it.
+ * Sends a camera's closed media files to an object sink, each with a small index beside it; or, what
+ * `fragment-objects.ts` does, its single fragments.
  *
  * The index goes up after the media it describes: whoever finds an index finds the footage. Both
  * have keys that follow from the media file alone, and the plan is saved first, so whatever was
@@ -10,10 +11,12 @@ import { z } from 'zod';
 import { StorageError } from '../../storage/errors.ts';
 import type { MediaFile, Plan } from '../../storage/model.ts';
 import { untilDone, type Worker } from './attempts.ts';
-import { mediaObjectKeys, type KeyScope } from './keys.ts';
+import { sendFragments, type FragmentObjectsOptions } from './fragment-objects.ts';
+import { mediaObjectKeys } from './keys.ts';
 import { mediaIndex } from './media-index.ts';
-import type { ObjectSink, ObjectUpload } from './sink.ts';
+import type { ObjectUpload } from './sink.ts';
 import { pause } from './timing.ts';
+import { reportLoss, uploadOf } from './uploads.ts';
 
 const emptyPauseMs = 1_000;
 
@@ -25,10 +28,9 @@ const planDetail = z.object({
 
 type PlanDetail = z.infer<typeof planDetail>;
 
-export interface MediaObjectsOptions {
-  readonly sink: ObjectSink;
-  readonly cameraId: number;
-  readonly scope: KeyScope;
+export interface MediaObjectsOptions extends FragmentObjectsOptions {
+  /** What becomes an object. A plan of a file that was made before is carried out first. */
+  readonly as: 'files' | 'fragments';
 }
 
 /**
@@ -38,7 +40,9 @@ export interface MediaObjectsOptions {
 export async function sendMediaFiles(worker: Worker, options: MediaObjectsOptions): Promise<void> {
   for (;;) {
     worker.signal.throwIfAborted();
-    const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
+    const saved = await worker.lease.plan();
+    if (saved === null && options.as === 'fragments') return sendFragments(worker, options);
+    const plan = saved ?? (await nextPlan(worker, options));
     if (plan === 'end') return;
     if (plan === null) {
       const from = worker.lease.checkpoint;
@@ -97,9 +101,7 @@ async function carryOut(
     return true;
   } catch (error) {
     // Footage may reach its limit and be deleted at any moment, also between two attempts.
-    if (!(error instanceof StorageError)) throw error;
-    if (error.code !== 'not-found' && error.code !== 'corrupt') throw error;
-    worker.progress.lost(worker.name, 1, error.code === 'corrupt' ? 'corrupt' : 'deleted');
+    reportLoss(worker, error);
     return false;
   }
 }
@@ -125,17 +127,7 @@ async function readUploads(
     sizeBytes: media.sizeBytes,
     sha256: media.sha256,
   });
-  const index: ObjectUpload = {
-    key: detail.indexKey,
-    contentType: 'application/json',
-    sizeBytes: content.length,
-    sha256: createHash('sha256').update(content).digest('hex'),
-    // An async generator, because that is what an upload's content is.
-    // eslint-disable-next-line @typescript-eslint/require-await
-    read: async function* () {
-      yield content;
-    },
-  };
+  const index = uploadOf(detail.indexKey, 'application/json', content);
   return { uploads: [media, index], oldestMs: Math.floor(file.endUs / 1000) };
 }
 

@@ -5,7 +5,7 @@
 import type { RecordFormat } from './ndjson.ts';
 
 /** null or left out: found by the SDK's own chain. */
-interface AwsDestination {
+export interface AwsDestination {
   readonly region?: string | null;
   readonly endpoint?: string | null;
   readonly accessKeyId?: string | null;
@@ -30,16 +30,26 @@ export interface KinesisDestination extends AwsDestination {
   readonly aggregate?: 'none' | 'kpl';
 }
 
+export interface KinesisVideoDestination extends AwsDestination {
+  /** Its name. */
+  readonly stream: string;
+}
+
 export type Destination =
   | { readonly folder: FolderDestination }
   | { readonly s3: S3Destination }
-  | { readonly kinesis: KinesisDestination };
+  | { readonly kinesis: KinesisDestination }
+  | { readonly kinesisVideo: KinesisVideoDestination };
 
 export interface DeliveryOptions {
   /** Names its application too, so a delivery that keeps its name goes on where it was. */
   readonly name: string;
   readonly from: { readonly stream: string } | { readonly camera: string };
   readonly to: Destination;
+  /** What of a camera becomes an object: its media files, or each fragment. Default `files`. */
+  readonly as?: 'files' | 'fragments';
+  /** The stream that is told of each fragment once it has arrived; null or left out: none. */
+  readonly events?: string | null;
   /** What a record is on arrival, in objects. Default `data`. */
   readonly record?: RecordFormat;
   /** When an object of records is closed: at whichever comes first. */

@@ -10,6 +10,7 @@ import { createGzip } from 'node:zlib';
 import type { Log } from '../../storage/model.ts';
 import { recordLine, type RecordFormat } from './ndjson.ts';
 import type { ObjectUpload } from './sink.ts';
+import { inOrder } from './uploads.ts';
 
 const sliceRecords = 2_000;
 const sliceBytes = 1024 ** 2;
@@ -105,12 +106,6 @@ async function* recordsOf(
     if (slice.nextSequence <= next) return;
     next = slice.nextSequence;
   }
-}
-
-// An async generator, because that is what an upload's content is.
-// eslint-disable-next-line @typescript-eslint/require-await
-async function* inOrder(pieces: readonly Buffer[]): AsyncGenerator<Buffer> {
-  yield* pieces;
 }
 
 /** Cuts pieces of any size into blocks of one size. */

@@ -115,14 +115,19 @@ export class Progress {
     this.#waiting.delete(worker);
   }
 
-  /** What could not be sent because it is no longer there. */
-  lost(worker: string, records: number, why: 'trimmed' | 'corrupt' | 'deleted'): void {
+  /** What could not be sent because it is no longer there, or is refused for good. */
+  lost(
+    worker: string,
+    records: number,
+    why: 'trimmed' | 'corrupt' | 'deleted' | 'refused',
+    reason: string | null = null,
+  ): void {
     if (records <= 0) return;
     this.lostRecords += records;
     this.#metrics.lost.add(records, { delivery: this.#delivery, why });
     this.#logger.error(
-      { worker, records, why },
-      'a delivery lost what was gone before it was sent',
+      { worker, records, why, ...(reason !== null && { reason }) },
+      'a delivery lost what was gone before it was sent, or is refused for good',
     );
   }
 
@@ -154,7 +159,7 @@ function deliveryMetrics(metrics: Metrics) {
   return {
     records: metrics.counter(
       'headgate_delivery_sent_records_total',
-      'Records, or media files, that arrived at the destination.',
+      'Records, media files or fragments that arrived at the destination.',
     ),
     bytes: metrics.counter(
       'headgate_delivery_sent_bytes_total',
@@ -164,7 +169,7 @@ function deliveryMetrics(metrics: Metrics) {
     failures: metrics.counter('headgate_delivery_failures_total', 'Attempts that failed, by code.'),
     lost: metrics.counter(
       'headgate_delivery_lost_records_total',
-      'Records, or media files, gone before they were sent.',
+      'Records, media files or fragments gone before they were sent, or refused for good.',
     ),
     lastSuccess: metrics.gauge(
       'headgate_delivery_last_success_timestamp_seconds',

@@ -1,10 +1,11 @@
 /**
  * What a way out must be able to do, and how it says that it could not.
  *
- * Two kinds: an object sink keeps whole objects under keys (S3, a folder), a record sink takes
- * single records (Kinesis). A sink makes one attempt per call and reports; when to try again, in
- * which order, and what counts as done is decided by the workers (`record-objects.ts`,
- * `record-stream.ts`, `media-objects.ts`). A sink keeps no queue of its own: the log is the buffer.
+ * Three kinds: an object sink keeps whole objects under keys (S3, a folder), a record sink takes
+ * single records (Kinesis), a media sink takes a camera's fragments over a connection that stays open
+ * (Kinesis Video). A sink makes one attempt per call and reports; when to try again, in which order,
+ * and what counts as done is decided by the workers (`record-objects.ts`, `record-stream.ts`,
+ * `media-objects.ts`, `media-stream.ts`). A sink keeps no queue of its own: the log is the buffer.
  */
 
 const codes = {
@@ -142,6 +143,46 @@ export interface RecordSink {
   ): Promise<readonly (SinkError | null)[]>;
   close(): Promise<void>;
 }
+
+/** What the other side of a connection says of what it was sent. */
+export type MediaAck =
+  | { readonly type: 'persisted'; readonly timecodeMs: number }
+  | {
+      readonly type: 'error';
+      /** Of the fragment that it is about, where that was said. */
+      readonly timecodeMs: number | null;
+      /** It is that fragment which is not taken, whatever else is. */
+      readonly isOfFragment: boolean;
+      readonly error: SinkError;
+    };
+
+/** Matroska out, acknowledgements in, both at once. */
+export interface MediaConnection {
+  /** As they come; ends when no more will. For one reader. @throws SinkError when it broke */
+  acks(): AsyncIterable<MediaAck>;
+  /** Resolves when there is room for more, or it is over: what it ended with, `acks` tells. */
+  send(bytes: Buffer): Promise<void>;
+  /** Says that no more is sent. */
+  end(): void;
+  /** Cuts it off. `acks` throws the reason. Twice is harmless. */
+  cut(reason: SinkError): void;
+}
+
+/** Takes a camera's fragments. */
+export interface MediaSink {
+  readonly kind: 'kinesis-video';
+  /** Where it is, for people; without secrets. */
+  readonly description: string;
+  /**
+   * Makes one attempt to open a connection for fragments whose times are of the wall clock.
+   * @param startMs of the first fragment
+   * @throws SinkError
+   */
+  connect(startMs: number, signal: AbortSignal): Promise<MediaConnection>;
+  close(): Promise<void>;
+}
+
+export type Sink = ObjectSink | RecordSink | MediaSink;
 
 /** What a record counts for against the limits of a record sink. */
 export function recordBytes(record: OutgoingRecord): number {

@@ -3,10 +3,12 @@
  * It needs no socket: `app.request('/healthz')` is how tests ask it.
  *
  *   POST /                      the AWS APIs; signed requests, which say who asks themselves
+ *   POST /listFragments …       the Kinesis Video API: the same
  *   /healthz /readyz            for whoever restarts or balances; open, and say one word
  *   /login /api/v1/login …      the ways in; open, rate-limited
  *   / and its assets            the page's program, which holds no data; open
- *   /api/v1 /hls /metrics       with a token or a session
+ *   /api/v1 /hls /dash /metrics with a token or a session
+ *   /whip /whep                 WebRTC: the same, or the user of a camera that publishes
  *
  * Every thrown error becomes an answer here, and is logged here when it is ours to mend.
  */
@@ -14,7 +16,10 @@ import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { bodyLimit } from 'hono/body-limit';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
-import { hlsRoutes } from '../api/hls/routes.ts';
+import { dashRoutes } from '../api/dash/routes.ts';
+import { hlsRoutes, type HlsOptions } from '../api/hls/routes.ts';
+import { crossOrigin, isWebRtcPath, webRtcRoutes, type WebRtc } from '../api/webrtc/routes.ts';
+import { isKinesisVideoPath } from '../api/kinesis-video/routes.ts';
 import { isPut, limitPuts } from '../api/rest/puts.ts';
 import { restRoutes, type RestOptions } from '../api/rest/rest.ts';
 import type { StatusSources } from '../api/rest/status.ts';
@@ -40,6 +45,12 @@ export interface AppOptions extends Omit<RestOptions, 'sources'> {
   readonly page: Page | null;
   /** The AWS APIs; left out: they are not served. */
   readonly kinesis?: Hono<AppEnv>;
+  /** The Kinesis Video API, and the sessions that it gives URLs of; left out: it is not served. */
+  readonly kinesisVideo?: Hono<AppEnv>;
+  /** Publishing and watching over WebRTC; left out: it is not served. */
+  readonly webRtc?: WebRtc;
+  /** As `hlsRoutes` takes it. */
+  readonly wake?: HlsOptions['wake'];
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -95,8 +106,12 @@ export function createApp(options: AppOptions): App {
   app.use(counted(clock, options.metrics));
   // Before what looks at hosts, origins and bodies: a signed request has its own rules and limits.
   if (options.kinesis !== undefined) app.route('/', options.kinesis);
+  if (options.kinesisVideo !== undefined) app.route('/', options.kinesisVideo);
   app.use(secured);
-  app.use(sameSite(options.hostNames));
+  if (options.webRtc !== undefined) {
+    for (const path of ['/whip/*', '/whep/*']) app.use(path, crossOrigin);
+  }
+  app.use(sameSite(options.hostNames, isWebRtcPath));
   const limit = bodyLimit({
     maxSize: bodyBytesMax,
     onError: () => {
@@ -115,10 +130,13 @@ export function createApp(options: AppOptions): App {
   });
 
   app.route('/', loginRoutes(access));
-  for (const path of ['/api/*', '/hls/*', '/metrics']) app.use(path, authenticated(access));
+  for (const path of ['/api/*', '/hls/*', '/dash/*', '/metrics'])
+    app.use(path, authenticated(access));
   app.use('/api/v1/*', limitPuts());
   app.route('/api/v1', restRoutes(options));
-  app.route('/hls', hlsRoutes({ video: options.video, clock: options.clock }));
+  app.route('/hls', hlsRoutes(options));
+  app.route('/dash', dashRoutes(options));
+  if (options.webRtc !== undefined) app.route('/', webRtcRoutes(options.webRtc, access));
   app.get('/metrics', async (c) =>
     c.body(await sources.renderMetrics(), 200, {
       'content-type': 'text/plain; version=0.0.4; charset=utf-8',
@@ -160,7 +178,9 @@ function counted(clock: Clock, metrics: Metrics): MiddlewareHandler<AppEnv> {
     const isSigned = c.req.path === '/' && c.req.method === 'POST';
     const area = isSigned
       ? awsArea(c.req.header('x-amz-target'))
-      : (/^\/(api|hls|metrics|login)/.exec(c.req.path)?.[1] ?? 'page');
+      : isKinesisVideoPath(c.req.path)
+        ? 'kinesis-video'
+        : (/^\/(api|hls|dash|whip|whep|metrics|login)/.exec(c.req.path)?.[1] ?? 'page');
     requests.add(1, { area, status: String(c.res.status) });
     seconds.observe((clock.monotonicMs() - sinceMs) / 1_000, { area });
   };

@@ -100,8 +100,14 @@ function groupOf(address: string): string {
   return groups.slice(0, 4).join(':');
 }
 
-/** Refuses what was not addressed to us, and what another site's page sent. */
-export function sameSite(hostnames: readonly string[]): MiddlewareHandler<AppEnv> {
+/**
+ * Refuses what was not addressed to us, and what another site's page sent.
+ * @param isOpenToPages paths that pages of other sites may ask with a token
+ */
+export function sameSite(
+  hostnames: readonly string[],
+  isOpenToPages: (path: string) => boolean = () => false,
+): MiddlewareHandler<AppEnv> {
   const ours = new Set(['localhost', ...hostnames.map((name) => name.toLowerCase())]);
   return async (c, next) => {
     if (!URL.canParse(c.req.url)) {
@@ -121,7 +127,9 @@ export function sameSite(hostnames: readonly string[]): MiddlewareHandler<AppEnv
     }
     const site = c.req.header('sec-fetch-site');
     const unsafe = !['GET', 'HEAD', 'OPTIONS'].includes(c.req.method);
-    if (unsafe && (site === 'cross-site' || site === 'same-site')) {
+    // The page has shown a token, which no browser sends by itself.
+    const isAllowed = isOpenToPages(c.req.path) && hasBearer(c.req.header());
+    if (unsafe && !isAllowed && (site === 'cross-site' || site === 'same-site')) {
       throw new HttpError('wrong-origin', 'The request comes from a page of another site.');
     }
     await next();

@@ -37,6 +37,15 @@ import { createRedirector, isLocalPeer, TlsFront, type KeyPair } from './tls.ts'
 /** What the app finds in `c.env`: Node's own request and response. */
 export type Bindings = HttpBindings | Http2Bindings;
 
+export type StreamedRequest = IncomingMessage | Http2ServerRequest;
+export type StreamedResponse = ServerResponse | Http2ServerResponse;
+
+/**
+ * Answers requests whose body and answer come at once, for as long as they like: they are no app's,
+ * and no time is set to them. Answers false for a request that is none.
+ */
+export type StreamingHandler = (request: StreamedRequest, response: StreamedResponse) => boolean;
+
 /** Each has a default that suits a box at the edge. */
 export interface HttpLimits {
   /** 512. */
@@ -62,6 +71,8 @@ export interface HttpServerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly fetch: (request: Request, env: Bindings) => Response | Promise<Response>;
+  /** Is asked before `fetch`; left out: there are none. */
+  readonly streaming?: StreamingHandler;
   readonly limits?: HttpLimits;
   /** Speaks TLS as well; null or left out: plaintext only. */
   readonly tls?: KeyPair | null;
@@ -198,6 +209,8 @@ export class HttpServer {
         // A kept-alive connection that was busy when closing began becomes idle here.
         if (this.#closing !== null) setImmediate(() => this.#http1.closeIdleConnections());
       });
+      if (this.#options.streaming?.(incoming, outgoing) === true) return;
+      this.#limitBodyTime(incoming, outgoing);
       respond(incoming, outgoing).catch((error: unknown) => {
         this.#options.logger.error({ error }, 'An HTTP answer could not be written');
         outgoing.destroy();
@@ -212,7 +225,8 @@ export class HttpServer {
       {
         maxHeaderSize: limits.maxHeaderBytes,
         headersTimeout: limits.headersTimeoutMs,
-        requestTimeout: limits.requestTimeoutMs,
+        // Each request has its own: `#limitBodyTime`.
+        requestTimeout: 0,
         keepAliveTimeout: limits.keepAliveTimeoutMs,
         connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs),
         noDelay: true,
@@ -286,7 +300,6 @@ export class HttpServer {
           outgoing.end(malformedBody(messages.largeHeaders));
           return;
         }
-        this.#limitBodyTime(incoming, outgoing);
         listener(incoming, outgoing);
       },
     );
@@ -297,12 +310,18 @@ export class HttpServer {
     return server;
   }
 
-  /** Node times the requests of HTTP/1 only; this is the same for a stream of HTTP/2. */
-  #limitBodyTime(incoming: Http2ServerRequest, outgoing: Http2ServerResponse): void {
+  /** How long the body may take. Node's own limit would hold for what streams, too. */
+  #limitBodyTime(incoming: StreamedRequest, outgoing: StreamedResponse): void {
     const cancel = this.#options.clock.setTimer(this.#limits.requestTimeoutMs, () => {
       if (incoming.complete) return;
-      this.#malformed.add(1, { protocol: 'h2c' });
-      incoming.stream.close(outgoing.headersSent ? 0x8 /* CANCEL */ : 0x2 /* INTERNAL_ERROR */);
+      this.#malformed.add(1, { protocol: 'stream' in incoming ? 'h2c' : 'http/1.1' });
+      if ('stream' in incoming) {
+        incoming.stream.close(outgoing.headersSent ? 0x8 /* CANCEL */ : 0x2 /* INTERNAL_ERROR */);
+      } else if (outgoing.headersSent) {
+        incoming.socket.destroy();
+      } else {
+        incoming.socket.end(malformedAnswer('ERR_HTTP_REQUEST_TIMEOUT'));
+      }
     });
     incoming.once('end', cancel);
     outgoing.once('close', cancel);
@@ -391,10 +410,7 @@ export class HttpServer {
 /** Streams of an HTTP/2 session that were reset, beyond those that were answered. */
 const excessResetsMax = 500;
 
-type NodeListener = (
-  incoming: IncomingMessage | Http2ServerRequest,
-  outgoing: ServerResponse | Http2ServerResponse,
-) => void;
+type NodeListener = (incoming: StreamedRequest, outgoing: StreamedResponse) => void;
 
 /** Reads until the first bytes tell the protocol, puts them back, and says which it is. */
 function peek(socket: Socket, decided: (protocol: Protocol) => void): void {

@@ -2,13 +2,14 @@
  * How long what is ready to run waits for the event loop. Everything that the gateway serves goes
  * through that loop, so its delay is the first thing to grow when the box is too small for its work.
  *
- * Measured all the time, by a timer of 5 ms; what is shown is of the last whole window.
+ * Measured all the time, by a timer of 20 ms; what is shown is of the last whole window. A finer one
+ * would be the most of what an idle gateway takes: waking up costs more than the measuring.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CancelTimer, Clock, Metrics } from '../../storage/ports.ts';
 
 const windowMs = 10_000;
-const resolutionMs = 5;
+const resolutionMs = 20;
 
 export interface LoopDelay {
   /** 99 of 100 waits of the last window were shorter, in milliseconds. */

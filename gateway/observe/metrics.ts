@@ -12,6 +12,12 @@ import type { Counter, Gauge, Histogram, Labels, Metrics } from '../../storage/p
 const seriesMax = 1000;
 const labelMaxLength = 256;
 
+/** prom-client's own, which take a timer of 10 ms; `loop-delay.ts` tells the same. */
+const loopLagMetrics = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'].map(
+  (which) => `nodejs_eventloop_lag_${which}_seconds`,
+);
+const neverMs = 2 ** 31 - 1;
+
 interface Sample {
   readonly metricName?: string;
   readonly labels: Labels;
@@ -32,9 +38,14 @@ export class PrometheusMetrics implements Metrics {
   readonly #registry = new prometheus.Registry();
   readonly #families = new Map<string, { kind: Kind; metric: Counter | Gauge | Histogram }>();
 
-  /** @param options.processMetrics also memory, CPU, garbage collection and event-loop delay */
+  /** @param options.processMetrics also memory, CPU and garbage collection of the process */
   constructor(options: { readonly processMetrics: boolean }) {
-    if (options.processMetrics) prometheus.collectDefaultMetrics({ register: this.#registry });
+    if (!options.processMetrics) return;
+    prometheus.collectDefaultMetrics({
+      register: this.#registry,
+      eventLoopMonitoringPrecision: neverMs,
+    });
+    for (const name of loopLagMetrics) this.#registry.removeSingleMetric(name);
   }
 
   counter(name: string, help: string): Counter {

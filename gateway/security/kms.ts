@@ -6,7 +6,8 @@
 import { StorageError } from '../../storage/errors.ts';
 import type { MasterKey } from '../../storage/keys.ts';
 import type { Clock } from '../../storage/ports.ts';
-import { algorithm, scopeText, sha256Hex, signatureOf, signingKey, timestampOf } from './sigv4.ts';
+import { findCredentials, signedHeaders, type Credentials } from './sign-request.ts';
+import { sha256Hex } from './sigv4.ts';
 
 export interface KmsOptions {
   /** An ARN, an id or an alias. */
@@ -72,7 +73,7 @@ async function callKms(
   options: KmsOptions,
   call: Call,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const headers = await signedHeaders(options, call);
+  const headers = await headersOf(options, call);
   let status: number;
   let text: string;
   try {
@@ -106,48 +107,21 @@ async function callKms(
   );
 }
 
-async function signedHeaders(options: KmsOptions, call: Call): Promise<Record<string, string>> {
-  const { accessKeyId, secretAccessKey, sessionToken } = await credentialsOf(options);
-  const timestamp = timestampOf(options.clock.nowMs());
-  const scope = { date: timestamp.slice(0, 8), region: call.region, service: 'kms' };
-  const headers: Record<string, string> = {
+async function headersOf(options: KmsOptions, call: Call): Promise<Record<string, string>> {
+  const credentials = await credentialsOf(options);
+  const { url, region, operation } = call;
+  const headers = {
     'content-type': 'application/x-amz-json-1.1',
-    'x-amz-date': timestamp,
-    ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
-    'x-amz-target': `TrentService.${call.operation}`,
+    'x-amz-target': `TrentService.${operation}`,
   };
-  const names = [...Object.keys(headers), 'host'].sort();
-  const signature = signatureOf(
-    {
-      method: 'POST',
-      url: call.url,
-      header: (name) => (name === 'host' ? call.url.host : headers[name]),
-      signedHeaders: names,
-      payloadHash: sha256Hex(Buffer.from(call.body)),
-    },
-    timestamp,
-    scope,
-    signingKey(secretAccessKey, scope),
-  );
-  return {
-    ...headers,
-    authorization: `${algorithm} Credential=${accessKeyId}/${scopeText(scope)}, SignedHeaders=${names.join(';')}, Signature=${signature}`,
-  };
+  const payloadHash = sha256Hex(Buffer.from(call.body));
+  const request = { url, headers, payloadHash, region, service: 'kms' };
+  return signedHeaders(request, credentials, options.clock.nowMs());
 }
 
-interface Credentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string | undefined;
-}
-
-async function credentialsOf({ accessKeyId, secretAccessKey }: KmsOptions): Promise<Credentials> {
-  if (accessKeyId !== null && secretAccessKey !== null) return { accessKeyId, secretAccessKey };
+async function credentialsOf(options: KmsOptions): Promise<Credentials> {
   try {
-    // Large, and not needed by every command that knows of master keys.
-    const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
-    // Files are read anew each time: somebody may have put new credentials there.
-    return await defaultProvider({ ignoreCache: true })();
+    return await findCredentials(options);
   } catch (cause) {
     const message = 'there are no credentials for the key service: set those of encryption.kms';
     throw new StorageError('key-unavailable', message, { cause });

@@ -8,6 +8,7 @@
 const { spawn } = require('node:child_process');
 const os = require('node:os');
 const path = require('node:path');
+const { compileTests } = require('./compile-tests.cjs');
 const paths = require('./paths.cjs');
 const { prepare } = require('./prepare.cjs');
 const { unwatchSignals } = require('./run.cjs');
@@ -49,15 +50,16 @@ main(async () => {
   const env = { ...process.env, ...prepared.env };
   // Where Debian keeps mosquitto and debootstrap; not in everybody's PATH.
   env.PATH = [env.PATH, '/usr/sbin', '/sbin'].join(path.delimiter);
+  const compiled = await compileTests(files);
   const workerBuild = prepared.worker === 'to build' ? startWorkerBuild() : undefined;
   const runner = spawn(
     process.execPath,
     [
-      ...['--import', 'tsx', '--test', '--test-reporter=spec'],
+      ...['--enable-source-maps', '--test', '--test-reporter=spec'],
       `--test-concurrency=${String(concurrency)}`,
       `--test-timeout=${String(TEST_MS_MAX)}`,
       ...options,
-      ...files,
+      ...compiled,
     ],
     { cwd: paths.root, env, stdio: 'inherit' },
   );

@@ -6,6 +6,7 @@
  * which order they may come, is in `chunk-reader.ts`.
  */
 import { Mp4Error, readBoxHeader } from '../../storage/video/boxes.ts';
+import { GatheredBytes } from '../gathered-bytes.ts';
 
 export interface StreamBox {
   readonly type: string;
@@ -26,18 +27,12 @@ const bytesMax: Readonly<Partial<Record<string, number>>> = {
 };
 const otherBytesMax = 256 * 1024;
 
-const initialCapacity = 64 * 1024;
-/** What is kept allocated between boxes. */
-const idleCapacity = mebibyte;
-
 export class BoxReader {
-  #buffer: Buffer = Buffer.allocUnsafe(initialCapacity);
-  #start = 0;
-  #end = 0;
+  readonly #bytes = new GatheredBytes();
 
   /** Bytes held that are not yet a whole box. */
   get pendingBytes(): number {
-    return this.#end - this.#start;
+    return this.#bytes.length;
   }
 
   /**
@@ -46,9 +41,10 @@ export class BoxReader {
    * @throws Mp4Error `malformed`, `too-large`; the stream can't be read on after it
    */
   *push(piece: Buffer): Generator<StreamBox, void> {
-    this.#append(piece);
+    const gathered = this.#bytes;
+    gathered.append(piece);
     for (;;) {
-      const header = readBoxHeader(this.#buffer, this.#start, this.#end);
+      const header = readBoxHeader(gathered.buffer, gathered.start, gathered.end);
       this.#checkType();
       if (header === null) return;
       const limit = bytesMax[header.type] ?? otherBytesMax;
@@ -58,40 +54,20 @@ export class BoxReader {
           `a ${header.type} of ${header.sizeBytes} bytes; at most ${limit} are taken`,
         );
       }
-      if (header.sizeBytes > this.pendingBytes) return;
-      const boxEnd = this.#start + header.sizeBytes;
-      const bytes = this.#buffer.subarray(this.#start, boxEnd);
-      this.#start = boxEnd;
+      if (header.sizeBytes > gathered.length) return;
+      const { start } = gathered;
+      const bytes = gathered.buffer.subarray(start, start + header.sizeBytes);
+      gathered.advance(header.sizeBytes);
       yield { type: header.type, bytes };
     }
   }
 
   /** Refuses what is no MP4 at its first box, rather than waiting for a box that never ends. */
   #checkType(): void {
-    for (let at = this.#start + 4; at < Math.min(this.#start + 8, this.#end); at += 1) {
-      const byte = this.#buffer[at] ?? 0;
+    const { buffer, start, end } = this.#bytes;
+    for (let at = start + 4; at < Math.min(start + 8, end); at += 1) {
+      const byte = buffer[at] ?? 0;
       if (byte < 0x20 || byte > 0x7e) throw new Mp4Error('malformed', 'not a stream of MP4 boxes');
     }
-  }
-
-  #append(piece: Buffer): void {
-    const pending = this.pendingBytes;
-    const needed = pending + piece.length;
-    if (pending === 0 && this.#buffer.length > idleCapacity) {
-      this.#move(Buffer.allocUnsafe(Math.max(initialCapacity, needed)));
-    } else if (needed > this.#buffer.length) {
-      this.#move(Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2)));
-    } else if (this.#end + piece.length > this.#buffer.length) {
-      this.#move(this.#buffer);
-    }
-    piece.copy(this.#buffer, this.#end);
-    this.#end += piece.length;
-  }
-
-  #move(to: Buffer): void {
-    this.#buffer.copy(to, 0, this.#start, this.#end);
-    this.#end -= this.#start;
-    this.#start = 0;
-    this.#buffer = to;
   }
 }

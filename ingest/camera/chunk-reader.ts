@@ -50,6 +50,7 @@ const initialCapacity = 64 * 1024;
 const idleCapacity = 1024 * 1024;
 
 export class ChunkReader {
+  readonly #firstPictureSeconds: () => readonly number[];
   readonly #boxes = new BoxReader();
   #fileType: Buffer | null = null;
   #defaults: ReadonlyMap<number, SampleDefaults> | null = null;
@@ -60,6 +61,11 @@ export class ChunkReader {
   #chunk: Buffer = Buffer.allocUnsafe(initialCapacity);
   /** Of the moof that waits for its mdat; 0: none does. */
   #moofBytes = 0;
+
+  /** @param firstPictureSeconds as in `SessionOptions` */
+  constructor(firstPictureSeconds: () => readonly number[] = () => []) {
+    this.#firstPictureSeconds = firstPictureSeconds;
+  }
 
   /** Bytes held that are not yet a whole box. */
   get pendingBytes(): number {
@@ -108,7 +114,8 @@ export class ChunkReader {
     this.#defaults = sampleDefaults(init);
     const video = init.tracks.find((track) => track.kind === 'video');
     this.#videoTrackId = video?.trackId ?? null;
-    this.#firstTimes = video === undefined ? null : new FirstTimes(video);
+    this.#firstTimes =
+      video === undefined ? null : new FirstTimes(video, this.#firstPictureSeconds);
     return { type: 'init', bytes, init };
   }
 

@@ -37,17 +37,18 @@ export class ClockWatch {
   }
 
   /**
-   * Takes what one chunk says: where its last frame ends, and when it was here.
+   * Takes what one chunk says: where its last frame ends, when it was here, and how long its
+   * pictures wait from decoding to showing, at most: those with B-frames leap there first.
    * @throws ClockFault; the chunk is not to be used then
    */
-  check(mediaUs: number, arrivalUs: number): void {
+  check(mediaUs: number, arrivalUs: number, delayUs = 0): void {
+    if (delayUs > leapUsMax) throw leapOf(delayUs);
     const last = this.#last;
     if (last !== null) {
       const mediaStepUs = mediaUs - last.mediaUs;
       const arrivedUs = Math.max(0, arrivalUs - last.arrivalUs);
       if (mediaStepUs < 0 || mediaStepUs > arrivedUs + leapUsMax) {
-        const seconds = (mediaStepUs / 1e6).toFixed(1);
-        throw new ClockFault('leap', `its media clock jumped by ${seconds} s`);
+        throw leapOf(mediaStepUs);
       }
       const behindUs = this.#behindUs + Math.min(arrivedUs, pauseUsMax) - mediaStepUs;
       this.#behindUs = Math.max(0, behindUs);
@@ -68,4 +69,8 @@ export class ClockWatch {
       throw new ClockFault('rate', 'its media clock is too fast');
     }
   }
+}
+
+function leapOf(us: number): ClockFault {
+  return new ClockFault('leap', `its media clock jumped by ${(us / 1e6).toFixed(1)} s`);
 }

@@ -11,11 +11,14 @@
  * - It is started without a shell. A URL with credentials does not appear on its command line, which
  *   every user of the machine may read: it comes on its standard input (`input-script.ts`).
  */
+import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Clock } from '../../storage/ports.ts';
+import { ReadingPace } from '../reading-pace.ts';
 import { SourceError } from '../source.ts';
 import { ByteQueue } from './byte-queue.ts';
+import type { ChildOutput } from './child-output.ts';
 import { concealed } from './input-script.ts';
 
 /** Where the media comes from: what stands before ffmpeg's output options. */
@@ -74,29 +77,48 @@ export interface FfmpegExit {
   readonly signal: NodeJS.Signals | null;
 }
 
+export interface FfmpegOptions {
+  readonly path: string;
+  readonly command: FfmpegCommand;
+  /** null: a pipe of its own. */
+  readonly output: ChildOutput | null;
+  /** Whether its output may be let gather before it is read. */
+  readonly mayRest: () => boolean;
+  readonly clock: Clock;
+  /** Takes its stderr, in pieces. */
+  readonly onError: (text: string) => void;
+}
+
 export class Ffmpeg {
   readonly output: ByteQueue;
   /** Resolves when it is gone and its pipes are closed; rejects when it could not be started. */
   readonly exited: Promise<FfmpegExit>;
   readonly #process: ChildProcess;
   readonly #clock: Clock;
+  readonly #pace: ReadingPace | null;
   #cancelKill: (() => void) | null = null;
 
-  /** @param onError takes its stderr, in pieces. */
-  constructor(options: {
-    readonly path: string;
-    readonly command: FfmpegCommand;
-    readonly clock: Clock;
-    readonly onError: (text: string) => void;
-  }) {
+  constructor(options: FfmpegOptions) {
+    const { output, clock, mayRest } = options;
     const { args, script } = options.command;
-    const child = spawn(options.path, args, { stdio: ['pipe', 'pipe', 'pipe'], shell: false });
+    const child = spawn(options.path, args, {
+      stdio: ['pipe', output?.writer ?? 'pipe', 'pipe'],
+      shell: false,
+    });
+    output?.writer.destroy();
+    const { stdin, stderr } = child;
+    const stdout = output?.reader ?? child.stdout;
+    assert(stdin !== null && stdout !== null && stderr !== null);
     // One that ends before it has read all says why on stderr.
-    child.stdin.on('error', () => undefined).end(script ?? '');
+    stdin.on('error', () => undefined).end(script ?? '');
     this.#process = child;
-    this.#clock = options.clock;
-    this.output = new ByteQueue(child.stdout, options.clock);
-    child.stderr.setEncoding('utf8').on('data', options.onError);
+    this.#clock = clock;
+    const pace = output === null ? null : new ReadingPace(output.reader, clock, true);
+    this.#pace = pace;
+    this.output = new ByteQueue(stdout, clock, (bytes) => {
+      if (mayRest()) pace?.rest(bytes);
+    });
+    stderr.setEncoding('utf8').on('data', options.onError);
     this.exited = new Promise((resolve, reject) => {
       child.once('error', (error) => {
         reject(
@@ -119,6 +141,7 @@ export class Ffmpeg {
   stop(): void {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     if (this.#cancelKill !== null) return;
+    this.#pace?.end();
     this.#process.kill('SIGTERM');
     this.#cancelKill = this.#clock.setTimer(killAfterMs, () => {
       this.#process.kill('SIGKILL');

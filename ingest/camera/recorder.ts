@@ -31,6 +31,8 @@ export interface RecorderOptions {
   readonly onFirstFragment?: () => void;
   /** The input comes in real time, so that its clock can be held against ours. */
   readonly isLive?: boolean;
+  /** As in `SessionOptions`. */
+  readonly firstPictureSeconds?: () => readonly number[];
 }
 
 /** What is known from the init on. */
@@ -50,7 +52,7 @@ const tellErrorUs = 5_000_000;
 
 export class Recorder {
   readonly #options: RecorderOptions;
-  readonly #reader = new ChunkReader();
+  readonly #reader: ChunkReader;
   readonly #clockDifferenceMs: number;
   readonly #clockWatch: ClockWatch;
   #stream: Stream | null = null;
@@ -66,6 +68,7 @@ export class Recorder {
 
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#reader = new ChunkReader(options.firstPictureSeconds);
     this.#clockDifferenceMs = options.clock.nowMs() - options.clock.monotonicMs();
     this.#clockWatch = new ClockWatch(options.isLive ?? false);
   }
@@ -135,7 +138,7 @@ export class Recorder {
     this.#checkClock();
     const reading = readClocks(stream, chunk, arrivalMs);
     if (reading !== null) {
-      this.#clockWatch.check(reading.mediaEndUs, reading.arrivalUs);
+      this.#clockWatch.check(reading.mediaEndUs, reading.arrivalUs, delayUsOf(stream, chunk));
       if (!stream.timeline.hasRoomFor(reading.mediaEndUs)) {
         throw new SourceError('ended', 'footage that is dated later begins here');
       }
@@ -247,6 +250,12 @@ function readClocks(stream: Stream, chunk: MediaChunk, arrivalMs: number): Clock
     mediaEndUs: (endTicks / stream.video.timescale) * 1e6,
     producer: producerOf(stream, chunk),
   };
+}
+
+/** How long pictures wait from decoding to showing, at most. */
+function delayUsOf({ video }: Stream, chunk: MediaChunk): number {
+  const ticks = chunk.video?.samples.map(({ compositionTicks }) => compositionTicks) ?? [];
+  return (Math.max(0, ...ticks) / video.timescale) * 1e6;
 }
 
 function producerOf(

@@ -16,11 +16,13 @@ import type { CancelTimer, Clock, Gauge, Logger, Metrics } from '../../storage/p
 import { type InitTrack, Mp4Error } from '../../storage/video/boxes.ts';
 import { SourceError } from '../source.ts';
 import { ClockFault } from './clock-watch.ts';
+import { type ChildOutput, openChildOutput } from './child-output.ts';
 import {
   type AudioHandling,
   type CameraInput,
   Ffmpeg,
   ffmpegCommand,
+  type FfmpegExit,
   type Timing,
 } from './ffmpeg.ts';
 import { failureOf, isAudioFailure } from './ffmpeg-errors.ts';
@@ -53,9 +55,19 @@ export interface SessionOptions {
   readonly isLive?: boolean;
   /** Packets known to be missing so far: a fragment in which there are more is damaged. */
   readonly missingPackets?: () => number;
+  /**
+   * When the first pictures that ffmpeg was sent are shown: seconds since the first keyframe, in the
+   * order in which they came; none where that is not known.
+   */
+  readonly firstPictureSeconds?: () => readonly number[];
+  /** Whether the camera's media clock was set back since ffmpeg began to read. */
+  readonly hasLeaptBack?: () => boolean;
 }
 
 const defaultStallTimeoutMs = 15_000;
+
+/** A clock that leaps sooner again is not believed any more. */
+const leapsApartMsMin = 3_600_000;
 
 /** What is missing shows in the pictures that come within this time. */
 const damageShowsMs = 1_000;
@@ -79,17 +91,19 @@ class AudioMismatch extends Error {
  */
 export async function recordSession(options: SessionOptions): Promise<void> {
   let timing: Timing = 'camera';
-  let faults = 0;
+  let faultMs = -Infinity;
   for (;;) {
     try {
       await recordRun(options, timing);
       return;
     } catch (error) {
       if (!(error instanceof SourceError) || !(error.cause instanceof ClockFault)) throw error;
-      faults += 1;
+      const nowMs = options.clock.monotonicMs();
+      const isSoon = nowMs - faultMs < leapsApartMsMin;
+      faultMs = nowMs;
       if (options.isLive !== true || timing === 'arrival' || options.signal.aborted) throw error;
-      // A clock may be set once. One that leaps again, or does not run as ours does, is no clock.
-      if (error.cause.kind === 'rate' || faults > 1) timing = 'arrival';
+      // A clock may be set. One that leaps all the time, or does not run as ours does, is no clock.
+      if (error.cause.kind === 'rate' || isSoon) timing = 'arrival';
       options.logger.warn(
         { camera: options.camera, reason: error.cause.message, timing },
         "The camera's media clock is wrong: another run begins.",
@@ -106,7 +120,8 @@ async function recordRun(options: SessionOptions, timing: Timing): Promise<void>
     if (options.signal.aborted) return;
     const last = index === ways.length - 1;
     try {
-      await new Attempt(options, { audio, last, timing }).run();
+      const output = await openChildOutput();
+      await new Attempt(options, { audio, last, timing }, output).run();
       return;
     } catch (error) {
       if (!(error instanceof AudioMismatch)) throw error;
@@ -130,6 +145,7 @@ class Attempt {
   readonly #options: SessionOptions;
   readonly #audio: AudioHandling;
   readonly #last: boolean;
+  readonly #timing: Timing;
   readonly #log: FfmpegLog;
   readonly #recorder: Recorder;
   readonly #ffmpeg: Ffmpeg;
@@ -141,17 +157,18 @@ class Attempt {
   #failure: Error | null = null;
   #cancelWatch: CancelTimer = () => undefined;
 
-  constructor(options: SessionOptions, { audio, last, timing }: Way) {
+  constructor(options: SessionOptions, { audio, last, timing }: Way, output: ChildOutput | null) {
     this.#options = options;
     this.#audio = audio;
     this.#last = last;
+    this.#timing = timing;
     this.#lastPictureMs = options.clock.monotonicMs();
     this.#missingPackets = options.missingPackets?.() ?? 0;
     this.#buffered = options.metrics.gauge(
       'headgate_camera_buffered_bytes',
       'Bytes from a camera that wait for the disk.',
     );
-    const { camera, video, clock, logger, onFirstFragment } = options;
+    const { camera, video, clock, logger, onFirstFragment, firstPictureSeconds } = options;
     this.#recorder = new Recorder({
       ...{ camera, video, clock, logger },
       onTracks: (tracks) => {
@@ -159,6 +176,7 @@ class Attempt {
       },
       ...(onFirstFragment === undefined ? {} : { onFirstFragment }),
       isLive: options.isLive === true && timing === 'camera',
+      ...(firstPictureSeconds === undefined || timing !== 'camera' ? {} : { firstPictureSeconds }),
     });
     const markDamaged = (): void => {
       this.#recorder.markDamaged();
@@ -167,6 +185,9 @@ class Attempt {
     this.#ffmpeg = new Ffmpeg({
       path: options.ffmpegPath,
       command: ffmpegCommand(options.input, audio, timing),
+      output,
+      // Until a run has begun, somebody waits for each picture.
+      mayRest: () => this.#recorder.fragments > 0,
       clock,
       onError: (text) => {
         this.#log.write(text);
@@ -202,6 +223,7 @@ class Attempt {
       const piece = await output.next();
       if (piece === null) return;
       this.#buffered.set(output.bytes, { camera: this.#options.camera });
+      this.#lookForLeap();
       this.#lookForDamage();
       this.#busy = true;
       try {
@@ -217,6 +239,17 @@ class Attempt {
     }
   }
 
+  /** ffmpeg hides it: what it makes of pictures that are dated earlier is of no use. */
+  #lookForLeap(): void {
+    const fault = this.#leapBack();
+    if (fault !== null) throw fault;
+  }
+
+  #leapBack(): ClockFault | null {
+    const isSeen = this.#timing === 'camera' && this.#options.hasLeaptBack?.() === true;
+    return isSeen ? new ClockFault('leap', 'its media clock was set back') : null;
+  }
+
   #lookForDamage(): void {
     const nowMs = this.#options.clock.monotonicMs();
     const missing = this.#options.missingPackets?.() ?? 0;
@@ -230,9 +263,9 @@ class Attempt {
     const { description } = this.#options.input;
     let failure = this.#failure;
     try {
-      const { code } = await this.#ffmpeg.exited;
+      const exit = await this.#ffmpeg.exited;
       this.#log.end();
-      failure ??= this.#failureOfExit(code);
+      failure ??= this.#failureOfExit(exit);
       this.#log.release(failure instanceof AudioMismatch);
     } catch (error) {
       failure ??= error instanceof Error ? error : new Error(String(error));
@@ -252,14 +285,19 @@ class Attempt {
     return this.#options.signal.aborted ? 'gateway stopped' : 'ended';
   }
 
-  #failureOfExit(code: number | null): Error | null {
+  #failureOfExit({ code, signal }: FfmpegExit): Error | null {
     if (this.#options.signal.aborted) return null;
     const { description } = this.#options.input;
+    if (signal !== null) {
+      return new SourceError('crashed', `${description}: its ffmpeg ended by ${signal}`);
+    }
     const { lastLines } = this.#log;
     if (this.#recorder.videoChunks === 0 && !this.#last && isAudioFailure(lastLines)) {
       return new AudioMismatch(lastLines.at(-1) ?? 'ffmpeg failed');
     }
-    if (code !== 0) return failureOf(description, lastLines);
+    // Where times go back a long way it gives up.
+    const leap = this.#recorder.videoChunks > 0 ? this.#leapBack() : null;
+    if (code !== 0) return leap ?? failureOf(description, lastLines);
     if (this.#recorder.fragments > 0 || this.#recorder.videoChunks > 0) return null;
     return new SourceError('ended', `${description}: it ended before the first picture`);
   }

@@ -130,6 +130,11 @@ export class Timeline {
     return { startUs, durationUs };
   }
 
+  /** Between two fragments: nothing is recorded for so long, and what follows begins later. */
+  pause(durationUs: number): void {
+    if (this.#startUs !== null) this.#startUs += durationUs;
+  }
+
   /** How far the timeline is behind the wall clock, in microseconds, at a decode time. */
   errorUs(decodeUs: number): number {
     return this.#startUs === null ? 0 : this.#wallOf(decodeUs) - this.#startUs;

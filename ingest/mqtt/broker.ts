@@ -46,6 +46,8 @@ export interface MqttBrokerOptions {
   readonly received?: OnceLog;
   /** Remembers what was lost over restarts. */
   readonly losses?: Pick<Losses, 'add'>;
+  /** Told of every message; must not throw. */
+  readonly sees?: (topic: string, payload: Buffer) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -122,6 +124,7 @@ export class MqttBroker {
       metrics,
       summary: this.#summary,
       hears: (topic) => this.#audience.hears(topic),
+      ...(options.sees === undefined ? {} : { sees: options.sees }),
     });
     const shared = {
       intake: this.#intake,

@@ -49,6 +49,8 @@ export interface ExternalBrokerOptions {
   readonly received: OnceLog;
   /** Remembers what was lost over restarts. */
   readonly losses?: Pick<Losses, 'add'>;
+  /** Told of every message; must not throw. */
+  readonly sees?: (topic: string, payload: Buffer) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -81,6 +83,7 @@ export class ExternalBroker implements Source {
       clock: options.clock,
       metrics: options.metrics,
       summary: this.#summary,
+      ...(options.sees === undefined ? {} : { sees: options.sees }),
     });
   }
 

@@ -36,6 +36,7 @@ export class Intake {
   readonly #losses: Pick<Losses, 'add'> | null;
   readonly #summary: Summary;
   readonly #hears: (topic: string) => boolean;
+  readonly #sees: ((topic: string, payload: Buffer) => void) | null;
   readonly #unroutedCounter: Counter;
   readonly #lostCounter: Counter;
   readonly #refusalCounter: Counter;
@@ -63,6 +64,8 @@ export class Intake {
     readonly summary: Summary;
     /** Whether somebody subscribes to a topic: a message that arrives there needs no route. */
     readonly hears?: (topic: string) => boolean;
+    /** Told of every message; must not throw. */
+    readonly sees?: (topic: string, payload: Buffer) => void;
   }) {
     const { clock, metrics } = options;
     this.limits = options.limits;
@@ -72,6 +75,7 @@ export class Intake {
     this.#losses = options.losses;
     this.#summary = options.summary;
     this.#hears = options.hears ?? (() => false);
+    this.#sees = options.sees ?? null;
     this.#metrics = metrics;
     this.#router = new Router(options.routes, clock, metrics);
     this.#unroutedCounter = metrics.counter(
@@ -108,6 +112,7 @@ export class Intake {
     this.#received += 1;
     this.#messageRate.add(1);
     this.#byteRate.add(message.payload.length);
+    this.#sees?.(message.topic, message.payload);
     const targets = this.#router.route(message);
     if (targets === null) {
       this.#unrouted += 1;

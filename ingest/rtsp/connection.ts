@@ -14,8 +14,9 @@ import { challenges } from './authentication.ts';
 import type { Answer, ConnectionHost, Wire } from './contracts.ts';
 import { RtspError, type RtspErrorCode } from './errors.ts';
 import { RtspParser, type RtspRequest } from './parser.ts';
-import { packetOverheadBytes, type PublicationEnd } from './publication.ts';
-import { ReadingPace, untilTickMs } from './reading-pace.ts';
+import { packetOverheadBytes } from './held-packets.ts';
+import type { PublicationEnd } from './publication.ts';
+import { ReadingPace, untilTickMs } from '../reading-pace.ts';
 import { Challenge, publicMethods, Session } from './session.ts';
 import { blockBytes } from './write-blocks.ts';
 
@@ -131,12 +132,12 @@ export class Connection implements Wire {
     });
   }
 
-  writeSoon(bytes: Buffer): void {
+  writeSoon(frame: Buffer, channel: number): void {
     if (this.#isOver) return;
-    const cost = bytes.length + packetOverheadBytes;
+    const cost = frame.length + packetOverheadBytes;
     this.#queuedBytes += cost;
     this.#gatheredCost += cost;
-    this.#gather(bytes, cost);
+    this.#gather(frame, channel, cost);
     if (this.#gatheredCost >= gatheredBytesMax) this.#flush();
     else {
       const { clock } = this.#host;
@@ -144,13 +145,15 @@ export class Connection implements Wire {
     }
   }
 
-  #gather(bytes: Buffer, cost: number): void {
+  #gather(frame: Buffer, channel: number, cost: number): void {
     let last = this.#gathered.at(-1);
-    if (last === undefined || last.bytes + bytes.length > blockBytes) {
+    if (last === undefined || last.bytes + frame.length > blockBytes) {
       last = { block: this.#host.blocks.take(), bytes: 0, cost: 0 };
       this.#gathered.push(last);
     }
-    last.bytes += bytes.copy(last.block, last.bytes);
+    frame.copy(last.block, last.bytes);
+    last.block[last.bytes + 1] = channel;
+    last.bytes += frame.length;
     last.cost += cost;
   }
 

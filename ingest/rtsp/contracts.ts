@@ -14,9 +14,13 @@ export interface Wire {
   readonly remote: string;
   /** What is written and not yet taken by the peer, with an allowance per packet. */
   readonly queuedBytes: number;
+  /** Keeps `bytes` until they are written. */
   write(bytes: Buffer): void;
-  /** As `write`, within some milliseconds: many packets then cost one system call. */
-  writeSoon(bytes: Buffer): void;
+  /**
+   * Writes a copy of a frame within some milliseconds, on this channel: many packets then cost one
+   * system call.
+   */
+  writeSoon(frame: Buffer, channel: number): void;
   cork(): void;
   uncork(): void;
   /** Packets flow from now on; a publisher is watched for silence. */

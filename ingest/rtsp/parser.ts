@@ -53,6 +53,8 @@ export const defaultParserLimits: ParserLimits = {
 const dollar = 0x24;
 const cr = 0x0d;
 const lf = 0x0a;
+const frameHeaderBytes = 4;
+const nothing = Buffer.alloc(0);
 
 interface Head {
   readonly line: string;
@@ -62,106 +64,87 @@ interface Head {
 
 export class RtspParser {
   readonly #limits: ParserLimits;
-  /** What has come and is not used yet; joined only once there is enough of it. */
-  #pieces: Buffer[] = [];
-  #size = 0;
-  #needed = 1;
+  /** What has come of an unfinished message, or of the line of a head. */
+  #kept: Buffer = nothing;
+  /** Where the line of an unfinished head began. */
+  #lineStart = 0;
   /** Set while the body of a message is awaited. */
   #head: Head | null = null;
-  /** How much of an unfinished head has been searched for its end, and where its line began. */
-  #searched = 0;
-  #lineStart = 0;
 
   constructor(limits: ParserLimits = defaultParserLimits) {
     this.#limits = limits;
   }
 
   /**
-   * Takes the next bytes and yields what they complete, in order.
+   * Takes the next bytes and yields what they complete, in order. A frame lies in `chunk` where it
+   * can, until the next one is asked for; of what is unfinished a copy is kept.
    *
    * @throws RtspError, always fatal, on what can't be RTSP or is over a limit.
    */
   *push(chunk: Buffer): Generator<RtspInput, void> {
-    this.#pieces.push(chunk);
-    this.#size += chunk.length;
-    while (this.#size >= this.#needed) {
-      const bytes = this.#joined();
-      const input = this.#head === null ? this.#start(bytes) : this.#body(bytes, this.#head);
+    for (let at = 0; at < chunk.length;) {
+      const isBetween = this.#kept.length === 0 && this.#head === null;
+      const frame = isBetween ? wholeFrame(chunk, at) : null;
+      if (frame !== null) {
+        at += frame.length;
+        yield inputOf(frame);
+        continue;
+      }
+      const end = Math.min(this.#endIn(chunk, at), chunk.length);
+      this.#kept = Buffer.concat([this.#kept, chunk.subarray(at, end)]);
+      at = end;
+      const input = this.#completed();
       if (input !== null) yield input;
     }
   }
 
-  #joined(): Buffer {
-    const [first] = this.#pieces;
-    const bytes =
-      first !== undefined && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces);
-    this.#pieces = [bytes];
-    return bytes;
+  /** Up to where a chunk belongs to what is unfinished, as far as that is known. */
+  #endIn(chunk: Buffer, at: number): number {
+    const { length } = this.#kept;
+    if (this.#head !== null) return at + this.#head.bodyBytes - length;
+    const first = this.#kept[0] ?? chunk[at];
+    if (first === dollar) return at + frameBytes(this.#kept) - length;
+    if (length === 0 && (first === cr || first === lf)) return at + 1;
+    const end = chunk.indexOf(lf, at);
+    return end === -1 ? chunk.length : end + 1;
   }
 
-  #consume(bytes: Buffer, count: number): void {
-    this.#size -= count;
-    this.#pieces = this.#size === 0 ? [] : [bytes.subarray(count)];
-    this.#needed = 1;
-    this.#searched = 0;
-    this.#lineStart = 0;
+  #completed(): RtspInput | null {
+    const kept = this.#kept;
+    if (this.#head !== null) {
+      return kept.length < this.#head.bodyBytes ? null : this.#message(this.#head, kept);
+    }
+    if (kept[0] !== dollar) return this.#line(kept);
+    if (kept.length < frameBytes(kept)) return null;
+    this.#kept = nothing;
+    return inputOf(kept);
   }
 
-  #start(bytes: Buffer): RtspInput | null {
-    const first = bytes[0];
-    if (first === dollar) return this.#frame(bytes);
-    if (this.#searched === 0 && (first === cr || first === lf)) {
-      // Empty lines between messages are allowed (RFC 2326 section 4 by way of HTTP).
-      this.#consume(bytes, 1);
-      return null;
-    }
-    const headBytes = this.#headEnd(bytes);
-    if (headBytes === null) {
-      this.#needed = this.#size + 1;
-      return null;
-    }
-    const head = this.#readHead(bytes.toString('latin1', 0, headBytes));
-    this.#consume(bytes, headBytes);
-    this.#head = head;
-    this.#needed = head.bodyBytes;
-    return null;
-  }
-
-  #frame(bytes: Buffer): RtspInput | null {
-    if (bytes.length < 4) {
-      this.#needed = 4;
-      return null;
-    }
-    const length = 4 + bytes.readUInt16BE(2);
-    if (bytes.length < length) {
-      this.#needed = length;
-      return null;
-    }
-    this.#consume(bytes, length);
-    return { kind: 'frame', channel: bytes.readUInt8(1), frame: bytes.subarray(0, length) };
-  }
-
-  /** The length of the head with its closing empty line, or null while it is unfinished. */
-  #headEnd(bytes: Buffer): number | null {
+  /** A line of a head, or what there is of it. */
+  #line(kept: Buffer): RtspInput | null {
     const { headBytesMax } = this.#limits;
-    if (this.#searched === 0 && !isLetter(bytes[0])) {
-      throw malformed('neither a request nor an interleaved frame');
+    if (kept[0] === cr || kept[0] === lf) {
+      // Empty lines between messages are allowed (RFC 2326 section 4 by way of HTTP).
+      this.#kept = nothing;
+      return null;
     }
-    for (;;) {
-      const end = bytes.indexOf(lf, this.#searched);
-      const reached = end === -1 ? bytes.length : end + 1;
-      if (reached > headBytesMax) {
-        throw this.#lineStart === 0
-          ? new RtspError('uri-too-long', 'the request line is too long', { fatal: true })
-          : malformed(`more than ${headBytesMax} bytes of headers`);
-      }
-      this.#searched = reached;
-      if (end === -1) return null;
-      const length = end - this.#lineStart;
-      const empty = length === 0 || (length === 1 && bytes[this.#lineStart] === cr);
-      this.#lineStart = reached;
-      if (empty) return reached;
+    if (!isLetter(kept[0])) throw malformed('neither a request nor an interleaved frame');
+    if (kept.length > headBytesMax) {
+      throw this.#lineStart === 0
+        ? new RtspError('uri-too-long', 'the request line is too long', { fatal: true })
+        : malformed(`more than ${headBytesMax} bytes of headers`);
     }
+    if (kept.at(-1) !== lf) return null;
+    const length = kept.length - 1 - this.#lineStart;
+    const isLast = length === 0 || (length === 1 && kept[this.#lineStart] === cr);
+    this.#lineStart = kept.length;
+    if (!isLast) return null;
+    const head = this.#readHead(kept.toString('latin1'));
+    this.#kept = nothing;
+    this.#lineStart = 0;
+    if (head.bodyBytes === 0) return this.#message(head, nothing);
+    this.#head = head;
+    return null;
   }
 
   #readHead(text: string): Head {
@@ -196,9 +179,8 @@ export class RtspParser {
     return bytes;
   }
 
-  #body(bytes: Buffer, head: Head): RtspInput {
-    const body = Buffer.from(bytes.subarray(0, head.bodyBytes));
-    this.#consume(bytes, head.bodyBytes);
+  #message(head: Head, body: Buffer): RtspInput {
+    this.#kept = nothing;
     this.#head = null;
     const answer = /^RTSP\/\d\.\d (\d{3})(?: (.*))?$/.exec(head.line);
     if (answer !== null) {
@@ -214,6 +196,23 @@ export class RtspParser {
     const [, method = '', url = '', version = ''] = match;
     return { kind: 'request', request: { method, url, version, headers: head.headers, body } };
   }
+}
+
+/** The frame that begins at `at`; null: none does, or it is not all there. */
+function wholeFrame(chunk: Buffer, at: number): Buffer | null {
+  if (chunk[at] !== dollar || chunk.length < at + frameHeaderBytes) return null;
+  const end = at + frameHeaderBytes + chunk.readUInt16BE(at + 2);
+  return end > chunk.length ? null : chunk.subarray(at, end);
+}
+
+/** Of the frame that begins so; of its header alone while that is unfinished. */
+function frameBytes(start: Buffer): number {
+  if (start.length < frameHeaderBytes) return frameHeaderBytes;
+  return frameHeaderBytes + start.readUInt16BE(2);
+}
+
+function inputOf(frame: Buffer): RtspInput {
+  return { kind: 'frame', channel: frame.readUInt8(1), frame };
 }
 
 function isLetter(byte: number | undefined): boolean {

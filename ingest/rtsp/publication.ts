@@ -4,8 +4,8 @@
  * Invariants:
  * - What the camera sends from its beginning is held until the recorder has stored its first
  *   fragment, so that a run misses nothing, also when the recorder must begin again (it finds out
- *   about audio by trying). Held is at most `heldBytesMax` and `heldMsMax` (footage that old would
- *   be given the wrong time). Past either it is let go, and a recorder joins in mid-stream.
+ *   about audio by trying). What is held has limits (held-packets.ts). Past them it is let go, and
+ *   a recorder joins in mid-stream.
  * - A camera that leaves while something is held for its recorder is waited for on its behalf, at
  *   most `heldMsMax`: a short session is recorded too. A new session of the camera ends that.
  * - A reader never holds up the publisher or another reader: each has its own queue, and is
@@ -18,6 +18,10 @@
  */
 import type { CancelTimer, Clock } from '../../storage/ports.ts';
 import type { RtspUser } from './authentication.ts';
+import { BackwardLeap } from './backward-leap.ts';
+import { FirstPictures, type PictureCodec } from './first-pictures.ts';
+import { GroupCache } from './group-cache.ts';
+import { type HeldLimits, HeldPackets, packetOverheadBytes } from './held-packets.ts';
 import { ReportFilter } from './report-filter.ts';
 import { SequenceWatch } from './rtp.ts';
 import { clockRate, describeToReaders, type SessionDescription } from './sdp.ts';
@@ -39,7 +43,9 @@ export type PublicationEnd =
 /** Whoever plays a publication; implemented by its connection. */
 export interface Reader {
   readonly isRecorder: boolean;
-  /** Queues a frame (with its four header bytes) for the channel that it gave this track. */
+  /**
+   * Queues a copy of a frame (with its four header bytes) for the channel that it gave this track.
+   */
   send(track: number, isRtcp: boolean, frame: Buffer): void;
   /** Between these, frames are gathered into one write. */
   cork(): void;
@@ -51,30 +57,25 @@ export interface Reader {
 /** The connection that the packets come from. */
 export interface Publisher {
   readonly remote: string;
+  /** How it comes, where that is not RTSP. */
+  readonly protocol?: 'WebRTC';
   /** A receiver report of the recorder, to be passed to the camera. */
   report(track: number, frame: Buffer): void;
+  /** Asks for a picture that can be decoded by itself, where the protocol knows how to. */
+  requestKeyframe?(): void;
   /** Ends the connection. */
   dismiss(): void;
 }
 
-export interface PublicationLimits {
+export interface PublicationLimits extends HeldLimits {
   /** A camera that sends more than this, over five seconds, is cut off. */
   readonly bytesPerSecondMax: number;
-  readonly heldBytesMax: number;
-  readonly heldMsMax: number;
-}
-
-interface Held {
-  readonly track: number;
-  readonly isRtcp: boolean;
-  readonly frame: Buffer;
+  /** For the newest group of pictures of H.264, with which players may begin; 0: none is kept. */
+  readonly groupBytesMax: number;
 }
 
 const frameHeaderBytes = 4;
 const floodWindowMs = 5_000;
-
-/** What a held or queued packet costs beside its bytes, so that tiny ones are limited too. */
-export const packetOverheadBytes = 128;
 
 export class Publication {
   readonly camera: string;
@@ -89,19 +90,23 @@ export class Publication {
   readonly #sequences = new Map<number, SequenceWatch>();
   readonly #reports = new ReportFilter((track) => clockRate(this.session.media[track]));
   #missing = 0;
+  #lastMediaMs: number;
   #windowStartMs: number;
   #windowBytes = 0;
-  #held: Held[] | null = [];
-  #heldBytes = 0;
-  #heldSinceMs: number | null = null;
-  #lost = 0;
-  #hasBeenRecorded = false;
+  readonly #held: HeldPackets;
   #isRecorded = false;
   #isRecording = false;
   #end: PublicationEnd | null = null;
   #ticket: RtspUser | null = null;
   #isTicketTaken = false;
   #recorderDropped = false;
+  readonly #group: GroupCache | null;
+  /** The track that is cached. */
+  readonly #groupTrack: number;
+  /** The video that the recorder is sent. */
+  #pictureTrack = -1;
+  #firstPictures: FirstPictures | null = null;
+  #leap: BackwardLeap | null = null;
   /** The camera has left, and its recorder is yet to come for what is held. */
   #hasDeparted = false;
   #cancelDeparture: CancelTimer = () => undefined;
@@ -118,8 +123,36 @@ export class Publication {
     this.publisher = publisher;
     this.sinceMs = clock.nowMs();
     this.#windowStartMs = clock.monotonicMs();
+    this.#lastMediaMs = this.#windowStartMs;
     this.#clock = clock;
     this.#limits = limits;
+    this.#held = new HeldPackets(limits, clock);
+    this.#groupTrack = session.media.findIndex(({ codec }) => codec === 'H264');
+    const keepsGroup = limits.groupBytesMax > 0 && this.#groupTrack !== -1;
+    this.#group = keepsGroup ? new GroupCache(limits.groupBytesMax) : null;
+  }
+
+  /** The packets of the video since its last keyframe, as far as they are kept. */
+  group(): readonly Buffer[] {
+    return this.#group?.packets() ?? [];
+  }
+
+  /**
+   * When the first pictures are shown that the recorder was sent, in seconds since its first
+   * keyframe is; none where that is not known.
+   */
+  get firstPictureSeconds(): readonly number[] {
+    return this.#firstPictures?.seconds ?? [];
+  }
+
+  /** Whether the clock of the video was set back since the recorder came. */
+  get hasLeaptBack(): boolean {
+    return this.#leap?.isSeen ?? false;
+  }
+
+  /** Whether its H.264 has B-frames, as far as that is looked at. */
+  get hasReorderedPictures(): boolean {
+    return this.#group?.hasReorderedPictures ?? false;
   }
 
   /** Calls back once when the session is over, in the same step. */
@@ -167,12 +200,17 @@ export class Publication {
 
   /** Packets that were held and then let go, because no recorder came in time. */
   get lostPackets(): number {
-    return this.#lost;
+    return this.#held.lost;
   }
 
   /** Packets that the camera did not send, or that were lost on the way here. */
   get missingPackets(): number {
     return this.#missing;
+  }
+
+  /** When its newest packet came, or it began, on the clock's monotonic side. */
+  get lastMediaMs(): number {
+    return this.#lastMediaMs;
   }
 
   /** Sender reports that contradicted the others, so that the recorder was not told of them. */
@@ -215,7 +253,7 @@ export class Publication {
   /** The recorder has stored what it was sent: nothing needs to be held for it any more. */
   confirmRecorded(): void {
     this.#isRecorded = true;
-    this.#stopHolding();
+    this.#held.letGo();
     this.giveUpWaiting();
   }
 
@@ -237,11 +275,15 @@ export class Publication {
     return describeToReaders(this.session, (track) => this.#setUp.has(track));
   }
 
-  /** Passes on a packet of the camera. */
+  /** Passes on a packet of the camera; what is kept of it is copied. */
   forward(track: number, isRtcp: boolean, frame: Buffer): void {
-    if (this.#end !== null || this.#isFlood(frame.length)) return;
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#end !== null || this.#isFlood(frame.length, nowMs)) return;
+    if (!isRtcp) this.#lastMediaMs = nowMs;
     const isForRecorder = this.#look(track, isRtcp, frame);
-    if (this.#held !== null && isForRecorder) this.#hold({ track, isRtcp, frame });
+    if (isForRecorder) this.#held.hold({ track, isRtcp, frame });
+    if (track === this.#groupTrack && !isRtcp) this.#group?.keep(frame);
+    if (track === this.#pictureTrack && !isRtcp) this.#lookAtPicture(frame);
     for (const reader of this.#readers) {
       if (isForRecorder || !reader.isRecorder) reader.send(track, isRtcp, frame);
     }
@@ -266,9 +308,12 @@ export class Publication {
       return;
     }
     if (reader.isRecorder) {
-      this.#hasBeenRecorded = true;
+      this.#beginPictures();
       reader.cork();
-      for (const { track, isRtcp, frame } of this.#held ?? []) reader.send(track, isRtcp, frame);
+      for (const { track, isRtcp, frame } of this.#held.take()) {
+        if (track === this.#pictureTrack && !isRtcp) this.#firstPictures?.look(frame);
+        reader.send(track, isRtcp, frame);
+      }
       reader.uncork();
     }
     if (this.#hasDeparted) reader.publicationEnded();
@@ -288,7 +333,7 @@ export class Publication {
     if (this.#end !== null) return;
     for (const reader of this.#readers) reader.publicationEnded();
     this.#readers.clear();
-    const isAwaited = this.#isRecording && this.#held !== null && this.#held.length > 0;
+    const isAwaited = this.#isRecording && this.#held.isAny;
     if (end !== 'left' || !isAwaited) {
       this.#finish(end);
     } else if (!this.#hasDeparted) {
@@ -304,9 +349,27 @@ export class Publication {
     if (this.#hasDeparted) this.#finish('left');
   }
 
+  #lookAtPicture(frame: Buffer): void {
+    this.#firstPictures?.look(frame);
+    this.#leap?.look(frame);
+    // The next recorder could make nothing of it either.
+    if (this.hasLeaptBack) this.#held.letGo();
+  }
+
+  /** From here on it is a new recorder that gets the packets. */
+  #beginPictures(): void {
+    const { media } = this.session;
+    const track = media.findIndex(({ kind }, n) => kind === 'video' && this.#setUp.has(n));
+    const codec = media[track]?.codec;
+    const isKnown = (name: unknown): name is PictureCodec => name === 'H264' || name === 'H265';
+    this.#pictureTrack = track;
+    const rate = clockRate(media[track]);
+    this.#firstPictures = isKnown(codec) ? new FirstPictures(codec, rate) : null;
+    this.#leap = new BackwardLeap(rate);
+  }
+
   /** One camera must not take the disk and the network from all others. */
-  #isFlood(bytes: number): boolean {
-    const nowMs = this.#clock.monotonicMs();
+  #isFlood(bytes: number, nowMs: number): boolean {
     if (nowMs - this.#windowStartMs >= floodWindowMs) {
       this.#windowStartMs = nowMs;
       this.#windowBytes = 0;
@@ -333,28 +396,7 @@ export class Publication {
     this.#end = this.#hasDeparted ? 'left' : end;
     this.#hasDeparted = false;
     this.#ticket = null;
-    this.#stopHolding();
+    this.#held.letGo();
     for (const listener of this.#closeListeners) listener(this.#end);
-  }
-
-  #hold(packet: Held): void {
-    if (this.#held === null) return;
-    const nowMs = this.#clock.monotonicMs();
-    this.#heldSinceMs ??= nowMs;
-    this.#heldBytes += packet.frame.length + packetOverheadBytes;
-    const { heldBytesMax, heldMsMax } = this.#limits;
-    if (this.#heldBytes > heldBytesMax || nowMs - this.#heldSinceMs > heldMsMax) {
-      if (!this.#hasBeenRecorded) this.#lost += 1;
-      this.#stopHolding();
-      return;
-    }
-    // Copied: a piece of a read buffer would keep the whole of it alive.
-    this.#held.push({ ...packet, frame: Buffer.from(packet.frame) });
-  }
-
-  #stopHolding(): void {
-    if (!this.#hasBeenRecorded) this.#lost += this.#held?.length ?? 0;
-    this.#held = null;
-    this.#heldBytes = 0;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A camera that pushes to our RTSP server, as a source: waits until it does, and records that
- * session through ffmpeg as a reader over loopback.
+ * A camera that pushes to us, over RTSP or WebRTC, as a source: waits until it does, and records
+ * that session through ffmpeg as a reader over loopback.
  *
  * When the camera leaves, the run is over and the source has ended; the next session is the next
  * run. A session that could not be read is dismissed, so that the camera begins a new one: its
@@ -37,7 +37,8 @@ export function rtspPushSource({ camera, server, record }: RtspPushOptions): Sou
       const { signal } = context;
       const publication = await server.waitForPublication(camera, signal);
       if (publication === null) return;
-      const description = `RTSP pushed from ${publication.publisher.remote}`;
+      const { remote, protocol = 'RTSP' } = publication.publisher;
+      const description = `${protocol} pushed from ${remote}`;
       const session = { server, publication, record, description };
       const failure = await recordPublication(session, context);
       // The camera was removed, or its settings changed: it may come again under the new ones.

@@ -31,9 +31,18 @@ export async function recordPublication(
     publication.confirmRecorded();
     context.ready();
   };
-  const missingPackets = (): number => publication.missingPackets;
+  const over = new AbortController();
+  publication.onClosed(() => {
+    over.abort();
+  });
   try {
-    await record({ input, signal: context.signal, onFirstFragment, missingPackets, isLive: true });
+    await record({
+      ...{ input, onFirstFragment, isLive: true, signal: context.signal, over: over.signal },
+      missingPackets: () => publication.missingPackets,
+      lastMediaMs: () => publication.lastMediaMs,
+      firstPictureSeconds: () => publication.firstPictureSeconds,
+      hasLeaptBack: () => publication.hasLeaptBack,
+    });
     return null;
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;

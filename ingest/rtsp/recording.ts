@@ -8,6 +8,14 @@ export interface RecordingRequest {
   readonly onFirstFragment: () => void;
   /** Packets missing so far: a fragment in which there are more is marked as damaged. */
   readonly missingPackets: () => number;
+  /** When the camera sent its newest packet, on the clock's monotonic side. */
+  readonly lastMediaMs: () => number;
+  /** Aborted when the camera's session is over: nothing more comes. */
+  readonly over: AbortSignal;
+  /** As in `SessionOptions`. */
+  readonly firstPictureSeconds: () => readonly number[];
+  /** As in `SessionOptions`. */
+  readonly hasLeaptBack: () => boolean;
   /** As in `SessionOptions`. */
   readonly isLive: boolean;
 }

@@ -21,7 +21,7 @@ import { Connection } from './connection.ts';
 import type { ConnectionHost, ConnectionLimits } from './contracts.ts';
 import { RtspError } from './errors.ts';
 import { Publication, type PublicationLimits, type Publisher } from './publication.ts';
-import { pacedSocket } from './reading-pace.ts';
+import { pacedSocket } from '../reading-pace.ts';
 import { Refusals } from './refusals.ts';
 import type { SessionDescription } from './sdp.ts';
 import { makeMetrics, type RtspMetrics } from './server-metrics.ts';
@@ -45,6 +45,7 @@ export const defaultRtspLimits: RtspLimits = {
   queueBytesMax: 8 * 1024 * 1024,
   heldBytesMax: 8 * 1024 * 1024,
   heldMsMax: 10_000,
+  groupBytesMax: 0,
   // Ten times what a 4K camera at its best sends.
   bytesPerSecondMax: 32 * 1024 * 1024,
   connectionsMax: 512,
@@ -203,7 +204,37 @@ export class RtspServer {
     return publication;
   }
 
-  /** Counts what came from a camera that is fetched from. */
+  /**
+   * Takes the path of a camera that sends by another protocol: it is recorded and played as if it
+   * had pushed, from `begin` on. The caller forwards its packets to what comes back, and closes
+   * that.
+   *
+   * @param tracks the media of the description that the camera sends
+   * @throws RtspError `busy` while the camera has a publisher
+   */
+  reserve(
+    camera: string,
+    session: SessionDescription,
+    tracks: readonly number[],
+    publisher: Publisher,
+  ): Publication {
+    const publication = this.#announce(camera, session, publisher);
+    for (const track of tracks) publication.trackSetUp(track);
+    return publication;
+  }
+
+  /** The camera of a reserved path sends now. */
+  begin(publication: Publication): void {
+    this.#recording(publication);
+  }
+
+  /** The session of a camera that can be played now, or null. */
+  publication(camera: string): Publication | null {
+    const publication = this.#publications.get(camera);
+    return publication?.isRecording === true && !publication.hasDeparted ? publication : null;
+  }
+
+  /** Counts what came from a camera that is fetched from, or sends by another protocol. */
   fetched(camera: string, bytes: number): void {
     this.#metrics.received.add(bytes, { camera });
   }

@@ -321,10 +321,10 @@ export class Session implements Reader, Publisher {
     const even = this.#channelOf.get(track);
     const role = this.#role;
     if (even === undefined || role.kind !== 'reader') return;
-    const bytes = onChannel(frame, isRtcp ? even + 1 : even);
+    const channel = isRtcp ? even + 1 : even;
     // What is recorded is in no hurry, unless there is a run to begin.
-    if (this.isRecorder && role.publication.isRecorded) this.#wire.writeSoon(bytes);
-    else this.#wire.write(bytes);
+    if (this.isRecorder && role.publication.isRecorded) this.#wire.writeSoon(frame, channel);
+    else this.#wire.write(onChannel(frame, channel));
     this.#sentBytes += frame.length;
     if (!this.#isCorked) this.#countSent();
     const { queueBytesMax, heldBytesMax } = this.#host.limits;
@@ -385,8 +385,8 @@ export class Challenge extends RtspError {
   }
 }
 
+/** A copy of a frame, on another channel. */
 function onChannel(frame: Buffer, channel: number): Buffer {
-  if (frame[1] === channel) return frame;
   const copy = Buffer.from(frame);
   copy[1] = channel;
   return copy;

@@ -11,6 +11,8 @@ import { dataKeysMigration } from './010-data-keys.ts';
 import { placesMigration } from './011-places.ts';
 import { encryptionMigration } from './012-encryption.ts';
 import { itemsMigration } from './013-items.ts';
+import { footageMigration } from './014-footage.ts';
+import { cameraFactsMigration } from './015-camera-facts.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -28,4 +30,6 @@ export const migrations: readonly Migration[] = [
   placesMigration,
   encryptionMigration,
   itemsMigration,
+  footageMigration,
+  cameraFactsMigration,
 ];

@@ -8,12 +8,20 @@
  */
 import type { InitSegment, SampleDefaults } from './mp4/init.ts';
 
-export { type Box, boxesIn, Mp4Error, type Mp4ErrorCode, readBoxHeader } from './mp4/box.ts';
+export {
+  type Box,
+  boxesIn,
+  findBox,
+  Mp4Error,
+  type Mp4ErrorCode,
+  readBoxHeader,
+} from './mp4/box.ts';
 export {
   type MovieFragment,
   readMovieFragments,
   type Sample,
   moveDecodeTimes,
+  rewriteCompositions,
   rewriteDurations,
   shiftDecodeTimes,
   type TrackFragment,

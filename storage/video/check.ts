@@ -1,7 +1,8 @@
 /**
  * Holds the video index against the media files: every row's file is there and long enough, every
  * fragment has its checksum, its boxes are whole and say what the row says, and no file is without
- * a row. Changes nothing. Works beside a gateway that is recording, and on what a crash left (an
+ * a row. Of what is encrypted no key is needed for that, but its data keys have to be there. Changes
+ * nothing. Works beside a gateway that is recording, and on what a crash left (an
  * open file may have a tail that has no row: recovery takes care of that).
  */
 import type { Dirent } from 'node:fs';
@@ -9,13 +10,16 @@ import { type FileHandle, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { StorageError } from '../errors.ts';
 import type { Finding, FindingCode } from '../finding.ts';
+import type { KeyTable } from '../key-table.ts';
 import type { Fragment } from '../model.ts';
 import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
 import type { Reader } from './context.ts';
-import { type ReadChunk, readChunk } from './fragment-builder.ts';
-import { fragmentHeaderBytes } from './fragment-header.ts';
+import type { ChunkFacts } from './chunk-facts.ts';
+import { readChunk } from './fragment-builder.ts';
+import { mediaIdFile } from './media-disk.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
-import { damageOf, readStored } from './media-reader.ts';
+import { dataKeysOf, isEncryptedBody, storedChunks } from './stored-chunks.ts';
+import { bodyOf, damageOf, readStored } from './media-reader.ts';
 import {
   fragmentColumns,
   initFrom,
@@ -24,6 +28,7 @@ import {
   type FragmentRow,
   lostFragments,
   numbersOf,
+  gapWithinRunUsMax,
 } from './rows.ts';
 
 interface FileRow {
@@ -42,11 +47,16 @@ interface FileRow {
 /** Files looked up at a time. */
 const page = 200;
 
-/** Yields what is wrong with the footage, as it is found. */
+/**
+ * Yields what is wrong with the footage, as it is found.
+ * @param keys the data keys there are
+ */
 export async function* checkVideo(
   reader: Reader,
   mediaFolder: string,
+  { keys }: Pick<KeyTable, 'keys'>,
 ): AsyncGenerator<Finding, void> {
+  const keyIds = new Set(keys.map(({ id }) => id));
   yield* checkOrphanedRows(reader);
   const damagedInits = await damagedInitsOf(reader);
   for (const id of damagedInits) {
@@ -61,7 +71,7 @@ export async function* checkVideo(
     for (const file of files) {
       // Without its init nothing of a file can be looked at.
       if (damagedInits.has(file.init_id)) continue;
-      yield* checkFile(reader, mediaFolder, file, lastEnd);
+      yield* checkFile(reader, mediaFolder, file, lastEnd, keyIds);
     }
     from = last.id + 1;
   }
@@ -107,6 +117,7 @@ async function* checkFile(
   mediaFolder: string,
   file: FileRow,
   lastEnd: Map<number, { runId: number; endUs: number }>,
+  keyIds: ReadonlySet<number>,
 ): AsyncGenerator<Finding, void> {
   if (file.camera === null || file.run_known === 0 || file.init_bytes === null) {
     yield mismatch(file.path, 'its camera, run or init is not in the index');
@@ -139,7 +150,7 @@ async function* checkFile(
     }
     const lost = await lostFragments(reader, file.id);
     const looked = fragments.filter(({ number }) => !lost.has(number));
-    yield* checkContents(handle, file, file.init_bytes, looked);
+    yield* checkContents(handle, file, file.init_bytes, looked, keyIds);
   } finally {
     await handle.close();
   }
@@ -162,7 +173,7 @@ export function* checkRows(
     if (before?.runId === file.run_id && fragment.startUs < before.endUs) {
       yield mismatch(file.path, `fragment ${fragment.number} overlaps the one before it`);
     }
-    if (before?.runId === file.run_id && fragment.startUs > before.endUs) {
+    if (before?.runId === file.run_id && fragment.startUs > before.endUs + gapWithinRunUsMax) {
       yield mismatch(file.path, `a gap within a run before fragment ${fragment.number}`);
     }
     const endUs = fragment.startUs + fragment.durationUs;
@@ -203,8 +214,10 @@ async function* checkContents(
   file: FileRow,
   initBytes: Buffer,
   fragments: readonly Fragment[],
+  keyIds: ReadonlySet<number>,
 ): AsyncGenerator<Finding, void> {
   const init = readInit(initBytes);
+  const missingKeys = new Map<number, number>();
   const head = Buffer.alloc(initBytes.length);
   await handle.read(head, 0, head.length, 0);
   if (!head.equals(initBytes)) {
@@ -213,32 +226,60 @@ async function* checkContents(
   for (const fragment of fragments) {
     const stored = await readStored(handle, fragment);
     const problem = damageOf(stored, fragment) ?? boxProblem(init, stored, fragment);
-    if (problem === null) continue;
-    yield finding('fragment-corrupt', file.path, `fragment ${fragment.number}: ${problem}`);
+    if (problem !== null) {
+      yield finding('fragment-corrupt', file.path, `fragment ${fragment.number}: ${problem}`);
+      continue;
+    }
+    for (const keyId of dataKeysOf(bodyOf(stored))) {
+      if (!keyIds.has(keyId)) missingKeys.set(keyId, (missingKeys.get(keyId) ?? 0) + 1);
+    }
+  }
+  for (const [keyId, count] of missingKeys) {
+    const what = `${count} of its fragments are encrypted with the data key ${keyId}, which is lost`;
+    yield finding('key-trouble', file.path, what);
   }
 }
 
 /** What the boxes of a fragment say that its row does not. */
 export function boxProblem(init: InitSegment, stored: Buffer, fragment: Fragment): string | null {
-  let at = fragmentHeaderBytes;
-  const chunks: ReadChunk[] = [];
-  try {
-    for (const { bytes } of fragment.chunks) {
-      chunks.push(readChunk(init, stored.subarray(at, at + bytes)));
-      at += bytes;
+  const body = bodyOf(stored);
+  let chunks: readonly ChunkFacts[];
+  if (isEncryptedBody(body)) {
+    chunks = [...storedChunks(init, body)].map(({ facts }) => facts);
+    const isAll = chunks.every(({ plainBytes }, at) => plainBytes === fragment.chunks[at]?.bytes);
+    if (!isAll || chunks.length !== fragment.chunks.length) return 'its chunks are not all of it';
+  } else {
+    try {
+      chunks = openChunks(init, body, fragment);
+    } catch (error) {
+      if (error instanceof Mp4Error) return `its boxes are not whole (${error.message})`;
+      throw error;
     }
-  } catch (error) {
-    if (error instanceof Mp4Error) return `its boxes are not whole (${error.message})`;
-    throw error;
+    if (!isFree(body.subarray(fragment.plainBytes))) return 'its chunks are not all of it';
   }
-  if (at !== stored.length) return 'its chunks are not all of it';
-  const trackId = init.tracks.find(({ kind }) => kind === 'video')?.trackId;
-  const video = chunks
-    .flatMap(({ movies }) => movies)
-    .flatMap(({ tracks }) => tracks)
-    .find((track) => track.trackId === trackId && track.samples.length > 0);
-  if (video?.samples[0]?.keyframe !== true) return 'it does not begin with a keyframe';
+  const video = chunks.find(({ decodeTime }) => decodeTime !== null);
+  if (video?.keyframe !== true) return 'it does not begin with a keyframe';
   return video.decodeTime === fragment.decodeTime ? null : 'its time differs from the index';
+}
+
+/** @throws Mp4Error */
+function openChunks(init: InitSegment, body: Buffer, fragment: Fragment): readonly ChunkFacts[] {
+  let at = 0;
+  return fragment.chunks.map(({ bytes }) => {
+    const { facts } = readChunk(init, body.subarray(at, at + bytes));
+    at += bytes;
+    return facts;
+  });
+}
+
+/** Nothing, or the box that makes up for encryption in a copy in the open. */
+function isFree(rest: Buffer): boolean {
+  if (rest.length === 0) return true;
+  return (
+    rest.length >= 8 &&
+    rest.readUInt32BE(0) === rest.length &&
+    rest.toString('latin1', 4, 8) === 'free'
+  );
 }
 
 async function* checkOrphanedRows(reader: Reader): AsyncGenerator<Finding, void> {
@@ -265,6 +306,7 @@ async function* checkOrphanedFiles(
       continue;
     }
     const path = relative(mediaFolder, full);
+    if (path === mediaIdFile) continue;
     const id = Number(/\.(\d{1,15})\.mp4$/.exec(entry.name)?.[1] ?? -1);
     const row = await reader.get<{ path: string }>(
       `SELECT path FROM media_file WHERE id = ?1
@@ -324,6 +366,8 @@ const advice: Readonly<Partial<Record<FindingCode, string>>> = {
   'media-short': 'restore the file from a copy; what is there is served',
   'media-long': 'nothing is lost: what is behind the end is not served; repair takes it away',
   'fragment-corrupt': 'check the disk; this fragment is left out, the rest is served',
+  'key-trouble':
+    'a backup from before has the key: restore that; "headgate check --repair" marks these fragments as lost',
   'index-damaged': '"headgate check --repair" makes its rows again from the file',
   'index-mismatch': 'keep a copy of the store and report this: it should not happen',
 };

@@ -6,10 +6,12 @@
  */
 import { StorageError } from '../errors.ts';
 import type { Losses } from '../losses.ts';
+import type { Keyring } from '../keys.ts';
 import type { CameraOptions, Fragment, LiveEvent } from '../model.ts';
 import type { Clock, Counter, Logger, Metrics } from '../ports.ts';
 import type { SqlValue } from '../sqlite.ts';
 import type { Writer } from '../writer.ts';
+import type { MediaDisk } from './media-disk.ts';
 
 /** Queries of committed rows. */
 export interface Reader {
@@ -20,6 +22,9 @@ export interface Reader {
 export interface CameraState {
   readonly id: number;
   options: CameraOptions;
+  createdMs: number;
+  /** By key: `attributes.ts`. */
+  attributes: Readonly<Record<string, unknown>>;
   /** Bytes of the closed media files. */
   closedBytes: number;
   /** Bytes of the file that is being written. */
@@ -46,6 +51,9 @@ export interface VideoContext {
   readonly writer: Writer;
   /** Queries go here, so that they never wait for a commit. */
   readonly reader: Reader;
+  readonly disk: MediaDisk;
+  /** For what is encrypted; null: there is no master key. */
+  readonly keyring: Keyring | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly losses: Losses;
@@ -102,6 +110,15 @@ export function cameraState(context: VideoContext, name: string): CameraState {
   return state;
 }
 
+/** What is not kept goes soon, and by whole files: these are short. */
+const selectedFileUs = 10_000_000;
+
+/** About how long a media file of a camera is. */
+export function mediaFileUsOf({ mediaFileUs }: VideoContext, { options }: CameraState): number {
+  const { record = 'continuous' } = options;
+  return record === 'continuous' ? mediaFileUs : Math.min(mediaFileUs, selectedFileUs);
+}
+
 /** Tells the camera's viewers. A viewer that fails is logged and hurts nobody else. */
 export function emit(context: VideoContext, state: CameraState, event: LiveEvent): void {
   for (const listener of [...state.listeners]) {
@@ -128,6 +145,7 @@ export function announcement(fragment: Fragment, path: string): Buffer {
       path,
       offset: fragment.offset,
       damaged: fragment.damaged,
+      ...(fragment.tags === null ? {} : { tags: fragment.tags }),
     }),
   );
 }

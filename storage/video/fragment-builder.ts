@@ -6,6 +6,7 @@
  * the crash prevented.
  */
 import { crc32 } from 'node:zlib';
+import { joinedCrc32 } from '../crc.ts';
 import { StorageError } from '../errors.ts';
 import type { Fragment } from '../model.ts';
 import {
@@ -16,6 +17,7 @@ import {
   readMovieFragments,
   sampleDefaults,
 } from './boxes.ts';
+import { type ChunkFacts, factsOf } from './chunk-facts.ts';
 import type { ChunkSize } from './chunk-table.ts';
 import { encodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
 
@@ -35,23 +37,46 @@ export interface FragmentIdentity {
   readonly serverMs: number;
 }
 
+/** A chunk as it lies on disk. */
+export interface StoredChunk {
+  /** In order. */
+  readonly pieces: readonly Buffer[];
+  /** Of all pieces together, as is the CRC-32. */
+  readonly bytes: number;
+  readonly crc: number;
+}
+
+/** A chunk that lies on disk as these bytes. */
+export function storedAs(bytes: Buffer): StoredChunk {
+  return { pieces: [bytes], bytes: bytes.length, crc: crc32(bytes) };
+}
+
 export class FragmentBuilder {
   readonly identity: FragmentIdentity;
-  readonly #init: InitSegment;
   readonly #chunks: ChunkSize[] = [];
   #crc = 0;
   #plainBytes = 0;
+  #bodyBytes = 0;
   #decodeTime: number | null = null;
   #frames = 0;
   #frameBytes = 0;
 
-  constructor(identity: FragmentIdentity, init: InitSegment) {
+  constructor(identity: FragmentIdentity) {
     this.identity = identity;
-    this.#init = init;
   }
 
   get chunkCount(): number {
     return this.#chunks.length;
+  }
+
+  /** Of its first video frame, in ticks; null before there is one. */
+  get decodeTime(): number | null {
+    return this.#decodeTime;
+  }
+
+  /** What its chunks take up on disk. */
+  get bodyBytes(): number {
+    return this.#bodyBytes;
   }
 
   /** What its chunks last together. */
@@ -68,20 +93,15 @@ export class FragmentBuilder {
     return this.#header(true, end.startUs, end.durationUs, end.damaged);
   }
 
-  /** Takes in a chunk with decode times relative to the media file. */
-  add(chunk: ReadChunk): void {
-    this.#crc = crc32(chunk.bytes, this.#crc);
-    this.#plainBytes += chunk.bytes.length;
-    this.#chunks.push({ bytes: chunk.bytes.length, durationUs: chunk.durationUs });
-    const video = videoOf(this.#init, chunk.movies);
-    for (const { decodeTime, samples } of video) {
-      this.#decodeTime ??= decodeTime;
-      for (const sample of samples) {
-        if (sample.keyframe) continue;
-        this.#frames += 1;
-        this.#frameBytes += sample.sizeBytes;
-      }
-    }
+  /** Takes in a chunk. */
+  add(facts: ChunkFacts, stored: StoredChunk): void {
+    this.#crc = joinedCrc32(this.#crc, stored.crc, stored.bytes);
+    this.#bodyBytes += stored.bytes;
+    this.#plainBytes += facts.plainBytes;
+    this.#chunks.push({ bytes: facts.plainBytes, durationUs: facts.durationUs });
+    this.#decodeTime ??= facts.decodeTime;
+    this.#frames += facts.frames;
+    this.#frameBytes += facts.frameBytes;
   }
 
   build(end: { startUs: number; durationUs: number; damaged: boolean }): Fragment {
@@ -99,11 +119,12 @@ export class FragmentBuilder {
       serverMs,
       decodeTime: this.#decodeTime ?? 0,
       offset,
-      storedBytes: fragmentHeaderBytes + this.#plainBytes,
+      storedBytes: fragmentHeaderBytes + this.#bodyBytes,
       plainBytes: this.#plainBytes,
       chunks: [...this.#chunks],
       damaged: end.damaged,
       activity: this.#frames === 0 ? 0 : Math.round(this.#frameBytes / this.#frames),
+      tags: null,
     };
   }
 
@@ -120,7 +141,7 @@ export class FragmentBuilder {
       durationUs,
       producerMs,
       serverMs,
-      plainBytes: sealed ? this.#plainBytes : 0,
+      bodyBytes: sealed ? this.#bodyBytes : 0,
     });
   }
 }
@@ -128,8 +149,7 @@ export class FragmentBuilder {
 export interface ReadChunk {
   /** With decode times relative to the media file. */
   readonly bytes: Buffer;
-  readonly durationUs: number;
-  readonly movies: readonly MovieFragment[];
+  readonly facts: ChunkFacts;
 }
 
 /**
@@ -153,7 +173,7 @@ export function placeChunk(
         return { ...track, decodeTime: Math.max(0, track.decodeTime - originTicks) };
       }),
     }));
-    return { chunk: chunkOf(init, bytes, moved), origin: from };
+    return { chunk: { bytes, facts: factsOf(init, moved, bytes.length) }, origin: from };
   } catch (error) {
     if (!(error instanceof Mp4Error)) throw error;
     throw new StorageError('invalid-argument', `not a chunk: ${error.message}`, { cause: error });
@@ -162,13 +182,8 @@ export function placeChunk(
 
 /** Reads a chunk that is on the media file's clock already. @throws Mp4Error */
 export function readChunk(init: InitSegment, bytes: Buffer): ReadChunk {
-  return chunkOf(init, bytes, readMovieFragments(bytes, sampleDefaults(init)));
-}
-
-function chunkOf(init: InitSegment, bytes: Buffer, movies: readonly MovieFragment[]): ReadChunk {
-  const track = init.tracks.find(({ kind }) => kind === 'video');
-  const ticks = videoOf(init, movies).reduce((sum, { durationTicks }) => sum + durationTicks, 0);
-  return { bytes, movies, durationUs: Math.round((ticks / (track?.timescale ?? 1)) * 1e6) };
+  const movies = readMovieFragments(bytes, sampleDefaults(init));
+  return { bytes, facts: factsOf(init, movies, bytes.length) };
 }
 
 /** The instant at which the earliest track of a file's first chunk begins, in each track's ticks. */
@@ -185,15 +200,5 @@ function originOf(init: InitSegment, movies: readonly MovieFragment[]): FileOrig
       trackId,
       BigInt(Math.floor(seconds * timescale + 1e-6)),
     ]),
-  );
-}
-
-function videoOf(
-  init: InitSegment,
-  movies: readonly MovieFragment[],
-): readonly MovieFragment['tracks'][number][] {
-  const trackId = init.tracks.find(({ kind }) => kind === 'video')?.trackId;
-  return movies.flatMap(({ tracks }) =>
-    tracks.filter((track) => track.trackId === trackId && track.samples.length > 0),
   );
 }

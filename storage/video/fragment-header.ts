@@ -7,14 +7,17 @@
  *      0  u32  size: 112            4  'uuid'            8  16 bytes  user type
  *     24  u8   version: 1          25  u8   state: 0 open, 1 sealed
  *     26  u16  flags: bit 0 damaged
- *     28  u32  CRC-32 of the fragment's boxes (sealed)
+ *     28  u32  CRC-32 of the fragment's body, as it lies on disk (sealed)
  *     32  u64  fragment number     40  u64  run            48  u64  init
  *     56  i64  start, µs           64  u64  duration, µs (sealed)
  *     72  i64  producer time, ms; -1: none
  *     80  i64  server time, ms
- *     88  u64  bytes of the boxes that follow (sealed)
+ *     88  u64  bytes of the body, which follows (sealed)
  *     96  12 bytes reserved, 0
  *    108  u32  CRC-32 of bytes 0 to 107
+ *
+ * The body is in `stored-chunks.ts`. What the header says is in the index too, so it stands in the
+ * open before encrypted footage as well.
  *
  * It is written open with the fragment's first chunk and overwritten in place, sealed, when the
  * fragment closes, before the fsync that comes before the row. So behind a row there is always a
@@ -27,7 +30,7 @@ export const fragmentHeaderBytes = 112;
 export interface FragmentHeader {
   readonly sealed: boolean;
   readonly damaged: boolean;
-  /** Of the boxes that follow; 0 while open. */
+  /** Of the body; 0 while open. */
   readonly crc: number;
   readonly number: number;
   readonly runId: number;
@@ -36,7 +39,7 @@ export interface FragmentHeader {
   readonly durationUs: number;
   readonly producerMs: number | null;
   readonly serverMs: number;
-  readonly plainBytes: number;
+  readonly bodyBytes: number;
 }
 
 const userType = Buffer.from('6864677466726167b1a59ad2c5f04e02', 'hex');
@@ -59,7 +62,7 @@ export function encodeFragmentHeader(header: FragmentHeader): Buffer {
   bytes.writeBigUInt64BE(BigInt(header.durationUs), 64);
   bytes.writeBigInt64BE(BigInt(header.producerMs ?? -1), 72);
   bytes.writeBigInt64BE(BigInt(header.serverMs), 80);
-  bytes.writeBigUInt64BE(BigInt(header.plainBytes), 88);
+  bytes.writeBigUInt64BE(BigInt(header.bodyBytes), 88);
   bytes.writeUInt32BE(crc32(bytes.subarray(0, checkedBytes)), checkedBytes);
   return bytes;
 }
@@ -81,6 +84,6 @@ export function decodeFragmentHeader(bytes: Buffer): FragmentHeader | null {
     durationUs: Number(bytes.readBigUInt64BE(64)),
     producerMs: producerMs === -1 ? null : producerMs,
     serverMs: Number(bytes.readBigInt64BE(80)),
-    plainBytes: Number(bytes.readBigUInt64BE(88)),
+    bodyBytes: Number(bytes.readBigUInt64BE(88)),
   };
 }

@@ -45,22 +45,18 @@ export class MediaWriter {
 
   /** @throws StorageError `disk-full`, `write-failed` */
   async append(...pieces: readonly Buffer[]): Promise<void> {
-    const before = this.#bytes;
     try {
-      for (const piece of pieces) {
-        await this.#write(piece, this.#bytes);
-        this.#bytes += piece.length;
-      }
+      const written = await this.#write(pieces, this.#bytes);
+      this.#bytes += written;
     } catch (error) {
-      this.#bytes = before;
-      await this.#handle.truncate(before).catch(() => undefined);
+      await this.#handle.truncate(this.#bytes).catch(() => undefined);
       throw error;
     }
   }
 
   /** Replaces bytes that were written before. @throws StorageError `disk-full`, `write-failed` */
   async overwrite(bytes: Buffer, at: number): Promise<void> {
-    await this.#write(bytes, at);
+    await this.#write([bytes], at);
   }
 
   /** Cuts the file back. @throws StorageError `write-failed` */
@@ -85,20 +81,26 @@ export class MediaWriter {
     return this.#closed;
   }
 
-  async #write(bytes: Buffer, at: number): Promise<void> {
-    await diskErrors('write to a media file', async () => {
+  /** Answers how many bytes they are. */
+  #write(pieces: readonly Buffer[], at: number): Promise<number> {
+    return diskErrors('write to a media file', async () => {
       let done = 0;
-      while (done < bytes.length) {
-        const { bytesWritten } = await this.#handle.write(
-          bytes,
-          done,
-          bytes.length - done,
-          at + done,
-        );
-        done += bytesWritten;
+      for (let left = pieces; left.length > 0; left = behind(pieces, done)) {
+        done += (await this.#handle.writev(left, at + done)).bytesWritten;
       }
+      return done;
     });
   }
+}
+
+/** What is left of the pieces without their first bytes. */
+function behind(pieces: readonly Buffer[], bytes: number): readonly Buffer[] {
+  let start = 0;
+  return pieces.flatMap((piece) => {
+    const skipped = Math.max(0, bytes - start);
+    start += piece.length;
+    return skipped < piece.length ? [piece.subarray(skipped)] : [];
+  });
 }
 
 export async function syncDirectory(path: string): Promise<void> {

@@ -8,12 +8,16 @@
  * A media file holds one run under one init. It is closed at the first fragment after its camera's
  * minute mark; the marks of different cameras are spread over the minute, so that they do not all
  * open files at once. What a crash leaves is dealt with in `recovery.ts`.
+ *
+ * Each chunk of an encrypted camera is encrypted before it is written, also those of a fragment that
+ * is still open: while the data key is not at hand nothing is recorded.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StorageError } from '../errors.ts';
+import type { Keyring } from '../keys.ts';
 import type {
   Chunk,
   Fragment,
@@ -24,12 +28,20 @@ import type {
   TrackDescription,
 } from '../model.ts';
 import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
-import { type CameraState, emit, type VideoContext } from './context.ts';
-import { FragmentBuilder, placeChunk } from './fragment-builder.ts';
+import { type CameraState, emit, mediaFileUsOf, type VideoContext } from './context.ts';
+import { encryptChunk, scopeOf } from './encrypted-chunk.ts';
+import {
+  FragmentBuilder,
+  placeChunk,
+  type ReadChunk,
+  type StoredChunk,
+  storedAs,
+} from './fragment-builder.ts';
 import { clearRuns, freeTime } from './free-time.ts';
 import { MediaWriter } from './media-writer.ts';
 import { closeFileRow, insertFragment, mediaPath, type OpenFile } from './open-file.ts';
 import { recover } from './recovery.ts';
+import { checkTags } from './tags.ts';
 import { fragmentNumber, fragmentsPerFileMax, type InitRow } from './rows.ts';
 
 type FragmentStart = Parameters<RunRecording['openFragment']>[0];
@@ -58,6 +70,8 @@ export class Recording implements RunRecording {
   #init: { readonly row: Init; readonly segment: InitSegment } | null = null;
   #file: OpenFile | null = null;
   #fragment: FragmentBuilder | null = null;
+  /** What the chunks of the open fragment are encrypted with; null: nothing. */
+  #keyring: Keyring | null = null;
   #lastEndUs: number | null = null;
   #ended: Promise<Run> | null = null;
   /** The call under way, if any; it never rejects. */
@@ -70,7 +84,10 @@ export class Recording implements RunRecording {
     this.#run = run;
   }
 
-  /** @throws StorageError `already-exists` while another run of the camera goes on */
+  /**
+   * @throws StorageError `already-exists` while another run of the camera goes on;
+   *   `key-unavailable`, `wrong-key` for an encrypted one without its data key; `media-missing`
+   */
   static async start(context: VideoContext, camera: CameraState, atUs: number): Promise<Recording> {
     if (camera.endRun !== null) {
       throw new StorageError('already-exists', `${camera.options.name} is being recorded already`);
@@ -79,6 +96,8 @@ export class Recording implements RunRecording {
     // Taken before the first await, so that of two starts at once one is refused.
     camera.endRun = async (reason) => recording?.end(reason);
     try {
+      await keyringFor(context, camera);
+      await context.disk.check();
       if (camera.unclosed) await recover(context, camera);
       const free = await freeTime(context.reader, camera.id, atUs, roomUsMin);
       const startUs = Math.max(atUs, free.fromUs);
@@ -104,7 +123,7 @@ export class Recording implements RunRecording {
     return this.#call(() => this.#setInit(bytes, tracks));
   }
 
-  openFragment(start: FragmentStart): Promise<void> {
+  openFragment(start: FragmentStart): Promise<number> {
     return this.#call(() => this.#openFragment(start));
   }
 
@@ -114,6 +133,10 @@ export class Recording implements RunRecording {
 
   closeFragment(end: FragmentClose): Promise<Fragment> {
     return this.#call(() => this.#close(end));
+  }
+
+  discardFragment(): Promise<void> {
+    return this.#call(() => this.#discard());
   }
 
   /** Whoever records calls one after the other; a store that closes may come in between. */
@@ -152,24 +175,23 @@ export class Recording implements RunRecording {
     return row;
   }
 
-  async #openFragment(start: FragmentStart): Promise<void> {
+  async #openFragment(start: FragmentStart): Promise<number> {
     this.#assertRoom();
     this.#checkTimes({ ...start, durationUs: 1 });
     assert(this.#fragment === null, 'one fragment at a time');
     assert(this.#init !== null, 'an init comes before the first fragment');
+    this.#keyring = await keyringFor(this.#context, this.#camera);
     const file = await this.#fileFor(start.startUs, this.#init.row);
-    this.#fragment = new FragmentBuilder(
-      {
-        number: fragmentNumber(file.id, file.fragments),
-        camera: this.#camera.options.name,
-        runId: this.#run.id,
-        initId: file.initId,
-        mediaFileId: file.id,
-        offset: file.writer.bytes,
-        ...start,
-      },
-      this.#init.segment,
-    );
+    this.#fragment = new FragmentBuilder({
+      number: fragmentNumber(file.id, file.fragments),
+      camera: this.#camera.options.name,
+      runId: this.#run.id,
+      initId: file.initId,
+      mediaFileId: file.id,
+      offset: file.writer.bytes,
+      ...start,
+    });
+    return this.#fragment.identity.number;
   }
 
   async #appendChunk({ bytes, keyframe }: Chunk): Promise<void> {
@@ -177,16 +199,26 @@ export class Recording implements RunRecording {
     const { file, fragment } = this.#open();
     assert(this.#init !== null, 'an init comes before the first chunk');
     const { chunk, origin } = placeChunk(this.#init.segment, bytes, file.origin);
-    if (fragment.chunkCount === 0) await file.writer.append(fragment.openHeader(), chunk.bytes);
-    else await file.writer.append(chunk.bytes);
+    const stored = this.#stored(fragment, chunk);
+    const header = fragment.chunkCount === 0 ? [fragment.openHeader()] : [];
+    await file.writer.append(...header, ...stored.pieces);
     file.origin = origin;
-    fragment.add(chunk);
+    fragment.add(chunk.facts, stored);
     this.#camera.openBytes = file.writer.bytes;
+    const { number, initId, startUs } = fragment.identity;
     emit(this.#context, this.#camera, {
       type: 'chunk',
       runId: this.#run.id,
-      chunk: { bytes: chunk.bytes, durationUs: chunk.durationUs, keyframe },
+      fragment: { number, initId, startUs, decodeTime: fragment.decodeTime },
+      chunk: { bytes: chunk.bytes, durationUs: chunk.facts.durationUs, keyframe },
     });
+  }
+
+  /** @throws StorageError `overloaded` */
+  #stored({ identity, chunkCount }: FragmentBuilder, chunk: ReadChunk): StoredChunk {
+    if (this.#keyring === null) return storedAs(chunk.bytes);
+    const place = { fragment: identity.number, position: chunkCount };
+    return encryptChunk(this.#keyring, this.#camera.id, place, chunk);
   }
 
   end(reason: string): Promise<Run> {
@@ -199,9 +231,11 @@ export class Recording implements RunRecording {
     const { file, fragment } = this.#open();
     assert(fragment.chunkCount > 0, 'a fragment has a chunk at least');
     const final = { ...end, startUs: end.startUs ?? fragment.identity.startUs };
+    const { tags = {} } = end;
+    checkTags(tags);
     this.#checkTimes(final);
     await this.#seal(file, fragment, final);
-    const built = fragment.build(final);
+    const built = { ...fragment.build(final), tags: Object.keys(tags).length === 0 ? null : tags };
     await this.#commit(file, built);
     this.#fragment = null;
     if (this.#lastEndUs === null) {
@@ -281,6 +315,10 @@ export class Recording implements RunRecording {
         );
       }
     }
+    await this.#discard();
+  }
+
+  async #discard(): Promise<void> {
     if (this.#context.failure !== null) throw this.#context.failure;
     this.#fragment = null;
     await this.#file?.writer.truncate(this.#file.committedBytes);
@@ -289,6 +327,7 @@ export class Recording implements RunRecording {
   async #fileFor(startUs: number, init: Init): Promise<OpenFile> {
     const current = this.#file;
     if (current !== null && !this.#isDue(current, startUs, init)) return current;
+    await this.#context.disk.check();
     const id = this.#context.nextMediaFileId;
     this.#context.nextMediaFileId += 1;
     const path = mediaPath(this.#camera, id, startUs);
@@ -330,7 +369,7 @@ export class Recording implements RunRecording {
 
   #isDue(file: OpenFile, startUs: number, init: Init): boolean {
     if (file.initId !== init.id || file.fragments >= fragmentsPerFileMax) return true;
-    const { mediaFileUs } = this.#context;
+    const mediaFileUs = mediaFileUsOf(this.#context, this.#camera);
     // The golden ratio spreads any number of cameras evenly.
     const phaseUs = ((this.#camera.id * 0.618033988749895) % 1) * mediaFileUs;
     const minute = (timeUs: number): number => Math.floor((timeUs - phaseUs) / mediaFileUs);
@@ -372,6 +411,7 @@ export class Recording implements RunRecording {
     try {
       await file.writer.sync();
     } catch (error) {
+      await this.#context.disk.check();
       // After a failed fsync nobody knows what the disk holds.
       this.#context.failure ??= new StorageError('write-failed', 'an fsync failed', {
         cause: error,
@@ -413,6 +453,21 @@ export class Recording implements RunRecording {
     if (this.#ended !== null) throw new StorageError('closed', 'the run has ended');
     if (this.#context.failure !== null) throw this.#context.failure;
   }
+}
+
+/**
+ * The keys for a camera, its data key at hand; null: it is not encrypted.
+ * @throws StorageError `key-unavailable`, `wrong-key`
+ */
+async function keyringFor(context: VideoContext, camera: CameraState): Promise<Keyring | null> {
+  if (camera.options.encryption !== 'aes-256-gcm') return null;
+  const { keyring } = context;
+  if (keyring === null) {
+    const what = `camera ${camera.options.name} is encrypted, and there is no master key`;
+    throw new StorageError('key-unavailable', `${what}: nothing of it is recorded`);
+  }
+  await keyring.ready(scopeOf(camera.id));
+  return keyring;
 }
 
 function parseInit(bytes: Buffer): InitSegment {

@@ -1,20 +1,21 @@
 /**
  * Puts in order what a run left behind that was never closed: the writer died, or the disk refused.
  *
- * For each media file whose row is open: the tail is cut after the last whole moof + mdat, a
+ * For each media file whose row is open: the tail is cut after the last whole chunk, a
  * fragment that is there but has no row is sealed and gets one, and file and run are closed. Rows
  * whose bytes are not in the file (a disk that lied about an fsync) are deleted and said loudly.
- * Only open files are looked at, never the whole tree.
+ * Only open files are looked at, never the whole tree. Encrypted footage is recovered without its key.
  */
 import { type FileHandle, unlink } from 'node:fs/promises';
 import type { Fragment, FreeTime } from '../model.ts';
 import type { Transaction } from '../writer.ts';
-import { type InitSegment, Mp4Error, readBoxHeader, readInit } from './boxes.ts';
+import { readInit } from './boxes.ts';
 import { announcement, type CameraState, type VideoContext } from './context.ts';
-import { FragmentBuilder, readChunk } from './fragment-builder.ts';
+import { FragmentBuilder, storedAs } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
 import { diskErrors } from '../disk-errors.ts';
 import { freeTime } from './free-time.ts';
+import { storedChunks } from './stored-chunks.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
 import {
   fragmentColumns,
@@ -200,27 +201,22 @@ async function recoverTail(
   const header = decodeFragmentHeader(tail.subarray(0, fragmentHeaderBytes));
   const startUs =
     before === null ? (header?.startUs ?? file.start_us) : before.startUs + before.durationUs;
-  const builder = new FragmentBuilder(
-    {
-      number: fragmentNumber(file.id, position),
-      camera: file.camera,
-      runId: file.run_id,
-      initId: file.init_id,
-      mediaFileId: file.id,
-      offset,
-      startUs,
-      producerMs: header?.producerMs ?? null,
-      serverMs: header?.serverMs ?? Math.floor(startUs / 1000),
-    },
-    init,
-  );
-  for (const bytes of wholeChunks(tail)) {
-    const chunk = tryRead(init, bytes);
-    if (chunk === null) break;
-    builder.add(chunk);
+  const builder = new FragmentBuilder({
+    number: fragmentNumber(file.id, position),
+    camera: file.camera,
+    runId: file.run_id,
+    initId: file.init_id,
+    mediaFileId: file.id,
+    offset,
+    startUs,
+    producerMs: header?.producerMs ?? null,
+    serverMs: header?.serverMs ?? Math.floor(startUs / 1000),
+  });
+  for (const { facts, bytes } of storedChunks(init, tail.subarray(fragmentHeaderBytes))) {
+    builder.add(facts, storedAs(bytes));
   }
   if (builder.chunkCount === 0) return null;
-  const sealed = header?.sealed === true && header.plainBytes === builder.build(noEnd).plainBytes;
+  const sealed = header?.sealed === true && header.bodyBytes === builder.bodyBytes;
   const end = {
     startUs: sealed ? header.startUs : startUs,
     durationUs: sealed ? header.durationUs : Math.max(1, builder.mediaUs),
@@ -231,40 +227,6 @@ async function recoverTail(
   // Footage that is dated later ends it, as it would have ended the run.
   end.durationUs = Math.min(end.durationUs, (free.untilUs ?? Infinity) - end.startUs);
   return { fragment: builder.build(end), header: builder.sealedHeader(end) };
-}
-
-const noEnd = { startUs: 0, durationUs: 0, damaged: false };
-
-function tryRead(init: InitSegment, bytes: Buffer): ReturnType<typeof readChunk> | null {
-  try {
-    return readChunk(init, bytes);
-  } catch (error) {
-    if (error instanceof Mp4Error) return null;
-    throw error;
-  }
-}
-
-/** moof + mdat after moof + mdat, from behind the header to the last whole one. */
-export function* wholeChunks(tail: Buffer): Generator<Buffer, void> {
-  let at = fragmentHeaderBytes;
-  let start = at;
-  for (;;) {
-    let header;
-    try {
-      header = readBoxHeader(tail, at);
-    } catch (error) {
-      if (error instanceof Mp4Error) return;
-      throw error;
-    }
-    if (header === null || header.sizeBytes > tail.length - at) return;
-    at += header.sizeBytes;
-    if (header.type === 'mdat') {
-      yield tail.subarray(start, at);
-      start = at;
-    } else if (header.type !== 'moof') {
-      return;
-    }
-  }
 }
 
 async function insertRecovered(

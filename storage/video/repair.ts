@@ -10,6 +10,9 @@
  *   whose row was lost is made again from the name of its folder.
  * - Where a run has a gap now, it becomes two.
  *
+ * - None of it needs a master key: what is encrypted stays so. A fragment whose data key is lost is as
+ *   good as one that is damaged.
+ *
  * Files that are still open in the index are left to `recovery.ts`, but for what is committed.
  */
 import { createHash } from 'node:crypto';
@@ -18,15 +21,17 @@ import { dirname, join, relative } from 'node:path';
 import { StorageError } from '../errors.ts';
 import type { Mending } from '../log/repair.ts';
 import { inTransaction } from '../log/repair.ts';
+import { loadKeys } from '../key-table.ts';
 import { saveLoss } from '../losses.ts';
 import type { Fragment } from '../model.ts';
 import { describeTrack, type InitSegment, Mp4Error, readBoxHeader, readInit } from './boxes.ts';
 import { boxProblem, checkRows, damagedInitsOf } from './check.ts';
-import { FragmentBuilder, readChunk } from './fragment-builder.ts';
+import { FragmentBuilder, storedAs } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
+import { mediaIdFile } from './media-disk.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
-import { damageOf, readStored } from './media-reader.ts';
-import { wholeChunks } from './recovery.ts';
+import { bodyOf, damageOf, readStored } from './media-reader.ts';
+import { dataKeysOf, storedChunks } from './stored-chunks.ts';
 import {
   fragmentColumns,
   readableFragments,
@@ -36,14 +41,20 @@ import {
   insertFragmentSql,
   lostFragments,
   numbersOf,
+  gapWithinRunUsMax,
 } from './rows.ts';
 
-export interface VideoMending extends Mending {
+export interface VideoMendingOptions extends Mending {
   readonly mediaFolder: string;
   /** Where files are moved to. */
   readonly damageFolder: string;
   /** Rows of cameras may have been lost with their pages. */
   readonly camerasLost: boolean;
+}
+
+interface VideoMending extends VideoMendingOptions {
+  /** The data keys there are. */
+  readonly keyIds: ReadonlySet<number>;
 }
 
 interface FileRow {
@@ -70,8 +81,10 @@ const tailBytesMax = 64 * 1024 * 1024;
  * Yields what was done, a sentence each.
  * @throws StorageError `invalid-argument` when there is no media folder for the footage of the index
  */
-export async function* repairVideo(mending: VideoMending): AsyncGenerator<string, void> {
-  const { database, mediaFolder } = mending;
+export async function* repairVideo(options: VideoMendingOptions): AsyncGenerator<string, void> {
+  const { database, mediaFolder } = options;
+  const keyIds = new Set((await loadKeys(database)).keys.map(({ id }) => id));
+  const mending = { ...options, keyIds };
   const folder = await stat(mediaFolder).catch(() => null);
   const hasFiles = (await database.get('SELECT 1 FROM media_file LIMIT 1')) !== undefined;
   if (folder?.isDirectory() !== true && (folder !== null || hasFiles)) {
@@ -119,7 +132,8 @@ async function* restoreCameras(mending: VideoMending): AsyncGenerator<string, vo
       const [, name, id] = cameraFolder.exec(`${entry.name}/`) ?? [];
       if (name === undefined || !entry.isDirectory()) continue;
       const { changes } = await database.run(
-        'INSERT OR IGNORE INTO camera (id, name) VALUES (?, ?)',
+        // What it records until it is configured again is not to lie in the open.
+        "INSERT OR IGNORE INTO camera (id, name, encryption) VALUES (?, ?, 'aes-256-gcm')",
         ...[Number(id), name],
       );
       if (changes > 0) restored.push(name);
@@ -239,7 +253,10 @@ async function* markDamaged(
   for (const fragment of fragments) {
     if (lost.has(fragment.number)) continue;
     const stored = await readStored(handle, fragment);
-    const problem = damageOf(stored, fragment) ?? boxProblem(init, stored, fragment);
+    const problem =
+      damageOf(stored, fragment) ??
+      boxProblem(init, stored, fragment) ??
+      lostKeyOf(mending, bodyOf(stored));
     if (problem === null) continue;
     const saved = await mending.setAside(`fragment-${fragment.number}`, stored);
     await database.run('UPDATE fragment SET damaged = 2 WHERE number = ?', fragment.number);
@@ -260,6 +277,7 @@ async function* takeInOrphans(mending: VideoMending, folder: string): AsyncGener
       continue;
     }
     const path = relative(mediaFolder, full);
+    if (path === mediaIdFile) continue;
     const id = Number(/\.(\d{1,12})\.mp4$/.exec(entry.name)?.[1] ?? -1);
     const known = await database.get<{ path: string }>(
       `SELECT path FROM media_file WHERE id = ?1
@@ -323,7 +341,8 @@ async function indexFile(
   );
   if (camera === undefined) return null;
   const bytes = await readAll(join(mediaFolder, path));
-  const read = bytes === null ? null : readFragments(bytes, { id, camera: camera.name });
+  const file = { id, camera: camera.name };
+  const read = bytes === null ? null : readFragments(mending, bytes, file);
   const first = read?.fragments[0];
   const last = read?.fragments.at(-1);
   if (read === null || first === undefined || last === undefined) return null;
@@ -363,6 +382,7 @@ interface ReadFile {
 
 /** The fragments of a media file, from its headers, up to the first that is damaged. */
 function readFragments(
+  mending: VideoMending,
   bytes: Buffer,
   { id, camera }: { readonly id: number; readonly camera: string },
 ): ReadFile | null {
@@ -376,35 +396,37 @@ function readFragments(
     const header = decodeFragmentHeader(bytes.subarray(at, at + fragmentHeaderBytes));
     const number = fragmentNumber(id, fragments.length);
     if (header?.sealed !== true || header.number !== number) break;
-    const end = at + fragmentHeaderBytes + header.plainBytes;
+    const end = at + fragmentHeaderBytes + header.bodyBytes;
     const stored = bytes.subarray(at, end);
     const { runId, startUs, producerMs, serverMs, durationUs, damaged } = header;
-    const builder = new FragmentBuilder(
-      {
-        number,
-        camera,
-        runId,
-        initId: header.initId,
-        mediaFileId: id,
-        offset: at,
-        startUs,
-        producerMs,
-        serverMs,
-      },
-      init,
-    );
-    for (const chunk of wholeChunks(stored)) {
-      const read = tryRead(init, chunk);
-      if (read === null) break;
-      builder.add(read);
-    }
+    const builder = new FragmentBuilder({
+      number,
+      camera,
+      runId,
+      initId: header.initId,
+      mediaFileId: id,
+      offset: at,
+      startUs,
+      producerMs,
+      serverMs,
+    });
+    const body = bodyOf(stored);
+    for (const chunk of storedChunks(init, body)) builder.add(chunk.facts, storedAs(chunk.bytes));
     if (builder.chunkCount === 0) break;
-    const fragment = builder.build({ startUs, durationUs, damaged });
+    const built = builder.build({ startUs, durationUs, damaged });
+    // A copy in the open may have a box behind its chunks.
+    const fragment = { ...built, storedBytes: end - at };
     if ((damageOf(stored, fragment) ?? boxProblem(init, stored, fragment)) !== null) break;
+    if (lostKeyOf(mending, body) !== null) break;
     fragments.push(fragment);
     at = end;
   }
   return { init, initBytes, fragments };
+}
+
+function lostKeyOf({ keyIds }: VideoMending, body: Buffer): string | null {
+  const lost = [...dataKeysOf(body)].find((id) => !keyIds.has(id));
+  return lost === undefined ? null : `its data key ${lost} is lost`;
 }
 
 /** Where the first fragment's header begins. */
@@ -439,7 +461,7 @@ async function initRow(
 
 // ---------------------------------------------------------------- runs
 
-/** A gap within a run: what comes after it becomes a run of its own. */
+/** A gap within a run that is too long: what comes after it becomes a run of its own. */
 async function* splitRuns({ database }: VideoMending): AsyncGenerator<string, void> {
   for (;;) {
     const gap = await database.get<{
@@ -452,7 +474,8 @@ async function* splitRuns({ database }: VideoMending): AsyncGenerator<string, vo
       `SELECT id, run_id, camera_id, start_us, before_us FROM (
          SELECT id, run_id, camera_id, start_us,
                 lag(end_us) OVER (PARTITION BY run_id ORDER BY id) AS before_us FROM media_file)
-       WHERE before_us IS NOT NULL AND start_us > before_us ORDER BY id LIMIT 1`,
+       WHERE before_us IS NOT NULL AND start_us > before_us + ? ORDER BY id LIMIT 1`,
+      gapWithinRunUsMax,
     );
     if (gap === undefined) return;
     await inTransaction(database, async () => {
@@ -529,15 +552,6 @@ function lose(
 function initOf(bytes: Buffer): InitSegment | null {
   try {
     return readInit(bytes);
-  } catch (error) {
-    if (error instanceof Mp4Error) return null;
-    throw error;
-  }
-}
-
-function tryRead(init: InitSegment, bytes: Buffer): ReturnType<typeof readChunk> | null {
-  try {
-    return readChunk(init, bytes);
   } catch (error) {
     if (error instanceof Mp4Error) return null;
     throw error;

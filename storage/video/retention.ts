@@ -9,6 +9,11 @@
  * - A file that a required application has not read, or that a saved plan contains, is not deleted
  *   by age. Past the camera's budget or below the floor it goes after all (a camera can't be made
  *   to wait); that is counted and logged.
+ * - What an event holds (`kept.ts`) goes neither by age nor for the camera's budget, in which it does
+ *   not count. Below the floor it goes last of all; that is counted and logged.
+ * - What a camera does not keep at all goes a minute after it was recorded, whoever waits for it.
+ * - A run that has lost a piece out of its middle becomes two: within a run there are no gaps.
+ * - While the media folder is not there (`media-disk.ts`) nothing is deleted.
  * - The file that is being written and files that are being read stay.
  * - Order on disk: the rows go and the path is noted as garbage in one commit; then the file is
  *   unlinked; then the note goes. So no row is ever without a file, and no file is forgotten.
@@ -20,6 +25,7 @@ import { StorageError } from '../errors.ts';
 import type { Transaction } from '../writer.ts';
 import type { CameraState, VideoContext } from './context.ts';
 import { mediaFilePath } from './media-files.ts';
+import { decidedUs, heldSql, keptSqlOf } from './kept.ts';
 import { numbersOf } from './rows.ts';
 
 export interface RetentionOptions {
@@ -45,8 +51,11 @@ interface ClosedFile {
 /** Files deleted in one transaction: it must not hold up the commits of others for long. */
 const step = 16;
 
-/** What to do with files that a required application still waits for. */
-type Required = 'spare' | 'drop';
+/**
+ * Which files may go: those that no required application waits for; those too; those too that an event
+ * holds. `unkept`: those that were never to be kept, whoever waits.
+ */
+type Reach = 'spare' | 'drop' | 'drop-held' | 'unkept';
 
 /** The next files to delete, oldest first, at most a step of them. */
 type FindDue = () => Promise<readonly ClosedFile[]>;
@@ -64,6 +73,12 @@ export async function retain(
   options: RetentionOptions,
   clockGuard: ClockGuard,
 ): Promise<RetentionPass> {
+  try {
+    await context.disk.check();
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === 'media-missing')) throw error;
+    return { files: 0, bytes: 0 };
+  }
   for (let sacrifices = 0; ; sacrifices += 1) {
     try {
       return await pass(context, options, clockGuard);
@@ -110,7 +125,7 @@ async function sacrifice(context: VideoContext): Promise<boolean> {
   const files = await context.reader.all<{ id: number; path: string; bytes: number }>(
     `SELECT id, path, bytes FROM media_file m WHERE end_us IS NOT NULL
        AND id NOT IN (SELECT value FROM json_each(?1))
-     ORDER BY coalesce(id >= (
+     ORDER BY ${heldSql}, coalesce(id >= (
        SELECT min(id) FROM (
          SELECT l.checkpoint AS id, l.source_id FROM lease l
            JOIN application a ON a.id = l.application_id
@@ -149,6 +164,8 @@ async function pass(
       count(await retainByAge(context, camera, retentionMs));
     }
     count(await retainByBudget(context, camera));
+    count(await retainKept(context, camera));
+    await deleteOldEvents(context, camera);
   }
   count(await keepFree(context, options));
   if (files > 0) await deleteUnusedInits(context);
@@ -167,16 +184,51 @@ async function retainByAge(
 async function retainByBudget(context: VideoContext, camera: CameraState): Promise<RetentionPass> {
   const { maxBytes } = camera.options;
   if (maxBytes === null) return { files: 0, bytes: 0 };
+  const heldBytes = await heldBytesOf(context, camera);
   return deleteWhile(context, camera, 'drop', () =>
-    oldestFiles(
-      context,
-      camera,
-      (freedBytes) => camera.closedBytes + camera.openBytes - freedBytes > maxBytes,
-    ),
+    oldestFiles(context, camera, 'drop', (freedBytes) => {
+      const storedBytes = camera.closedBytes + camera.openBytes;
+      return storedBytes - heldBytes - freedBytes > maxBytes;
+    }),
   );
 }
 
-/** Below the floor the oldest footage of all cameras goes; what nobody waits for goes first. */
+async function heldBytesOf(context: VideoContext, camera: CameraState): Promise<number> {
+  const row = await context.reader.get<{ bytes: number | null }>(
+    `SELECT sum(bytes) AS bytes FROM media_file m
+     WHERE EXISTS (SELECT 1 FROM video_event WHERE camera_id = ?1 AND hold = 1)
+       AND camera_id = ?1 AND end_us IS NOT NULL AND ${heldSql}`,
+    camera.id,
+  );
+  return row?.bytes ?? 0;
+}
+
+/** Of a camera that does not keep everything: what it does not. */
+async function retainKept(context: VideoContext, camera: CameraState): Promise<RetentionPass> {
+  const keptSql = keptSqlOf(camera);
+  if (keptSql === null) return { files: 0, bytes: 0 };
+  const horizonUs = decidedUs(camera, context.clock.nowMs());
+  return deleteWhile(context, camera, 'unkept', () =>
+    expiredFiles(context, camera, horizonUs, `NOT ${keptSql}`),
+  );
+}
+
+/** Those whose time has no footage any more; what they hold has never been deleted before. */
+async function deleteOldEvents(context: VideoContext, camera: CameraState): Promise<void> {
+  const { id, firstStartUs } = camera;
+  if (firstStartUs === null) return;
+  const old = 'camera_id = ? AND hold = 0 AND end_us < ?';
+  const some = await context.reader.get(
+    `SELECT 1 FROM video_event WHERE ${old} LIMIT 1`,
+    ...[id, firstStartUs],
+  );
+  if (some === undefined) return;
+  await context.writer.transact((tx) =>
+    tx.run(`DELETE FROM video_event WHERE ${old}`, ...[id, firstStartUs]),
+  );
+}
+
+/** Below the floor the oldest footage of all cameras goes; what nobody waits for or holds goes first. */
 async function keepFree(
   context: VideoContext,
   { minFreeBytes, freeBytes = () => freeBytesOf(context.folder) }: RetentionOptions,
@@ -184,13 +236,13 @@ async function keepFree(
   let files = 0;
   let bytes = 0;
   if (minFreeBytes === 0) return { files, bytes };
-  for (const required of ['spare', 'drop'] as const) {
+  for (const reach of ['spare', 'drop', 'drop-held'] as const) {
     const exhausted = new Set<CameraState>();
     while ((await freeBytes()) < minFreeBytes) {
       const camera = await oldestCamera(context, exhausted);
       if (camera === null) break;
-      const deleted = await deleteStep(context, camera, required, () =>
-        oldestFiles(context, camera, (freed) => freed === 0),
+      const deleted = await deleteStep(context, camera, reach, () =>
+        oldestFiles(context, camera, reach, (freed) => freed === 0),
       );
       if (deleted.length === 0) exhausted.add(camera);
       await collectGarbage(context);
@@ -221,13 +273,13 @@ async function oldestCamera(
 async function deleteWhile(
   context: VideoContext,
   camera: CameraState,
-  required: Required,
+  reach: Reach,
   findDue: FindDue,
 ): Promise<RetentionPass> {
   let files = 0;
   let bytes = 0;
   for (;;) {
-    const deleted = await deleteStep(context, camera, required, findDue);
+    const deleted = await deleteStep(context, camera, reach, findDue);
     if (deleted.length === 0) return { files, bytes };
     files += deleted.length;
     bytes += sizeOf(deleted);
@@ -238,7 +290,7 @@ async function deleteWhile(
 async function deleteStep(
   context: VideoContext,
   camera: CameraState,
-  required: Required,
+  reach: Reach,
   findDue: FindDue,
 ): Promise<readonly ClosedFile[]> {
   const due = await findDue();
@@ -246,11 +298,23 @@ async function deleteStep(
   return context.writer.transact(async (tx) => {
     const pinned = await firstPinned(tx, camera.id);
     const files: ClosedFile[] = [];
+    const held: ClosedFile[] = [];
     for (const file of due) {
-      if (context.reading.has(file.id) || (file.id >= pinned && required === 'spare')) continue;
-      if (await deleteRows(tx, file)) files.push(file);
+      if (context.reading.has(file.id) || (file.id >= pinned && reach === 'spare')) continue;
+      // An event may have come since.
+      const isHeld = await isFile(tx, file.id, heldSql);
+      if (isHeld && reach !== 'drop-held') continue;
+      if (reach === 'unkept' && (await isFile(tx, file.id, keptSqlOf(camera) ?? '1'))) continue;
+      if (!(await deleteRows(tx, file))) continue;
+      await splitRun(tx, camera.id, file);
+      files.push(file);
+      if (isHeld) held.push(file);
     }
-    const dropped = files.filter(({ id }) => id >= pinned);
+    const dropped = reach === 'unkept' ? [] : files.filter(({ id }) => id >= pinned);
+    await context.losses.addIn(tx, 'held-footage-dropped', camera.options.name, {
+      count: held.length,
+      bytes: sizeOf(held),
+    });
     await context.losses.addIn(tx, 'footage-dropped', camera.options.name, {
       count: dropped.length,
       bytes: sizeOf(dropped),
@@ -263,7 +327,7 @@ async function deleteStep(
       camera.closedBytes -= sizeOf(files);
       camera.firstStartUs = firstStartUs;
       camera.lastEndUs = latest(closedEndUs, camera.runEndUs);
-      for (const file of files) reportDeletion(context, camera, file, file.id >= pinned);
+      for (const file of files) reportDeletion(context, camera, file, dropped.includes(file));
     });
     return files;
   });
@@ -277,12 +341,13 @@ async function expiredFiles(
   context: VideoContext,
   camera: CameraState,
   horizonUs: number,
+  condition = `NOT ${heldSql}`,
 ): Promise<readonly ClosedFile[]> {
   const futureUs = (context.clock.nowMs() + clockStepMaxMs) * 1000;
   const files = await context.reader.all<ClosedFile>(
-    `SELECT id, run_id, path, bytes, end_us FROM media_file
+    `SELECT id, run_id, path, bytes, end_us FROM media_file m
      WHERE camera_id = ?1 AND end_us IS NOT NULL AND (end_us <= ?2 OR start_us > ?3)
-       AND id <= (SELECT max(id) FROM media_file
+       AND ${condition} AND id <= (SELECT max(id) FROM media_file
                   WHERE camera_id = ?1 AND start_us < ?2 AND end_us <= ?2)
      ORDER BY id LIMIT ?4`,
     ...[camera.id, horizonUs, futureUs, step],
@@ -294,11 +359,13 @@ async function expiredFiles(
 async function oldestFiles(
   context: VideoContext,
   camera: CameraState,
+  reach: Reach,
   isWanted: (freedBytes: number) => boolean,
 ): Promise<readonly ClosedFile[]> {
   const oldest = await context.reader.all<ClosedFile>(
-    `SELECT id, run_id, path, bytes, end_us FROM media_file
-     WHERE camera_id = ? AND end_us IS NOT NULL ORDER BY id LIMIT ?`,
+    `SELECT id, run_id, path, bytes, end_us FROM media_file m
+     WHERE camera_id = ? AND end_us IS NOT NULL ${reach === 'drop-held' ? '' : `AND NOT ${heldSql}`}
+     ORDER BY id LIMIT ?`,
     ...[camera.id, step],
   );
   const due: ClosedFile[] = [];
@@ -336,6 +403,46 @@ export async function deleteRows(
   await tx.run('DELETE FROM fragment WHERE number BETWEEN ? AND ?', ...numbersOf(file.id));
   await tx.run('INSERT INTO media_garbage (id, path) VALUES (?, ?)', file.id, file.path);
   return true;
+}
+
+async function isFile(tx: Transaction, id: number, condition: string): Promise<boolean> {
+  const found = await tx.get(`SELECT 1 FROM media_file m WHERE id = ? AND ${condition}`, id);
+  return found !== undefined;
+}
+
+/**
+ * After a file is gone: what is left of its run before it becomes a run of its own. The later part
+ * keeps the number, because it may go on.
+ */
+async function splitRun(tx: Transaction, cameraId: number, file: ClosedFile): Promise<void> {
+  const before = await tx.get<{ id: number; run_id: number; end_us: number }>(
+    `SELECT id, run_id, end_us FROM media_file WHERE camera_id = ? AND id < ?
+     ORDER BY id DESC LIMIT 1`,
+    ...[cameraId, file.id],
+  );
+  if (before?.run_id !== file.run_id) return;
+  const after = await tx.get<{ start_us: number }>(
+    `SELECT start_us FROM media_file WHERE camera_id = ? AND id > ? AND run_id = ?
+     ORDER BY id LIMIT 1`,
+    ...[cameraId, file.id, file.run_id],
+  );
+  if (after === undefined) {
+    await tx.run(
+      'UPDATE run SET end_us = ? WHERE id = ? AND end_us IS NOT NULL',
+      ...[before.end_us, file.run_id],
+    );
+    return;
+  }
+  const { lastId } = await tx.run(
+    `INSERT INTO run (camera_id, start_us, end_us, end_reason)
+     SELECT camera_id, start_us, ?, 'not kept' FROM run WHERE id = ?`,
+    ...[before.end_us, file.run_id],
+  );
+  await tx.run(
+    'UPDATE media_file SET run_id = ? WHERE camera_id = ? AND run_id = ? AND id <= ?',
+    ...[lastId, cameraId, file.run_id, before.id],
+  );
+  await tx.run('UPDATE run SET start_us = ? WHERE id = ?', after.start_us, file.run_id);
 }
 
 async function firstStart(tx: Transaction, cameraId: number): Promise<number | null> {
@@ -404,7 +511,7 @@ export async function deleteUnusedInits(context: VideoContext): Promise<void> {
 
 /** Unlinks what was noted as garbage, also what a crash left noted. */
 export async function collectGarbage(context: VideoContext): Promise<void> {
-  for (;;) {
+  while (context.disk.trouble === null) {
     const garbage = await context.reader.all<{ id: number; path: string }>(
       'SELECT id, path FROM media_garbage ORDER BY id LIMIT ?',
       step,

@@ -8,21 +8,30 @@
  */
 import type { ClockGuard } from '../clock-guard.ts';
 import { StorageError } from '../errors.ts';
+import { deleteKeysOf } from '../key-table.ts';
+import type { Keyring } from '../keys.ts';
 import type { Losses } from '../losses.ts';
 import type {
   CameraDescription,
   CameraOptions,
+  EventChange,
+  EventQuery,
   Fragment,
   FragmentQuery,
+  FragmentSpan,
   Init,
   LiveEvent,
   MediaFile,
+  NewVideoEvent,
   Run,
   RunRecording,
+  Tags,
+  VideoEvent,
   VideoStore,
 } from '../model.ts';
 import type { CancelTimer, Clock, Logger, Metrics } from '../ports.ts';
 import type { Writer } from '../writer.ts';
+import { setAttribute } from './attributes.ts';
 import { checkCamera, describe, emptyState, loadCameras } from './cameras.ts';
 import {
   type CameraState,
@@ -31,8 +40,16 @@ import {
   type VideoContext,
   videoMetrics,
 } from './context.ts';
+import { addEvent, changeEvent, deleteEvent, event, events } from './events.ts';
+import { decidedUs, keptSqlOf } from './kept.ts';
+import {
+  fragmentsAfterSql,
+  fragmentsByTimeSql,
+  latestFragmentsSql,
+  spansByTimeSql,
+} from './fragment-queries.ts';
 import { readFragment, readMediaFile, reportDamage } from './media-reader.ts';
-import { makeFolder } from '../folders.ts';
+import { MediaDisk } from './media-disk.ts';
 import { Recording } from './recording.ts';
 import { recover } from './recovery.ts';
 import {
@@ -53,15 +70,20 @@ import {
   type MediaFileRow,
   numbersOf,
   readableFragments,
+  readableSpans,
   runFrom,
   type RunRow,
 } from './rows.ts';
+import type { Scratch } from './scratch.ts';
+import { checkTags, tagsFrom, tagsText } from './tags.ts';
 
 export interface VideoStoreOptions {
   /** Where the media files are; made when it is not there. */
   readonly folder: string;
   readonly writer: Writer;
   readonly reader: Reader;
+  /** For what is encrypted; null: there is no master key. */
+  readonly keyring: Keyring | null;
   readonly clockGuard: ClockGuard;
   readonly losses: Losses;
   readonly clock: Clock;
@@ -79,33 +101,20 @@ export interface VideoStoreOptions {
   readonly retentionIntervalMs?: number;
 }
 
+export interface CameraGrowth {
+  readonly storedBytes: number;
+  readonly bytesPerMs: number;
+  readonly retentionMs: number | null;
+  readonly maxBytes: number | null;
+}
+
 /** Runs that one query answers: a camera that reconnects every ten seconds makes 8,640 a day. */
 const runsMax = 10_000;
+const anyTimeMs = [-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const;
+const dayMs = 24 * 3_600_000;
+/** What is younger says nothing about a day. */
+const growthMsMin = 600_000;
 const defaultMinFreeBytes = 512 * 1024 * 1024;
-
-/** `fragment` joined with its file and camera, files first: they are found by the index. */
-const fromFragments = `
-  FROM media_file m
-  CROSS JOIN fragment f ON f.number BETWEEN m.id * 4096 AND m.id * 4096 + 4095
-  CROSS JOIN camera c ON c.id = m.camera_id`;
-
-/** Fragments of camera ?1 that overlap [?2, ?3), at most ?4. Exported for its test. */
-export const fragmentsByTimeSql = `
-  SELECT ${fragmentColumns} ${fromFragments}
-  WHERE m.camera_id = ?1 AND m.start_us < ?3
-    AND m.start_us >= coalesce(
-      (SELECT max(start_us) FROM media_file WHERE camera_id = ?1 AND start_us <= ?2), ?2)
-    AND m.start_us + f.start_offset_us < ?3
-    AND m.start_us + f.start_offset_us + f.duration_us > ?2
-  ORDER BY m.start_us, f.number LIMIT ?4`;
-
-/** The last ?2 fragments that camera ?1 recorded: no file is without one, but for the newest. */
-export const latestFragmentsSql = `
-  SELECT ${fragmentColumns}
-  FROM (SELECT * FROM media_file WHERE camera_id = ?1 ORDER BY id DESC LIMIT ?2 + 1) m
-  CROSS JOIN fragment f ON f.number BETWEEN m.id * 4096 AND m.id * 4096 + 4095
-  CROSS JOIN camera c ON c.id = m.camera_id
-  ORDER BY f.number DESC LIMIT ?2`;
 
 const mediaFileColumns = `
   m.id, c.name AS camera, m.run_id, m.init_id, m.path, m.start_us, m.end_us, m.bytes`;
@@ -115,8 +124,8 @@ const mediaFileColumns = `
  * @throws StorageError `write-failed`, `disk-full`
  */
 export async function openVideoStore(options: VideoStoreOptions): Promise<VideoDiskStore> {
-  await makeFolder(options.folder);
   const { reader } = options;
+  const disk = await MediaDisk.open(options);
   const newest = await reader.get<{ seq: number }>(
     "SELECT seq FROM sqlite_sequence WHERE name = 'media_file'",
   );
@@ -124,6 +133,8 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     folder: options.folder,
     writer: options.writer,
     reader,
+    disk,
+    keyring: options.keyring,
     clock: options.clock,
     logger: options.logger,
     losses: options.losses,
@@ -137,9 +148,13 @@ export async function openVideoStore(options: VideoStoreOptions): Promise<VideoD
     failure: null,
     nextMediaFileId: (newest?.seq ?? 0) + 1,
   };
-  for (const camera of context.cameras.values()) {
-    if (camera.unclosed) await recoverAtStart(context, camera);
-  }
+  const recoverAll = async (): Promise<void> => {
+    for (const camera of context.cameras.values()) {
+      if (camera.unclosed && camera.endRun === null) await recoverAtStart(context, camera);
+    }
+  };
+  disk.whenBack(recoverAll);
+  if (disk.trouble === null) await recoverAll();
   await collectGarbage(context);
   await deleteUnusedInits(context);
   return new VideoDiskStore(context, options);
@@ -183,21 +198,34 @@ export class VideoDiskStore implements VideoStore {
     this.#scheduleRetention();
   }
 
+  /** Why the media folder is not there, in words; null when it is. */
+  get trouble(): string | null {
+    return this.#context.disk.trouble;
+  }
+
   async ensureCamera(options: CameraOptions): Promise<CameraDescription> {
     checkCamera(options);
-    const { name, retentionMs, maxBytes, events } = options;
+    const { name, retentionMs, maxBytes, events, encryption = 'none' } = options;
+    const { record = 'continuous', preRollMs = 0, postRollMs = 0 } = options;
     const known = this.#context.cameras.get(name);
     await this.#context.writer.transact(async (tx) => {
       await tx.run(
-        `INSERT INTO camera (name, retention_ms, max_bytes, events) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (name) DO UPDATE SET retention_ms = ?2, max_bytes = ?3, events = ?4`,
-        ...[name, retentionMs, maxBytes, events],
+        `INSERT INTO camera (name, retention_ms, max_bytes, events, encryption, record,
+           pre_roll_ms, post_roll_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name)
+         DO UPDATE SET retention_ms = ?2, max_bytes = ?3, events = ?4, encryption = ?5,
+           record = ?6, pre_roll_ms = ?7, post_roll_ms = ?8`,
+        ...[name, retentionMs, maxBytes, events, encryption, record, preRollMs, postRollMs],
       );
       const row = await tx.get<{ id: number }>('SELECT id FROM camera WHERE name = ?', name);
       if (row === undefined) throw new StorageError('corrupt', `camera ${name} was not stored`);
+      const createdMs = this.#context.clock.nowMs();
+      if (known === undefined) {
+        await tx.run('UPDATE camera SET created_ms = ? WHERE id = ?', createdMs, row.id);
+      }
       tx.onCommit(() => {
-        if (known === undefined) this.#context.cameras.set(name, emptyState(row.id, options));
-        else known.options = options;
+        if (known !== undefined) known.options = options;
+        else this.#context.cameras.set(name, { ...emptyState(row.id, options), createdMs });
       });
     });
     return this.camera(name);
@@ -219,6 +247,10 @@ export class VideoDiskStore implements VideoStore {
     }
     await this.#context.writer.transact(async (tx) => {
       await tx.run('DELETE FROM run WHERE camera_id = ?', camera.id);
+      await tx.run('DELETE FROM camera_attribute WHERE camera_id = ?', camera.id);
+      await tx.run('DELETE FROM video_event WHERE camera_id = ?', camera.id);
+      // Whatever the disk still has of its footage, nobody can read it any more.
+      await deleteKeysOf(tx, `SELECT 'camera/${camera.id}'`);
       await tx.run('DELETE FROM camera WHERE id = ?', camera.id);
     });
     for (const listener of [...camera.fileListeners]) listener();
@@ -232,6 +264,10 @@ export class VideoDiskStore implements VideoStore {
   // eslint-disable-next-line @typescript-eslint/require-await -- a throw becomes a rejection
   async camera(name: string): Promise<CameraDescription> {
     return describe(cameraState(this.#context, name));
+  }
+
+  setCameraAttribute(camera: string, key: string, value: unknown): Promise<void> {
+    return setAttribute(this.#context, { camera, key, value });
   }
 
   async startRun(camera: string, atUs: number): Promise<RunRecording> {
@@ -265,7 +301,32 @@ export class VideoDiskStore implements VideoStore {
     const { id } = cameraState(this.#context, query.camera);
     const rows = await this.#context.reader.all<FragmentRow>(
       fragmentsByTimeSql,
-      ...[id, query.fromUs, query.toUs, query.limit],
+      ...[id, query.fromUs, query.toUs, query.limit, ...(query.arrivedMs ?? anyTimeMs)],
+    );
+    return this.#readable(rows);
+  }
+
+  async spans(query: FragmentQuery): Promise<readonly FragmentSpan[]> {
+    const { id } = cameraState(this.#context, query.camera);
+    const row = await this.#context.reader.get<{ spans: string | null }>(
+      spansByTimeSql,
+      ...[id, query.fromUs, query.toUs, query.limit, ...(query.arrivedMs ?? anyTimeMs)],
+    );
+    return readableSpans(row?.spans?.split('\n') ?? [], (line, error) => {
+      const fragment = { number: Number.parseInt(line), camera: query.camera, bytes: 0 };
+      reportDamage(this.#context, fragment, error.message);
+    });
+  }
+
+  async fragmentsAfter(
+    camera: string,
+    number: number,
+    limit: number,
+  ): Promise<readonly Fragment[]> {
+    const { id } = cameraState(this.#context, camera);
+    const rows = await this.#context.reader.all<FragmentRow>(
+      fragmentsAfterSql,
+      ...[id, number, limit],
     );
     return this.#readable(rows);
   }
@@ -303,8 +364,61 @@ export class VideoDiskStore implements VideoStore {
     return initFrom(row);
   }
 
-  readFragment(fragment: Fragment): Promise<Buffer> {
-    return readFragment(this.#context, fragment);
+  readFragment(fragment: Fragment, scratch?: Scratch): Promise<Buffer> {
+    return readFragment(this.#context, fragment, scratch);
+  }
+
+  /** How much each camera keeps of the last day, or of as much of it as there is. */
+  async growth(): Promise<readonly CameraGrowth[]> {
+    const nowMs = this.#context.clock.nowMs();
+    const growths: CameraGrowth[] = [];
+    for (const camera of this.#context.cameras.values()) {
+      const { retentionMs, maxBytes } = camera.options;
+      const recent = await this.#context.reader.get<{ bytes: number; start_us: number | null }>(
+        `SELECT coalesce(sum(bytes), 0) AS bytes, min(start_us) AS start_us FROM media_file
+         WHERE camera_id = ? AND start_us >= ?`,
+        ...[camera.id, (nowMs - dayMs) * 1000],
+      );
+      const sinceMs = nowMs - (recent?.start_us ?? 0) / 1000;
+      const bytesPerMs = sinceMs < growthMsMin ? 0 : (recent?.bytes ?? 0) / sinceMs;
+      const { storedBytes } = describe(camera);
+      growths.push({ storedBytes, retentionMs, maxBytes, bytesPerMs });
+    }
+    return growths;
+  }
+
+  async tagFragment(number: number, tags: Tags): Promise<Fragment> {
+    await this.#context.writer.transact(async (tx) => {
+      const row = await tx.get<{ tags: string | null }>(
+        'SELECT tags FROM fragment WHERE number = ?',
+        number,
+      );
+      if (row === undefined) throw new StorageError('not-found', `no fragment ${number}`);
+      const all = { ...tagsFrom(row.tags), ...tags };
+      checkTags(all);
+      await tx.run('UPDATE fragment SET tags = ? WHERE number = ?', tagsText(all), number);
+    });
+    return this.fragment(number);
+  }
+
+  addEvent(event: NewVideoEvent): Promise<VideoEvent> {
+    return addEvent(this.#context, event);
+  }
+
+  changeEvent(id: number, change: EventChange): Promise<VideoEvent> {
+    return changeEvent(this.#context, id, change);
+  }
+
+  deleteEvent(id: number): Promise<void> {
+    return deleteEvent(this.#context, id);
+  }
+
+  event(id: number): Promise<VideoEvent> {
+    return event(this.#context, id);
+  }
+
+  events(query: EventQuery): Promise<readonly VideoEvent[]> {
+    return events(this.#context, query);
   }
 
   async closedMediaFiles(
@@ -312,16 +426,33 @@ export class VideoDiskStore implements VideoStore {
     fromId: number,
     limit: number,
   ): Promise<readonly MediaFile[]> {
+    const camera = [...this.#context.cameras.values()].find(({ id }) => id === cameraId);
+    const keptSql = camera === undefined ? null : keptSqlOf(camera);
+    const decided =
+      camera === undefined || keptSql === null
+        ? ''
+        : `AND ${keptSql} AND m.end_us <= ${decidedUs(camera, this.#context.clock.nowMs())}`;
     // A file before an open one (left open by a failure) waits for it: readers go by the id.
     const rows = await this.#context.reader.all<MediaFileRow>(
       `SELECT ${mediaFileColumns} FROM media_file m JOIN camera c ON c.id = m.camera_id
-       WHERE m.camera_id = ?1 AND m.id >= ?2 AND m.end_us IS NOT NULL AND m.id < coalesce(
+       WHERE m.camera_id = ?1 AND m.id >= ?2 AND m.end_us IS NOT NULL ${decided} AND m.id < coalesce(
          (SELECT min(id) FROM media_file WHERE camera_id = ?1 AND id >= ?2 AND end_us IS NULL),
          9e15)
        ORDER BY m.id LIMIT ?3`,
       ...[cameraId, fromId, limit],
     );
     return rows.map(mediaFileFrom);
+  }
+
+  async openMediaFile(cameraId: number): Promise<number | null> {
+    const row = await this.#context.reader.get<{ id: number }>(
+      `SELECT id FROM media_file m INDEXED BY media_file_open
+       WHERE end_us IS NULL AND camera_id = ?
+         AND EXISTS (SELECT 1 FROM fragment WHERE number BETWEEN m.id * 4096 AND m.id * 4096 + 4095)
+       ORDER BY id LIMIT 1`,
+      cameraId,
+    );
+    return row?.id ?? null;
   }
 
   async mediaFileFragments(mediaFileId: number): Promise<readonly Fragment[]> {

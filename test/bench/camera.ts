@@ -1,40 +1,35 @@
 /**
  * What recording takes: the processor time and memory of the gateway and of its ffmpeg for each
- * camera of 1080p at 4 Mb/s, beside a bare `ffmpeg -c copy` that reads the same camera at the same
- * time. Linux only: read from /proc.
+ * camera of 1080p at 4 Mb/s, encrypted and with its activity as they are by default, beside a bare
+ * `ffmpeg -c copy` that reads the same camera at the same time; and whether anything is lost of it.
  */
-import { execFile } from 'node:child_process';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { Database } from '../../storage/sqlite.ts';
 import { startChild } from '../support/child.ts';
 import { GatewayProcess } from '../support/gateway.ts';
-import { capturePackets, PacketCamera } from '../support/packet-camera.ts';
 import { ffmpegPath } from '../support/tools.ts';
 import type { Benchmark, BenchmarkContext, Figure } from './bench.ts';
+import { fragmentUs, startFullHd } from './support/full-hd.ts';
+import { ffmpegsOf, memoryOf, pidOf, seconds, secondsPerMinute } from './support/processes.ts';
 
-const clipSeconds = 20;
 /** The engine compiles what runs often: for the first minute that costs more than the cameras. */
 const warmUpSeconds = 60;
 const settleSeconds = 10;
 const measuredSeconds = 60;
-/** Of the times in /proc/<pid>/stat; the same on every Linux that runs Node. */
-const ticksPerSecond = 100;
 
 export const benchmark: Benchmark = {
   name: 'camera',
   title: `Recording cameras of 1080p30 at 4 Mb/s, ${measuredSeconds} s each`,
   run: async (context) => {
     context.note('making a clip');
-    const clip = await makeFullHd(context.folder);
-    const capture = await capturePackets(context, clip);
-    const camera = await PacketCamera.start(context, capture, { pace: 1, loop: true });
+    const camera = await startFullHd(context);
     context.note('an idle gateway');
     const idleBytes = await measureIdle(context);
     context.note('one camera, and a bare ffmpeg beside it');
-    const one = await measure(context, camera.url, 1, true);
-    context.note('ten cameras');
-    const ten = await measure(context, camera.url, 10, false);
+    const one = await measure(context, camera.url, 1);
+    context.note('ten cameras, and a bare ffmpeg beside them');
+    const ten = await measure(context, camera.url, 10);
     return figuresOf(idleBytes, one, ten);
   },
 };
@@ -47,6 +42,8 @@ interface Measured {
   /** Of the ffmpeg that has the most. */
   readonly ffmpegBytes: number;
   readonly gatewayBytes: number;
+  /** Of all cameras, while the gateway ran. */
+  readonly lostFragments: number;
 }
 
 function figuresOf(idleBytes: number, one: Measured, ten: Measured): readonly Figure[] {
@@ -64,17 +61,28 @@ function figuresOf(idleBytes: number, one: Measured, ten: Measured): readonly Fi
       name: 'ffmpeg, CPU per camera-minute, ten cameras',
       value: ten.ffmpegSeconds,
       unit: 's',
+      against: { name: 'ffmpeg -c copy', value: ten.bareSeconds },
+      ratio: ten.ffmpegSeconds / ten.bareSeconds,
+      target: { atMost: 1.1 },
     },
     {
-      name: 'gateway, CPU per camera-minute, one camera',
+      name: 'gateway, CPU per camera-minute, encrypted and with activity, one camera',
       value: one.gatewaySeconds,
       unit: 's',
+      against: { name: 'ffmpeg -c copy', value: one.bareSeconds },
     },
     {
-      name: 'gateway, CPU per camera-minute, ten cameras',
+      name: 'gateway, CPU per camera-minute, encrypted and with activity, ten cameras',
       value: ten.gatewaySeconds,
       unit: 's',
+      against: { name: 'ffmpeg -c copy', value: ten.bareSeconds },
       target: { atMost: 0.25 },
+    },
+    {
+      name: 'fragments lost or damaged, ten cameras',
+      value: ten.lostFragments,
+      unit: 'fragments',
+      target: { atMost: 0 },
     },
     {
       name: 'ffmpeg, memory (PSS)',
@@ -96,17 +104,6 @@ function figuresOf(idleBytes: number, one: Measured, ten: Measured): readonly Fi
   ];
 }
 
-async function makeFullHd(folder: string): Promise<string> {
-  const path = join(folder, 'camera.mp4');
-  const picture = `testsrc2=size=1920x1080:rate=30:duration=${clipSeconds},noise=alls=12:allf=t`;
-  await promisify(execFile)(ffmpegPath, [
-    ...['-v', 'error', '-f', 'lavfi', '-i', picture, '-pix_fmt', 'yuv420p'],
-    ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '60'],
-    ...['-b:v', '4M', '-maxrate', '4M', '-bufsize', '4M', path],
-  ]);
-  return path;
-}
-
 async function measureIdle(context: BenchmarkContext): Promise<number> {
   const gateway = await startGateway(context, 'idle', '');
   await seconds(settleSeconds);
@@ -115,12 +112,7 @@ async function measureIdle(context: BenchmarkContext): Promise<number> {
   return bytes;
 }
 
-async function measure(
-  context: BenchmarkContext,
-  url: string,
-  cameras: number,
-  withBare: boolean,
-): Promise<Measured> {
+async function measure(context: BenchmarkContext, url: string, cameras: number): Promise<Measured> {
   const lines = Array.from(
     { length: cameras },
     (_, index) => `  camera-${index}: { source: { rtsp: '${url}' } }`,
@@ -128,32 +120,63 @@ async function measure(
   const gateway = await startGateway(context, `of-${cameras}`, `cameras:\n${lines.join('\n')}`);
   const file = join(context.folder, 'bare.mp4');
   const input = ['-v', 'error', '-nostdin', '-y', '-rtsp_transport', 'tcp', '-i', url];
-  const bare = withBare
-    ? startChild(context, ffmpegPath, [...input, '-c', 'copy', '-f', 'mp4', file])
-    : null;
+  const bare = startChild(context, ffmpegPath, [...input, '-c', 'copy', '-f', 'mp4', file]);
   await seconds(warmUpSeconds);
   const gatewayPid = pidOf(gateway);
-  const children = await childrenOf(gatewayPid);
+  const children = await ffmpegsOf(gatewayPid);
   if (children.length !== cameras) throw new Error(`${children.length} of ${cameras} record`);
-  const barePid = bare?.process.pid ?? null;
-  const pids = [gatewayPid, ...children, ...(barePid === null ? [] : [barePid])];
-  const before = await Promise.all(pids.map(processorSeconds));
-  await seconds(measuredSeconds);
-  const after = await Promise.all(pids.map(processorSeconds));
-  const perMinute = (index: number): number =>
-    (((after[index] ?? 0) - (before[index] ?? 0)) * 60) / measuredSeconds;
-  const ofFfmpeg = children.map((_, index) => perMinute(index + 1));
-  const memory = await Promise.all(children.map(memoryOf));
+  const pids = [gatewayPid, bare.process.pid ?? 0, ...children];
+  const [gatewaySeconds = 0, bareSeconds = 0, ...ofFfmpeg] = await secondsPerMinute(
+    pids,
+    measuredSeconds,
+  );
   const measured = {
-    gatewaySeconds: perMinute(0) / cameras,
+    gatewaySeconds: gatewaySeconds / cameras,
     ffmpegSeconds: ofFfmpeg.reduce((sum, value) => sum + value, 0) / cameras,
-    bareSeconds: barePid === null ? Number.NaN : perMinute(pids.length - 1),
-    ffmpegBytes: Math.max(...memory),
+    bareSeconds,
+    ffmpegBytes: Math.max(...(await Promise.all(children.map(memoryOf)))),
     gatewayBytes: await memoryOf(gatewayPid),
   };
-  await bare?.stop('SIGTERM');
+  await bare.stop('SIGTERM');
   await gateway.stop();
-  return measured;
+  return { ...measured, lostFragments: await countLost(gateway.dataFolder, cameras) };
+}
+
+/**
+ * Fragments that are damaged, or missing between others. Rejects when what was recorded is not
+ * encrypted, or has no activity.
+ */
+async function countLost(dataFolder: string, cameras: number): Promise<number> {
+  const database = await Database.open(join(dataFolder, 'headgate.db'), { readOnly: true });
+  const rows = await database.all<{
+    readonly camera: number;
+    readonly startUs: number;
+    readonly durationUs: number;
+    readonly damaged: number;
+    readonly activity: number;
+    readonly encryption: string;
+  }>(
+    `SELECT c.id AS camera, m.start_us + f.start_offset_us AS startUs, f.duration_us AS durationUs,
+       f.damaged, f.activity, c.encryption
+     FROM camera c JOIN media_file m ON m.camera_id = c.id
+     JOIN fragment f ON f.number BETWEEN m.id * 4096 AND m.id * 4096 + 4095
+     ORDER BY c.id, m.start_us, f.number`,
+  );
+  await database.close();
+  const measured = rows.filter(
+    // The last fragment may be a keyframe alone, which has no activity.
+    ({ encryption, activity }) => encryption === 'aes-256-gcm' && activity > 0,
+  );
+  const recorded = new Set(measured.map(({ camera }) => camera)).size;
+  if (recorded !== cameras) throw new Error(`${recorded} of ${cameras} recorded what is measured`);
+  let lost = 0;
+  for (const [index, row] of rows.entries()) {
+    if (row.damaged !== 0) lost += 1;
+    const before = rows[index - 1];
+    if (before?.camera !== row.camera) continue;
+    lost += Math.round((row.startUs - before.startUs - before.durationUs) / fragmentUs);
+  }
+  return lost;
 }
 
 async function startGateway(
@@ -164,37 +187,4 @@ async function startGateway(
   const folder = join(context.folder, name);
   await mkdir(folder);
   return GatewayProcess.start(context, folder, sections);
-}
-
-function pidOf({ child }: GatewayProcess): number {
-  const { pid } = child.process;
-  if (pid === undefined) throw new Error('the gateway does not run');
-  return pid;
-}
-
-/** The ffmpegs among the children of a process. */
-async function childrenOf(pid: number): Promise<readonly number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  const found: number[] = [];
-  for (const child of text.trim().split(/\s+/).map(Number)) {
-    if ((await readFile(`/proc/${child}/comm`, 'utf8')).startsWith('ffmpeg')) found.push(child);
-  }
-  return found;
-}
-
-/** User and system time of a process, all its threads together (proc(5), stat). */
-async function processorSeconds(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
-}
-
-/** The memory of a process, with its share of what it shares with others, in bytes. */
-async function memoryOf(pid: number): Promise<number> {
-  const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
-  return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? Number.NaN) * 1024;
-}
-
-function seconds(count: number): Promise<void> {
-  return new Promise((wake) => setTimeout(wake, count * 1000));
 }

@@ -1,6 +1,8 @@
 /** The page as a person uses it: a gateway with a camera, sensors and a delivery, in Chromium. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { it, type TestContext } from 'node:test';
+import { createFile, MP4BoxBuffer } from 'mp4box';
 import { connectAsync } from 'mqtt';
 import type { Page } from 'playwright-core';
 import type { Cameras, CameraFragments, Keys } from '../../gateway/api/rest/schemas.ts';
@@ -8,6 +10,7 @@ import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { aroundNow } from '../support/footage-check.ts';
 import { GatewayProcess } from '../support/gateway.ts';
+import { capturePackets, PacketCamera } from '../support/packet-camera.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { sharedFile } from '../support/tools.ts';
 
@@ -76,10 +79,8 @@ it(
     });
 
     await t.test('a click on the timeline replays that time', async () => {
-      const { cameras } = await gateway.get<Cameras>('/cameras');
-      const firstMs = Date.parse(cameras[0]?.firstTime ?? '');
       await page.getByRole('button', { name: '5 min' }).click();
-      const wantedMs = firstMs + 2_500;
+      const wantedMs = (await firstMs(gateway)) + 2_500;
       await clickTimeline(page, wantedMs);
       await page.getByRole('button', { name: 'Live', pressed: false }).waitFor();
       await pictureMoves(page);
@@ -92,6 +93,55 @@ it(
       await page.getByRole('button', { name: 'Live', pressed: true }).waitFor();
       await pictureMoves(page);
       assert.ok((await cursorMs(page)) > Date.now() - 20_000, 'back to what happens now');
+    });
+
+    await t.test('a small picture shows what was recorded under the pointer', async () => {
+      const slider = page.getByRole('slider', { name: 'Time' });
+      const preview = page.locator('.preview');
+      const at = await placeOf(page, (await firstMs(gateway)) + 4_000);
+      // The view moves on meanwhile: nothing may be recorded where the pointer comes to lie.
+      const shows = "(document.querySelector('.preview img')?.naturalWidth ?? 0) > 0";
+      for (let step = 0; !(await page.evaluate<boolean>(shows)); step += 1) {
+        await slider.hover({ position: { x: at.x + (step % 10), y: at.y } });
+        await preview.getByText('front · ').waitFor();
+        await new Promise((wake) => setTimeout(wake, 500));
+      }
+      const small = await page.evaluate<number>(
+        "document.querySelector('.preview img').naturalWidth",
+      );
+      assert.ok(small <= 320, `${small} pixels wide`);
+      await page.getByRole('region', { name: 'Telemetry' }).hover();
+      await preview.waitFor({ state: 'detached' });
+    });
+
+    await t.test('a piece of time is marked by hand or by key, and exported', async () => {
+      const slider = page.getByRole('slider', { name: 'Time' });
+      const link = page.getByRole('link', { name: 'Export front' });
+      const box = await slider.boundingBox();
+      assert.ok(box !== null);
+      const beganMs = await firstMs(gateway);
+      const at = await placeOf(page, beganMs + 500);
+      await page.keyboard.down('Shift');
+      await page.mouse.move(box.x + at.x, box.y + at.y);
+      await page.mouse.down();
+      await page.mouse.move(box.x + (await placeOf(page, beganMs + 4_500)).x, box.y + at.y);
+      await page.mouse.up();
+      await page.keyboard.up('Shift');
+      const downloading = page.waitForEvent('download');
+      await link.click();
+      const seconds = secondsOf(await readFile(await (await downloading).path()));
+      // A pixel of the timeline is a quarter of a second, and the view moves on meanwhile.
+      assert.ok(seconds > 0.5 && seconds < 12, `${seconds} s`);
+      await slider.press('Escape');
+      await link.waitFor({ state: 'detached' });
+      await clickTimeline(page, beganMs + 2_500);
+      await slider.press('i');
+      await slider.press('ArrowRight');
+      await slider.press('o');
+      await link.waitFor();
+      await slider.press('Escape');
+      await liveButton(page).click();
+      await page.getByRole('button', { name: 'Live', pressed: true }).waitFor();
     });
 
     await t.test('on a phone nothing is wider than the screen', async () => {
@@ -120,7 +170,7 @@ it(
 );
 
 it(
-  'says that the browser does not play H.265, asks no more for it, and plays the next camera',
+  'says that the browser does not play H.265, plays the next camera, and small pictures of both',
   { timeout: 120_000 },
   async (t) => {
     const browser = await launchBrowser(t);
@@ -131,8 +181,13 @@ it(
       return;
     }
     const folder = await temporaryFolder(t);
+    const scaled = ['-vf', 'scale=160:120', '-c:v', 'libx264', '-profile:v', 'baseline'];
+    const smallClip = await makeClip(folder, { name: 'small', seconds: 4, video: scaled });
+    const smallCapture = await capturePackets(t, smallClip);
+    const small = await PacketCamera.start(t, smallCapture, { pace: 1, loop: true });
     const cameras = ['attic', 'front'].map(
-      (name) => `  ${name}: { source: { push: { username: front, password: camera-password } } }`,
+      (name) =>
+        `  ${name}: { source: { push: { username: front, password: camera-password } }, substream: { rtsp: '${small.url}' } }`,
     );
     const gateway = await GatewayProcess.start(t, folder, `cameras:\n${cameras.join('\n')}`);
     if (!(await (await fetch(`${gateway.url}/`)).text()).includes('id="app"')) {
@@ -172,6 +227,19 @@ it(
     await pictureMoves(page);
     assert.equal(await said.isVisible(), false);
     assert.equal(await page.evaluate<boolean>(controls), true);
+    assert.equal(small.connections, 0);
+    await page.getByRole('button', { name: 'All cameras' }).click();
+    const tiles = page.locator('.grid .tile');
+    const moving = '({ videoWidth, currentTime }) => videoWidth === 160 && currentTime > 1';
+    await until(
+      page,
+      `[...document.querySelectorAll('.tile video')].filter(${moving}).length === 2`,
+    );
+    assert.equal(small.connections, 2, 'one for each camera');
+    assert.deepEqual(await tiles.locator('.name').allTextContents(), ['attic', 'front']);
+    await tiles.filter({ hasText: 'front' }).click();
+    await tiles.first().waitFor({ state: 'detached' });
+    await pictureMoves(page);
   },
 );
 
@@ -234,13 +302,33 @@ async function cursorMs(page: Page): Promise<number> {
   return Number(await slider.getAttribute('aria-valuenow')) * 1000;
 }
 
-/** Clicks where a time is: the view of five minutes ends a little after now. */
+/** Clicks where a time is. */
 async function clickTimeline(page: Page, timeMs: number): Promise<void> {
   const slider = page.getByRole('slider', { name: 'Time' });
-  const box = await slider.boundingBox();
+  await slider.click({ position: await placeOf(page, timeMs) });
+}
+
+/** Where a time is in the first row of the timelines: the view of five minutes ends a little after now. */
+async function placeOf(page: Page, timeMs: number): Promise<{ x: number; y: number }> {
+  const box = await page.getByRole('slider', { name: 'Time' }).boundingBox();
   assert.ok(box !== null);
   const widthMs = 300_000;
   const toMs = Date.now() + widthMs * 0.03;
-  const share = 1 - (toMs - timeMs) / widthMs;
-  await slider.click({ position: { x: share * box.width, y: 17 } });
+  return { x: (1 - (toMs - timeMs) / widthMs) * box.width, y: 17 };
+}
+
+/** When the footage of the first camera begins. */
+async function firstMs(gateway: GatewayProcess): Promise<number> {
+  const { cameras } = await gateway.get<Cameras>('/cameras');
+  return Date.parse(cameras[0]?.firstTime ?? '');
+}
+
+/** How long a movie is, by another reader of MP4. */
+function secondsOf(movie: Buffer): number {
+  const file = createFile();
+  file.onError = (_module: string, message: string) => assert.fail(message);
+  file.appendBuffer(MP4BoxBuffer.fromArrayBuffer(new Uint8Array(movie).buffer, 0), true);
+  file.flush();
+  const { duration, timescale } = file.getInfo();
+  return duration / timescale;
 }

@@ -5,6 +5,7 @@ import { startCameras } from '../../gateway/cameras.ts';
 import { parseConfig } from '../../gateway/config/load.ts';
 import { Supervisor } from '../../gateway/supervisor.ts';
 import { openTestStore } from '../storage/support/open.ts';
+import { PutMediaEntrance } from '../../ingest/mkv/entrance.ts';
 import { PacketCamera } from '../support/packet-camera.ts';
 
 test('a camera that was set over the API does not get to this machine, one of the owner does', async (t) => {
@@ -26,6 +27,8 @@ cameras:
   const cameras = await startCameras({
     ...{ cameras: result.config.cameras, allowedNetworks: ['0.0.0.0/0', '::/0'] },
     ...{ rtspServer: null, onClose: (close) => void closers.push(close), ffmpegPath: 'ffmpeg' },
+    hasWebRtc: false,
+    putMedia: new PutMediaEntrance(clock),
     ...{ video: store.video, supervisor, clock, logger, metrics },
   });
   t.after(async () => {

@@ -26,11 +26,13 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   let delayMs = 3;
   let configurationTrouble: string | null = null;
   let mqttTrouble: string | null = null;
+  let troubles: readonly { name: string; trouble: string }[] = [];
   addChecks(health, {
     store,
     files: { statuses: () => [] },
     cameras: { statuses: () => cameras },
     deliveries: noDeliveries,
+    hooks: { troubles: () => troubles },
     freeBytes: () => Promise.resolve(free),
     loopDelay: { p99Ms: () => delayMs, close: () => undefined },
     configurationTrouble: () => configurationTrouble,
@@ -58,6 +60,10 @@ it('a camera that is away and a clock that leapt degrade the gateway, a full dis
   mqttTrouble = 'the broker refuses the login';
   assert.match(JSON.stringify(await health.report()), /the broker refuses the login/);
   mqttTrouble = null;
+  troubles = [{ name: 'people', trouble: 'detect ended with 3' }];
+  const hooks = (await health.report()).checks.find(({ name }) => name === 'hooks');
+  assert.deepEqual([hooks?.status, hooks?.message], ['degraded', 'people: detect ended with 3']);
+  troubles = [];
   clock.stepWall(3 * 3_600_000);
   await store.retention.run();
   assert.equal((await health.report()).status, 'degraded', 'the clock leapt');
@@ -76,6 +82,7 @@ it('a certificate that ends soon degrades the gateway, for somebody has to act',
     files: { statuses: () => [] },
     cameras: { statuses: () => [] },
     deliveries: noDeliveries,
+    hooks: { troubles: () => [] },
     freeBytes: () => Promise.resolve(1e9),
     loopDelay: { p99Ms: () => 1, close: () => undefined },
     configurationTrouble: () => null,
@@ -100,6 +107,7 @@ it('a stream that is full degrades the gateway, and is named with what to do', a
     files: { statuses: () => [] },
     cameras: { statuses: () => [] },
     deliveries: noDeliveries,
+    hooks: { troubles: () => [] },
     freeBytes: () => Promise.resolve(1e9),
     loopDelay: { p99Ms: () => 3, close: () => undefined },
     configurationTrouble: () => null,

@@ -11,6 +11,7 @@ import type { ConfigError } from '../../gateway/config/problems.ts';
 import type { Config } from '../../gateway/config/schema.ts';
 import { Reloader } from '../../gateway/reload.ts';
 import { Supervisor } from '../../gateway/supervisor.ts';
+import { PutMediaEntrance } from '../../ingest/mkv/entrance.ts';
 import { RtspServer } from '../../ingest/rtsp/server.ts';
 import { openTestStore } from '../storage/support/open.ts';
 import { GatewayProcess, headgateCommand } from '../support/gateway.ts';
@@ -234,7 +235,9 @@ async function cameras(t: TestContext) {
     allowedNetworks: [],
     onClose: () => undefined,
     ffmpegPath: 'ffmpeg',
+    putMedia: new PutMediaEntrance(clock),
     ...{ video: store.video, rtspServer, supervisor, clock, logger, metrics },
+    hasWebRtc: false,
   });
   t.after(async () => {
     await supervisor.close();
@@ -276,6 +279,18 @@ test('of the cameras only those begin again whose settings differ', async (t) =>
     ],
   );
   assert.equal((await store.video.camera('yard')).retentionMs, 2 * 3_600_000);
+  const kept = 'record: events, preRollSeconds: 5, postRollSeconds: 6, marks: [{ topic: a }]';
+  const gate = 'source: { push: { username: gate, password: secret } }';
+  await running.update(
+    camerasOf(
+      'yard: { source: { push: { username: yard, password: other } }, retentionHours: 2 }\n' +
+        `  gate: { ${gate}, ${kept} }`,
+    ),
+  );
+  const since = running.statuses().map(({ sinceMs }) => sinceMs);
+  assert.deepEqual(since, [started, started + 1000, started + 1000], 'how much is kept');
+  const { record, preRollMs, postRollMs } = await store.video.camera('gate');
+  assert.deepEqual([record, preRollMs, postRollMs], ['events', 5_000, 6_000]);
 
   await running.update(camerasOf(''));
   assert.deepEqual(

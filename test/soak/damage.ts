@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { checkStore } from '../../storage/check.ts';
 import { StorageError } from '../../storage/errors.ts';
 import type { Finding } from '../../storage/finding.ts';
-import type { Fragment } from '../../storage/model.ts';
+import type { Encryption, Fragment } from '../../storage/model.ts';
 import { repairStore } from '../../storage/repair.ts';
 import { openStore, type Store } from '../../storage/store.ts';
 import { damage } from '../storage/support/damage.ts';
@@ -24,6 +24,7 @@ import {
   openFragment,
   parseFootage,
   recordGroups,
+  underKey,
 } from '../storage/video/footage.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryLogger } from '../support/memory-logger.ts';
@@ -45,11 +46,10 @@ const perBatch = 10;
 const hangMs = 60_000;
 
 /** Folders as they are before anything is damaged: made once. */
-let templates: Promise<Templates> | null = null;
+let templates: Promise<readonly Template[]> | null = null;
 
-interface Templates {
-  /** Closed in good order; and killed in the middle of a fragment. */
-  readonly folders: readonly string[];
+interface Template {
+  readonly folder: string;
   readonly fragments: ReadonlyMap<number, Buffer>;
 }
 
@@ -59,10 +59,12 @@ export async function damageOnce(
   seed: number,
   note: (text: string) => void,
 ): Promise<SoakFigures> {
-  const { folders, fragments } = await (templates ??= makeTemplates());
+  const made = await (templates ??= makeTemplates());
+  const { folder: template = '', fragments = new Map<number, Buffer>() } =
+    made[seed % made.length] ?? {};
   const random = seededRandom(seed);
   const folder = join(await memoryFolder(scope), 'data');
-  await cp(folders[seed % folders.length] ?? '', folder, { recursive: true });
+  await cp(template, folder, { recursive: true });
   const done = await damage(random, folder);
   for (const text of done) note(text);
   try {
@@ -136,7 +138,8 @@ async function serve(
   };
   let store: Store;
   try {
-    store = await openStore({ folder, reserveBytes: 0, video: { minFreeBytes: 0 }, ...ports });
+    const options = { folder, masterKeys: underKey(), reserveBytes: 0 };
+    store = await openStore({ ...options, video: { minFreeBytes: 0 }, ...ports });
   } catch (error) {
     assertTold(error);
     return null;
@@ -240,27 +243,35 @@ function recordOf(partitionKey: string, shardIndex: number, sequence: number): B
   return Buffer.alloc(300, `${partitionKey} ${shardIndex} ${sequence} `);
 }
 
-async function makeTemplates(): Promise<Templates> {
+/** Closed in good order, and killed in the middle of a fragment; in the open, and encrypted. */
+async function makeTemplates(): Promise<readonly Template[]> {
   const undo: (() => unknown)[] = [];
   const parent = await memoryFolder({ after: (work) => undo.push(work) });
   process.once('exit', () => undefined);
-  const closed = join(parent, 'closed');
-  const killed = join(parent, 'killed');
-  const fragments = await withScope((scope) =>
-    writeTemplate(scope, join(parent, 'work'), closed, killed),
-  );
-  return { folders: [closed, killed], fragments };
+  const made: Template[] = [];
+  for (const encryption of ['none', 'aes-256-gcm'] as const) {
+    const closed = join(parent, `closed-${encryption}`);
+    const killed = join(parent, `killed-${encryption}`);
+    const fragments = await withScope((scope) =>
+      writeTemplate(scope, join(parent, 'work'), { closed, killed, encryption }),
+    );
+    made.push({ folder: closed, fragments }, { folder: killed, fragments });
+  }
+  return made;
 }
 
 async function writeTemplate(
   scope: Scope,
   folder: string,
-  closed: string,
-  killed: string,
+  {
+    closed,
+    killed,
+    encryption,
+  }: { readonly closed: string; readonly killed: string; readonly encryption: Encryption },
 ): Promise<ReadonlyMap<number, Buffer>> {
   await mkdir(folder, { recursive: true });
   const video = { mediaFileMs: 4000, minFreeBytes: 0 };
-  const { store } = await openTestStore(scope, { folder, video });
+  const { store } = await openTestStore(scope, { folder, video, masterKeys: underKey() });
   await store.log.createStream(streamOptions({ shardCount: 2 }));
   const next = [0, 0, 0, 0];
   let upper = 1;
@@ -290,7 +301,7 @@ async function writeTemplate(
   }
   const footage = parseFootage(await makeFootage({ seconds: 14, format: fragmentedFormat }));
   const groups = groupsOf(footage.chunks);
-  await store.video.ensureCamera(cameraOptions('gate'));
+  await store.video.ensureCamera(cameraOptions('gate', { encryption }));
   const run = await beginRun(store, 'gate', footage, newYearUs);
   const endUs = await recordGroups(run, footage, groups.slice(0, -1), newYearUs);
   await openFragment(run, footage, groups.at(-1) ?? [], endUs);

@@ -206,6 +206,21 @@ test('a damaged row of the index costs its own fragment, and repair makes it aga
   assert.equal((await numbersOf(await opened.reopen())).length, 6);
 });
 
+test('a span that is damaged in the index is left out of the list, and named', async (t) => {
+  const { folder } = await closedStore(t);
+  const database = await Database.open(join(folder, 'headgate.db'));
+  const sql = 'SELECT number FROM fragment ORDER BY number LIMIT 1';
+  const { number } = (await database.get<{ number: number }>(sql))!;
+  await database.run('UPDATE fragment SET plain_bytes = -1 WHERE number = ?', number);
+  await database.close();
+  const { store, logger } = await openTestStore(t, { folder });
+  const everything = { fromUs: 0, toUs: Number.MAX_SAFE_INTEGER, limit: 100 };
+  const spans = await store.video.spans({ camera: 'gate', ...everything });
+  assert.equal(spans.length, 5);
+  assert.ok(spans.every((span) => span.number !== number));
+  assert.ok(logger.lines.some(({ fields }) => fields['fragment'] === number));
+});
+
 for (const state of ['closed', 'killed']) {
   test(`an init that is damaged in the index of a ${state} store is named, and read from its files again`, async (t) => {
     const { folder: closed, killed } = await closedStore(t);

@@ -1,14 +1,24 @@
-import type { TestContext } from 'node:test';
 import { chromium, type Browser } from 'playwright-core';
+import type { Scope } from './scope.ts';
 import { findProgram } from './tools.ts';
 
+export interface Skipping extends Scope {
+  /** Says why something is left out. */
+  readonly skip: (reason: string) => void;
+}
+
 /** Debian's Chromium without a window, closed when the test ends; null, and a skip, without one. */
-export async function launchBrowser(context: TestContext): Promise<Browser | null> {
+export async function launchBrowser(context: Skipping): Promise<Browser | null> {
   const executablePath = findProgram('chromium');
   if (executablePath === null) {
     context.skip('needs chromium, not on this machine');
     return null;
   }
+  return openBrowser(context, executablePath);
+}
+
+/** A Chromium without a window, for as long as the scope lasts. */
+export async function openBrowser(scope: Scope, executablePath: string): Promise<Browser> {
   const browser = await chromium.launch({
     executablePath,
     args: [
@@ -22,6 +32,6 @@ export async function launchBrowser(context: TestContext): Promise<Browser | nul
       '--autoplay-policy=no-user-gesture-required',
     ],
   });
-  context.after(() => browser.close());
+  scope.after(() => browser.close());
   return browser;
 }

@@ -86,6 +86,7 @@ export class GatewayProcess {
     const listeners = [
       `http: { port: ${gateway.httpPort} }`,
       `rtsp: { port: ${gateway.rtspPort}, tlsPort: 0, readers: ${rtspReaders} }`,
+      'webrtc: { port: 0 }',
       `mqtt: { ${mqttPorts}, users: ${mqttUsers}, routes: ${mqttRoutes} }`,
     ];
     await writeFile(join(folder, 'headgate.yaml'), `${listeners.join('\n')}\n${sections}\n`);
@@ -148,6 +149,12 @@ export class GatewayProcess {
 
   get url(): string {
     return `http://127.0.0.1:${this.httpPort}`;
+  }
+
+  /** The process that WebRTC runs in, by what the gateway logs; waits for the first session. */
+  async webRtcProcess(): Promise<number> {
+    const [line] = await this.child.line(/^.*WebRTC is served.*$/);
+    return Number(/"process":(\d+)/.exec(line)?.[1]);
   }
 
   fetch(path: string): Promise<Response> {

@@ -103,6 +103,27 @@ export interface PacketCameraOptions {
   readonly reportMs?: (mediaMs: number, track: number) => number | null;
 }
 
+/** The clock of a camera, which leaps when the test says so: `change` of its options. */
+export class LeapingClock {
+  #leapTicks = 0;
+  /** Of the picture that is being sent. */
+  #ticks = 0;
+  #last = -1;
+
+  /** From the next picture on. */
+  leap(bySeconds: number): void {
+    this.#leapTicks += bySeconds * 90_000;
+  }
+
+  readonly change = (packet: Buffer): readonly Buffer[] => {
+    const timestamp = packet.readUInt32BE(4);
+    if (timestamp !== this.#last) this.#ticks = this.#leapTicks;
+    this.#last = timestamp;
+    packet.writeUInt32BE((timestamp + this.#ticks) >>> 0, 4);
+    return [packet];
+  };
+}
+
 interface Track {
   send(isRtcp: boolean, packet: Buffer): void;
 }

@@ -3,14 +3,21 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 
 /** The files below a folder in which a text stands, as it is, in Base64, or in hexadecimal. */
-export async function filesWith(folder: string, text: string): Promise<readonly string[]> {
-  const forms = formsOf(text);
+export function filesWith(folder: string, text: string): Promise<readonly string[]> {
+  return filesWithAny(folder, formsOf(text));
+}
+
+/** The files below a folder in which any of the pieces stands as it is. */
+export async function filesWithAny(
+  folder: string,
+  pieces: readonly Buffer[],
+): Promise<readonly string[]> {
   const found: string[] = [];
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   for (const entry of entries.filter((candidate) => candidate.isFile())) {
     const path = join(entry.parentPath, entry.name);
     const bytes = await readFile(path);
-    if (forms.some((form) => bytes.includes(form))) found.push(relative(folder, path));
+    if (pieces.some((piece) => bytes.includes(piece))) found.push(relative(folder, path));
   }
   return found;
 }

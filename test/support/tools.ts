@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
+import { Child } from './child.ts';
 
 /** Where a program is on this machine, or null. @param folders as in PATH, which is looked at */
 export function findProgram(name: string, folders = process.env['PATH'] ?? ''): string | null {
@@ -37,4 +38,33 @@ export function needsShared(context: TestContext, ...parts: readonly string[]): 
   const path = sharedFile(...parts);
   if (path === null) context.skip(`needs the test data ${parts.join('/')}, not on this machine`);
   return path;
+}
+
+/** mediasoup's worker, where the set-up puts it or mediasoup's own installation does; or null. */
+export function mediaWorkerPath(): string | null {
+  const root = resolve(import.meta.dirname, '../..');
+  const places = [
+    process.env['MEDIASOUP_WORKER_BIN'] ?? '',
+    join(root, 'build/mediasoup-worker/mediasoup-worker'),
+    join(root, 'node_modules/mediasoup/worker/out/Release/mediasoup-worker'),
+  ];
+  return places.find((place) => place !== '' && existsSync(place)) ?? null;
+}
+
+/**
+ * Skips the test, saying why, without mediasoup's worker: that the tests began to build beside
+ * themselves is waited for. mediasoup is told where it is.
+ */
+export async function needsMediaWorker(context: Pick<TestContext, 'skip'>): Promise<boolean> {
+  if (mediaWorkerPath() === null) {
+    const build = resolve(import.meta.dirname, '../../gateway/setup/build-worker.cjs');
+    await new Child(process.execPath, [build, '0']).exited;
+  }
+  const path = mediaWorkerPath();
+  if (path === null) {
+    context.skip("needs mediasoup's worker, which could not be built");
+    return false;
+  }
+  process.env['MEDIASOUP_WORKER_BIN'] = path;
+  return true;
 }

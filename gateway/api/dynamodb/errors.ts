@@ -83,6 +83,7 @@ const ofStorage: Readonly<Record<StorageErrorCode, DynamoDbErrorType>> = {
   corrupt: 'InternalServerError',
   'wrong-key': 'InternalServerError',
   'key-unavailable': 'ServiceUnavailable',
+  'media-missing': 'ServiceUnavailable',
   'write-failed': 'InternalServerError',
   closed: 'ServiceUnavailable',
   'version-too-new': 'InternalServerError',

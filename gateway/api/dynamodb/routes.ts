@@ -7,16 +7,15 @@
  * A request for another service is not ours, and goes on.
  */
 import { randomBytes } from 'node:crypto';
-import { TLSSocket } from 'node:tls';
 import { crc32 } from 'node:zlib';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import { remoteAddress, type AppEnv } from '../../http/authentication.ts';
-import type { Bindings } from '../../http/server.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import type { Authorizer } from '../../security/policies.ts';
+import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
 import { readBody, type ReadBody } from '../kinesis/body.ts';
 import { DynamoDbError, toErrorAnswer, type ErrorAnswer } from './errors.ts';
 import type { DynamoDbContext, PreparedCall } from './operation.ts';
@@ -116,17 +115,7 @@ class DynamoDbApi {
   }
 
   #authenticate(c: Context<AppEnv>, body: ReadBody): Promise<Caller> {
-    return this.#options.authenticator.authenticate(
-      {
-        method: c.req.method,
-        url: new URL(c.req.url),
-        headers: c.req.raw.headers,
-        body: body.bytes,
-        bodyHash: body.hash,
-        connection: { encrypted: isEncrypted(c), remoteAddress: remoteAddress(c.env) },
-      },
-      'dynamodb',
-    );
+    return this.#options.authenticator.authenticate(signedRequest(c, body), 'dynamodb');
   }
 
   #tell({ c, name, caller, resources }: Call, requestId: string, outcome: string): void {
@@ -158,8 +147,7 @@ function changesTables(operation: string): boolean {
 
 /** Nothing is read from whom does not even claim to be somebody. @throws DynamoDbError */
 function checkClaimsSomebody(c: Context<AppEnv>): void {
-  if (c.req.header('authorization') !== undefined) return;
-  if (c.req.query('X-Amz-Algorithm') !== undefined) return;
+  if (claimsSomebody(c)) return;
   throw new DynamoDbError(
     'MissingAuthenticationTokenException',
     'Request is missing Authentication Token',
@@ -221,22 +209,4 @@ function jsonResponse(
           }),
     },
   });
-}
-
-/** What policies may ask for. */
-function requestFacts(c: Context<AppEnv>): Record<string, string> {
-  return {
-    'aws:SourceIp': remoteAddress(c.env).replace(/^::ffff:/i, ''),
-    'aws:SecureTransport': String(isEncrypted(c)),
-    'aws:UserAgent': c.req.header('user-agent') ?? '',
-  };
-}
-
-function isEncrypted(c: Context<AppEnv>): boolean {
-  return bindingsOf(c).incoming?.socket instanceof TLSSocket;
-}
-
-/** Without a socket there are none, whatever their type says. */
-function bindingsOf({ env }: { readonly env: Partial<Bindings> | undefined }): Partial<Bindings> {
-  return env ?? {};
 }

@@ -4,10 +4,15 @@
  *
  * A segment is a fragment. EXT-X-DISCONTINUITY and EXT-X-MAP come where the run or the init
  * changes, EXT-X-PROGRAM-DATE-TIME with every segment: its time in the recording is what the
- * timeline and the chart are aligned by. Low-latency parts would be a fragment's chunks.
+ * timeline and the chart are aligned by. The parts of low-latency HLS are a fragment's chunks
+ * (live-parts.ts).
  */
 import type { Fragment } from '../../../storage/model.ts';
 import { isoFromUs } from '../rest/times.ts';
+
+/** As many parts, and so many seconds, a player stays behind the newest one. */
+const partsHeldBack = 3;
+const leastHoldBackS = 0.8;
 
 export type SegmentRow = Pick<
   Fragment,
@@ -31,6 +36,27 @@ export interface PlaylistOptions {
   readonly startOffsetS: number;
   readonly segmentUri: (row: SegmentRow) => string;
   readonly initUri: (initId: number) => string;
+  /** Left out: there are no parts. */
+  readonly lowLatency?: LowLatency;
+}
+
+export interface Part {
+  readonly durationUs: number;
+  /** Begins with a keyframe. */
+  readonly independent: boolean;
+}
+
+/** What a player needs that is closer to now than a segment is long. */
+export interface LowLatency {
+  /** Of a segment; null: it is listed without. */
+  readonly partsOf: (row: SegmentRow) => readonly Part[] | null;
+  /** What has come of the segment after the last; it continues that. */
+  readonly open: {
+    readonly row: Pick<SegmentRow, 'number' | 'startUs'>;
+    readonly parts: readonly Part[];
+  } | null;
+  readonly partTargetUs: number;
+  readonly partUri: (row: Pick<SegmentRow, 'number' | 'startUs'>, index: number) => string;
 }
 
 /** The playlist's text, for `application/vnd.apple.mpegurl`. */
@@ -47,6 +73,9 @@ export function playlistText(options: PlaylistOptions): string {
   if (options.startOffsetS > 0) {
     lines.push(`#EXT-X-START:TIME-OFFSET=${options.startOffsetS.toFixed(3)},PRECISE=YES`);
   }
+  const { lowLatency } = options;
+  if (lowLatency !== undefined) lines.push(...controlLines(lowLatency, options.targetDurationS));
+  const partsFromUs = partsBegin(options);
   let initId: number | null = null;
   for (const { row, discontinuity } of options.segments) {
     if (discontinuity) lines.push('#EXT-X-DISCONTINUITY');
@@ -54,15 +83,61 @@ export function playlistText(options: PlaylistOptions): string {
       initId = row.initId;
       lines.push(`#EXT-X-MAP:URI="${options.initUri(row.initId)}"`);
     }
-    lines.push(
-      `#EXT-X-PROGRAM-DATE-TIME:${isoFromUs(row.startUs)}`,
-      `#EXTINF:${(row.durationUs / 1e6).toFixed(6)},`,
-      options.segmentUri(row),
-    );
+    lines.push(`#EXT-X-PROGRAM-DATE-TIME:${isoFromUs(row.startUs)}`);
+    if (lowLatency !== undefined && row.startUs >= partsFromUs) {
+      lines.push(...partLines(lowLatency, row, lowLatency.partsOf(row) ?? []));
+    }
+    lines.push(`#EXTINF:${(row.durationUs / 1e6).toFixed(6)},`, options.segmentUri(row));
   }
+  if (lowLatency?.open != null) lines.push(...openLines(lowLatency, lowLatency.open));
   if (options.ended) lines.push('#EXT-X-ENDLIST');
   lines.push('');
   return lines.join('\n');
+}
+
+/** Sections 4.4.3.7 and 4.4.3.8. */
+function controlLines({ partTargetUs }: LowLatency, targetDurationS: number): string[] {
+  const targetS = partTargetUs / 1e6;
+  const holdBackS = Math.max(partsHeldBack * targetS, leastHoldBackS);
+  const control = [
+    'CAN-BLOCK-RELOAD=YES',
+    `PART-HOLD-BACK=${holdBackS.toFixed(3)}`,
+    `HOLD-BACK=${(3 * targetDurationS).toFixed(3)}`,
+  ];
+  return [
+    `#EXT-X-SERVER-CONTROL:${control.join(',')}`,
+    `#EXT-X-PART-INF:PART-TARGET=${targetS.toFixed(3)}`,
+  ];
+}
+
+/** Parts are listed of the last three target durations. */
+function partsBegin({ segments, targetDurationS }: PlaylistOptions): number {
+  const last = segments.at(-1)?.row;
+  return last === undefined ? 0 : last.startUs + last.durationUs - 3e6 * targetDurationS;
+}
+
+function partLines(
+  { partUri }: LowLatency,
+  row: Pick<SegmentRow, 'number' | 'startUs'>,
+  parts: readonly Part[],
+): string[] {
+  return parts.map(({ durationUs, independent }, index) => {
+    const more = independent ? ',INDEPENDENT=YES' : '';
+    const durationS = (durationUs / 1e6).toFixed(6);
+    return `#EXT-X-PART:DURATION=${durationS},URI="${partUri(row, index)}"${more}`;
+  });
+}
+
+function openLines(
+  lowLatency: LowLatency,
+  { row, parts }: NonNullable<LowLatency['open']>,
+): string[] {
+  const next = lowLatency.partUri(row, parts.length);
+  return [
+    `#EXT-X-PROGRAM-DATE-TIME:${isoFromUs(row.startUs)}`,
+    ...partLines(lowLatency, row, parts),
+    `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${next}"`,
+  ];
 }
 
 /** Two rows of one run under one init that leave out nothing belong together. */
@@ -119,12 +194,17 @@ export class LiveWindow {
     this.#targetDurationS = Math.max(this.#targetDurationS, targetDurationS(rows));
   }
 
+  /** What it has now. */
+  get rows(): readonly SegmentRow[] {
+    return this.#segments.map(({ row }) => row);
+  }
+
   get playlist(): Pick<
     PlaylistOptions,
     'segments' | 'mediaSequence' | 'discontinuitySequence' | 'targetDurationS'
   > {
     return {
-      segments: this.#segments,
+      segments: [...this.#segments],
       mediaSequence: this.#mediaSequence,
       discontinuitySequence: this.#discontinuitySequence,
       targetDurationS: this.#targetDurationS,

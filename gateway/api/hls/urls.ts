@@ -13,6 +13,11 @@ export function fragmentFile({ number, startUs }: FragmentName): string {
   return `${number}-${startUs}.m4s`;
 }
 
+/** A chunk of a fragment, counted from 0. Relative to the camera's playlists. */
+export function partFile({ number, startUs }: FragmentName, index: number): string {
+  return `${number}-${startUs}.${index}.m4s`;
+}
+
 /** Relative to the camera's playlists. */
 export function initFile({ id, hash }: InitName): string {
   return `init-${id}-${hash.slice(0, 16)}.mp4`;
@@ -29,6 +34,13 @@ export function parseFragmentFile(file: string): FragmentName | null {
   if (match === null) return null;
   const [number, startUs] = [Number(match[1]), Number(match[2])];
   return Number.isSafeInteger(number) && Number.isSafeInteger(startUs) ? { number, startUs } : null;
+}
+
+/** What a part's file name says, or null when it is none of ours. */
+export function parsePartFile(file: string): { fragment: FragmentName; index: number } | null {
+  const match = /^(\d{1,16}-\d{1,16})\.(\d{1,4})\.m4s$/.exec(file);
+  const fragment = parseFragmentFile(`${match?.[1] ?? ''}.m4s`);
+  return fragment === null ? null : { fragment, index: Number(match?.[2]) };
 }
 
 /** What an init's file name says, or null when it is none of ours. The hash may be shortened. */

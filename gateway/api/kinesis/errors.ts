@@ -75,6 +75,7 @@ const ofStorage: Readonly<Record<StorageErrorCode, KinesisErrorType>> = {
   corrupt: 'InternalFailure',
   'wrong-key': 'KMSInvalidStateException',
   'key-unavailable': 'ServiceUnavailable',
+  'media-missing': 'ServiceUnavailable',
   'write-failed': 'InternalFailure',
   closed: 'ServiceUnavailable',
   'version-too-new': 'InternalFailure',

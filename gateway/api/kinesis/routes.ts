@@ -10,16 +10,15 @@
  * A request that names no target is not ours, and goes on to the rest of the app.
  */
 import { randomFillSync, randomUUID } from 'node:crypto';
-import { TLSSocket } from 'node:tls';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
 import { remoteAddress, whenAnswered, type AppEnv } from '../../http/authentication.ts';
-import type { Bindings } from '../../http/server.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
+import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
 import { readBody, type ReadBody } from './body.ts';
 import { KinesisError } from './errors.ts';
@@ -201,18 +200,7 @@ class KinesisApi {
   }
 
   #authenticate(c: Context<AppEnv>, body: ReadBody): Promise<Caller> {
-    return this.#options.authenticator.authenticate(
-      {
-        method: c.req.method,
-        url: new URL(c.req.url),
-        headers: c.req.raw.headers,
-        ...headerNames(c),
-        body: body.bytes,
-        bodyHash: body.hash,
-        connection: { encrypted: isEncrypted(c), remoteAddress: remoteAddress(c.env) },
-      },
-      'kinesis',
-    );
+    return this.#options.authenticator.authenticate(signedRequest(c, body), 'kinesis');
   }
 
   #tell({ c, name, caller, resources }: Call, requestId: string, outcome: string): void {
@@ -249,8 +237,7 @@ function operationName(target: string): string | null {
 
 /** Nothing is read from whom does not even claim to be somebody. @throws KinesisError */
 function checkClaimsSomebody(c: Context<AppEnv>): void {
-  if (c.req.header('authorization') !== undefined) return;
-  if (c.req.query('X-Amz-Algorithm') !== undefined) return;
+  if (claimsSomebody(c)) return;
   throw new KinesisError('MissingAuthenticationTokenException', 'Missing Authentication Token');
 }
 
@@ -280,29 +267,4 @@ async function prepare(
   if (typeof value !== 'object' || value === null) throw new KinesisError('SerializationException');
   await turn();
   return operation.prepare(value);
-}
-
-/** What policies may ask for. */
-function requestFacts(c: Context<AppEnv>): Record<string, string> {
-  return {
-    'aws:SourceIp': remoteAddress(c.env).replace(/^::ffff:/i, ''),
-    'aws:SecureTransport': String(isEncrypted(c)),
-    'aws:UserAgent': c.req.header('user-agent') ?? '',
-  };
-}
-
-/** Where there is a socket. */
-function headerNames(c: Context<AppEnv>): { headerNames?: readonly string[] } {
-  const raw = bindingsOf(c).incoming?.rawHeaders;
-  if (raw === undefined) return {};
-  return { headerNames: raw.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()) };
-}
-
-function isEncrypted(c: Context<AppEnv>): boolean {
-  return bindingsOf(c).incoming?.socket instanceof TLSSocket;
-}
-
-/** Without a socket there are none, whatever their type says. */
-function bindingsOf({ env }: { readonly env: Partial<Bindings> | undefined }): Partial<Bindings> {
-  return env ?? {};
 }

@@ -10,6 +10,7 @@ import type {
 } from '../../../storage/model.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
 import { HttpError } from '../../http/errors.ts';
+import { isSubstreamName } from '../../substreams.ts';
 import { cameraUrl, fragmentFile, initFile } from '../hls/urls.ts';
 import {
   answers,
@@ -51,6 +52,10 @@ export interface CameraStatus {
   readonly lastError: string | null;
   readonly restarts: number;
   readonly retryAtMs: number | null;
+  /** Whether browsers can play it over WebRTC now; left out: no. */
+  readonly hasWhep?: boolean;
+  /** Its small picture; left out or null: it has none. */
+  readonly substream?: { readonly name: string; readonly hasWhep: boolean } | null;
 }
 
 export interface CameraRoutesOptions {
@@ -146,7 +151,9 @@ export function cameraRoutes(router: RestRouter, options: CameraRoutesOptions): 
 
   router.openapi(list, async (c) => {
     const statuses = new Map(cameraStatuses().map((status) => [status.name, status]));
-    const stored = [...(await video.cameras())].sort((a, b) => a.name.localeCompare(b.name));
+    const stored = (await video.cameras())
+      .filter(({ name }) => !isSubstreamName(name))
+      .sort((a, b) => a.name.localeCompare(b.name));
     const cameras: Camera[] = [];
     for (const camera of stored) {
       cameras.push(await describe(video, camera, statuses.get(camera.name)));
@@ -253,8 +260,22 @@ async function describe(
     retentionMs: camera.retentionMs,
     maxBytes: camera.maxBytes,
     events: camera.events,
+    encryption: camera.encryption ?? 'none',
+    record: camera.record ?? 'continuous',
     liveUrl: cameraUrl(camera.name, 'live.m3u8'),
+    whepUrl: status?.hasWhep === true ? whepUrl(camera.name) : null,
+    substream: substreamOf(status?.substream ?? null),
   };
+}
+
+function substreamOf(found: NonNullable<CameraStatus['substream']> | null): Camera['substream'] {
+  if (found === null) return null;
+  const { name, hasWhep } = found;
+  return { liveUrl: cameraUrl(name, 'live.m3u8'), whepUrl: hasWhep ? whepUrl(name) : null };
+}
+
+function whepUrl(camera: string): string {
+  return `/whep/${encodeURIComponent(camera)}`;
 }
 
 function bitsPerSecond(newest: readonly Fragment[]): number | null {
@@ -295,6 +316,7 @@ function fragmentOf(fragment: Fragment, init: Init | undefined): CameraFragment 
     serverTime: isoFromMs(fragment.serverMs),
     bytes: fragment.plainBytes,
     damaged: fragment.damaged,
+    tags: { ...fragment.tags },
     url: cameraUrl(fragment.camera, fragmentFile(fragment)),
     initUrl: cameraUrl(fragment.camera, initFile(init)),
   };

@@ -1,10 +1,14 @@
 /** Our own API, mounted at `/api/v1`, with its OpenAPI 3.1 description at `openapi.json`. */
 import { applicationRoutes } from './applications.ts';
+import { cameraDiscoveryRoutes } from './camera-discovery.ts';
+import { cameraEventRoutes } from './camera-events.ts';
 import { cameraRoutes } from './cameras.ts';
+import type { CameraFinding } from '../../camera-finding.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
 import type { Operations } from '../../operations.ts';
 import { operationsRoutes } from './operations.ts';
 import type { Metering } from '../kinesis/metering.ts';
+import { mediaRoutes, type Media } from './media.ts';
 import { meteringRoutes } from './metering.ts';
 import { createRouter, type RestRouter } from './router.ts';
 import { putRoutes } from './puts.ts';
@@ -16,7 +20,9 @@ import { Waiting } from './waiting.ts';
 export interface RestOptions extends StatusRoutesOptions {
   readonly operations: Operations;
   readonly cameraSettings: CameraSettings;
+  readonly cameraFinding: CameraFinding;
   readonly metering: Metering;
+  readonly media: Media;
   /** Aborted when the gateway closes: no request waits any longer. */
   readonly closing: AbortSignal;
 }
@@ -37,6 +43,9 @@ export function restRoutes(options: RestOptions): RestRouter {
     cameraStatuses: () => sources.cameras(),
     settings: options.cameraSettings,
   });
+  cameraDiscoveryRoutes(router, options.cameraFinding);
+  cameraEventRoutes(router, { video });
+  mediaRoutes(router, { video, ...options.media });
 
   router.openAPIRegistry.registerComponent('securitySchemes', 'token', {
     type: 'http',

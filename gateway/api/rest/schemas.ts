@@ -145,6 +145,9 @@ export const StatusSchema = z
       logBytes: bytes.describe('Records stored, all streams'),
       videoBytes: bytes.describe('Footage stored, all cameras'),
       freeBytes: bytes.nullable().describe('Left on the disk; null when it cannot be told'),
+      fullTime: time
+        .nullable()
+        .describe('When a disk will be full if all goes on as it went; null: what is kept fits'),
     }),
     losses: z.array(LossSchema).describe('What was lost, ever; empty when nothing was'),
     mqtt: MqttStatusSchema.nullable(),
@@ -381,10 +384,30 @@ export const FragmentSchema = z
     serverTime: time.describe('When its first byte arrived here'),
     bytes,
     damaged: z.boolean(),
+    tags: z.record(z.string(), z.string()).describe('What was noted of it'),
     url: z.string().describe('Its media (fMP4, without init)'),
     initUrl: z.string().describe('The init that goes before it'),
   })
   .openapi('Fragment');
+
+export const CameraEventSchema = z
+  .object({
+    id: count,
+    kind: z.string().describe('What happened'),
+    startTime: time,
+    endTime: time.describe('The same as startTime for an instant'),
+    data: z.unknown().describe('Whatever came with it: any JSON'),
+    hold: z.boolean().describe('Keeps its footage from being deleted by age and bytes'),
+    createdTime: time,
+  })
+  .openapi('CameraEvent');
+
+export const CameraEventsSchema = z
+  .object({
+    events: z.array(CameraEventSchema),
+    complete: z.boolean().describe('false: there are more of them, later'),
+  })
+  .openapi('CameraEvents');
 
 export const CameraSchema = z
   .object({
@@ -406,7 +429,20 @@ export const CameraSchema = z
     retentionMs: count.nullable(),
     maxBytes: bytes.nullable(),
     events: z.string().nullable().describe('The stream in which its fragments announce themselves'),
+    encryption: z.enum(['none', 'aes-256-gcm']).describe('Of what is recorded now'),
+    record: z.enum(['continuous', 'events', 'off']).describe('What of it is kept'),
     liveUrl: z.string().describe('HLS; 404 until something is recorded'),
+    whepUrl: z
+      .string()
+      .nullable()
+      .describe('WebRTC; null while it does not send, or sends what browsers do not play so'),
+    substream: z
+      .object({
+        liveUrl: z.string().describe('HLS'),
+        whepUrl: z.string().nullable().describe('WebRTC; null where browsers do not play it so'),
+      })
+      .nullable()
+      .describe('Its small picture, fetched while somebody watches it; null: it has none'),
   })
   .openapi('Camera');
 
@@ -468,7 +504,7 @@ export const DeliverySchema = z
     name: z.string(),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
-      kind: z.string().describe('folder, s3, kinesis'),
+      kind: z.string().describe('folder, s3, kinesis, kinesis-video'),
       description: z.string().describe('Where to, without secrets'),
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),
@@ -539,6 +575,10 @@ export const CameraSourceSchema = z
           .describe('rtsp:// or rtsps://, to a host in sources.allowedNetworks'),
       })
       .describe('Where the gateway fetches the stream from'),
+    substream: z
+      .strictObject({ rtsp: z.string().max(2048).describe('As source.rtsp') })
+      .optional()
+      .describe('A smaller picture of it, fetched only while somebody watches'),
     transport: z.enum(['tcp', 'udp']).optional().describe('How packets come; tcp by default'),
     verifyTls: z.boolean().optional().describe('false accepts any certificate'),
     retentionHours: z.number().min(1).max(87_600).nullable().optional(),
@@ -577,6 +617,8 @@ export type Series = z.infer<typeof SeriesSchema>;
 export type CameraState = z.infer<typeof CameraStateSchema>;
 export type Track = z.infer<typeof TrackSchema>;
 export type CameraFragment = z.infer<typeof FragmentSchema>;
+export type CameraEvent = z.infer<typeof CameraEventSchema>;
+export type CameraEvents = z.infer<typeof CameraEventsSchema>;
 export type CameraFragments = z.infer<typeof FragmentsSchema>;
 export type Camera = z.infer<typeof CameraSchema>;
 export type Cameras = z.infer<typeof CamerasSchema>;

@@ -8,6 +8,7 @@ import type { FileSourceStatus } from '../../files.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import { HttpError } from '../../http/errors.ts';
 import type { HealthReport } from '../../observe/health.ts';
+import { isSubstreamName } from '../../substreams.ts';
 import type { CameraStatus } from './cameras.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
@@ -29,6 +30,8 @@ export interface StatusSources {
   readonly health: () => Promise<HealthReport>;
   /** Bytes left on the disk of the store; null when it cannot be told. */
   readonly freeBytes: () => Promise<number | null>;
+  /** When a disk will be full; null: what is kept fits. */
+  readonly fullMs: () => Promise<number | null>;
   /** null: the broker is switched off. */
   readonly mqtt: () => { readonly address: string; readonly status: BrokerStatus } | null;
   /** null: the RTSP server is switched off. */
@@ -91,9 +94,10 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
   const { clock, log, video, sources } = options;
 
   router.openapi(status, async (c) => {
-    const [health, freeBytes, delivering, stored] = await Promise.all([
+    const [health, freeBytes, fullMs, delivering, stored] = await Promise.all([
       sources.health(),
       sources.freeBytes(),
+      sources.fullMs(),
       sources.deliveries(),
       video.cameras(),
     ]);
@@ -111,13 +115,14 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
           logBytes: streams.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
           videoBytes: stored.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
           freeBytes,
+          fullTime: isoFromMsOrNull(fullMs),
         },
         losses: options.operations.losses().map(lossOf),
         mqtt: mqtt === null ? null : mqttStatus(mqtt.address, mqtt.status),
         rtsp: sources.rtsp(),
         counts: {
           streams: streams.length,
-          cameras: stored.length,
+          cameras: stored.filter(({ name }) => !isSubstreamName(name)).length,
           camerasRecording: sources.cameras().filter(({ state }) => state === 'recording').length,
           deliveries: delivering.length,
           deliveriesFailing: delivering.filter(({ state }) => state === 'backing-off').length,

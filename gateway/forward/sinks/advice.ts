@@ -5,7 +5,7 @@
  * Nothing here decides whether and when an attempt is repeated: all of them are, and sending
  * resumes by itself; that is decided by the code of the `SinkError`.
  */
-export type Service = 's3' | 'kinesis';
+export type Service = 's3' | 'kinesis' | 'kinesis-video';
 
 /** What an answer says beside the error's name. */
 export interface Circumstances {
@@ -16,10 +16,15 @@ export interface Circumstances {
   readonly clockOffsetMs: number | null;
 }
 
-const settings = { s3: 'to.s3', kinesis: 'to.kinesis' } as const;
+const settings = {
+  s3: 'to.s3',
+  kinesis: 'to.kinesis',
+  'kinesis-video': 'to.kinesisVideo',
+} as const;
 const rights = {
   s3: 's3:PutObject on the bucket',
   kinesis: 'kinesis:PutRecords on the stream (with aggregate: kpl also kinesis:ListShards)',
+  'kinesis-video': 'kinesisvideo:GetDataEndpoint and kinesisvideo:PutMedia on the stream',
 } as const;
 
 type Advice = (circumstances: Circumstances) => string;
@@ -80,8 +85,16 @@ const byReason: Readonly<Record<string, Advice>> = {
   'KMS.NotFoundException': keyRefused,
   'KMS.KMSInvalidStateException': keyRefused,
   NoSuchBucket: () => 'Create the bucket, or correct to.s3.bucket.',
-  ResourceNotFoundException: () =>
-    'Create the data stream, or correct to.kinesis.stream and to.kinesis.region.',
+  ResourceNotFoundException: ({ service }) =>
+    `Create the ${service === 'kinesis' ? 'data' : 'video'} stream, or correct ${settings[service]}.stream and ${settings[service]}.region.`,
+  NotAuthorizedException: refused,
+  MAX_FRAGMENT_DURATION_REACHED: () =>
+    'Set the camera to a keyframe at least every ten seconds; one every two is best.',
+  STREAM_NOT_ACTIVE: () => 'See whether the video stream is there and active.',
+  KMS_KEY_ACCESS_DENIED: keyRefused,
+  KMS_KEY_DISABLED: keyRefused,
+  KMS_KEY_INVALID_STATE: keyRefused,
+  KMS_KEY_NOT_FOUND: keyRefused,
   PermanentRedirect: elsewhere,
   AuthorizationHeaderMalformed: elsewhere,
   IllegalLocationConstraintException: elsewhere,
@@ -91,6 +104,8 @@ const byReason: Readonly<Record<string, Advice>> = {
   SlowDown: slower,
   ThrottlingException: slower,
   LimitExceededException: slower,
+  ClientLimitExceededException: slower,
+  ConnectionLimitExceededException: slower,
   ProvisionedThroughputExceededException: slower,
   QuotaExceeded: noRoom,
   XMinioStorageFull: noRoom,

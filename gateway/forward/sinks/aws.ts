@@ -126,6 +126,8 @@ async function unlessCalledOff<T>(
 const byName: Readonly<Record<string, SinkErrorCode>> = {
   ProvisionedThroughputExceededException: 'throttled',
   LimitExceededException: 'throttled',
+  ClientLimitExceededException: 'throttled',
+  ConnectionLimitExceededException: 'throttled',
   KMSThrottlingException: 'throttled',
   ThrottlingException: 'throttled',
   TooManyRequestsException: 'throttled',
@@ -165,6 +167,7 @@ const byName: Readonly<Record<string, SinkErrorCode>> = {
   MissingAuthenticationTokenException: 'credentials',
   AccessDeniedException: 'denied',
   AccessDenied: 'denied',
+  NotAuthorizedException: 'denied',
   KMSAccessDeniedException: 'denied',
   KMSDisabledException: 'denied',
   KMSInvalidStateException: 'denied',

@@ -40,6 +40,7 @@ export interface OpenOptions {
   readonly randomHex?: (bytes: number) => string;
 }
 
+/** @param frame with its four header bytes: good until this returns */
 export type PacketSink = (track: number, isRtcp: boolean, frame: Buffer) => void;
 
 export const defaultOpenTimeoutMs = 10_000;
@@ -98,6 +99,7 @@ async function describe(
   const socket = await dial({ address, guard, verifyTls, signal });
   const connection = new CameraConnection({
     socket,
+    stopsAtOnce: !address.tls,
     user: address.user,
     clock: options.clock,
     randomHex: options.randomHex ?? ((bytes) => randomBytes(bytes).toString('hex')),

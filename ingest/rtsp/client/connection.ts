@@ -12,11 +12,13 @@ import { SourceError } from '../../source.ts';
 import type { RtspUser } from '../authentication.ts';
 import { RtspError } from '../errors.ts';
 import { RtspParser, type RtspRequest, type RtspResponse } from '../parser.ts';
-import { ReadingPace } from '../reading-pace.ts';
+import { ReadingPace } from '../../reading-pace.ts';
 import { parseChallenges, Signer } from './authentication.ts';
 
 export interface CameraConnectionOptions {
   readonly socket: Socket;
+  /** As `ReadingPace` wants to know it. */
+  readonly stopsAtOnce: boolean;
   readonly user: RtspUser | null;
   readonly randomHex: (bytes: number) => string;
   readonly clock: Clock;
@@ -38,7 +40,7 @@ export class CameraConnection {
   readonly remoteAddress: string;
   /** Resolves when it is over: with what went wrong, or null when the camera hung up. */
   readonly closed: Promise<SourceError | null>;
-  /** Takes each interleaved frame, with its four header bytes. */
+  /** Takes each interleaved frame, with its four header bytes: good until it returns. */
   onFrame: (channel: number, frame: Buffer) => void = () => undefined;
   /** Called around each piece that is read, so that what comes of it can be gathered. */
   gather: (read: () => void) => void = (read) => {
@@ -60,13 +62,13 @@ export class CameraConnection {
   #failure: SourceError | null = null;
   #settleClosed: (failure: SourceError | null) => void = () => undefined;
 
-  constructor({ socket, user, randomHex, clock }: CameraConnectionOptions) {
+  constructor({ socket, stopsAtOnce, user, randomHex, clock }: CameraConnectionOptions) {
     this.#socket = socket;
     // A socket forgets them when it is closed.
     this.remoteAddress = socket.remoteAddress ?? 'unknown';
     this.remote = `${isIPv6(this.remoteAddress) ? `[${this.remoteAddress}]` : this.remoteAddress}:${socket.remotePort ?? 0}`;
     this.#clock = clock;
-    this.#pace = new ReadingPace(socket, clock);
+    this.#pace = new ReadingPace(socket, clock, stopsAtOnce);
     this.#signer = user === null ? null : new Signer(user, randomHex);
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;

@@ -3,10 +3,10 @@
  * here, every address it has must be allowed, and the connection goes to one of those.
  */
 import { lookup } from 'node:dns/promises';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { SourceError } from '../../source.ts';
-import { pacedSocket } from '../reading-pace.ts';
+import { connectPaced } from '../../reading-pace.ts';
 import type { CameraAddress } from './address.ts';
 import type { AddressGuard } from './guard.ts';
 
@@ -88,7 +88,7 @@ function connected(ip: string, { address, verifyTls, signal }: DialOptions): Pro
     const serverName = isIP(address.host) === 0 ? { servername: address.host } : {};
     const socket = address.tls
       ? connectTls({ ...place, ...serverName, rejectUnauthorized: verifyTls })
-      : connectTcp({ ...place, ...pacedSocket });
+      : connectPaced(place);
     const ready = address.tls ? 'secureConnect' : 'connect';
     const release = (): void => {
       socket.off('error', give);

@@ -12,6 +12,9 @@ export interface VideoFindings {
   readonly height: number | null;
   /** `Baseline`, `Main`, `High`, …; null where it is not known. */
   readonly profile: string | null;
+  /** Of its luma; null where it is not known. */
+  readonly bitDepth: number | null;
+  readonly chroma: '4:0:0' | '4:2:0' | '4:2:2' | '4:4:4' | null;
   readonly frames: number;
   readonly keyframes: number;
   readonly framesPerSecond: number | null;
@@ -77,6 +80,8 @@ export class VideoWatch {
       width: parameters?.width ?? null,
       height: parameters?.height ?? null,
       profile: this.#isHevc ? null : profileOf(this.#sps),
+      bitDepth: parameters?.bitDepthLuma ?? null,
+      chroma: chromaFormats[parameters?.chromaFormat ?? -1] ?? null,
       frames: this.#frames,
       keyframes: this.#keyframes,
       framesPerSecond: this.#frames < 2 || seconds <= 0 ? null : (this.#frames - 1) / seconds,
@@ -150,6 +155,9 @@ export class VideoWatch {
     }
   }
 }
+
+/** By chroma_format_idc (ITU-T H.264, table 6-1). */
+const chromaFormats = ['4:0:0', '4:2:0', '4:2:2', '4:4:4'] as const;
 
 /** Profiles of H.264 (ITU-T H.264, annex A.2) that cameras have. */
 const profiles: ReadonlyMap<number, string> = new Map([

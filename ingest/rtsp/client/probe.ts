@@ -21,22 +21,21 @@ export interface CameraFindings {
   readonly watchedMs: number;
 }
 
-export interface ProbeOptions extends OpenOptions {
-  /** Longest time to watch; it is shorter when everything was seen. Default 12 s. */
-  readonly watchMsMax?: number;
-}
-
-const defaultWatchMsMax = 12_000;
+/** Two keyframes of a camera that sends one every 15 s come within this. */
+const watchMsMax = 30_000;
 /** Enough to tell a frame rate by, and for groups of pictures of a second or two. */
 const watchMsMin = 4_000;
 /** Sender reports come every five seconds or so. */
 const reportMsMax = 8_000;
+/** How many keyframes are waited for, first, and after `patientMs`; without any picture, no longer. */
 const keyframesEnough = 3;
+const patientMs = 12_000;
+const keyframesAtLeast = 2;
 
 /**
  * @throws SourceError as `openCamera`, and `stalled` when no picture comes
  */
-export async function probeCamera(options: ProbeOptions): Promise<CameraFindings> {
+export async function probeCamera(options: OpenOptions): Promise<CameraFindings> {
   const session = await openCamera(options);
   try {
     return await watch(session, options);
@@ -45,8 +44,8 @@ export async function probeCamera(options: ProbeOptions): Promise<CameraFindings
   }
 }
 
-async function watch(session: CameraSession, options: ProbeOptions): Promise<CameraFindings> {
-  const { clock, signal, watchMsMax = defaultWatchMsMax } = options;
+async function watch(session: CameraSession, options: OpenOptions): Promise<CameraFindings> {
+  const { clock, signal } = options;
   // Once it has hung up nobody knows any more.
   const { remote } = session;
   const [videoTrack = 0, audioTrack] = session.tracks;
@@ -60,6 +59,9 @@ async function watch(session: CameraSession, options: ProbeOptions): Promise<Cam
     enough = resolve;
   });
   const cancel = clock.setTimer(watchMsMax, enough);
+  const cancelEmpty = clock.setTimer(patientMs, () => {
+    if (video.findings().frames === 0) enough();
+  });
   signal.addEventListener('abort', enough, { once: true });
   let failure = null as SourceError | null;
   void session.closed.then((broken) => {
@@ -73,17 +75,19 @@ async function watch(session: CameraSession, options: ProbeOptions): Promise<Cam
       if (track === videoTrack && !isRtcp) video.push(frame.subarray(4), clock.monotonicMs());
       const sinceMs = clock.monotonicMs() - startMs;
       const toldTime = clockAheadMs !== null || sinceMs >= reportMsMax;
-      if (sinceMs >= watchMsMin && video.keyframes >= keyframesEnough && toldTime) enough();
+      const wanted = sinceMs < patientMs ? keyframesEnough : keyframesAtLeast;
+      if (sinceMs >= watchMsMin && video.keyframes >= wanted && toldTime) enough();
     });
     await watched;
   } finally {
     cancel();
+    cancelEmpty();
     signal.removeEventListener('abort', enough);
   }
   const findings = video.findings();
   if (findings.frames === 0) {
     if (failure !== null) throw failure;
-    const seconds = Math.round(watchMsMax / 1000);
+    const seconds = patientMs / 1000;
     throw new SourceError(
       'stalled',
       `it lets itself be played, and no picture came in ${seconds} s`,

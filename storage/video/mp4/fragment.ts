@@ -114,6 +114,34 @@ export function rewriteDurations(
   trackId: number,
   durationOf: (index: number, durationTicks: number) => number,
 ): void {
+  rewriteField(bytes, trackId, 0x100, durationOf);
+}
+
+/**
+ * Writes other composition offsets into the samples of a track, in the bytes themselves. A sample
+ * that has none is shown when it is decoded, and keeps that.
+ *
+ * @param compositionOf presentation minus decode time of the sample at an index, given the one it
+ *   has; in ticks
+ * @throws Mp4Error
+ */
+export function rewriteCompositions(
+  bytes: Buffer,
+  trackId: number,
+  compositionOf: (index: number, compositionTicks: number) => number,
+): void {
+  rewriteField(bytes, trackId, 0x800, compositionOf);
+}
+
+/** What a sample of a `trun` has, by its flag, in this order; each is of 32 bits. */
+const sampleFields = [0x100, 0x200, 0x400, 0x800];
+
+function rewriteField(
+  bytes: Buffer,
+  trackId: number,
+  field: 0x100 | 0x800,
+  valueOf: (index: number, value: number) => number,
+): void {
   let index = 0;
   for (const found of trackFragments(bytes)) {
     if (found.trackId !== trackId) continue;
@@ -123,16 +151,20 @@ export function rewriteDurations(
       fields.skip(1);
       const flags = fields.u24();
       const count = fields.u32();
-      if ((flags & 0x100) === 0) {
+      if ((flags & field) === 0) {
         index += count;
         continue;
       }
       fields.skip(((flags & 0x001) !== 0 ? 4 : 0) + ((flags & 0x004) !== 0 ? 4 : 0));
-      const rest = [0x200, 0x400, 0x800].filter((flag) => (flags & flag) !== 0).length * 4;
+      const present = sampleFields.filter((flag) => (flags & flag) !== 0);
+      const before = present.indexOf(field) * 4;
+      const after = present.length * 4 - before - 4;
       for (let left = count; left > 0; left -= 1) {
+        fields.skip(before);
         const { at } = fields;
-        bytes.writeUInt32BE(durationOf(index, fields.u32()), at);
-        fields.skip(rest);
+        const value = field === 0x800 ? fields.i32() : fields.u32();
+        bytes.writeUInt32BE(valueOf(index, value) >>> 0, at);
+        fields.skip(after);
         index += 1;
       }
     }

@@ -4,6 +4,7 @@ import { checkStore } from '../../../storage/check.ts';
 import { systemClock } from '../../../storage/clock.ts';
 import type { Log } from '../../../storage/model.ts';
 import { openStore, type Store } from '../../../storage/store.ts';
+import { underKey } from '../../storage/video/footage.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
 
@@ -48,6 +49,7 @@ export async function assertKept(folder: string, acknowledged: Acknowledged): Pr
     logger: new MemoryLogger(),
     metrics: new MemoryMetrics(),
     reserveBytes: 0,
+    masterKeys: underKey(),
     video: { minFreeBytes: 0 },
   });
   try {

@@ -22,6 +22,7 @@ import {
   groupsOf,
   openFragment,
   parseFootage,
+  underKey,
 } from '../../storage/video/footage.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
@@ -83,7 +84,8 @@ async function checkpoints({ log }: Store): Promise<void> {
 
 async function record(store: Store): Promise<void> {
   const footage = parseFootage(await readFile(footagePath));
-  await store.video.ensureCamera(cameraOptions('gate'));
+  const encryption = Number(seed) % 2 === 0 ? 'none' : 'aes-256-gcm';
+  await store.video.ensureCamera(cameraOptions('gate', { encryption }));
   const { lastEndUs } = await store.video.camera('gate');
   let atUs = lastEndUs ?? Date.UTC(2026, 0, 1) * 1000;
   const recording = await beginRun(store, 'gate', footage, atUs);
@@ -137,6 +139,7 @@ try {
     logger: new MemoryLogger(),
     metrics: new MemoryMetrics(),
     reserveBytes: 1024 * 1024,
+    masterKeys: underKey(),
     video: { minFreeBytes: 0, mediaFileMs: 5_000 },
   });
   await work(store);

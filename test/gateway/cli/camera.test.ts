@@ -116,12 +116,35 @@ describe('headgate camera', { concurrency: 2 }, () => {
     assert.match(other.out, /! It sends no time/);
   });
 
+  it('probe waits no longer for a camera that plays and shows nothing', async (t) => {
+    const folder = await temporaryFolder(t);
+    const process = new FakeProcess();
+    const media = ['m=video 0 RTP/AVP 96', 'a=rtpmap:96 H264/90000', 'a=control:track1'];
+    const sdp = ['v=0', ...media, ''].join('\r\n');
+    const camera = await PacketCamera.start(
+      t,
+      { sdp, packets: [], lengthMs: 0, rates: [90_000] },
+      {
+        answer: ({ method }) => {
+          if (method === 'PLAY') process.clock.advance(12_000);
+          return undefined;
+        },
+      },
+    );
+    const context = process.context(['camera', 'probe', camera.url], { folder });
+    assert.equal(await runCli(context), 1);
+    assert.match(process.stderr, /no picture came in 12 s/);
+  });
+
   it('add writes the camera into the file, and tells what comes next', async (t) => {
     const folder = await temporaryFolder(t);
     const camera = await cameraOf(t, folder, { name: 'plain', seconds: 3 });
     const url = camera.url.replace('//', '//admin:p%40ss@');
     const dry = await run(folder, {}, 'add', url, '--dry-run');
     assert.match(dry.out, /cameras:\n {2}camera-127-0-0-1:\n {4}source:\n {6}rtsp: /);
+    const substream = ['--substream', 'rtsp://${SMALL}/sub'];
+    const withSmall = await run(folder, { SMALL: 'x' }, 'add', url, '--dry-run', ...substream);
+    assert.match(withSmall.out, /\n {4}substream:\n {6}rtsp: rtsp:\/\/\$\{SMALL\}\/sub\n/);
     await assert.rejects(readFile(join(folder, 'headgate.yaml')), /ENOENT/);
 
     const first = await run(folder, {}, 'add', url);
@@ -226,6 +249,7 @@ describe('headgate camera', { concurrency: 2 }, () => {
       [['probe', 'rtsp://a:${NOBODY}@b/'], 2, /NOBODY, which is not set/],
       [['probe', 'rtsp://a:${file:/etc/shadow}@b/'], 2, /can't be read/],
       [['probe'], 2, /missing required argument/],
+      [['add', gone.url, '--substream', 'http://x/'], 2, /rtsp:\/\/ or rtsps:\/\//],
       [['add', gone.url, '--force', '--name', '../x'], 78, /cameras/],
       [['add', gone.url, '--name', 'my cam', '--dry-run'], 78, /is not allowed as a name/],
       [['probe', 'rtsp://gw:p@ss/w@127.0.0.1/'], 2, /@ is written %40 and \/ is written %2F/],
@@ -246,7 +270,7 @@ describe('what is said of a camera', () => {
     video: {
       ...{ width: 1920, height: 1080, profile: 'Main', frames: 100, keyframes: 4 },
       ...{ framesPerSecond: 25, bitsPerSecond: 4e6, groupSeconds: 1, hasBFrames: false },
-      ...{ clockRate: 1.01, missingPackets: 0 },
+      ...{ clockRate: 1.01, missingPackets: 0, bitDepth: 8, chroma: '4:2:0' },
     },
     audioCodec: 'MPEG4-GENERIC',
     clockAheadMs: 20,
@@ -278,7 +302,10 @@ describe('what is said of a camera', () => {
     ['note', /^Its clock is 2 s behind, and its footage will/, { clockAheadMs: -2_000 }],
     ['note', /^Its clock is 2\.0 d ahead and is not believed/, { clockAheadMs: 2 * 86_400_000 }],
     ['note', /^It sends no time/, { clockAheadMs: null }],
-    ['note', /^The audio \(G\.711 µ-law\) is transcoded/, { audioCodec: 'PCMU' }],
+    ['note', /^The audio \(G\.711 µ-law\) is transcoded.*spare it\.$/, { audioCodec: 'PCMU' }],
+    ['note', /over WebRTC do not hear it\.$/, { audioCodec: 'G726-32' }],
+    ['problem', /^H\.264 with 10 bits and chroma 4:2:0/, { video: { ...video, bitDepth: 10 } }],
+    ['problem', /^H\.264 with 8 bits and chroma 4:4:4/, { video: { ...video, chroma: '4:4:4' } }],
   ] as const) {
     it(`is a ${kind}: ${said.source}`, () => {
       const remarks = reportOn({ ...usual, ...found }).remarks.filter((one) => one.kind !== 'fine');

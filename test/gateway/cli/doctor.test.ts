@@ -1,7 +1,9 @@
 /** `headgate doctor` as people run it: on a machine with troubles, and beside a running gateway. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readdir, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -25,6 +27,14 @@ function doctor(
 test('what is wrong is named with what to do about it, and nothing is left behind', async (t) => {
   const folder = await temporaryFolder(t);
   const port = await freePort();
+  const server = createHttpServer((_request, response) => response.writeHead(405).end());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port: listens } = server.address() as AddressInfo;
   await writeFile(
     join(folder, 'headgate.yaml'),
     `
@@ -40,6 +50,12 @@ deliveries:
     from: { stream: readings }
     to: { s3: { bucket: b, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
   near: { from: { stream: readings }, to: { folder: { path: ./out } } }
+hooks:
+  shell: { camera: yard, to: { command: { program: sh } } }
+  none: { camera: yard, to: { command: { program: ./detect } } }
+  text: { camera: yard, to: { command: { program: ./headgate.yaml } } }
+  away: { camera: yard, to: { http: { url: 'http://127.0.0.1:${await freePort()}/', authorization: hunter2 } } }
+  there: { camera: yard, to: { http: { url: 'http://127.0.0.1:${listens}/x' } } }
 `,
   );
   const { code, stdout, stderr } = await doctor(folder);
@@ -49,6 +65,11 @@ deliveries:
   assert.match(stdout, /^✗ Certificate +tls\.certFile: .*none\.pem can't be read/m);
   assert.match(stdout, /^! Delivery away +bucket b: .*ECONNREFUSED.*\n +→ Nothing listens there/m);
   assert.match(stdout, /^✓ Delivery near .* will be made$/m);
+  assert.match(stdout, /^✓ Hook shell +\/.*\/sh can be run$/m);
+  assert.match(stdout, /^✗ Hook none .*\/detect is no program.*\n +→ correct its path/m);
+  assert.match(stdout, /^✗ Hook text .*headgate\.yaml is no program/m);
+  assert.match(stdout, /^! Hook away +127\.0\.0\.1:\d+ does not answer: .*ECONNREFUSED/m);
+  assert.match(stdout, new RegExp(`^✓ Hook there +127\\.0\\.0\\.1:${listens} answers$`, 'm'));
   assert.match(stdout, /^. Data fsync +takes \d/m);
   assert.match(stdout, new RegExp(`^✓ Port ${port} +free for HTTP$`, 'm'));
   assert.match(stdout, /\n\d to mend \(✗\), \d to look at \(!\)\.\n$/);
@@ -84,6 +105,9 @@ deliveries:
   away:
     from: { stream: readings }
     to: { kinesis: { stream: s, region: eu-central-1, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
+  video:
+    from: { camera: yard }
+    to: { kinesisVideo: { stream: v, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
 `,
   );
   const { stdout, stderr } = await doctor(folder, '--json');
@@ -103,6 +127,7 @@ deliveries:
   }
   assert.equal(said('Thread pool'), 'ok: 16 threads', 'of the gateway, not of the command');
   assert.match(said('Delivery away'), /^warn: data stream s: /);
+  assert.match(said('Delivery video'), /^warn: video stream v: /);
   assert.ok(!stdout.includes('hunter2'), 'no secrets');
   await gateway.stop();
 });

@@ -26,6 +26,7 @@ export class FakeProcess {
       nodePath: '/usr/bin/node',
       nodeVersion: '20.19.0',
       pid: 4711,
+      killGroup: () => undefined,
       clock: this.clock,
       fetch: () => Promise.reject(new Error('there is no network here')),
       onSignal: (listener) => {

@@ -71,6 +71,12 @@ test('a whole part is set as JSON or YAML, and what is set below it comes on top
   assert.equal(config.deliveries['d']?.buffer.maxSeconds, 5);
 });
 
+test('WebRTC is switched off in a word', () => {
+  assert.equal(configOf('', { HEADGATE_WEBRTC: 'off' }).webrtc.enabled, false);
+  assert.equal(configOf('', { HEADGATE_WEBRTC: '{ port: 5000 }' }).webrtc.port, 5_000);
+  assert.match(problemsOf('', { HEADGATE_WEBRTC: 'of' })[0] ?? '', /^HEADGATE_WEBRTC: webrtc/);
+});
+
 test('with _FILE the value is the text of a file', async (t) => {
   const folder = await temporaryFolder(t);
   await writeFile(join(folder, 'password'), 's3cret\r\n');

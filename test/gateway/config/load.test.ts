@@ -192,6 +192,7 @@ test('what does not fit together is told although something else is wrong too', 
 http: { port: 1883, hostnames: 5 }
 mqtt: { routes: [{ topic: a, stream: s }] }
 rtsp: { enabled: false, readers: [{ username: a, password: b }, { username: a, password: c }] }
+webrtc: { enabled: false }
 cameras:
   front: { source: { push: { username: a, password: b } }, events: evnts }
   back: { source: {} }
@@ -200,6 +201,10 @@ streams: { events: {} }
 deliveries:
   one: { from: { camera: frnt }, to: { kinesis: { stream: s } } }
   two: { from: { stream: events }, to: { s3: { bucket: b, accessKeyId: k } } }
+  three: { from: { stream: s }, to: { folder: { path: out } }, as: fragments }
+  four: { from: { camera: front }, to: { folder: { path: out } }, events: events }
+  six: { from: { camera: front }, to: { folder: { path: out } }, as: fragments, events: event }
+  five: { from: { stream: events }, to: { kinesisVideo: { stream: k } }, catchUp: live-first }
 `);
   for (const pattern of [
     /http\.hostnames: 5 is not allowed/,
@@ -208,11 +213,16 @@ deliveries:
     /mqtt\.routes\[0\]\.stream: "s" is not a stream/,
     /rtsp\.readers\[1\]\.username: "a" is there twice/,
     /cameras\.front\.events: "evnts" .*Did you mean "events"/,
-    /cameras\.front\.source\.push: needs the RTSP server/,
+    /cameras\.front\.source\.push: needs the RTSP server or WebRTC/,
     /cameras\.back\.source: needs one of its keys, and has none/,
     /cameras\.yard\.source: needs one of its keys, and has rtsp and push/,
     /deliveries\.one\.from\.camera: "frnt" .*Did you mean "front"/,
     /deliveries\.one\.to\.kinesis: takes records/,
+    /deliveries\.three\.as: "fragments" is of footage, and a stream has records.*from\.camera/,
+    /deliveries\.six\.events: "event" is not a stream .*Did you mean "events"/,
+    /deliveries\.four\.events: "events" tells of fragments, and needs as: fragments/,
+    /deliveries\.five\.to\.kinesisVideo: takes footage, and a stream has records/,
+    /deliveries\.five\.catchUp: "live-first" is not for kinesisVideo/,
     /deliveries\.two\.to\.s3\.accessKeyId: "k" needs secretAccessKey/,
   ]) {
     assert.ok(

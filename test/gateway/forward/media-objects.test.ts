@@ -1,88 +1,21 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
 import { SinkError } from '../../../gateway/forward/sink.ts';
 import { s3Sink } from '../../../gateway/forward/sinks/s3/s3-sink.ts';
-import { recordSession } from '../../../ingest/camera/session.ts';
-import type { CameraDescription, MediaFile } from '../../../storage/model.ts';
+import type { MediaFile } from '../../../storage/model.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { ffmpegPath, needs } from '../../support/tools.ts';
+import { needs } from '../../support/tools.ts';
+import { filesOf, frames, makeClip, record, toFolder, type Index } from './support/clip.ts';
 import { MemorySink } from './support/memory-sink.ts';
 import { openRig, type Rig } from './support/rig.ts';
 import { credentials, getObject, listKeys, s3Client, startWholeS3 } from './support/servers.ts';
-
-const run = promisify(execFile);
-const toFolder = { to: { folder: { path: '' } } } as const;
-
-/** Ten seconds of a test picture with a keyframe each second. */
-async function makeClip(folder: string): Promise<string> {
-  const clip = join(folder, 'clip.mp4');
-  await run(ffmpegPath, [
-    ...['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=25:duration=10'],
-    ...['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '25', '-pix_fmt', 'yuv420p', clip],
-  ]);
-  return clip;
-}
-
-async function record(rig: Rig, clip: string): Promise<CameraDescription> {
-  const camera = await rig.store.video.ensureCamera({
-    name: 'gate',
-    retentionMs: null,
-    maxBytes: null,
-    events: null,
-  });
-  await recordSession({
-    camera: 'gate',
-    input: { args: ['-i', clip], description: 'a clip' },
-    video: rig.store.video,
-    ffmpegPath,
-    clock: rig.clock,
-    logger: rig.logger,
-    metrics: rig.metrics,
-    signal: new AbortController().signal,
-  });
-  return camera;
-}
-
-function filesOf(rig: Rig, camera: CameraDescription): Promise<readonly MediaFile[]> {
-  return rig.store.video.closedMediaFiles(camera.id, 0, 1000);
-}
 
 async function bytesOf(rig: Rig, file: MediaFile): Promise<Buffer> {
   const pieces: Buffer[] = [];
   for await (const piece of rig.store.video.readMediaFile(file.id)) pieces.push(piece);
   return Buffer.concat(pieces);
-}
-
-/** A digest of every decoded frame of the files, one after the other. */
-async function frames(folder: string, contents: readonly Buffer[]): Promise<string[]> {
-  const hashes: string[] = [];
-  for (const content of contents) {
-    const path = join(folder, 'frames.mp4');
-    await writeFile(path, content);
-    const args = ['-v', 'error', '-i', path, '-map', '0:v', '-f', 'framemd5', '-'];
-    const { stdout } = await run(ffmpegPath, args);
-    hashes.push(...[...stdout.matchAll(/[0-9a-f]{32}$/gm)].map(([hash]) => hash));
-  }
-  return hashes;
-}
-
-interface Index {
-  readonly object: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
-  readonly codecs: string[];
-  readonly start: string;
-  readonly fragments: {
-    startUs: number;
-    durationUs: number;
-    offsetBytes: number;
-    sizeBytes: number;
-  }[];
 }
 
 test('footage in S3 equals what was recorded, frame for frame, and its index is true', async (context) => {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Metering } from '../../../gateway/api/kinesis/metering.ts';
+import { cameraFinding } from '../../../gateway/camera-finding.ts';
 import { cameraSettings } from '../../../gateway/camera-settings.ts';
 import {
   createApp,
@@ -10,11 +11,13 @@ import {
   type AppSources,
 } from '../../../gateway/http/app.ts';
 import type { Page } from '../../../gateway/http/page.ts';
+import { startMedia } from '../../../gateway/media.ts';
 import { startOperations } from '../../../gateway/operations.ts';
 import { Tokens } from '../../../gateway/security/tokens.ts';
 import { privateNetworks } from '../../../ingest/rtsp/client/guard.ts';
 import type { Log, VideoStore } from '../../../storage/model.ts';
-import { openStore } from '../../../storage/store.ts';
+import { openStore, type StoreOptions } from '../../../storage/store.ts';
+import { ffmpegPath } from '../../support/tools.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
@@ -43,6 +46,8 @@ export async function startGateway(
     readonly mediaFileMs?: number;
     readonly configFile?: string;
     readonly kinesis?: NonNullable<AppOptions['kinesis']>;
+    readonly webRtc?: NonNullable<AppOptions['webRtc']>;
+    readonly masterKeys?: NonNullable<StoreOptions['masterKeys']>;
   } = {},
 ): Promise<TestGateway> {
   const folder = await temporaryFolder(context);
@@ -57,6 +62,7 @@ export async function startGateway(
     logger,
     metrics,
     video: { mediaFileMs: options.mediaFileMs ?? 60_000 },
+    ...(options.masterKeys === undefined ? {} : { masterKeys: options.masterKeys }),
   });
   context.after(() => store.close());
   const { log, video } = store;
@@ -70,6 +76,7 @@ export async function startGateway(
     health: () => Promise.resolve({ status: 'ok', checks: [] }),
     live: () => Promise.resolve(true),
     freeBytes: () => Promise.resolve(1_000_000),
+    fullMs: () => Promise.resolve(null),
     mqtt: () => null,
     rtsp: () => null,
     deliveries: () => Promise.resolve([]),
@@ -89,6 +96,13 @@ export async function startGateway(
     logger,
   });
   context.after(() => operations.close());
+  const media = startMedia({
+    config: { minFreeBytes: 0, imageCpuShare: 64, thumbnails: 'on-demand' },
+    ...{ video, ffmpegPath, clock, logger, metrics },
+  });
+  context.after(() => {
+    media.close();
+  });
   const closing = new AbortController();
   context.after(() => {
     closing.abort();
@@ -105,11 +119,17 @@ export async function startGateway(
     video,
     operations,
     metering,
+    media,
     cameraSettings: cameraSettings({
       file: options.configFile ?? null,
       env: {},
       allowedNetworks: privateNetworks,
       reload: () => Promise.resolve({ changed: ['cameras'], needsRestart: [], withoutEffect: [] }),
+    }),
+    cameraFinding: cameraFinding({
+      allowedNetworks: privateNetworks,
+      closing: closing.signal,
+      clock,
     }),
     sources,
     tokens,
@@ -117,6 +137,7 @@ export async function startGateway(
     hostNames: ['gateway.example.net'],
     page: options.page ?? null,
     ...(options.kinesis === undefined ? {} : { kinesis: options.kinesis }),
+    ...(options.webRtc === undefined ? {} : { webRtc: options.webRtc }),
   });
   const get = async (path: string): Promise<Response> =>
     app.request(`http://localhost${path}`, { headers: { authorization: `Bearer ${token}` } });

@@ -14,9 +14,9 @@ it('shows, of the last window, how long the loop was held', async () => {
   const loopDelay = watchLoopDelay({ clock, metrics });
   try {
     await pause(50);
-    const untilMs = performance.now() + 120;
+    const untilMs = performance.now() + 150;
     while (performance.now() < untilMs);
-    await pause(20);
+    await pause(50);
     assert.equal(loopDelay.p99Ms(), 0, 'the window is not over');
     clock.advance(10_000);
     assert.ok(loopDelay.p99Ms() >= 100, `p99 is ${loopDelay.p99Ms()} ms`);

@@ -25,7 +25,7 @@ describe('the queue before the disk', () => {
 
   it('stops reading at its limit, loses nothing, and goes on when there is room', async () => {
     const source = new PassThrough({ highWaterMark: 1_000 });
-    const queue = new ByteQueue(source, new ManualClock(), 10_000);
+    const queue = new ByteQueue(source, new ManualClock(), undefined, 10_000);
     let written = 0;
     while (source.write(Buffer.alloc(1_000, written))) written += 1;
     for (; written < 100; written += 1) {
@@ -43,9 +43,32 @@ describe('the queue before the disk', () => {
     assert.equal(read % 1_000, 0);
   });
 
+  it('copies what it keeps, so that its source may write over it', async () => {
+    const source = new PassThrough();
+    const taken: number[] = [];
+    const queue = new ByteQueue(source, new ManualClock(), (bytes) => taken.push(bytes));
+    const memory = Buffer.alloc(200_000);
+    const read: string[] = [];
+    const sizes = [10, 20, 200_000, 30];
+    for (const [index, size] of sizes.entries()) {
+      source.emit('data', memory.fill(`${index}`).subarray(0, size));
+    }
+    for (let left = sizes.length; left > 0; left -= 1) {
+      read.push((await queue.next())!.bytes.toString());
+      memory.fill('x');
+      source.emit('data', memory.fill('y').subarray(0, 40));
+    }
+    assert.deepEqual(
+      read,
+      sizes.map((size, index) => `${index}`.repeat(size)),
+    );
+    assert.equal((await queue.next())?.bytes.toString(), 'y'.repeat(40));
+    assert.deepEqual(taken, [...sizes, 40, 40, 40, 40]);
+  });
+
   it('drops everything once told to, so that the writer can end', async () => {
     const source = new PassThrough({ highWaterMark: 100 });
-    const queue = new ByteQueue(source, new ManualClock(), 100);
+    const queue = new ByteQueue(source, new ManualClock(), undefined, 100);
     source.write(Buffer.alloc(1_000));
     await until(() => source.isPaused());
     queue.discard();

@@ -80,6 +80,17 @@ describe('the clock of a camera', () => {
     );
   });
 
+  it('is not when pictures are to be shown long after they are decoded', () => {
+    const watched = new ClockWatch(true);
+    watched.check(0, 0, 2 * second);
+    assert.throws(
+      () => {
+        watched.check(second, second, 1_000 * second);
+      },
+      (error) => error instanceof ClockFault && error.kind === 'leap',
+    );
+  });
+
   it('may be as fast as it likes where the input is a file', () => {
     const file = (step: number) => ({ media: step * 0.2, arrival: step * 0.001 });
     assert.equal(watch(file, { isLive: false }), 'believed');

@@ -75,6 +75,22 @@ describe('the first pictures of a run', () => {
     ]);
   });
 
+  it('are mended without B-frames where the very first alone was cut short', () => {
+    const chunks = [
+      chunkOf(0, [
+        [1, 0],
+        [frame, 0],
+        [frame, 0],
+      ]),
+      chunkOf(2 * frame + 1, [[frame, 0]]),
+    ];
+    assert.deepEqual(mended(chunks), [
+      [0, [frame, frame, frame]],
+      [3 * frame, [frame]],
+    ]);
+    assert.deepEqual(mended([chunkOf(0, [[1, 0]])]), [[0, [1]]], 'nobody knows what it lasts');
+  });
+
   it('are left alone where nothing is wrong with them', () => {
     const steady = [
       chunkOf(0, [
@@ -117,6 +133,60 @@ describe('the first pictures of a run', () => {
       ]),
     ];
     assert.deepEqual(mended(late).at(-1), [32 * frame, [frame, 1]], 'only the first can be wrong');
+  });
+
+  it('are shown when their packets say, where those fit what is right already', () => {
+    // As ffmpeg 5 has them, without sound: five were given a tick, four of them a wrong time.
+    const silent: readonly (readonly [number, number])[] = [
+      ...([
+        [frame, 0],
+        [1, frame],
+        [1, 0],
+        [1, 0],
+        [1, 0],
+        [1, 0],
+        [frame - 5, 6 * frame],
+      ] as const),
+      ...([
+        [frame, 2 * frame],
+        [frame, 0],
+        [frame, frame],
+      ] as const),
+    ];
+    const seconds = [0, 5, 2, 1, 3, 4, 10, 7, 6, 8].map((frames) => frames / 25);
+    const shownAt = (told: readonly number[], samples = silent): readonly number[] => {
+      const bytes = chunkOf(0, samples);
+      const times = new FirstTimes({ trackId: 1, timescale }, () => told);
+      const read = () => readMovieFragments(bytes, new Map())[0]!;
+      const answer = times.mend(bytes, read());
+      assert.deepEqual(answer, read(), 'the bytes say what the answer does');
+      let at = answer.tracks[0]!.decodeTime;
+      return answer.tracks[0]!.samples.map(({ durationTicks, compositionTicks }) => {
+        at += durationTicks;
+        return Math.round((at - durationTicks + compositionTicks) / frame);
+      });
+    };
+    const byFfmpeg = shownAt([]);
+    assert.deepEqual(byFfmpeg, [0, 2, 2, 3, 4, 5, 12, 9, 8, 10]);
+    assert.deepEqual(shownAt(seconds), [2, 7, 4, 3, 5, 6, 12, 9, 8, 10]);
+
+    // With sound to count from, the first alone lost its time.
+    const audible = [
+      ...([
+        [frame, 0],
+        [frame, 6 * frame],
+        [frame, 2 * frame],
+        [frame, 0],
+        [frame, frame],
+      ] as const),
+    ];
+    assert.deepEqual(shownAt(seconds, audible), [2, 7, 4, 3, 5]);
+
+    const others = seconds.map((_, index) => index / 25);
+    assert.deepEqual(shownAt(others), byFfmpeg, 'these are of other pictures');
+    assert.deepEqual(shownAt(seconds.slice(0, 9)), byFfmpeg, 'too few are known');
+    const tooEarly = seconds.with(0, -10);
+    assert.deepEqual(shownAt(tooEarly), byFfmpeg, 'none is shown before it is decoded');
   });
 
   it('may be rubbish', () => {

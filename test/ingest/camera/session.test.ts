@@ -18,6 +18,7 @@ import { systemClock } from '../../../storage/clock.ts';
 import type { Fragment, LiveEvent, Run } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { stayAlive } from '../../support/stay-alive.ts';
 import type { MemoryLogger } from '../../support/memory-logger.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { ffmpegPath, needsShared } from '../../support/tools.ts';
@@ -44,6 +45,7 @@ interface Bench {
 }
 
 async function bench(t: TestContext, clock: Clock = systemClock): Promise<Bench> {
+  stayAlive(t);
   const folder = await mkdtemp(join(tmpdir(), 'headgate-test-'));
   const storeFolder = join(folder, 'store');
   // In this order: what a test leaves behind must be sound.

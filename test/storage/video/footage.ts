@@ -7,8 +7,14 @@ import { promisify } from 'node:util';
 import { ChunkReader, type MediaChunk } from '../../../ingest/camera/chunk-reader.ts';
 import type { CameraOptions, RunRecording } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
-import { openStore, type Store } from '../../../storage/store.ts';
-import { describeTrack, type InitSegment, type InitTrack } from '../../../storage/video/boxes.ts';
+import { openStore, type Store, type StoreOptions } from '../../../storage/store.ts';
+import { localMasterKey } from '../../../storage/keys.ts';
+import {
+  boxesIn,
+  describeTrack,
+  type InitSegment,
+  type InitTrack,
+} from '../../../storage/video/boxes.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../support/memory-metrics.ts';
@@ -110,9 +116,10 @@ export async function openVideo(
     freeBytes?: () => Promise<number>;
     minFreeBytes?: number;
     mediaFileMs?: number;
+    masterKeys?: StoreOptions['masterKeys'];
   } = {},
 ): Promise<OpenedStore> {
-  const { clock = new ManualClock(), ...video } = options;
+  const { clock = new ManualClock(), masterKeys, ...video } = options;
   const logger = new MemoryLogger();
   const metrics = new MemoryMetrics();
   await mkdir(folder, { recursive: true });
@@ -122,6 +129,7 @@ export async function openVideo(
     logger,
     metrics,
     video: { minFreeBytes: 0, ...video },
+    ...(masterKeys === undefined ? {} : { masterKeys }),
   });
   context.after(() => store.close());
   return { store, logger, metrics };
@@ -129,6 +137,22 @@ export async function openVideo(
 
 export function cameraOptions(name: string, more: Partial<CameraOptions> = {}): CameraOptions {
   return { name, retentionMs: null, maxBytes: null, events: null, ...more };
+}
+
+/** A master key in the test's hand, and none of before. */
+export function underKey(fill = 1): NonNullable<StoreOptions['masterKeys']> {
+  return () => Promise.resolve({ current: localMasterKey(Buffer.alloc(32, fill)), previous: [] });
+}
+
+/** A piece of the coded frames of each chunk, long enough that none is found by chance. */
+export function framePieces(chunks: readonly MediaChunk[]): readonly Buffer[] {
+  const pieceBytes = 24;
+  return chunks.map(({ bytes }) => {
+    const data = [...boxesIn(bytes)].find(({ type }) => type === 'mdat');
+    const middle = Math.floor(((data?.bodyStart ?? 0) + bytes.length) / 2);
+    if (data === undefined || middle + pieceBytes > data.end) throw new Error('a chunk too short');
+    return bytes.subarray(middle, middle + pieceBytes);
+  });
 }
 
 /** 2026-01-01, where ManualClock begins. */

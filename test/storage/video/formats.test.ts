@@ -60,7 +60,7 @@ describe('the header of a fragment', () => {
     durationUs: 2_000_001,
     producerMs: 1_767_225_600_000,
     serverMs: 1_767_225_600_123,
-    plainBytes: 1_000_000,
+    bodyBytes: 1_000_000,
   };
 
   it('comes back as it was', () => {

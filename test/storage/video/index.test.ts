@@ -3,7 +3,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Database } from '../../../storage/sqlite.ts';
-import { fragmentsByTimeSql, latestFragmentsSql } from '../../../storage/video/video-store.ts';
+import {
+  fragmentsByTimeSql,
+  latestFragmentsSql,
+  spansByTimeSql,
+} from '../../../storage/video/fragment-queries.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { cameraOptions, newYearUs, openVideo } from './footage.ts';
 import { bytesPerCameraHour, fillMonth, fragmentUs, monthFragments } from './month.ts';
@@ -16,12 +20,14 @@ describe('the index of a month', () => {
     const { id } = await store.video.ensureCamera(cameraOptions('gate'));
     await fillMonth(store.writer, id);
 
-    const byTime = await plan(folder, fragmentsByTimeSql, [id, newYearUs, newYearUs + 1, 10]);
-    assert.ok(
-      byTime.some((step) => step.includes('INDEX media_file_time')),
-      byTime.join('\n'),
-    );
-    assert.ok(!byTime.some((step) => step.startsWith('SCAN')), byTime.join('\n'));
+    for (const sql of [fragmentsByTimeSql, spansByTimeSql]) {
+      const byTime = await plan(folder, sql, [id, newYearUs, newYearUs + 1, 10]);
+      assert.ok(
+        byTime.some((step) => step.includes('INDEX media_file_time')),
+        byTime.join('\n'),
+      );
+      assert.ok(!byTime.some((step) => /^SCAN (m|f|c)\b/.test(step)), byTime.join('\n'));
+    }
     // What is scanned here is the few newest files, which the index found.
     const latest = await plan(folder, latestFragmentsSql, [id, 10]);
     assert.ok(

@@ -56,7 +56,7 @@ function typicalFragment(mediaFileId: number, position: number): Fragment {
     decodeTime: position * 180_000,
     offset: 1_300 + position * 1_000_000,
     storedBytes: plainBytes + 112,
-    ...{ plainBytes, chunks },
+    ...{ plainBytes, chunks, tags: null },
   };
 }
 

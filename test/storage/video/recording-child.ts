@@ -1,6 +1,7 @@
 /**
  * Records a piece of footage over and over into a store until it is killed, printing the number of
- * each fragment once it is acknowledged: `recording-child.ts <folder> <footage> <start µs>`.
+ * each fragment once it is acknowledged:
+ * `recording-child.ts <folder> <footage> <start µs> <encryption>`.
  */
 import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../../storage/clock.ts';
@@ -14,9 +15,10 @@ import {
   groupsOf,
   openFragment,
   parseFootage,
+  underKey,
 } from './footage.ts';
 
-const [folder = '', footagePath = '', startUs = ''] = process.argv.slice(2);
+const [folder = '', footagePath = '', startUs = '', encryption = ''] = process.argv.slice(2);
 const footage = parseFootage(await readFile(footagePath));
 const store = await openStore({
   folder,
@@ -24,8 +26,11 @@ const store = await openStore({
   logger: new MemoryLogger(),
   metrics: new MemoryMetrics(),
   video: { minFreeBytes: 0, mediaFileMs: 5_000 },
+  masterKeys: underKey(),
 });
-await store.video.ensureCamera(cameraOptions('gate'));
+await store.video.ensureCamera(
+  cameraOptions('gate', { encryption: encryption === 'none' ? 'none' : 'aes-256-gcm' }),
+);
 const { lastEndUs } = await store.video.camera('gate');
 let atUs = lastEndUs ?? Number(startUs);
 const recording = await beginRun(store, 'gate', footage, atUs);

@@ -27,6 +27,7 @@ export async function makeFootage(
   seconds: number,
   size = '160x120',
   frequency = 440,
+  coding: readonly string[] = [],
 ): Promise<Footage> {
   const { stdout } = await run(
     ffmpegPath,
@@ -34,15 +35,17 @@ export async function makeFootage(
       ...['-v', 'error', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=25:duration=${seconds}`],
       ...['-f', 'lavfi', '-i', `sine=frequency=${frequency}:sample_rate=44100:duration=${seconds}`],
       ...['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '25', '-bf', '0', '-pix_fmt', 'yuv420p'],
+      ...coding,
       ...['-c:a', 'aac', '-f', 'mp4', '-frag_duration', '200000'],
       ...['-movflags', '+frag_keyframe+empty_moov+default_base_moof+skip_trailer', 'pipe:1'],
     ],
     { encoding: 'buffer', maxBuffer: 64 * 1024 * 1024 },
   );
-  return split(stdout);
+  return splitFootage(stdout);
 }
 
-function split(bytes: Buffer): Footage {
+/** Footage as ffmpeg makes it, in its chunks. */
+export function splitFootage(bytes: Buffer): Footage {
   const boxes = [...boxesIn(bytes)];
   const moov = boxes.find(({ type }) => type === 'moov');
   if (moov === undefined) throw new Error('ffmpeg made no moov');
@@ -60,12 +63,17 @@ function split(bytes: Buffer): Footage {
   return { init, chunks };
 }
 
-/** Records footage as one run that begins at `startUs`, in fragments of about 2 s. */
+/**
+ * Records footage as one run that begins at `startUs`, in fragments of about 2 s.
+ * @param delayMs how much later it arrives
+ */
 export async function record(
   video: VideoStore,
   camera: string,
   parts: readonly Footage[],
   startUs: number,
+  after: { readonly fragment?: () => Promise<void>; readonly chunk?: () => Promise<void> } = {},
+  delayMs = 0,
 ): Promise<{ readonly run: Run; readonly fragments: readonly Fragment[] }> {
   const recording = await video.startRun(camera, startUs);
   const fragments: Fragment[] = [];
@@ -78,15 +86,17 @@ export async function record(
       fragments.push(await recording.closeFragment({ durationUs, damaged: false }));
       atUs += durationUs;
       durationUs = 0;
+      await after.fragment?.();
     };
     for (const chunk of chunks) {
       if (chunk.keyframe && durationUs >= 2_000_000) await close();
       if (durationUs === 0) {
-        const serverMs = Math.round(atUs / 1_000);
+        const serverMs = Math.round(atUs / 1_000) + delayMs;
         await recording.openFragment({ startUs: atUs, producerMs: null, serverMs });
       }
       await recording.appendChunk({ ...chunk, bytes: Buffer.from(chunk.bytes) });
       durationUs += chunk.durationUs;
+      await after.chunk?.();
     }
     await close();
   }

@@ -58,6 +58,7 @@ describe('cameras over the API', () => {
       verifyTls: false,
       retentionHours: 24,
       events: 'e',
+      substream: { rtsp: 'rtsps://10.1.2.3/small' },
     };
     assert.deepEqual(await s.put('yard', yard), { status: 200, message: '' });
     const added = await s.text();
@@ -105,6 +106,9 @@ describe('cameras over the API', () => {
       assert.equal(status, 400, host);
       assert.match(message, /source\.rtsp/, host);
     }
+    const substream = { rtsp: 'rtsp://127.0.0.1/x' };
+    const small = await s.put('yard', { ...source('rtsp://10.0.0.1/'), substream });
+    assert.deepEqual([small.status, /substream\.rtsp/.test(small.message)], [400, true]);
     assert.equal(await s.text(), before);
   });
 

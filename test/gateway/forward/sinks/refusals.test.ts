@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { SinkError, type SinkErrorCode } from '../../../../gateway/forward/sink.ts';
 import { kinesisSink } from '../../../../gateway/forward/sinks/kinesis/kinesis-sink.ts';
+import { kinesisVideoSink } from '../../../../gateway/forward/sinks/kinesis-video/kinesis-video-sink.ts';
 import { s3Sink } from '../../../../gateway/forward/sinks/s3/s3-sink.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
@@ -18,6 +19,7 @@ import { needs } from '../../../support/tools.ts';
 import { startProxy, type Passing } from '../support/proxy.ts';
 import { numbered, openRig, runClock, settleAll, streamOptions } from '../support/rig.ts';
 import { uploadOf } from '../support/uploads.ts';
+import { type Behaviour, lyingService } from '../support/video-services.ts';
 
 const never = new AbortController().signal;
 const credentials = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret' };
@@ -167,11 +169,42 @@ test('a certificate that nobody here trusts is named', async (context) => {
     server.close();
   });
   const { port } = server.address() as AddressInfo;
-  const sink = s3Sink({ ...quick, bucket: 'bucket', endpoint: `https://127.0.0.1:${port}` });
+  const endpoint = `https://127.0.0.1:${port}`;
+  const sink = s3Sink({ ...quick, bucket: 'bucket', endpoint });
+  const video = kinesisVideoSink({ ...quick, stream: 's', endpoint, clock: new ManualClock() });
+  context.after(() => Promise.all([sink.close(), video.close()]));
+  for (const error of [
+    await caught(sink.put(uploadOf('k', Buffer.from('x')), never)),
+    await caught(video.connect(0, never)),
+  ]) {
+    assert.equal(error.code, 'untrusted', error.message);
+    assert.match(error.advice ?? '', /not trusted here.*NODE_EXTRA_CA_CERTS/);
+  }
+});
+
+test('what PutMedia refuses is named, with what to do about it', async (context) => {
+  const refused: readonly (readonly [Behaviour['refuse'], SinkErrorCode, RegExp])[] = [
+    [{ status: 400, type: 'ExpiredTokenException' }, 'credentials', /have expired/],
+    [{ status: 403, type: 'AccessDeniedException' }, 'denied', /kinesisvideo:PutMedia/],
+    [{ status: 404, type: 'ResourceNotFoundException:http://x/' }, 'missing', /video stream/],
+    [{ status: 400, type: 'ConnectionLimitExceededException' }, 'throttled', /slower/],
+    [{ status: 302, type: '' }, 'unavailable', /login page/],
+  ];
+  const { url } = await lyingService(
+    context,
+    refused.map(([refuse]) => ({ refuse })),
+  );
+  const clock = new ManualClock();
+  const sink = kinesisVideoSink({ ...quick, stream: 's', endpoint: url, clock });
   context.after(() => sink.close());
-  const error = await caught(sink.put(uploadOf('k', Buffer.from('x')), never));
-  assert.equal(error.code, 'untrusted', error.message);
-  assert.match(error.advice ?? '', /not trusted here.*NODE_EXTRA_CA_CERTS/);
+  for (const [, code, advice] of refused) {
+    const error = await caught(sink.connect(0, never));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.advice ?? '', advice);
+  }
+  const called = new AbortController();
+  called.abort();
+  assert.equal((await caught(sink.connect(0, called.signal))).code, 'aborted');
 });
 
 test('credentials that were renewed in their file are taken up, without a restart', async (context) => {

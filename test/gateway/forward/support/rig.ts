@@ -7,7 +7,7 @@ import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
 import { Delivery, type DeliveryPorts } from '../../../../gateway/forward/delivery.ts';
 import { sharedLimits } from '../../../../gateway/forward/limits.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
-import type { ObjectSink, RecordSink } from '../../../../gateway/forward/sink.ts';
+import type { Sink } from '../../../../gateway/forward/sink.ts';
 import { Supervisor } from '../../../../gateway/supervisor.ts';
 import { systemClock } from '../../../../storage/clock.ts';
 import type { RecordInput, StreamOptions } from '../../../../storage/model.ts';
@@ -83,7 +83,7 @@ export interface Rig {
   readonly logger: MemoryLogger;
   readonly metrics: WatchedMetrics;
   readonly supervisor: Supervisor;
-  start(options: DeliveryOptions, sink: ObjectSink | RecordSink, prefix?: string): Delivery;
+  start(options: DeliveryOptions, sink: Sink, prefix?: string): Delivery;
   /** Closes deliveries, supervisor and store. */
   close(): Promise<void>;
 }

@@ -1,0 +1,88 @@
+"""
+Asks boto3 or awscli for what each line of stdin says, {"service", "operation", "input"}, and prints a
+line with what came: {"answer": ...} or {"error": "...Exception"}. awscli runs as its program does, but
+many times in one process.
+
+Usage: clients.py boto3|awscli ENDPOINT
+"""
+import base64
+import contextlib
+import io
+import json
+import re
+import sys
+import tempfile
+
+CLIENT, ENDPOINT = sys.argv[1:]
+STREAMING = {'GetMedia', 'GetMediaForFragmentList', 'GetClip'}
+# Live media have no end: this much of them is read.
+LIVE_FRAGMENTS = 2
+
+
+def name_of(operation, between):
+    words = re.split('(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', operation)
+    return between.join(words).lower()
+
+
+def ask_boto3(clients, service, operation, given):
+    import boto3
+    from botocore.exceptions import ClientError
+
+    if service not in clients:
+        clients[service] = boto3.client(service, endpoint_url=ENDPOINT)
+    try:
+        answer = getattr(clients[service], name_of(operation, '_'))(**given)
+    except ClientError as error:
+        return {'error': error.response['Error']['Code']}
+    if operation in STREAMING:
+        answer['Payload'] = base64.b64encode(read(answer['Payload'], operation)).decode()
+    return {'answer': answer}
+
+
+def read(payload, operation):
+    if operation != 'GetMedia':
+        return payload.read()
+    media = b''
+    while media.count(b'AWS_KINESISVIDEO_CONTINUATION_TOKEN') < LIVE_FRAGMENTS:
+        media += payload.read(1024)
+    payload.close()
+    return media
+
+
+def as_argument(value):
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def ask_awscli(driver, service, operation, given):
+    arguments = []
+    for member, value in given.items():
+        arguments += ['--' + name_of(member, '-'), as_argument(value)]
+    arguments += ['--endpoint-url', ENDPOINT, '--output', 'json', '--no-paginate']
+    out, complaints = io.StringIO(), io.StringIO()
+    with tempfile.NamedTemporaryFile() as file:
+        saved_in = [file.name] if operation in STREAMING else []
+        arguments = [service, name_of(operation, '-'), *saved_in, *arguments]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(complaints):
+            try:
+                code = driver.main(arguments)
+            except SystemExit as exit:
+                code = exit.code
+        if code != 0:
+            found = re.search(r'An error occurred \((\w+)\)', complaints.getvalue())
+            return {'error': found.group(1) if found else complaints.getvalue()}
+        answer = json.loads(out.getvalue() or '{}')
+        if operation in STREAMING:
+            answer['Payload'] = base64.b64encode(file.read()).decode()
+        return {'answer': answer}
+
+
+if CLIENT == 'awscli':
+    from awscli.clidriver import create_clidriver
+
+    ask, kept = ask_awscli, create_clidriver()
+else:
+    ask, kept = ask_boto3, {}
+for line in sys.stdin:
+    asked = json.loads(line)
+    told = ask(kept, asked['service'], asked['operation'], asked['input'])
+    print(json.dumps(told, default=lambda value: value.isoformat()), flush=True)
