@@ -1,11 +1,14 @@
 /**
  * What a way out must be able to do, and how it says that it could not.
  *
- * Three kinds: an object sink keeps whole objects under keys (S3, a folder), a record sink takes
- * single records (Kinesis), a media sink takes a camera's fragments over a connection that stays open
- * (Kinesis Video). A sink makes one attempt per call and reports; when to try again, in which order,
- * and what counts as done is decided by the workers (`record-objects.ts`, `record-stream.ts`,
- * `media-objects.ts`, `media-stream.ts`). A sink keeps no queue of its own: the log is the buffer.
+ * Five kinds: an object sink keeps whole objects under keys (S3, a folder), a batch sink takes what
+ * one plan gathered, each record under an id that never changes (HTTP, OpenSearch, Splunk, DynamoDB,
+ * NATS, Kafka), a table sink loads objects that were put beside it (Redshift), a record sink takes
+ * single records as they come (Kinesis), a media sink takes a camera's fragments over a connection
+ * that stays open (Kinesis Video). A sink makes one attempt per call and reports; when to try again,
+ * in which order, and what counts as done is decided by the workers (`record-objects.ts`,
+ * `record-batches.ts`, `record-stream.ts`, `media-objects.ts`, `media-stream.ts`). A sink keeps no
+ * queue of its own: the log is the buffer.
  */
 
 const codes = {
@@ -73,6 +76,8 @@ export interface ObjectUpload {
   /** `/` between its parts; see `keys.ts`. */
   readonly key: string;
   readonly contentType: string;
+  /** As HTTP names it, such as `gzip`; left out: the bytes are what the type says. */
+  readonly contentEncoding?: string;
   readonly sizeBytes: number;
   /** SHA-256 of the content, hexadecimal. */
   readonly sha256: string;
@@ -144,6 +149,73 @@ export interface RecordSink {
   close(): Promise<void>;
 }
 
+/** A record on its way to a batch sink. */
+export interface BatchItem {
+  /** A UUID: the same whenever this record is sent, so that the destination can tell. */
+  readonly id: string;
+  readonly partitionKey: string;
+  readonly data: Buffer;
+  readonly arrivalMs: number;
+}
+
+/** What one call hands over. */
+export interface Batch {
+  /** A UUID: the same whenever just these items are sent. */
+  readonly id: string;
+  /** At least one, in the order of the shard. */
+  readonly items: readonly BatchItem[];
+}
+
+/** Takes the records of a plan, as many in a call as it allows. */
+export interface BatchSink {
+  readonly kind: 'http' | 'opensearch' | 'splunk' | 'dynamodb' | 'nats' | 'kafka';
+  /** Where it is, for people; without secrets. */
+  readonly description: string;
+  /** What one call may carry; `bytes` counts data alone. A record over `recordBytes` is never sent. */
+  readonly limits: {
+    readonly records: number;
+    readonly bytes: number;
+    readonly recordBytes: number;
+  };
+  /**
+   * Makes one attempt to hand over a batch, and resolves once the destination has it for good:
+   * waiting for its acknowledgement is part of the attempt.
+   * @returns for each item, in order, null when it was taken, or why it was not. Items that failed
+   *   come again in a batch of their own, before any later record of the shard does
+   * @throws SinkError when nothing is known to have been taken
+   */
+  deliver(batch: Batch, signal: AbortSignal): Promise<readonly (SinkError | null)[]>;
+  close(): Promise<void>;
+}
+
+/** Objects to be loaded into a table. */
+export interface TableLoad {
+  /** A UUID: the same whenever just these objects are loaded. */
+  readonly id: string;
+  /** They are at `staging` already. */
+  readonly objects: readonly {
+    readonly key: string;
+    readonly sizeBytes: number;
+    readonly records: number;
+  }[];
+}
+
+/** Loads objects into a table. */
+export interface TableSink {
+  readonly kind: 'redshift';
+  /** Where it is, for people; without secrets. */
+  readonly description: string;
+  /** Where the objects go first. */
+  readonly staging: ObjectSink;
+  /**
+   * Makes one attempt to load the objects. A load that was done before, as far as the table knows,
+   * is done: nothing is loaded twice.
+   * @throws SinkError; `rejected` when the objects as they are can't be loaded
+   */
+  load(load: TableLoad, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** What the other side of a connection says of what it was sent. */
 export type MediaAck =
   | { readonly type: 'persisted'; readonly timecodeMs: number }
@@ -182,7 +254,7 @@ export interface MediaSink {
   close(): Promise<void>;
 }
 
-export type Sink = ObjectSink | RecordSink | MediaSink;
+export type Sink = ObjectSink | BatchSink | TableSink | RecordSink | MediaSink;
 
 /** What a record counts for against the limits of a record sink. */
 export function recordBytes(record: OutgoingRecord): number {

@@ -1,0 +1,49 @@
+/** Records between the log and the sink, and what becomes of those that can't go on. */
+
+/** A record on its way out, after what a delivery does to it. */
+export interface ShapedRecord {
+  /** Of the record of the log that it comes from. */
+  readonly sequence: number;
+  /** Which one of several that were made from that record; 0 when there is one. */
+  readonly subSequence: number;
+  readonly partitionKey: string;
+  readonly arrivalMs: number;
+  readonly data: Buffer;
+  /** Where it goes among the dynamic partitions; null: there are none. */
+  readonly partition: PartitionValues | null;
+}
+
+/** What a prefix may name; see `../layout/prefix.ts`. */
+export interface PartitionValues {
+  /** By the queries, `!{partitionKeyFromQuery:…}`. */
+  readonly query: Readonly<Record<string, string>>;
+  /** By the function, `!{partitionKeyFromLambda:…}`. */
+  readonly lambda: Readonly<Record<string, string>>;
+}
+
+/** Where it went wrong; the words that Firehose puts for `!{firehose:error-output-type}`. */
+export type FailureStage =
+  /** The function could not be run, or refused the record. */
+  | 'processing-failed'
+  /** It could not be made into the wanted format. */
+  | 'format-conversion-failed'
+  /** It has no place among the dynamic partitions. */
+  | 'dynamic-partitioning-failed'
+  /** The destination does not take it. */
+  | 'http-endpoint-failed'
+  | 'opensearch-failed'
+  | 'splunk-failed'
+  | 'redshift-failed'
+  | 'delivery-failed';
+
+/** A record that can't go on, with its reason. */
+export interface FailedRecord {
+  /** As it was in the log: `data` has not been changed by anything. */
+  readonly record: ShapedRecord;
+  readonly stage: FailureStage;
+  /** One word, such as `Lambda.InvokeFailed` or `DataFormatConversion.MalformedJson`. */
+  readonly errorCode: string;
+  /** A sentence. */
+  readonly errorMessage: string;
+  readonly attempts: number;
+}
