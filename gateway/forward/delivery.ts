@@ -96,7 +96,8 @@ export class Delivery {
    *   earlier
    */
   constructor(options: DeliveryOptions, sink: Sink, prefix: string, ports: DeliveryPorts) {
-    if ('camera' in options.from ? 'send' in sink : 'connect' in sink) {
+    const takesFootage = 'put' in sink || 'connect' in sink;
+    if ('camera' in options.from ? !takesFootage : 'connect' in sink) {
       throw new Error(`delivery ${options.name}: ${sink.kind} does not take that`);
     }
     this.name = options.name;
@@ -231,9 +232,10 @@ export class Delivery {
   #sendShard(worker: Worker, shard: ShardDescription, streamCreatedMs: number): Promise<void> {
     const sink = this.#sink;
     if ('connect' in sink) throw new Error('records go to a sink for records or objects');
-    if (!('put' in sink)) {
+    if ('send' in sink) {
       return sendShardAsRecords(worker, { sink, shardId: shard.id, random: this.#ports.random });
     }
+    if (!('put' in sink)) throw new Error(`${sink.kind} has no worker`);
     const { buffer, record } = this.#options;
     return sendShardAsObjects(worker, {
       sink,
@@ -255,7 +257,7 @@ export class Delivery {
   /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
   async #followCamera(name: string, context: TaskContext): Promise<void> {
     const sink = this.#sink;
-    if ('send' in sink) throw new Error('footage goes to a sink for objects or media');
+    if (!('put' in sink || 'connect' in sink)) throw new Error('footage goes to a sink for objects or media');
     const { video, clock } = this.#ports;
     const camera = await video.camera(name);
     const latest = this.#options.startAt === 'latest' && this.#leases().length === 0;
