@@ -1,0 +1,54 @@
+/** `deliveries`: what is sent on, and how. */
+import { z } from 'zod';
+import { destination } from './destinations.ts';
+import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
+
+const MiB = 2 ** 20;
+
+export const delivery = z.strictObject({
+  from: oneOf({
+    stream: name().describe('A stream of this file.'),
+    camera: name().describe('A camera of this file; to folder, s3 or kinesisVideo.'),
+  }).describe('What is sent: stream or camera.'),
+  to: destination,
+  as: choice(['files', 'fragments'])
+    .default('files')
+    .describe(
+      'What of a camera becomes an object: its files of about a minute, or each fragment as soon as it is recorded. Either plays on its own and has an index beside it.',
+    ),
+  events: name()
+    .nullable()
+    .default(null)
+    .describe(
+      'With as: fragments, the stream of this file that gets a record of each fragment once it has arrived: its number, times and keys. null: none.',
+    ),
+  record: choice(['data', 'envelope'])
+    .default('data')
+    .describe(
+      'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
+    ),
+  buffer: z
+    .strictObject({
+      maxBytes: size(1024)
+        .default(5 * MiB)
+        .describe('An object is sent when it has this many bytes,'),
+      maxSeconds: decimal(0.1, 900).default(60).describe('or when its oldest record is this old.'),
+    })
+    .prefault({})
+    .describe('How much is gathered into one object; data streams are sent to at once.'),
+  required: flag()
+    .default(true)
+    .describe('Keeps what has not been sent yet, as long as the byte limit of its source allows.'),
+  catchUp: choice(['in-order', 'live-first'])
+    .default('in-order')
+    .describe(
+      'After an outage: in-order sends everything in the order it came; live-first sends what is new at once and the backlog behind it, so the two arrive mixed.',
+    ),
+  maxBytesPerSecond: size(1024)
+    .nullable()
+    .default(null)
+    .describe('What it sends in a second at most; null: no limit of its own.'),
+  startAt: choice(['earliest', 'latest'])
+    .default('earliest')
+    .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
+});

@@ -1,0 +1,51 @@
+/** `deliveries.*.to`: where a delivery goes. */
+import { z } from 'zod';
+import { awsCredentials, endpoint, region } from './aws-access.ts';
+import { choice, flag, keyNotes, line, name, oneOf, path } from './leaves.ts';
+
+export const destination = oneOf({
+  folder: z
+    .strictObject({ path: path('a folder').describe('The folder; it is made when missing.') })
+    .describe('A folder on this machine, laid out as the bucket would be.'),
+  s3: z
+    .strictObject({
+      bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
+      prefix: z
+        .string()
+        .max(512)
+        .register(keyNotes, { allowed: 'at most 512 characters' })
+        .default('')
+        .describe('Begins every key; end it with / for a folder.'),
+      region,
+      endpoint,
+      ...awsCredentials,
+      forcePathStyle: flag()
+        .nullable()
+        .default(null)
+        .describe(
+          'Puts the bucket into the path instead of the host name; null: with an endpoint of its own.',
+        ),
+    })
+    .describe('A bucket of S3, or of a server that speaks its protocol.'),
+  kinesis: z
+    .strictObject({
+      stream: name().describe('The data stream; it has to be there.'),
+      region,
+      endpoint,
+      ...awsCredentials,
+      aggregate: choice(['none', 'kpl'])
+        .default('none')
+        .describe(
+          'kpl packs many records into one, as the Kinesis Producer Library does: far more small records fit through a shard, and consumers have to take them apart (the KCL does). Needs the right to ListShards.',
+        ),
+    })
+    .describe('A Kinesis data stream.'),
+  kinesisVideo: z
+    .strictObject({
+      stream: name().describe('The video stream; it has to be there.'),
+      region,
+      endpoint,
+      ...awsCredentials,
+    })
+    .describe('A stream of Kinesis Video, for a camera: each fragment as it is recorded.'),
+}).describe('Where it goes: folder, s3, kinesis or kinesisVideo.');
