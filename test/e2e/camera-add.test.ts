@@ -14,7 +14,7 @@ const viewer = { username: 'viewer', password: 'watch-me' };
 
 it(
   'a camera that is added is recorded and can be watched at once',
-  { timeout: 120_000 },
+  { timeout: 600_000 },
   async (t) => {
     const folder = await temporaryFolder(t);
     const clip = await makeClip(folder, { name: 'clip', seconds: 4 });

@@ -59,7 +59,7 @@ interface Clips {
   readonly lane: string;
 }
 
-it('records cameras through unplugging, strangers and silence', { timeout: 240_000 }, async (t) => {
+it('records cameras through unplugging, strangers and silence', { timeout: 600_000 }, async (t) => {
   if (!needs(t, 'ffprobe')) return;
   const folder = await temporaryFolder(t);
   const clips = await prepareClips(t, folder);

@@ -26,7 +26,7 @@ const atOnce = 15;
 
 it(
   'stores what an external broker has once, over kills and restarts',
-  { timeout: 120_000 },
+  { timeout: 600_000 },
   async (t) => {
     if (!needs(t, 'mosquitto')) return;
     const mosquitto = await Mosquitto.start(t);

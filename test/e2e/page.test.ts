@@ -27,7 +27,7 @@ const routes = "[{ topic: 'site/+', stream: readings, partitionKey: '{topic[1]}'
 
 it(
   'shows cameras, their past, telemetry and deliveries, on a phone too',
-  { timeout: 120_000 },
+  { timeout: 600_000 },
   async (t) => {
     const browser = await launchBrowser(t);
     if (browser === null) return;
@@ -171,7 +171,7 @@ it(
 
 it(
   'says that the browser does not play H.265, plays the next camera, and small pictures of both',
-  { timeout: 120_000 },
+  { timeout: 600_000 },
   async (t) => {
     const browser = await launchBrowser(t);
     if (browser === null) return;

@@ -16,7 +16,7 @@ cameras:
   front: { source: { push: { username: ${camera.username}, password: ${camera.password} } } }
 `;
 
-it('a camera outlives its ffmpeg, and its disk', { timeout: 120_000 }, async (t) => {
+it('a camera outlives its ffmpeg, and its disk', { timeout: 600_000 }, async (t) => {
   const folder = await temporaryFolder(t);
   const gateway = await GatewayProcess.start(t, folder, sections);
   const clip = await makeClip(folder, { name: 'clip', seconds: 10 });

@@ -31,7 +31,7 @@ const median = (values: readonly number[]): number =>
 
 it(
   'Chromium publishes a camera, and another page sees it by WHEP and by HLS',
-  { timeout: 180_000 },
+  { timeout: 600_000 },
   async (t) => {
     const browser = await launchBrowser(t);
     if (browser === null || !(await needsMediaWorker(t))) return;
@@ -90,7 +90,7 @@ it(
 
 it(
   'Chromium sees a camera that pushes over RTSP, and worker after worker',
-  { timeout: 180_000 },
+  { timeout: 600_000 },
   async (t) => {
     const browser = await launchBrowser(t);
     if (browser === null || !(await needsMediaWorker(t))) return;

@@ -67,7 +67,7 @@ async function ended(publication: Publication): Promise<void> {
   });
 }
 
-describe('the sub-stream of a camera', { timeout: 60_000 }, () => {
+describe('the sub-stream of a camera', { timeout: 600_000 }, () => {
   it('is fetched once for all, until half a minute after the last; nothing is stored', async (t) => {
     const folder = await temporaryFolder(t);
     const capture = await capturePackets(t, await makeClip(folder, { name: 'clip', seconds: 2 }));

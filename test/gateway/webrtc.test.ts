@@ -27,7 +27,7 @@ const video = [
   ...['-x264-params', 'repeat-headers=1'],
 ];
 
-it('records what is published by WHIP, and shows it by WHEP', { timeout: 120_000 }, async (t) => {
+it('records what is published by WHIP, and shows it by WHEP', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const folder = await temporaryFolder(t);
   const clip = await makeClip(folder, { name: 'clip', seconds: 10, video });

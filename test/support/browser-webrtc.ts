@@ -11,6 +11,9 @@ import type { Scope } from './scope.ts';
 /** The clock is a row of squares at the top: 24 bits of the time in ms, and their parity. */
 export const clockSquarePx = 24;
 
+/** How long a page waits for pictures before it tells why there are none. */
+const picturesWithinMs = 240_000;
+
 const clock = `
   const side = ${clockSquarePx};
   const drawClock = (context, value) => {
@@ -146,6 +149,14 @@ export async function answerWithClock(page: Page, viewer: Page, url: string): Pr
   });
 }
 
+/** `whenShown(describe)(start)`: what `start` resolves with, or `describe` in an error, in time. */
+const patience = `
+  const whenShown = (describe) => (start) => new Promise((resolve, reject) => {
+    setTimeout(async () => reject(new Error(await describe())), ${picturesWithinMs});
+    start(resolve);
+  });
+`;
+
 export interface Seen {
   /** Pictures that were shown. */
   readonly frames: number;
@@ -159,6 +170,7 @@ export interface Seen {
 export function watchClock(page: Page, url: string, frames: number): Promise<Seen> {
   return page.evaluate<Seen>(`(async () => {
     ${clock}
+    ${patience}
     const peer = new RTCPeerConnection();
     peer.addTransceiver('video', { direction: 'recvonly' });
     peer.addTransceiver('audio', { direction: 'recvonly' });
@@ -174,8 +186,13 @@ export function watchClock(page: Page, url: string, frames: number): Promise<See
     const canvas = document.createElement('canvas');
     const context = canvas.getContext('2d', { willReadFrequently: true });
     const agesMs = [];
-    await new Promise((resolve) => {
-      let shown = 0;
+    let shown = 0;
+    const until = whenShown(async () => {
+      const reports = [...(await peer.getStats()).values()];
+      const arrived = reports.filter(({ type }) => type === 'inbound-rtp');
+      return shown + ' pictures, ' + peer.connectionState + ', ' + JSON.stringify(arrived);
+    });
+    await until((resolve) => {
       const look = () => {
         shown += 1;
         canvas.width = video.videoWidth;
@@ -224,12 +241,14 @@ export async function watchHls(page: Page, playlist: string, frames: number): Pr
     const video = document.createElement('video');
     video.muted = true;
     document.body.append(video);
+    ${patience}
     const player = new Hls();
     player.loadSource('${playlist}');
     player.attachMedia(video);
     void video.play();
-    await new Promise((resolve) => {
-      let shown = 0;
+    let shown = 0;
+    const until = whenShown(() => shown + ' pictures, readyState ' + video.readyState);
+    await until((resolve) => {
       const look = () => {
         shown += 1;
         if (shown >= ${frames}) resolve();

@@ -49,7 +49,7 @@ const messageIds = async (client: RawClient, count: number): Promise<number[]> =
   return ids;
 };
 
-describe('acknowledgement', { timeout: 60_000 }, () => {
+describe('acknowledgement', { timeout: 600_000 }, () => {
   for (const [qos, answer] of [
     [1, PUBACK],
     [2, PUBREC],

@@ -51,7 +51,7 @@ async function connect(
   return client;
 }
 
-describe('publishing to the log', { timeout: 60_000 }, () => {
+describe('publishing to the log', { timeout: 600_000 }, () => {
   for (const qos of [0, 1, 2]) {
     it(`keeps a series that mosquitto_pub sends with QoS ${qos}, in order and equal to the byte`, async (t) => {
       if (!existsSync(series)) {
@@ -224,7 +224,7 @@ describe('publishing to the log', { timeout: 60_000 }, () => {
   });
 });
 
-describe('devices among themselves', { timeout: 60_000 }, () => {
+describe('devices among themselves', { timeout: 600_000 }, () => {
   it('get what is published, retained messages and what was queued while they were away', async (t) => {
     const store = await startStore(t);
     const { port } = await startBroker(t, { log: store.log });
@@ -276,7 +276,7 @@ describe('devices among themselves', { timeout: 60_000 }, () => {
   });
 });
 
-describe('the broker as a part of the gateway', { timeout: 60_000 }, () => {
+describe('the broker as a part of the gateway', { timeout: 600_000 }, () => {
   const parts = {
     host: '127.0.0.1',
     port: 0,

@@ -14,7 +14,7 @@ const KILLS = 5;
 const DEVICES = 4;
 const WINDOW = 50;
 
-it('loses nothing acknowledged when it is killed under load', { timeout: 120_000 }, async (t) => {
+it('loses nothing acknowledged when it is killed under load', { timeout: 600_000 }, async (t) => {
   const folder = await temporaryFolder(t);
   /** Per device: how many it sent and how many were acknowledged, over all rounds. */
   const sent = new Array<number>(DEVICES).fill(0);

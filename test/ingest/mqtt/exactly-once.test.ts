@@ -67,7 +67,7 @@ async function exchange(client: RawClient, ...bytes: readonly Buffer[]): Promise
   return (await client.packet()).type;
 }
 
-describe('QoS 2 over a restart', { timeout: 60_000 }, () => {
+describe('QoS 2 over a restart', { timeout: 600_000 }, () => {
   it('stores a message that is sent again once, and a new one under its number', async (t) => {
     const gateway = await Restarting.start(t);
     assert.equal(await exchange(await gateway.login(), publishPacket(message)), pubrec);

@@ -129,7 +129,7 @@ async function refusal(source: ExternalBroker): Promise<SourceError> {
 }
 
 for (const version of ['3.1.1', '5'] as const) {
-  describe(`an external broker, MQTT ${version}`, { timeout: 60_000 }, () => {
+  describe(`an external broker, MQTT ${version}`, { timeout: 600_000 }, () => {
     it('gives its messages in their order, each acknowledged after its commit', async (t) => {
       if (!needs(t, 'mosquitto')) return;
       const mosquitto = await Mosquitto.start(t);
@@ -222,7 +222,7 @@ for (const version of ['3.1.1', '5'] as const) {
   });
 }
 
-describe('a connection to an external broker', { timeout: 60_000 }, () => {
+describe('a connection to an external broker', { timeout: 600_000 }, () => {
   it('says what is wrong with the login, the version and the address', async (t) => {
     if (!needs(t, 'mosquitto', 'mosquitto_passwd')) return;
     const store = await startStore(t);

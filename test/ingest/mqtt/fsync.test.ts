@@ -15,7 +15,7 @@ const MESSAGES = 20;
  * A killed process can't show this, because the kernel keeps what it was given: only the order of the
  * system calls shows that the log was on disk before the device was told.
  */
-it('fsyncs the write-ahead log before every PUBACK', { timeout: 120_000 }, async (t) => {
+it('fsyncs the write-ahead log before every PUBACK', { timeout: 600_000 }, async (t) => {
   if (spawnSync('strace', ['-o', '/dev/null', 'true']).status !== 0) {
     t.skip('strace is not installed, or may not trace here');
     return;

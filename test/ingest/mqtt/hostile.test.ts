@@ -55,7 +55,7 @@ function generator(seed: number): () => number {
   };
 }
 
-describe('logging in', { timeout: 60_000 }, () => {
+describe('logging in', { timeout: 600_000 }, () => {
   it('needs the right name and password', async (t) => {
     const { port, metrics, logger } = await startBroker(t, { log });
     const codes: number[] = [];
@@ -176,7 +176,7 @@ describe('logging in', { timeout: 60_000 }, () => {
   });
 });
 
-describe('rubbish', { timeout: 60_000 }, () => {
+describe('rubbish', { timeout: 600_000 }, () => {
   it('of other protocols is turned away without an answer', async (t) => {
     const running = await startBroker(t, { log });
     for (const bytes of [
@@ -290,7 +290,7 @@ describe('rubbish', { timeout: 60_000 }, () => {
   });
 });
 
-describe('a client that asks for too much', { timeout: 60_000 }, () => {
+describe('a client that asks for too much', { timeout: 600_000 }, () => {
   it('gets its subscriptions only up to the limit, however many one packet has', async (t) => {
     const running = await startBroker(t, { log });
     const client = await RawClient.login(t, running.port, 'many');

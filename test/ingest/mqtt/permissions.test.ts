@@ -16,7 +16,7 @@ import {
 const PUBACK = 4;
 const who = { username: 'pump', clientId: 'pump-1' };
 
-describe('permissions', { timeout: 60_000 }, () => {
+describe('permissions', { timeout: 600_000 }, () => {
   it('cover what is asked for as a whole or not at all', () => {
     const rows: [string, string, boolean][] = [
       ['#', 'a/b', true],
@@ -89,7 +89,7 @@ describe('permissions', { timeout: 60_000 }, () => {
   });
 });
 
-describe('an update of users and routes', { timeout: 60_000 }, () => {
+describe('an update of users and routes', { timeout: 600_000 }, () => {
   it('drops who is another now, keeps the others, and routes by the new rules', async (t) => {
     const store = await startStore(t, ['telemetry', 'other']);
     const second = { username: 'second', password: 'second password' };

@@ -36,7 +36,7 @@ function retained(n: number): Buffer {
   return bytes;
 }
 
-describe('the short way', { timeout: 60_000 }, () => {
+describe('the short way', { timeout: 600_000 }, () => {
   it('and the long one keep one order, of messages and of acknowledgements', async (t) => {
     const store = await startStore(t);
     const { port } = await startBroker(t, { log: store.log, routes: [route] });
@@ -127,7 +127,7 @@ describe('the short way', { timeout: 60_000 }, () => {
   });
 });
 
-describe('the keep-alive', { timeout: 60_000 }, () => {
+describe('the keep-alive', { timeout: 600_000 }, () => {
   it('does not end a device that is not read, and counts again once it is', async (t) => {
     const store = await startStore(t);
     const log = new HeldLog(store.log);
@@ -154,7 +154,7 @@ describe('the keep-alive', { timeout: 60_000 }, () => {
   });
 });
 
-describe('rates', { timeout: 60_000 }, () => {
+describe('rates', { timeout: 600_000 }, () => {
   it('make a device wait that sends faster, and lose nothing', async (t) => {
     const store = await startStore(t);
     const clock = new ManualClock(systemClock.nowMs());

@@ -58,7 +58,7 @@ function closed(socket: Socket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()));
 }
 
-const needsOpenssl = { timeout: 60_000, skip: findProgram('openssl') === null && 'no openssl' };
+const needsOpenssl = { timeout: 600_000, skip: findProgram('openssl') === null && 'no openssl' };
 
 describe('MQTT over TLS', needsOpenssl, () => {
   it('is served beside the plain port', async (t) => {

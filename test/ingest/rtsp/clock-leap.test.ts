@@ -26,7 +26,7 @@ async function shownOf({ store, folder }: Recording, run: Run): Promise<readonly
   return shownFrames(['-i', path]);
 }
 
-test('B-frames when the clock leaps', { concurrency: 3, timeout: 120_000 }, async (t) => {
+test('B-frames when the clock leaps', { concurrency: 3, timeout: 600_000 }, async (t) => {
   const common = await setUp(t);
   const clip = await makeClip(common.folder, {
     ...{ name: 'clip', seconds, pattern: 'testsrc2', video: bFrames },

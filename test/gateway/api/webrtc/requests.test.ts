@@ -8,7 +8,7 @@ import { needsMediaWorker } from '../../../support/tools.ts';
 import { post } from '../../../support/webrtc-client.ts';
 import { asCamera, startRig } from './rig.ts';
 
-test('who may publish and who may watch', { timeout: 60_000 }, async (t) => {
+test('who may publish and who may watch', { timeout: 600_000 }, async (t) => {
   const rig = await startRig(t);
   const ask = (path: string, headers: Record<string, string>, method = 'POST') =>
     fetch(`${rig.url}${path}`, {
@@ -64,7 +64,7 @@ test('pages of other sites may ask with a token, and with nothing else', async (
   assert.equal(await ask({ cookie: 'headgate_0197test=anything' }), 403);
 });
 
-test('a camera that is not there, not sending, or fetched from', { timeout: 60_000 }, async (t) => {
+test('a camera that is not there, not sending, or fetched from', { timeout: 600_000 }, async (t) => {
   const rig = await startRig(t);
   const watching = offer({ direction: 'recvonly' });
   const cases = [
@@ -84,7 +84,7 @@ test('a camera that is not there, not sending, or fetched from', { timeout: 60_0
   assert.match(refused.sdp, /H\.264.*vp8/);
 });
 
-test('sessions have a limit', { timeout: 60_000 }, async (t) => {
+test('sessions have a limit', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t, '{ port: 0, maxSessions: 1 }');
   assert.equal((await post(`${rig.url}/whip/gate`, offer(), asCamera)).status, 201);
@@ -95,7 +95,7 @@ test('sessions have a limit', { timeout: 60_000 }, async (t) => {
 
 test(
   'a session is trickled to, restarted, and its tag is heeded',
-  { timeout: 60_000 },
+  { timeout: 600_000 },
   async (t) => {
     if (!(await needsMediaWorker(t))) return;
     const rig = await startRig(t);
@@ -129,7 +129,7 @@ test(
   },
 );
 
-test('without its worker, WebRTC says so and the path is free', { timeout: 60_000 }, async (t) => {
+test('without its worker, WebRTC says so and the path is free', { timeout: 600_000 }, async (t) => {
   const rig = await startRig(t, undefined, '/nonexistent/mediasoup-worker');
   for (const camera of ['gate', 'gate']) {
     const answer = await post(`${rig.url}/whip/${camera}`, offer(), asCamera);
@@ -138,7 +138,7 @@ test('without its worker, WebRTC says so and the path is free', { timeout: 60_00
   }
   assert.equal(rig.relay.publication('gate'), null);
 });
-test('no damaged offer harms the worker or holds a path', { timeout: 110_000 }, async (t) => {
+test('no damaged offer harms the worker or holds a path', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t);
   const seeds = [offer(), offer({ bundle: '0 1 2', more: dataChannel })].map((text) =>

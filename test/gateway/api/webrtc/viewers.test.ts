@@ -10,7 +10,7 @@ import { publishing, startRig, user } from './rig.ts';
 
 test(
   'a camera that pushes over RTSP is watched at once, from its group of pictures',
-  { timeout: 60_000 },
+  { timeout: 600_000 },
   async (t) => {
     if (!(await needsMediaWorker(t))) return;
     const rig = await startRig(t);
@@ -34,7 +34,7 @@ test(
   },
 );
 
-test('sound in AAC is heard as Opus', { timeout: 60_000 }, async (t) => {
+test('sound in AAC is heard as Opus', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t);
   const folder = await temporaryFolder(t);
@@ -46,7 +46,7 @@ test('sound in AAC is heard as Opus', { timeout: 60_000 }, async (t) => {
   await viewer.until(({ pictures, audio }) => pictures > 20 && audio > 20);
 });
 
-test('fifty watch, and the camera has one reader', { timeout: 110_000 }, async (t) => {
+test('fifty watch, and the camera has one reader', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t);
   const { publication } = await publishing(t, rig);
@@ -61,7 +61,7 @@ test('fifty watch, and the camera has one reader', { timeout: 110_000 }, async (
 
 test(
   'what browsers do not play is said, and where it is played',
-  { timeout: 60_000 },
+  { timeout: 600_000 },
   async (t) => {
     if (!(await needsMediaWorker(t))) return;
     const rig = await startRig(t);

@@ -7,7 +7,7 @@ import { needsMediaWorker } from '../../../support/tools.ts';
 import { post, watch } from '../../../support/webrtc-client.ts';
 import { asCamera, publishing, startRig } from './rig.ts';
 
-test('a camera is published, watched by two, and ended', { timeout: 60_000 }, async (t) => {
+test('a camera is published, watched by two, and ended', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t);
   const { publisher, publication } = await publishing(t, rig);
@@ -34,7 +34,7 @@ test('a camera is published, watched by two, and ended', { timeout: 60_000 }, as
   assert.equal(again.status, 201);
 });
 
-test('a publisher that is sent away frees its path', { timeout: 60_000 }, async (t) => {
+test('a publisher that is sent away frees its path', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t);
   const { publication } = await publishing(t, rig);
@@ -46,7 +46,7 @@ test('a publisher that is sent away frees its path', { timeout: 60_000 }, async 
   assert.equal(rig.relay.publication('gate'), null);
 });
 
-test('what is lost on the way is counted as missing', { timeout: 60_000 }, async (t) => {
+test('what is lost on the way is counted as missing', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
   const rig = await startRig(t);
   // The recorder marks the fragments in which this number grows as damaged.
@@ -56,7 +56,7 @@ test('what is lost on the way is counted as missing', { timeout: 60_000 }, async
 
 test(
   'the worker is killed while two sessions run: both end, and the next one has another',
-  { timeout: 60_000 },
+  { timeout: 600_000 },
   async (t) => {
     if (!(await needsMediaWorker(t))) return;
     const rig = await startRig(t);
