@@ -46,8 +46,10 @@ it(
       ({ fragments }) => fragments.length >= 1,
     );
 
-    const seen = await watchClock(viewer, '/whep/front', 150);
-    assert.ok(seen.agesMs.length > 75, `${seen.agesMs.length} clocks of ${seen.frames} read`);
+    const beganMs = Date.now();
+    const seen = await watchClock(viewer, '/whep/front', 60);
+    t.diagnostic(`60 pictures over WHEP took ${Date.now() - beganMs} ms`);
+    assert.ok(seen.agesMs.length > 30, `${seen.agesMs.length} clocks of ${seen.frames} read`);
     assert.ok(
       seen.agesMs.every((ageMs) => ageMs >= 0),
       'nothing is seen before it happened',
@@ -75,7 +77,7 @@ it(
     });
 
     await viewer.addScriptTag({ path: hlsJs });
-    await watchHls(viewer, '/hls/front/live.m3u8', 60);
+    await watchHls(viewer, '/hls/front/live.m3u8', 30);
 
     await t.test('a page that is closed is a camera that has left', async () => {
       await publisher.close();

@@ -1,0 +1,291 @@
+/**
+ * Deliveries of records as objects: how fast one drains a backlog into an S3 server (a program of
+ * its own) beside a bare loop that reads the same log, compresses and puts; what twenty of them cost
+ * beside one; the memory and the event loop meanwhile.
+ */
+import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { createHash } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { startDeliveries } from '../../gateway/forward/deliveries.ts';
+import { bufferDefaults, type DeliveryOptions } from '../../gateway/forward/options.ts';
+import { systemClock } from '../../storage/clock.ts';
+import { openStore, type Store } from '../../storage/store.ts';
+import { WatchedMetrics } from '../gateway/forward/support/rig.ts';
+import { credentials, s3Client, startS3 } from '../gateway/forward/support/servers.ts';
+import { MemoryLogger } from '../support/memory-logger.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+import { median, type Benchmark, type BenchmarkContext, type Figure } from './bench.ts';
+
+const compress = promisify(gzip);
+const recordBytes = 200;
+const shards = 4;
+const records = 400_000;
+const recordsPerAppend = 500;
+const many = 20;
+const rounds = 3;
+const newline = Buffer.from('\n');
+
+export const benchmark: Benchmark = {
+  name: 'deliveries',
+  title: `Deliveries of ${records.toLocaleString('en-US')} records of ${recordBytes} B in ${shards} shards`,
+  run: async (context) => {
+    const metrics = new WatchedMetrics();
+    const ports = { clock: systemClock, logger: new MemoryLogger(), metrics };
+    const store = await openStore({
+      ...{ folder: join(context.folder, 'log'), ...ports },
+      video: { minFreeBytes: 0 },
+    });
+    try {
+      context.note('filling the log');
+      await fill(store);
+      const log = { store, metrics, ports };
+      return [...(await intoS3(context, log)), ...(await twenty(context, log))];
+    } finally {
+      await store.close();
+    }
+  },
+};
+
+interface Filled {
+  readonly store: Store;
+  readonly metrics: WatchedMetrics;
+  readonly ports: {
+    readonly clock: typeof systemClock;
+    readonly logger: MemoryLogger;
+    readonly metrics: WatchedMetrics;
+  };
+}
+
+async function intoS3(context: BenchmarkContext, log: Filled): Promise<readonly Figure[]> {
+  const { endpoint } = await startS3(context, await temporaryFolder(context));
+  const to = { s3: { bucket: 'bucket', endpoint, region: 'us-east-1', ...credentials } };
+  const client = s3Client(context, endpoint);
+  const put = async (key: string, Body: Buffer): Promise<void> => {
+    await client.send(new PutObjectCommand({ Bucket: 'bucket', Key: key, Body }));
+  };
+  const ours: Drained[] = [];
+  const bare: number[] = [];
+  const parquet: Drained[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    context.note(`into S3, round ${round + 1} of ${rounds}`);
+    ours.push(await drain(log, [{ name: `gzip-${round}`, to }]));
+    bare.push(await bareLoop(log.store, `bare-${round}`, put));
+    parquet.push(await drain(log, [{ name: `parquet-${round}`, to }]));
+  }
+  const perSecond = median(ours.map((drained) => drained.perSecond));
+  const barePerSecond = median(bare);
+  const parquetPerSecond = median(parquet.map((drained) => drained.perSecond));
+  const worst = (drained: readonly Drained[]): number =>
+    median(drained.map(({ loopDelayP99Ms }) => loopDelayP99Ms));
+  return [
+    {
+      name: 'NDJSON, gzipped, into S3, exactly once',
+      value: perSecond,
+      unit: 'records/s',
+      target: { atLeast: 150_000 },
+    },
+    {
+      name: 'the same, beside a bare loop',
+      value: perSecond,
+      unit: 'records/s',
+      against: { name: 'reads, gzips, puts', value: barePerSecond },
+      ratio: perSecond / barePerSecond,
+      target: { atLeast: 0.7 },
+    },
+    {
+      name: 'event-loop delay meanwhile, p99',
+      value: worst(ours),
+      unit: 'ms',
+      target: { atMost: 20 },
+    },
+    {
+      name: 'Parquet into S3, exactly once',
+      value: parquetPerSecond,
+      unit: 'records/s',
+      target: { atLeast: 150_000 },
+    },
+    {
+      name: 'event-loop delay meanwhile, p99',
+      value: worst(parquet),
+      unit: 'ms',
+      target: { atMost: 20 },
+    },
+  ];
+}
+
+/** What one delivery costs beyond its own work, and twenty beyond theirs. */
+async function twenty(context: BenchmarkContext, log: Filled): Promise<readonly Figure[]> {
+  const folder = await temporaryFolder(context);
+  const into = (name: string): Wanted => ({ name, to: { folder: { path: join(folder, name) } } });
+  const own: number[] = [];
+  const one: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    own.push(await ownWork(log.store, join(folder, `own-${round}`)));
+    one.push((await drain(log, [into(`one-${round}`)])).cpuSeconds);
+  }
+  context.note(`${many} deliveries at once`);
+  const all = await drain(
+    log,
+    Array.from({ length: many }, (_, index) => into(`many-${index}`)),
+  );
+  const ownSeconds = median(own);
+  const beyondOne = median(one) - ownSeconds;
+  const beyondAll = all.cpuSeconds - many * ownSeconds;
+  const buffersBytes = many * shards * bufferDefaults.maxBytes;
+  return [
+    {
+      name: `CPU of ${many} deliveries of one stream, beyond their own work`,
+      value: beyondAll,
+      unit: 's',
+      against: { name: 'one delivery, beyond its own', value: beyondOne },
+      ratio: beyondAll / beyondOne,
+      target: { atMost: 1.25 },
+    },
+    {
+      name: `memory of ${many} deliveries, beyond what was used before`,
+      value: all.grownBytes / 2 ** 20,
+      unit: 'MiB',
+      against: { name: 'their buffers and 100 MB', value: (buffersBytes + 1e8) / 2 ** 20 },
+      ratio: all.grownBytes / (buffersBytes + 1e8),
+      target: { atMost: 1 },
+    },
+    {
+      name: `event-loop delay of ${many} deliveries, p99`,
+      value: all.loopDelayP99Ms,
+      unit: 'ms',
+      target: { atMost: 20 },
+    },
+  ];
+}
+
+type Wanted = Pick<DeliveryOptions, 'name' | 'to'>;
+
+interface Drained {
+  readonly perSecond: number;
+  readonly cpuSeconds: number;
+  readonly loopDelayP99Ms: number;
+  readonly grownBytes: number;
+}
+
+/** Sends all that is in the log, through each of the deliveries. */
+async function drain(
+  { store, metrics, ports }: Filled,
+  wanted: readonly Wanted[],
+): Promise<Drained> {
+  const delay = monitorEventLoopDelay({ resolution: 5 });
+  const already = metrics.total('headgate_delivery_sent_records_total');
+  const before = process.memoryUsage().rss;
+  let most = before;
+  const watch = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().rss);
+  }, 100);
+  const cpu = process.cpuUsage();
+  const startedMs = performance.now();
+  delay.enable();
+  const deliveries = startDeliveries({
+    deliveries: wanted.map((one) => ({
+      ...one,
+      from: { stream: 'readings' },
+      buffer: { maxSeconds: 0.1 },
+    })),
+    ...{ log: store.log, video: store.video, gatewayId: 'bench', random: Math.random },
+    ...ports,
+  });
+  await metrics.sent(already + records * wanted.length);
+  const seconds = (performance.now() - startedMs) / 1000;
+  delay.disable();
+  const { user, system } = process.cpuUsage(cpu);
+  clearInterval(watch);
+  await deliveries.close();
+  return {
+    perSecond: (records * wanted.length) / seconds,
+    cpuSeconds: (user + system) / 1e6,
+    loopDelayP99Ms: delay.percentile(99) / 1e6,
+    grownBytes: most - before,
+  };
+}
+
+/** Reads each shard in slices, and gives its lines out in bodies as large as those of a delivery. */
+async function* bodies(store: Store, shardId: number): AsyncGenerator<Buffer> {
+  let lines: Buffer[] = [];
+  let bytes = 0;
+  for (let next = 0; ;) {
+    const { records: read, nextSequence } = await store.log.read({
+      ...{ shardId, fromSequence: next, maxRecords: 5000, maxBytes: 2 ** 20 },
+    });
+    for (const { data } of read) {
+      lines.push(data, newline);
+      bytes += data.length + 1;
+    }
+    if (bytes >= bufferDefaults.maxBytes || (read.length === 0 && bytes > 0)) {
+      yield Buffer.concat(lines);
+      lines = [];
+      bytes = 0;
+    }
+    if (read.length === 0) return;
+    next = nextSequence;
+  }
+}
+
+/** As one would write it for a single run: a loop for each shard. Returns records per second. */
+async function bareLoop(
+  store: Store,
+  name: string,
+  put: (key: string, body: Buffer) => Promise<void>,
+): Promise<number> {
+  const startedMs = performance.now();
+  await Promise.all(
+    store.log.stream('readings').shards.map(async ({ id }) => {
+      let object = 0;
+      for await (const body of bodies(store, id)) {
+        await put(`${name}/${id}/${object}.gz`, await compress(body));
+        object += 1;
+      }
+    }),
+  );
+  return (records * 1000) / (performance.now() - startedMs);
+}
+
+/** The CPU of what every delivery has to do for itself: compress, checksum, write. */
+async function ownWork(store: Store, folder: string): Promise<number> {
+  const plain: Buffer[] = [];
+  for (const { id } of store.log.stream('readings').shards) {
+    for await (const body of bodies(store, id)) plain.push(body);
+  }
+  await mkdir(folder);
+  const cpu = process.cpuUsage();
+  for (const [index, body] of plain.entries()) {
+    const compressed = await compress(body);
+    createHash('sha256').update(compressed).digest('hex');
+    await writeFile(join(folder, String(index)), compressed);
+  }
+  const { user, system } = process.cpuUsage(cpu);
+  return (user + system) / 1e6;
+}
+
+async function fill({ log }: Store): Promise<void> {
+  const options = { mode: 'on-demand', whenFull: 'refuse', maxBytes: null } as const;
+  const retentionMs = 24 * 3_600_000;
+  await log.createStream({ name: 'readings', shardCount: shards, retentionMs, ...options });
+  for (let from = 0; from < records; from += recordsPerAppend) {
+    await log.append('readings', recordsOf(from));
+  }
+}
+
+function recordsOf(
+  from: number,
+): readonly { readonly partitionKey: string; readonly data: Buffer }[] {
+  return Array.from({ length: recordsPerAppend }, (_, index) => {
+    const id = from + index;
+    const text = JSON.stringify({ id, value: Math.sin(id), padding: '' });
+    const padding = 'x'.repeat(recordBytes - text.length);
+    return {
+      partitionKey: `device-${id % 1000}`,
+      data: Buffer.from(text.replace('""', `"${padding}"`)),
+    };
+  });
+}
