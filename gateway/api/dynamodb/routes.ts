@@ -11,12 +11,13 @@ import { crc32 } from 'node:zlib';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
-import { remoteAddress, type AppEnv } from '../../http/authentication.ts';
+import type { AppEnv } from '../../http/authentication.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import type { Authorizer } from '../../security/policies.ts';
+import { Calls } from '../aws/calls.ts';
 import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
-import { readBody, type ReadBody } from '../kinesis/body.ts';
+import { readBody, type ReadBody } from '../aws/body.ts';
 import { DynamoDbError, toErrorAnswer, type ErrorAnswer } from './errors.ts';
 import type { DynamoDbContext, PreparedCall } from './operation.ts';
 import { operations } from './operations/operations.ts';
@@ -63,17 +64,18 @@ interface Call {
 class DynamoDbApi {
   readonly #options: DynamoDbRoutesOptions;
   readonly #bodies = new ByteBudget(bodiesBytesMax);
-  readonly #count: (operation: string, outcome: string) => void;
+  readonly #calls: Calls;
 
   constructor(options: DynamoDbRoutesOptions) {
     this.#options = options;
-    const requests = options.metrics.counter(
-      'headgate_dynamodb_requests_total',
-      'Requests for lease tables, by operation and outcome.',
-    );
-    this.#count = (operation, outcome) => {
-      requests.add(1, { operation: operations.has(operation) ? operation : 'unknown', outcome });
-    };
+    this.#calls = new Calls({
+      ...{ service: 'dynamodb', audit: options.audit, metrics: options.metrics },
+      metric: [
+        'headgate_dynamodb_requests_total',
+        'Requests for lease tables, by operation and outcome.',
+      ],
+      changesSomething: changesTables,
+    });
   }
 
   async answer(c: Context<AppEnv>, name: string): Promise<Response> {
@@ -119,22 +121,9 @@ class DynamoDbApi {
   }
 
   #tell({ c, name, caller, resources }: Call, requestId: string, outcome: string): void {
-    this.#count(name, outcome);
-    if (!operations.has(name) || !changesTables(name)) return;
-    const { audit } = this.#options;
-    if (caller === null) {
-      audit.countStranger();
-      return;
-    }
-    audit.record({
-      action: `dynamodb:${name}`,
-      resource: resources[0] ?? null,
-      caller: caller.arn,
-      accessKeyId: caller.accessKeyId,
-      sourceAddress: remoteAddress(c.env),
-      requestId,
-      outcome,
-    });
+    const operation = operations.has(name) ? name : null;
+    const resource = resources[0] ?? null;
+    this.#calls.tell({ c, operation, caller, resource, requestId, outcome });
   }
 }
 

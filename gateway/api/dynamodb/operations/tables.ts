@@ -11,7 +11,7 @@ import {
   structure,
   text,
   type Described,
-} from '../../kinesis/shapes.ts';
+} from '../../aws/shapes.ts';
 import { DynamoDbError, invalid, invalidParameters, notFound } from '../errors.ts';
 import { resourceName, target } from '../inputs.ts';
 import { defineOperation, ownTable, type DynamoDbContext } from '../operation.ts';

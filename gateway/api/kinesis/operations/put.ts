@@ -22,7 +22,7 @@ import {
   required,
   structure,
   validationError,
-} from '../shapes.ts';
+} from '../../aws/shapes.ts';
 import { ShardRouter } from '../shard-router.ts';
 import { attributeOf } from '../stream-attributes.ts';
 import { streamDataResources, streamNameOf, usableStream } from '../targets.ts';

@@ -7,7 +7,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { ByteBudget } from '../../http/byte-budget.ts';
 import type { Bindings } from '../../http/server.ts';
 import { sha256Hex } from '../../security/sigv4.ts';
-import { KinesisError, toKinesisError } from './errors.ts';
+import { RequestError } from './errors.ts';
 
 /** 10 MiB of records in base64, and what is around them. */
 export const bodyBytesMax = 15 * 2 ** 20;
@@ -21,8 +21,8 @@ export interface ReadBody {
 }
 
 /**
- * @throws KinesisError `RequestEntityTooLargeException`, `SerializationException` when the client
- *   went away, `ServiceUnavailable` when the budget is used up
+ * @throws RequestError `RequestEntityTooLargeException`, `SerializationException` when the client
+ *   went away; HttpError `busy` when the budget is used up
  */
 export async function readBody(
   request: Request,
@@ -42,8 +42,8 @@ export async function readBody(
   return { bytes: body.bytes(), hash: body.hash(), release: body.release };
 }
 
-function tooLarge(): KinesisError {
-  return new KinesisError(
+function tooLarge(): RequestError {
+  return new RequestError(
     'RequestEntityTooLargeException',
     `The body of a request has at most ${bodyBytesMax} bytes.`,
   );
@@ -61,7 +61,7 @@ class GrowingBody {
     this.#budget = budget;
   }
 
-  /** @throws KinesisError, HttpError */
+  /** @throws RequestError, HttpError */
   add(chunk: Uint8Array): void {
     this.#length += chunk.length;
     if (this.#length > bodyBytesMax) throw tooLarge();
@@ -107,7 +107,7 @@ function fromSocket(incoming: Bindings['incoming'], body: GrowingBody): Promise<
       } catch (error) {
         stream.pause();
         finish(() => {
-          reject(toKinesisError(error));
+          reject(error);
         });
       }
     };
@@ -116,7 +116,7 @@ function fromSocket(incoming: Bindings['incoming'], body: GrowingBody): Promise<
     };
     const onGone = (): void => {
       finish(() => {
-        reject(new KinesisError('SerializationException', 'The body was cut off.'));
+        reject(new RequestError('SerializationException', 'The body was cut off.'));
       });
     };
     stream.on('data', onData);

@@ -13,7 +13,7 @@ import {
   text,
   textMap,
   timestamp,
-} from '../../../../gateway/api/kinesis/shapes.ts';
+} from '../../../../gateway/api/aws/shapes.ts';
 
 const shape = structure({
   Name: required(text({ pattern: '[a-z]+', min: 2, max: 4 })),

@@ -10,13 +10,13 @@
  * The two encodings differ in blobs and times only: JSON brings base64 and seconds, CBOR byte
  * strings and (cbor.ts) Dates. Both are taken here.
  */
-import { KinesisError } from './errors.ts';
+import { RequestError } from './errors.ts';
 
 /** Failed constraints told at once. */
 const errorsMax = 10;
 
 export interface Shape<T> {
-  /** The value as its type. @throws KinesisError `SerializationException` */
+  /** The value as its type. @throws RequestError `SerializationException` */
   parse(value: unknown): T;
   /** Adds the constraints that the value fails. */
   constrain(value: T, path: string, errors: string[]): void;
@@ -49,7 +49,7 @@ export function optional<T>(shape: Shape<T>): Member<T, false> {
 
 /**
  * Parses a request's body and checks it.
- * @throws KinesisError `SerializationException`, `ValidationException`
+ * @throws RequestError
  *
  * @example
  * const input = structure({ StreamName: required(text({ max: 128 })) });
@@ -64,9 +64,9 @@ export function parseInput<T>(shape: Shape<T>, body: unknown): T {
 }
 
 /** The service's words for constraints that were not met. */
-export function validationError(errors: readonly string[]): KinesisError {
+export function validationError(errors: readonly string[]): RequestError {
   const count = `${errors.length} validation error${errors.length > 1 ? 's' : ''} detected`;
-  return new KinesisError('ValidationException', `${count}: ${errors.join('; ')}`);
+  return new RequestError('ValidationException', `${count}: ${errors.join('; ')}`);
 }
 
 /** @param shown the value in words, without quotes; null: it is missing */
@@ -75,8 +75,8 @@ export function failedConstraint(shown: string | null, path: string, constraint:
   return `Value ${value} at '${path}' failed to satisfy constraint: ${constraint}`;
 }
 
-function serializationError(message: string): KinesisError {
-  return new KinesisError('SerializationException', message);
+function serializationError(message: string): RequestError {
+  return new RequestError('SerializationException', message);
 }
 
 const unexpectedList = 'Start of list found where not expected';
@@ -88,7 +88,7 @@ const javaNames = {
 } as const;
 
 /** The service's words for a value that can't be of the type that is wanted. */
-function mismatch(value: unknown, wanted: string): KinesisError {
+function mismatch(value: unknown, wanted: string): RequestError {
   const type = typeof value;
   if (type === 'boolean' || type === 'string' || type === 'number') {
     return serializationError(`class ${javaNames[type]} can not be converted to ${wanted}`);
@@ -253,7 +253,7 @@ function parseBase64(value: string): Buffer {
   return bytes;
 }
 
-function blobError(value: string, reason: string): KinesisError {
+function blobError(value: string, reason: string): RequestError {
   const shown = value.length > 256 ? `${value.slice(0, 256)}…` : value;
   return serializationError(`'${shown}' can not be converted to a Blob: ${reason}`);
 }
