@@ -107,7 +107,7 @@ function fromSocket(incoming: Bindings['incoming'], body: GrowingBody): Promise<
       } catch (error) {
         stream.pause();
         finish(() => {
-          reject(error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         });
       }
     };
