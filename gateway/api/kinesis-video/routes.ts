@@ -15,7 +15,6 @@ import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.
 import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
 import { Calls } from '../aws/calls.ts';
-import { jsonOf } from '../aws/json.ts';
 import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
 import { readBody, type ReadBody } from '../aws/body.ts';
 import { KinesisVideoError, toKinesisVideoError } from './errors.ts';
@@ -184,6 +183,14 @@ function parse(body: Buffer): unknown {
   } catch (cause) {
     throw new KinesisVideoError('SerializationException', 'The body is not JSON.', { cause });
   }
+}
+
+/** Instants are seconds since 1970, as rest-json has them. */
+function jsonOf(answer: object): string {
+  return JSON.stringify(answer, function (this: Record<string, unknown>, key, value: unknown) {
+    const raw = this[key];
+    return raw instanceof Date ? raw.getTime() / 1000 : value;
+  });
 }
 
 /** Each piece is made when the client has taken the one before. */
