@@ -29,7 +29,7 @@ export interface Member<T, R extends boolean> {
   readonly shape: Shape<T>;
   readonly required: R;
 }
-type Members = Readonly<Record<string, Member<unknown, boolean>>>;
+export type Members = Readonly<Record<string, Member<unknown, boolean>>>;
 type ValueOf<M> = M extends Member<infer T, boolean> ? T : never;
 type RequiredNames<M extends Members> = {
   [K in keyof M]: M[K] extends Member<unknown, true> ? K : never;
@@ -136,7 +136,7 @@ export interface TextOptions extends LengthLimits {
 /** A string; lengths in UTF-16 units. */
 export function text(options: TextOptions = {}): Shape<string> {
   const { pattern } = options;
-  const regex = pattern === undefined ? null : new RegExp(`^(?:${pattern})$`);
+  const regex = pattern === undefined ? null : new RegExp(`^(?:${pattern})$`, 'u');
   return {
     parse: parseString,
     constrain(value, path, errors) {
