@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { privateNetworks } from '../../ingest/rtsp/client/guard.ts';
 import { awsCredentials, endpoint, region } from './aws-access.ts';
 import { delivery } from './deliveries.ts';
+import { firehose } from './firehose.ts';
 import { hook } from './hooks.ts';
 import {
   accessKeyId,
@@ -685,6 +686,9 @@ export const configSchema = z
     kinesis: kinesis
       .prefault({})
       .describe('The Kinesis Data Streams API, which AWS clients speak on the port of http.'),
+    firehose: firehose
+      .prefault({})
+      .describe('The Firehose API, which AWS clients speak on the port of http.'),
     logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
     video: video.prefault({}).describe('The store of footage.'),
     sources: sources.prefault({}).describe('What a source may be.'),
