@@ -24,7 +24,9 @@ const access = { region, endpoint, ...awsCredentials };
 export const firehose = z.strictObject({
   enabled: flag()
     .default(true)
-    .describe('Whether the Firehose API is served, on the port of the Kinesis API.'),
+    .describe(
+      'Whether the Firehose API is served, on the port of the Kinesis API. What was made over it goes on without.',
+    ),
   maxDeliveryStreams: whole(0, 1000)
     .default(50)
     .describe('How many delivery streams there may be that were made over the API.'),
@@ -33,11 +35,7 @@ export const firehose = z.strictObject({
       buckets: allowed(line(255, 'the name of a bucket'), 'buckets', 'archive').describe(
         'Buckets that delivery streams may write to.',
       ),
-      hosts: allowed(
-        place(),
-        'hosts, each perhaps with a port',
-        'logs.example.net:8088',
-      ).describe(
+      hosts: allowed(place(), 'hosts, each perhaps with a port', 'logs.example.net:8088').describe(
         'Hosts that they may send to: HTTP endpoints, Splunk, OpenSearch, Redshift. Without a port, every port of it.',
       ),
       functions: allowed(line(170, 'the name of a function'), 'functions', 'clean').describe(

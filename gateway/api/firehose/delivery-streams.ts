@@ -10,7 +10,7 @@
  * - CREATING and DELETING are shown for a moment after the fact (`../aws/passing-states.ts`).
  */
 import { StorageError } from '../../../storage/errors.ts';
-import type { Log, StreamDescription } from '../../../storage/model.ts';
+import type { Log, StreamDescription, StreamOptions } from '../../../storage/model.ts';
 import type { Items } from '../../../storage/items/items.ts';
 import type { Clock, Logger } from '../../../storage/ports.ts';
 import type { DeliveryOptions } from '../../forward/options.ts';
@@ -68,10 +68,10 @@ export interface DeliveryStreamsOptions {
 const nameMax = 64;
 const attribute = 'firehose';
 /** What holds for the streams that delivery streams have of their own. */
-const ownStream = {
+const ownStream: Omit<StreamOptions, 'name'> = {
   ...{ shardCount: 1, mode: 'on-demand', retentionMs: 24 * 3_600_000 },
   ...{ maxBytes: 4e9, whenFull: 'refuse', encryption: 'aes-256-gcm' },
-} as const;
+};
 
 export class DeliveryStreams {
   readonly #options: DeliveryStreamsOptions;

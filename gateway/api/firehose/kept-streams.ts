@@ -13,7 +13,7 @@ import {
   type DestinationKind,
   type GivenDestination,
 } from './destination-shapes.ts';
-import { withoutSecrets, withSecrets, type Fields, type Secrets } from './secrets.ts';
+import { withoutSecrets, withSecrets, type Secrets } from './secrets.ts';
 
 const tableName = 'headgate:firehose';
 const purpose = 'secrets of a delivery stream';
@@ -113,14 +113,15 @@ export class KeptStreams {
 
   #sealed({ made, tags, encryption }: KeptStream): StoredStream {
     if (made === null) return { made, tags, encryption };
-    const { destination, lostSecrets: _, ...others } = made;
-    const { kind } = destination;
-    const { configuration, secrets } = withoutSecrets(kind, destination.configuration as Fields);
+    const { kind, configuration: given } = made.destination;
+    const { configuration, secrets } = withoutSecrets(kind, given);
     const sealed =
       Object.keys(secrets).length === 0
         ? null
         : this.#sealer.seal(purpose, Buffer.from(JSON.stringify(secrets)));
     const stored = { kind, configuration, secrets: sealed };
+    const { type, stream, roleArn, createdMs, updatedMs, version } = made;
+    const others = { type, stream, roleArn, createdMs, updatedMs, version };
     return { made: { ...others, destination: stored }, tags, encryption };
   }
 

@@ -3,10 +3,7 @@
  * now (throttling.ts) fails alone, and all the others of the call are committed together. Aggregates
  * are held against every limit as they came; what becomes of them then: unpacking.ts.
  */
-import type {
-  RecordInput,
-  StreamDescription,
-} from '../../../../storage/model.ts';
+import type { RecordInput, StreamDescription } from '../../../../storage/model.ts';
 import { hashKeyMax } from '../../../../storage/log/hash-keys.ts';
 import { KinesisError, invalidArgument } from '../errors.ts';
 import { hashKey, partitionKey, sequenceNumber, streamTarget } from '../members.ts';
