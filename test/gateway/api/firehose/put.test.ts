@@ -95,8 +95,8 @@ describe('records that are put', () => {
   test('are told one by one that they should come again, where the stream is full', async (t) => {
     const served = await serveOrders(t);
     await served.store.log.updateStream(stream, { maxBytes: 150 * KiB });
-    const record = Buffer.alloc(100 * KiB, 'a');
-    await putBatch(served, [record]);
+    const record = Buffer.alloc(200 * KiB, 'a');
+    await putBatch(served, [Buffer.from('small')]);
     const answer = await putBatch(served, [record, record]);
     assert.equal(answer.FailedPutCount, 2);
     assert.deepEqual(
