@@ -1,7 +1,7 @@
 """
 Asks boto3 or awscli for what each line of stdin says, {"service", "operation", "input"}, and prints a
 line with what came: {"answer": ...} or {"error": "...Exception"}. awscli runs as its program does, but
-many times in one process.
+many times in one process. What is called Data is in base64.
 
 Usage: clients.py boto3|awscli ENDPOINT
 """
@@ -20,7 +20,7 @@ LIVE_FRAGMENTS = 2
 
 
 def name_of(operation, between):
-    words = re.split('(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', operation)
+    words = re.split('(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', operation)
     return between.join(words).lower()
 
 
@@ -31,12 +31,23 @@ def ask_boto3(clients, service, operation, given):
     if service not in clients:
         clients[service] = boto3.client(service, endpoint_url=ENDPOINT)
     try:
-        answer = getattr(clients[service], name_of(operation, '_'))(**given)
+        answer = getattr(clients[service], name_of(operation, '_'))(**with_bytes(given))
     except ClientError as error:
         return {'error': error.response['Error']['Code']}
     if operation in STREAMING:
         answer['Payload'] = base64.b64encode(read(answer['Payload'], operation)).decode()
     return {'answer': answer}
+
+
+def with_bytes(value):
+    if isinstance(value, list):
+        return [with_bytes(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        member: base64.b64decode(entry) if member == 'Data' else with_bytes(entry)
+        for member, entry in value.items()
+    }
 
 
 def read(payload, operation):

@@ -1,9 +1,10 @@
-/** The clients that people have for Kinesis Video, each asked in the same words. */
+/** The clients that people have for Kinesis Video and Firehose, each asked in the same words. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import * as firehose from '@aws-sdk/client-firehose';
 import * as control from '@aws-sdk/client-kinesis-video';
 import * as archived from '@aws-sdk/client-kinesis-video-archived-media';
 import * as live from '@aws-sdk/client-kinesis-video-media';
@@ -47,6 +48,7 @@ const services = {
   kinesisvideo: control,
   'kinesis-video-archived-media': archived,
   'kinesis-video-media': live,
+  firehose,
 } as const;
 
 function serviceOf(operation: string): keyof typeof services {
@@ -64,6 +66,7 @@ export function javaScriptSdk(t: TestContext, options: ClientOptions): Client {
     kinesisvideo: new control.KinesisVideoClient(common),
     'kinesis-video-archived-media': new archived.KinesisVideoArchivedMediaClient(common),
     'kinesis-video-media': new live.KinesisVideoMediaClient(common),
+    firehose: new firehose.FirehoseClient(common),
   };
   t.after(() => {
     for (const client of Object.values(clients)) client.destroy();
@@ -73,7 +76,7 @@ export function javaScriptSdk(t: TestContext, options: ClientOptions): Client {
     const Command = (services[service] as unknown as Commands)[`${operation}Command`];
     if (Command === undefined) throw new Error(`no command for ${operation}`);
     const client = clients[service] as { send(command: object): Promise<Answer> };
-    const { Payload, ...rest } = await client.send(new Command(withDates(input)));
+    const { Payload, ...rest } = await client.send(new Command(withTypes(input)));
     if (Payload === undefined) return rest;
     const media = await readMedia(Payload as Readable, operation === 'GetMedia');
     return { ...rest, Payload: media.toString('base64') };
@@ -92,11 +95,12 @@ async function readMedia(payload: Readable, isLive: boolean): Promise<Buffer> {
   return media;
 }
 
-/** Members that are instants, as this SDK takes them. */
-function withDates(input: object): object {
-  return JSON.parse(JSON.stringify(input), (key, value: unknown) =>
-    key.endsWith('Timestamp') ? new Date(String(value)) : value,
-  ) as object;
+/** Members that are instants or bytes, as this SDK takes them. */
+function withTypes(input: object): object {
+  return JSON.parse(JSON.stringify(input), (key, value: unknown) => {
+    if (key === 'Data') return Buffer.from(String(value), 'base64');
+    return key.endsWith('Timestamp') ? new Date(String(value)) : value;
+  }) as object;
 }
 
 /** A Python that has a module; null: none has. */
