@@ -38,6 +38,7 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkAuth(config, report);
   checkEncryption(config, report);
   checkFiles(config, report);
+  checkFormats(config, report);
   checkHooks(config, report);
 }
 
@@ -226,6 +227,21 @@ function checkReferences(config: Fields, report: Report): void {
         ['deliveries', name, 'as'],
         'is of objects, and kinesisVideo gets each fragment anyway',
       );
+    }
+  }
+}
+
+function checkFormats(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const { record, format } = fields(delivery);
+    const { type, delimiter } = fields(format);
+    if (type === 'raw' && record === 'envelope') {
+      report(['deliveries', name, 'record'], 'does not go with format.type: raw', {
+        allowed: 'data',
+      });
+    }
+    if (typeof delimiter === 'string' && type !== 'raw') {
+      report(['deliveries', name, 'format', 'delimiter'], 'is of raw, and lines have their own');
     }
   }
 }

@@ -2,7 +2,8 @@
  * What a delivery is told: where from, where to, how much at a time. The shapes fit the
  * configuration's `deliveries` entries; what is null there has the SDK's or the sink's default.
  */
-import type { RecordFormat } from './ndjson.ts';
+import type { FormatOptions } from './format/formats.ts';
+import type { RecordFormat } from './format/ndjson.ts';
 
 /** null or left out: found by the SDK's own chain. */
 export interface AwsDestination {
@@ -52,6 +53,8 @@ export interface DeliveryOptions {
   readonly events?: string | null;
   /** What a record is on arrival, in objects. Default `data`. */
   readonly record?: RecordFormat;
+  /** What objects of records are made of. Default NDJSON, gzipped. */
+  readonly format?: FormatOptions;
   /** When an object of records is closed: at whichever comes first. */
   readonly buffer?: {
     /** Before compression. Default 5 MiB. */

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createGzip } from 'node:zlib';
 import type { Log } from '../../storage/model.ts';
-import { recordLine, type RecordFormat } from './ndjson.ts';
+import { recordLine, type RecordFormat } from './format/ndjson.ts';
 import type { ObjectUpload } from './sink.ts';
 import { inOrder } from './uploads.ts';
 

@@ -11,7 +11,7 @@ import type { Plan, ShardDescription } from '../../storage/model.ts';
 import { untilDone, type Worker } from './attempts.ts';
 import { gather } from './gather.ts';
 import { recordObjectKey, type KeyScope } from './keys.ts';
-import { lineBytesEstimate, type RecordFormat } from './ndjson.ts';
+import { lineBytesEstimate, type RecordFormat } from './format/ndjson.ts';
 import { packRange } from './pack.ts';
 import type { ObjectSink } from './sink.ts';
 
