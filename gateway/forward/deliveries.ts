@@ -41,6 +41,11 @@ export interface Deliveries {
   /** Lets go of one of those. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
   /**
+   * Sends the records of a delivery again that have failed by now; it goes on by itself.
+   * @returns how many they are; null: there is no such delivery
+   */
+  replay(name: string): Promise<number | null>;
+  /**
    * Brings them in line with another configuration: those that are new are started, those that
    * are gone or differ are stopped, and the latter begun again where they were; no others notice.
    *
@@ -90,6 +95,10 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
+    replay: async (name) => {
+      const one = running.find(({ options: { name: other } }) => other === name);
+      return one === undefined ? null : one.delivery.replay();
+    },
     forget: (name) => forgetRemoved(log, configured(), name),
     update: async (wanted, maxBytesPerSecond) => {
       if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);

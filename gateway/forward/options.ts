@@ -59,9 +59,14 @@ export interface DeliveryOptions {
   readonly buffer?: {
     /** Before compression. Default 5 MiB. */
     readonly maxBytes?: number;
-    /** Age of the oldest record. Default 60. */
+    /** Age of the oldest record. 0: what is there goes at once. Default 60. */
     readonly maxSeconds?: number;
   };
+  /**
+   * How long attempts may go on failing before the records are put aside and the shard goes on; null
+   * or left out: for ever.
+   */
+  readonly retrySeconds?: number | null;
   /** Pins what it has not sent, within its source's byte budget. Default true. */
   readonly required?: boolean;
   /**

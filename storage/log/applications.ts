@@ -53,7 +53,7 @@ export interface ApplicationTableOptions {
 
 const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
 /** What goes when a lease goes for good. */
-const tablesOfLeases = ['lease', 'plan', 'plan_output'] as const;
+const tablesOfLeases = ['lease', 'plan'] as const;
 
 export class ApplicationTable implements Applications {
   readonly #writer: Writer;
@@ -409,11 +409,6 @@ export class ApplicationTable implements Applications {
       if (plan === undefined) {
         throw new StorageError('not-found', `there is no plan for ${keyOf(lease.source)}`);
       }
-      const { kind, id } = lease.source;
-      await transaction.run(
-        `DELETE FROM plan_output WHERE ${ofSource}`,
-        ...[row.application_id, kind, id],
-      );
       this.#mirror(transaction, lease, { plan: null });
       return this.checkpointIn(transaction, lease, Math.max(plan.to_position, row.checkpoint));
     };

@@ -5,7 +5,7 @@
  * Invariants
  * - Pieces count only together: the plan's row says how many there are, in the transaction of the
  *   last one. What a kill left half-written is replaced by the first piece of the next attempt.
- * - They go in the transaction that deletes the plan (`applications.ts`).
+ * - They go in the transaction that deletes the plan: a trigger sees to that.
  * - Those of an encrypted stream are sealed under its key, bound to their place.
  */
 import { crc32 } from 'node:zlib';

@@ -5,6 +5,7 @@ import type { Migration } from './migration.ts';
  *
  * - `plan_output`: its bytes, cut into pieces from 0 on. `key_id`: the data key that `body` is sealed
  *   with; 0: none. `checksum`: CRC-32 of `body` as it lies here.
+ *   They go with their plan, whatever deletes it.
  * - `plan.output_pieces`: how many of them there are; NULL: not all yet, so none counts.
  * - `plan.appended_to`: below it, what the plan has to append elsewhere is appended.
  */
@@ -27,5 +28,9 @@ export const planOutputMigration: Migration = {
     ) STRICT;
     CREATE UNIQUE INDEX plan_output_position
       ON plan_output (application_id, source_kind, source_id, piece);
+    CREATE TRIGGER plan_gone AFTER DELETE ON plan BEGIN
+      DELETE FROM plan_output WHERE application_id = OLD.application_id
+        AND source_kind = OLD.source_kind AND source_id = OLD.source_id;
+    END;
   `,
 };
