@@ -149,6 +149,7 @@ export function failedInputs(
   const { partitionKey, data } = record;
   const { stage, errorCode, errorMessage, attempts } = failure;
   const { sequence, subSequence } = record;
+  const { isSeparate } = place.origin;
   const origin = record.origin ?? { ...place.origin, sequence, subSequence };
   const head = {
     ...{ delivery: place.delivery, stage, errorCode, errorMessage, attempts },
@@ -158,7 +159,7 @@ export function failedInputs(
     shard: `shardId-${String(origin.shardIndex).padStart(12, '0')}`,
     shardKey: origin.shardId,
     ...{ sequence: origin.sequence, subSequence: origin.subSequence },
-    separate: origin.isSeparate,
+    separate: isSeparate,
     partitionKey,
     arrival: new Date(record.arrivalMs).toISOString(),
   };

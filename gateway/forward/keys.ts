@@ -5,7 +5,7 @@
  */
 import { uuidV5 } from './uuid.ts';
 
-/** The namespace of every UUID below. Changing it would give every object another name. */
+/** The namespace of every UUID in a key. Changing it would give every object another name. */
 export const keyNamespace = '5f0c1a0e-7d0b-4b57-9a4e-3c2f6f1d8e90';
 
 /** What the UUID in an object's name stands for: fixed while a delivery keeps its name. */

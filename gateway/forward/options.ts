@@ -4,6 +4,8 @@
  */
 import type { FormatOptions } from './format/formats.ts';
 import type { RecordFormat } from './format/ndjson.ts';
+import type { LayoutOptions } from './layout/layout.ts';
+import type { Deaggregation } from './shape/deaggregate.ts';
 
 /** null or left out: found by the SDK's own chain. */
 export interface AwsDestination {
@@ -55,6 +57,14 @@ export interface DeliveryOptions {
   readonly record?: RecordFormat;
   /** What objects of records are made of. Default NDJSON, gzipped. */
   readonly format?: FormatOptions;
+  /** Takes records out of each other, first of all. Default `none`. */
+  readonly deaggregate?: Deaggregation;
+  /** JMESPath: a record is sent when it is true of it; null or left out: all are. */
+  readonly filter?: string | null;
+  /** JMESPath: what it gives is sent instead; null or left out: the record is. */
+  readonly select?: string | null;
+  /** Where objects of records go, below the destination's own prefix. */
+  readonly layout?: Omit<LayoutOptions, 'prefix'>;
   /** When an object of records is closed: at whichever comes first. */
   readonly buffer?: {
     /** Before compression. Default 5 MiB. */

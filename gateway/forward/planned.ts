@@ -22,7 +22,7 @@ import { setAside, type SetAsideOptions } from './set-aside.ts';
 import type { Failure } from './shape/failures.ts';
 import type { OutputPart } from './shape/output-codec.ts';
 import type { FailureStage, RecordOrigin, ShapedRecord } from './shape/shaped-record.ts';
-import { openShaping, type ShapeOptions } from './shape/shaping.ts';
+import { openShaping, type Original, type ShapeOptions } from './shape/shaping.ts';
 import { slicesOf, type Reading } from './shape/source.ts';
 import {
   givenToFunction,
@@ -171,18 +171,18 @@ async function carryOut(worker: Worker, options: PlannedOptions, plan: Plan): Pr
   }
   await setAside(worker, plan, failures, {
     ...{ ...options.failed, origin: source.origin },
-    records: (signal) => separated(shaped, read(signal)),
+    records: (signal) => originals(shaped, read(signal)),
   });
   worker.progress.lost(worker.name, trimmed, 'trimmed');
   if (emission.sent.records > 0) worker.progress.sent(emission.sent);
   return emission.sent.records > 0;
 }
 
-async function* separated(
+async function* originals(
   { shaping }: ShapedPlan,
   slices: AsyncIterable<readonly ShapedRecord[]>,
-): AsyncGenerator<readonly ShapedRecord[], void> {
-  for await (const records of slices) yield shaping.separate(records).records;
+): AsyncGenerator<readonly Original[], void> {
+  for await (const records of slices) yield shaping.originals(records);
 }
 
 interface InHand {

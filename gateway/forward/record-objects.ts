@@ -2,13 +2,18 @@
  * Puts the records of a plan into objects, one for each of its partitions. Each has a key that is a
  * function of the plan and the partition, so one that is put again replaces itself.
  *
- * The objects of an attempt are made side by side, compressed, and put one after the other. Those
- * that arrived are not made again by a later attempt; after a restart all of them are.
+ * An object that arrived is not made again by a later attempt; after a restart all of them are.
  */
 import type { Pace } from './attempts.ts';
 import { formatOf } from './format/formats.ts';
-import type { EncodedObject, Encoder, Format } from './format/encoder.ts';
-import { recordObjectKey } from './keys.ts';
+import type { Encoded, EncodedObject, Format } from './format/encoder.ts';
+import {
+  compileLayout,
+  hasPartitions,
+  objectKey,
+  partitionIdOf,
+  type Layout,
+} from './layout/layout.ts';
 import type { Emission, PlanInHand } from './planned.ts';
 import { failureOf, type Failure, type Position } from './shape/failures.ts';
 import type { PartitionValues, ShapedRecord } from './shape/shaped-record.ts';
@@ -17,109 +22,113 @@ import { inOrder } from './uploads.ts';
 
 /** So often all objects of partitions are refused before their records are put aside. */
 const refusalsMax = 5;
+/** Objects of a plan that are put side by side. */
+const putsAtOnce = 4;
+
+/** Records that go into one object. */
+export interface Part {
+  /** '' where there are no partitions. */
+  readonly name: string;
+  readonly partition: PartitionValues | null;
+  encode(): Promise<Encoded>;
+  /** Of its records, where there are partitions. */
+  readonly positions: readonly Position[];
+}
 
 /** Makes the objects of a plan, each with its key. */
 export class ObjectMaker {
   readonly #inHand: PlanInHand;
   readonly #format: Format;
+  readonly #layout: Layout;
+  readonly hasPartitions: boolean;
 
   constructor(inHand: PlanInHand) {
     this.#inHand = inHand;
-    const { record, format } = inHand.detail.shape;
-    const { shardIndex } = inHand.source.origin;
-    this.#format = formatOf(format, { record, shardIndex });
+    const { record, format, layout } = inHand.detail.shape;
+    this.#format = formatOf(format, { record, shardIndex: inHand.source.origin.shardIndex });
+    this.#layout = compileLayout(layout);
+    this.hasPartitions = hasPartitions(this.#layout);
   }
 
-  encoder(): Encoder {
-    return this.#format.encoder();
+  /** What tells the objects of a plan apart. */
+  partOf({ partition }: ShapedRecord): string {
+    return this.hasPartitions ? (partitionIdOf(this.#layout, partition) ?? '') : '';
   }
 
-  /** What tells one partition from another; '' where there are none. */
-  partitionOf({ partition }: ShapedRecord): string {
-    return partition === null ? '' : JSON.stringify(partition);
+  /**
+   * Divides records among objects. Where there is one only, it is made as they come; otherwise they
+   * are gathered, as many encoders would take more memory than the records.
+   */
+  async parts(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<readonly Part[]> {
+    if (!this.hasPartitions) return this.#onePart(slices);
+    const parts = new Map<string, ShapedRecord[]>();
+    for await (const slice of slices) {
+      for (const record of slice) {
+        const name = this.partOf(record);
+        const part = parts.get(name);
+        if (part === undefined) parts.set(name, [record]);
+        else part.push(record);
+      }
+    }
+    return [...parts].map(([name, records]) => ({
+      name,
+      partition: records[0]?.partition ?? null,
+      encode: () => this.#encode(inOneSlice(records)),
+      positions: records.map(({ sequence, subSequence }) => ({ sequence, subSequence })),
+    }));
   }
 
-  keyOf(_partition: PartitionValues | null): string {
-    const { detail, source, plan } = this.#inHand;
-    return (
-      detail.key ??
-      recordObjectKey(detail.scope, {
-        stream: source.origin.stream,
-        streamCreatedMs: source.origin.streamCreatedMs,
-        shardId: source.shard.id,
-        ...{ from: plan.from, to: plan.to, oldestArrivalMs: detail.oldestMs },
-      })
-    );
+  async #onePart(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<readonly Part[]> {
+    const encoded = await this.#encode(slices);
+    const encode = (): Promise<Encoded> => Promise.resolve(encoded);
+    return [{ name: '', partition: null, encode, positions: [] }];
+  }
+
+  async #encode(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<Encoded> {
+    const encoder = this.#format.encoder();
+    let isEmpty = true;
+    try {
+      for await (const slice of slices) {
+        if (slice.length === 0) continue;
+        isEmpty = false;
+        await encoder.add(slice);
+      }
+      return isEmpty ? { object: null, failed: [] } : await encoder.end();
+    } finally {
+      encoder.close();
+    }
   }
 
   uploadOf(object: EncodedObject, partition: PartitionValues | null): ObjectUpload {
     const { sizeBytes, sha256, pieces } = object;
     return {
-      ...{ key: this.keyOf(partition), contentType: this.#format.contentType, sizeBytes, sha256 },
+      ...{ key: this.#keyOf(partition), contentType: this.#format.contentType, sizeBytes, sha256 },
       read: () => inOrder(pieces),
     };
   }
+
+  #keyOf(partition: PartitionValues | null): string {
+    const { detail, source, plan } = this.#inHand;
+    if (detail.key !== null) return detail.key;
+    const { stream, streamCreatedMs } = source.origin;
+    return objectKey(this.#layout, detail.scope, {
+      ...{ stream, streamCreatedMs, shardId: source.shard.id, partition },
+      ...{ from: plan.from, to: plan.to, oldestArrivalMs: detail.oldestMs },
+      extension: this.#format.extension,
+    });
+  }
 }
 
-interface Open {
-  readonly partition: PartitionValues | null;
-  readonly encoder: Encoder;
-  /** Of its records; of a partition only. */
-  readonly positions: Position[];
+// An async generator, because that is what an encoder is fed from.
+// eslint-disable-next-line @typescript-eslint/require-await
+async function* inOneSlice<T>(slice: T): AsyncGenerator<T, void> {
+  yield slice;
 }
 
 /** An object that the destination does not take as it stands. */
 interface Refused {
   readonly error: SinkError;
   readonly positions: readonly Position[];
-}
-
-/** The objects that are made side by side in one attempt. */
-export class OpenObjects {
-  readonly #maker: ObjectMaker;
-  readonly #open = new Map<string, Open>();
-
-  constructor(maker: ObjectMaker) {
-    this.#maker = maker;
-  }
-
-  /** By partition; each has at least one record. */
-  entries(): Iterable<readonly [string, Open]> {
-    return [...this.#open];
-  }
-
-  async add(records: readonly ShapedRecord[]): Promise<void> {
-    for (const [name, part] of this.#parted(records)) {
-      let open = this.#open.get(name);
-      if (open === undefined) {
-        const { partition = null } = part[0] ?? {};
-        open = { partition, encoder: this.#maker.encoder(), positions: [] };
-        this.#open.set(name, open);
-      }
-      if (open.partition !== null) {
-        for (const { sequence, subSequence } of part)
-          open.positions.push({ sequence, subSequence });
-      }
-      await open.encoder.add(part);
-    }
-  }
-
-  close(): void {
-    for (const { encoder } of this.#open.values()) encoder.close();
-    this.#open.clear();
-  }
-
-  #parted(records: readonly ShapedRecord[]): ReadonlyMap<string, readonly ShapedRecord[]> {
-    if (records.every(({ partition }) => partition === null)) return new Map([['', records]]);
-    const parts = new Map<string, ShapedRecord[]>();
-    for (const record of records) {
-      const name = this.#maker.partitionOf(record);
-      const part = parts.get(name);
-      if (part === undefined) parts.set(name, [record]);
-      else part.push(record);
-    }
-    return parts;
-  }
 }
 
 export class ObjectEmission implements Emission {
@@ -142,7 +151,7 @@ export class ObjectEmission implements Emission {
   }
 
   isSettled(record: ShapedRecord): boolean {
-    return this.#settled.has(this.#maker.partitionOf(record));
+    return this.#settled.has(this.#maker.partOf(record));
   }
 
   async attempt(
@@ -150,33 +159,49 @@ export class ObjectEmission implements Emission {
     signal: AbortSignal,
     pace: Pace,
   ): Promise<void> {
-    const objects = new OpenObjects(this.#maker);
-    let refused: SinkError | null = null;
-    try {
-      for await (const slice of slices) {
-        const left = this.#settled.size === 0 ? slice : slice.filter((one) => !this.isSettled(one));
-        if (left.length > 0) await objects.add(left);
-      }
-      for (const [name, open] of objects.entries()) {
-        const { object, failed } = await open.encoder.end();
-        open.encoder.close();
+    const parts = [...(await this.#maker.parts(this.#unsettled(slices)))];
+    let failure: unknown = null;
+    const putParts = async (): Promise<void> => {
+      for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
         try {
-          if (object !== null) {
-            await this.#sink.put(pace(this.#maker.uploadOf(object, open.partition)), signal);
-          }
+          await this.#put(part, signal, pace);
         } catch (error) {
-          if (!isOfObject(error) || open.partition === null) throw error;
-          refused = error;
-          this.#refused.set(name, { error, positions: open.positions });
-          continue;
+          failure ??= error;
+          return;
         }
-        this.#arrived(name, object);
-        this.failures.push(...failed.map(failureOf));
       }
-    } finally {
-      objects.close();
+    };
+    // All of them end before the attempt does: nothing is put behind its back.
+    await Promise.all(Array.from({ length: putsAtOnce }, putParts));
+    if (failure !== null) throw failure as Error;
+    this.#settleRefused();
+  }
+
+  async *#unsettled(
+    slices: AsyncIterable<readonly ShapedRecord[]>,
+  ): AsyncGenerator<readonly ShapedRecord[], void> {
+    for await (const slice of slices) {
+      yield this.#settled.size === 0 ? slice : slice.filter((record) => !this.isSettled(record));
     }
-    if (refused !== null) this.#settleRefused(refused);
+  }
+
+  async #put(
+    { name, partition, encode, positions }: Part,
+    signal: AbortSignal,
+    pace: Pace,
+  ): Promise<void> {
+    const { object, failed } = await encode();
+    try {
+      if (object !== null) {
+        await this.#sink.put(pace(this.#maker.uploadOf(object, partition)), signal);
+      }
+    } catch (error) {
+      if (!isOfObject(error) || !this.#maker.hasPartitions) throw error;
+      this.#refused.set(name, { error, positions });
+      return;
+    }
+    this.#arrived(name, object);
+    this.failures.push(...failed.map(failureOf));
   }
 
   #arrived(name: string, object: EncodedObject | null): void {
@@ -194,9 +219,11 @@ export class ObjectEmission implements Emission {
    * gave them, where others are taken, or where it stays so; otherwise it may be the destination.
    * @throws SinkError to try again
    */
-  #settleRefused(refused: SinkError): void {
+  #settleRefused(): void {
+    const [first] = this.#refused.values();
+    if (first === undefined) return;
     this.#refusals += 1;
-    if (this.sent.objects === 0 && this.#refusals < refusalsMax) throw refused;
+    if (this.sent.objects === 0 && this.#refusals < refusalsMax) throw first.error;
     for (const [name, { error, positions }] of this.#refused) {
       this.#settled.add(name);
       const { code: errorCode, message: errorMessage } = error;

@@ -65,7 +65,7 @@ function plansOf(
 ): PlannedOptions {
   const { buffer, retrySeconds = null } = options;
   return {
-    ...{ source, scope, shape: shapeOf(options) },
+    ...{ source, scope, shape: shapeOf(options, scope) },
     transform: null,
     maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
     maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
@@ -75,8 +75,15 @@ function plansOf(
   };
 }
 
-function shapeOf({ record = 'data', format = defaultFormat }: DeliveryOptions): ShapeOptions {
-  return { record, format };
+function shapeOf(options: DeliveryOptions, { prefix }: KeyScope): ShapeOptions {
+  return {
+    deaggregate: options.deaggregate ?? { type: 'none' },
+    filter: options.filter ?? null,
+    select: options.select ?? null,
+    record: options.record ?? 'data',
+    format: options.format ?? defaultFormat,
+    layout: { ...options.layout, prefix },
+  };
 }
 
 function emissionOf(plan: PlanInHand, sink: PlannedSink): Emission {

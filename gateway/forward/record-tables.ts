@@ -8,7 +8,7 @@
 import type { Pace } from './attempts.ts';
 import { keyNamespace } from './keys.ts';
 import { PlanRefused, type Emission, type PlanInHand } from './planned.ts';
-import { ObjectMaker, OpenObjects } from './record-objects.ts';
+import { ObjectMaker } from './record-objects.ts';
 import { failureOf, type Failure } from './shape/failures.ts';
 import type { ShapedRecord } from './shape/shaped-record.ts';
 import { SinkError, type TableLoad, type TableSink } from './sink.ts';
@@ -39,24 +39,18 @@ export class TableEmission implements Emission {
     signal: AbortSignal,
     pace: Pace,
   ): Promise<void> {
-    const objects = new OpenObjects(this.#maker);
     const failures: Failure[] = [];
     const staged: TableLoad['objects'][number][] = [];
     let bytes = 0;
-    try {
-      for await (const slice of slices) await objects.add(slice);
-      for (const [, { encoder, partition }] of objects.entries()) {
-        const { object, failed } = await encoder.end();
-        failures.push(...failed.map(failureOf));
-        if (object === null) continue;
-        const upload = this.#maker.uploadOf(object, partition);
-        await this.#sink.staging.put(pace(upload), signal);
-        const { sizeBytes, records, plainBytes } = object;
-        staged.push({ key: upload.key, sizeBytes, records });
-        bytes += plainBytes;
-      }
-    } finally {
-      objects.close();
+    for (const { encode, partition } of await this.#maker.parts(slices)) {
+      const { object, failed } = await encode();
+      failures.push(...failed.map(failureOf));
+      if (object === null) continue;
+      const upload = this.#maker.uploadOf(object, partition);
+      await this.#sink.staging.put(pace(upload), signal);
+      const { sizeBytes, records, plainBytes } = object;
+      staged.push({ key: upload.key, sizeBytes, records });
+      bytes += plainBytes;
     }
     if (staged.length > 0) await this.#load({ id: this.#loadId(), objects: staged }, signal);
     this.failures = failures;

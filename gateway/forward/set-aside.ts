@@ -10,7 +10,8 @@ import type { Plan, RecordInput, StreamDescription } from '../../storage/model.t
 import type { Worker } from './attempts.ts';
 import { ensureFailedStream, failedInputs } from './failed-records.ts';
 import { inOrderOnce, matching, type Failure } from './shape/failures.ts';
-import type { RecordOrigin, ShapedRecord } from './shape/shaped-record.ts';
+import type { RecordOrigin } from './shape/shaped-record.ts';
+import type { Original } from './shape/shaping.ts';
 
 /** What is appended in one step, about. */
 const stepBytes = 8 * 1024 ** 2;
@@ -20,8 +21,8 @@ export interface SetAsideOptions {
   /** That of their stream. */
   readonly encryption: NonNullable<StreamDescription['encryption']>;
   readonly origin: Omit<RecordOrigin, 'sequence' | 'subSequence'>;
-  /** All records of the plan, as they are before anything is done to each. */
-  readonly records: (signal: AbortSignal) => AsyncIterable<readonly ShapedRecord[]>;
+  /** All records of the plan, in order. */
+  readonly records: (signal: AbortSignal) => AsyncIterable<readonly Original[]>;
 }
 
 /** @throws the signal's reason, once it aborts; StorageError */
@@ -39,7 +40,7 @@ export async function setAside(
   let step: RecordInput[] = [];
   let bytes = 0;
   let last = -1;
-  for await (const { record, failure } of failedRecords(worker, failures, options)) {
+  for await (const { record, failure, isSeparate } of failedRecords(worker, failures, options)) {
     worker.progress.setAside(failure.stage);
     if (record.sequence < (plan.appendedTo ?? 0)) continue;
     // Records of one sequence number are not parted: the plan notes how far it is by those.
@@ -50,7 +51,7 @@ export async function setAside(
     }
     last = record.sequence;
     for (const input of failedInputs(record, failure, {
-      ...{ delivery: options.delivery, origin: options.origin },
+      ...{ delivery: options.delivery, origin: { ...options.origin, isSeparate } },
       failedAtMs: worker.clock.nowMs(),
     })) {
       step.push(input);
@@ -60,11 +61,13 @@ export async function setAside(
   await worker.lease.completePlan({ stream, records: step });
 }
 
+type FailedOriginal = Original & { readonly failure: Failure };
+
 async function* failedRecords(
   worker: Worker,
   failures: readonly Failure[],
   { records }: SetAsideOptions,
-): AsyncGenerator<{ readonly record: ShapedRecord; readonly failure: Failure }, void> {
+): AsyncGenerator<FailedOriginal, void> {
   const inOrder = inOrderOnce(failures);
   const from = { next: 0 };
   for await (const slice of records(worker.signal)) yield* matching(slice, inOrder, from);

@@ -45,12 +45,13 @@ export function inOrderOnce(failures: readonly Failure[]): readonly Failure[] {
 }
 
 /** Picks what failed out of a slice; both are in order. */
-export function* matching(
-  records: readonly ShapedRecord[],
+export function* matching<One extends { readonly record: ShapedRecord }>(
+  records: readonly One[],
   failures: readonly Failure[],
   from: { next: number },
-): Generator<{ readonly record: ShapedRecord; readonly failure: Failure }, void> {
-  for (const record of records) {
+): Generator<One & { readonly failure: Failure }, void> {
+  for (const one of records) {
+    const { record } = one;
     let failure = failures[from.next];
     // A record that is gone since has nothing left to keep.
     while (failure !== undefined && compare(failure, record) < 0) {
@@ -60,6 +61,6 @@ export function* matching(
     if (failure === undefined) return;
     if (compare(failure, record) > 0) continue;
     from.next += 1;
-    yield { record, failure };
+    yield { ...one, failure };
   }
 }

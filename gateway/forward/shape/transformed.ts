@@ -74,9 +74,7 @@ export async function* givenToFunction(
   signal: AbortSignal,
 ): AsyncGenerator<OutputPart, void> {
   for await (const records of read(signal)) {
-    const separate = shaping.separate(records);
-    const before = shaping.before(separate.records);
-    yield { records: before.records, failures: [...separate.failures, ...before.failures] };
+    yield shaping.before(records);
   }
 }
 
