@@ -30,7 +30,7 @@ export interface Part {
   /** '' where there are no partitions. */
   readonly name: string;
   readonly partition: PartitionValues | null;
-  encode(): Promise<Encoded>;
+  readonly encode: () => Promise<Encoded>;
   /** Of its records, where there are partitions. */
   readonly positions: readonly Position[];
 }
