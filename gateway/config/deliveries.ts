@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { destination } from './destinations.ts';
 import { format } from './format.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
+import { transform } from './transform.ts';
 
 const MiB = 2 ** 20;
 
@@ -23,6 +24,7 @@ export const delivery = z.strictObject({
     .describe(
       'With as: fragments, the stream of this file that gets a record of each fragment once it has arrived: its number, times and keys. null: none.',
     ),
+  transform,
   record: choice(['data', 'envelope'])
     .default('data')
     .describe(

@@ -7,7 +7,7 @@
  */
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
-import { regionOfFunction } from '../hooks/lambda.ts';
+import { regionOfFunction } from '../functions/lambda.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -39,7 +39,8 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkEncryption(config, report);
   checkFiles(config, report);
   checkFormats(config, report);
-  checkHooks(config, report);
+  checkFunctions(config, report);
+  checkTransforms(config, report);
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -246,25 +247,44 @@ function checkFormats(config: Fields, report: Report): void {
   }
 }
 
-function checkHooks(config: Fields, report: Report): void {
+function checkFunctions(config: Fields, report: Report): void {
   for (const [name, hook] of Object.entries(fields(config['hooks']))) {
-    const to = fields(fields(hook)['to']);
-    const { url } = fields(to['http']);
-    if (typeof url === 'string' && URL.canParse(url) && new URL(url).username !== '') {
-      report(['hooks', name, 'to', 'http', 'url'], 'has a user in it', {
-        allowed: 'a URL without one, and authorization beside it',
-      });
+    checkFunction(fields(fields(hook)['to']), ['hooks', name, 'to'], report);
+  }
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const target = fields(fields(fields(delivery)['transform'])['function']);
+    checkFunction(target, ['deliveries', name, 'transform', 'function'], report);
+  }
+}
+
+function checkFunction(target: Fields, path: Path, report: Report): void {
+  const { url } = fields(target['http']);
+  if (typeof url === 'string' && URL.canParse(url) && new URL(url).username !== '') {
+    report([...path, 'http', 'url'], 'has a user in it', {
+      allowed: 'a URL without one, and authorization beside it',
+    });
+  }
+  const lambda = fields(target['lambda']);
+  const called = lambda['function'];
+  if (
+    typeof called === 'string' &&
+    lambda['region'] === null &&
+    regionOfFunction(called) === null
+  ) {
+    report([...path, 'lambda', 'function'], 'needs region beside it');
+  }
+  checkPair(lambda, [...path, 'lambda'], report);
+}
+
+function checkTransforms(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const { from, to, transform } = fields(delivery);
+    if (transform === null || transform === undefined) continue;
+    const path = ['deliveries', name, 'transform'];
+    if ('camera' in fields(from)) report(path, 'is of records, and footage has none');
+    else if ('kinesis' in fields(to)) {
+      report(path, 'is not for kinesis, which gets each record as it comes');
     }
-    const lambda = fields(to['lambda']);
-    const called = lambda['function'];
-    if (
-      typeof called === 'string' &&
-      lambda['region'] === null &&
-      regionOfFunction(called) === null
-    ) {
-      report(['hooks', name, 'to', 'lambda', 'function'], 'needs region beside it');
-    }
-    checkPair(lambda, ['hooks', name, 'to', 'lambda'], report);
   }
 }
 

@@ -759,6 +759,7 @@ export const configSchema = z
                 secretAccessKey: '${S3_SECRET:-change-me}',
               },
             },
+            transform: { function: { module: { path: './redact.mjs' } } },
           },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
           live: {
