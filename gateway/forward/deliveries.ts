@@ -12,6 +12,7 @@ import { Delivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
+import type { Account } from './record-plans.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
 import { pause } from './timing.ts';
 
@@ -31,6 +32,8 @@ export interface DeliveriesOptions {
   readonly metrics: Metrics;
   /** 0 inclusive to 1 exclusive; `Math.random` in production. */
   readonly random: () => number;
+  /** For the ARNs that functions are told; left out: none that means anything. */
+  readonly account?: Account;
 }
 
 export interface Deliveries {
@@ -77,6 +80,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const ports = {
     ...{ log, video, gatewayId, owner, supervisor, limits },
     ...{ clock, logger, metrics, random },
+    ...(options.account !== undefined && { account: options.account }),
   };
   const start = (delivery: DeliveryOptions): Running => ({
     options: delivery,

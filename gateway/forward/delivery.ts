@@ -39,6 +39,7 @@ import {
   plansOfFailed,
   plansOfShard,
   takesPlans,
+  type Account,
   type PlannedSink,
   type RecordPlans,
 } from './record-plans.ts';
@@ -46,11 +47,14 @@ import { sendShardAsRecords } from './record-stream.ts';
 import type { Sink } from './sink.ts';
 import { Slots } from './slots.ts';
 import { pause } from './timing.ts';
+import { openTransform } from './transform/open-transform.ts';
+import type { Transform } from './transform/transform.ts';
 
 export type { DeliveryStatus } from './delivery-status.ts';
 
 /** New shards are looked for this often, besides whenever one ends. */
 const rescanMs = 5_000;
+const accountDefault: Account = { accountId: '000000000000', region: 'us-east-1' };
 /** The worker that sends failed records again. */
 const replayWorker = 'replay';
 
@@ -67,6 +71,8 @@ export interface DeliveryPorts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly random: () => number;
+  /** For the ARNs that functions are told; left out: none that means anything. */
+  readonly account?: Account;
 }
 
 /** What the worker of a source does. */
@@ -86,6 +92,7 @@ export class Delivery {
   readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
   readonly #sink: Sink;
+  readonly #transform: Transform | null;
   readonly #ports: DeliveryPorts;
   readonly #scope: KeyScope;
   readonly #logger: Logger;
@@ -115,6 +122,8 @@ export class Delivery {
     this.#applications = applicationsOf(options.name);
     this.#options = options;
     this.#sink = sink;
+    const { transform = null } = options;
+    this.#transform = transform && openTransform(transform, { ...ports, fetch });
     this.#ports = ports;
     const { gatewayId, clock, metrics } = ports;
     this.#slots = new Slots(uploadsAtOnce, ports.limits.spareSlots);
@@ -165,8 +174,13 @@ export class Delivery {
    * no longer than the supervisor waits for a task. Twice is harmless.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#task.stop().then(() => this.#sink.close());
+    this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#task.stop();
+    await Promise.all([this.#sink.close(), this.#transform?.close()]);
   }
 
   get #liveFirst(): boolean {
@@ -263,7 +277,9 @@ export class Delivery {
   }
 
   #plans(sink: PlannedSink, stream: StreamDescription): RecordPlans {
-    return { options: this.#options, scope: this.#scope, sink, stream };
+    const { account = accountDefault } = this.#ports;
+    const transform = this.#transform;
+    return { options: this.#options, scope: this.#scope, sink, transform, account, stream };
   }
 
   /** Goes on with sending failed records again, while some are asked for. */

@@ -6,6 +6,7 @@ import type { FormatOptions } from './format/formats.ts';
 import type { RecordFormat } from './format/ndjson.ts';
 import type { LayoutOptions } from './layout/layout.ts';
 import type { Deaggregation } from './shape/deaggregate.ts';
+import type { TransformOptions } from './transform/transform.ts';
 
 /** null or left out: found by the SDK's own chain. */
 export interface AwsDestination {
@@ -61,6 +62,8 @@ export interface DeliveryOptions {
   readonly deaggregate?: Deaggregation;
   /** JMESPath: a record is sent when it is true of it; null or left out: all are. */
   readonly filter?: string | null;
+  /** A function that gives what is sent in place of the records; null or left out: none. */
+  readonly transform?: TransformOptions | null;
   /** JMESPath: what it gives is sent instead; null or left out: the record is. */
   readonly select?: string | null;
   /** Where objects of records go, below the destination's own prefix. */

@@ -27,10 +27,12 @@ import { slicesOf, type Reading } from './shape/source.ts';
 import {
   givenToFunction,
   shapedRecords,
+  transformPlan,
   waitsForFunction,
   type ShapedPlan,
 } from './shape/transformed.ts';
 import type { SinkError } from './sink.ts';
+import { failureOf as functionFailure } from './transform/open-transform.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
 import { uuidV5 } from './uuid.ts';
 
@@ -205,6 +207,12 @@ async function emit(
     budget,
   };
   try {
+    // Calls of the function bound their own time.
+    while (await waitsForFunction(shaped)) {
+      await untilDone(worker, { ...work, sizeBytes: null }, (signal) =>
+        transformPlan(shaped, signal),
+      );
+    }
     return await untilDone(worker, work, async (signal, pace) => {
       const onTheWay: Failure[] = [];
       await emission.attempt(aside(shapedRecords(shaped, signal), onTheWay), signal, pace);
@@ -237,13 +245,16 @@ async function unsettled(
   signal: AbortSignal,
 ): Promise<readonly Failure[]> {
   const isWaiting = await waitsForFunction(shaped);
-  const stage = isWaiting ? 'processing-failed' : emission.stage;
+  const why = isWaiting
+    ? { stage: 'processing-failed' as const, ...functionFailure(error) }
+    : { stage: emission.stage, errorCode: error.code, errorMessage: error.message };
   const failures: Failure[] = [...emission.failures];
   const parts = isWaiting ? givenToFunction(shaped, signal) : shapedRecords(shaped, signal);
   for await (const records of aside(parts, failures)) {
-    for (const { sequence, subSequence } of records.filter((one) => !emission.isSettled(one))) {
-      const { code: errorCode, message: errorMessage } = error;
-      failures.push({ sequence, subSequence, stage, errorCode, errorMessage, attempts });
+    for (const record of records) {
+      if (emission.isSettled(record)) continue;
+      const { sequence, subSequence } = record;
+      failures.push({ sequence, subSequence, attempts, ...why });
     }
   }
   return failures;

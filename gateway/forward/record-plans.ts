@@ -1,7 +1,6 @@
 /** From what a delivery is told to how its shards are sent by plans (`planned.ts`). */
 import type { ShardDescription, StreamDescription } from '../../storage/model.ts';
 import { partsMax, readFailed } from './failed-records.ts';
-import { defaultFormat } from './format/formats.ts';
 import type { KeyScope } from './keys.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import type { Emission, PlanInHand, PlannedOptions, PlannedSource } from './planned.ts';
@@ -9,7 +8,8 @@ import { BatchEmission } from './record-batches.ts';
 import { ObjectEmission } from './record-objects.ts';
 import { TableEmission } from './record-tables.ts';
 import { asTheyAre } from './shape/source.ts';
-import type { ShapeOptions } from './shape/shaping.ts';
+import { plainShape, type ShapeOptions } from './shape/shaping.ts';
+import type { Transform, TransformContext } from './transform/transform.ts';
 import type { BatchSink, ObjectSink, Sink, TableSink } from './sink.ts';
 
 export type PlannedSink = ObjectSink | BatchSink | TableSink;
@@ -22,7 +22,15 @@ export interface RecordPlans {
   readonly options: DeliveryOptions;
   readonly scope: KeyScope;
   readonly sink: PlannedSink;
+  readonly transform: Transform | null;
+  /** For the ARNs that a function is told. */
+  readonly account: Account;
   readonly stream: StreamDescription;
+}
+
+export interface Account {
+  readonly accountId: string;
+  readonly region: string;
 }
 
 /** How a shard of the delivery's stream is sent. */
@@ -59,14 +67,15 @@ export function plansOfFailed(
   return { ...planned, maxAgeMs: 0 };
 }
 
-function plansOf(
-  { options, scope, sink, stream }: RecordPlans,
-  source: PlannedSource,
-): PlannedOptions {
+function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
+  const { options, scope, sink, stream, transform } = plans;
   const { buffer, retrySeconds = null } = options;
   return {
     ...{ source, scope, shape: shapeOf(options, scope) },
-    transform: null,
+    transform: transform && {
+      run: (records, context, signal) => transform.run(records, context, signal),
+      context: (planId) => contextOf(plans, source, planId),
+    },
     maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
     maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
     retryMs: retrySeconds === null ? Infinity : retrySeconds * 1000,
@@ -75,13 +84,27 @@ function plansOf(
   };
 }
 
+function contextOf(
+  { options, stream, account: { accountId, region } }: RecordPlans,
+  { shard: { index, createdMs } }: PlannedSource,
+  planId: string,
+): TransformContext {
+  return {
+    planId,
+    deliveryStreamArn: `arn:aws:firehose:${region}:${accountId}:deliverystream/${options.name}`,
+    sourceStreamArn: `arn:aws:kinesis:${region}:${accountId}:stream/${stream.name}`,
+    region,
+    shard: { index, createdMs },
+  };
+}
+
 function shapeOf(options: DeliveryOptions, { prefix }: KeyScope): ShapeOptions {
   return {
-    deaggregate: options.deaggregate ?? { type: 'none' },
+    deaggregate: options.deaggregate ?? plainShape.deaggregate,
     filter: options.filter ?? null,
     select: options.select ?? null,
-    record: options.record ?? 'data',
-    format: options.format ?? defaultFormat,
+    record: options.record ?? plainShape.record,
+    format: options.format ?? plainShape.format,
     layout: { ...options.layout, prefix },
   };
 }

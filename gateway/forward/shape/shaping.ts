@@ -6,7 +6,7 @@
  * The options are part of every plan: a plan is carried out as it was made, whatever the
  * configuration says by then.
  */
-import { defaultFormat, type FormatOptions } from '../format/formats.ts';
+import type { FormatOptions } from '../format/formats.ts';
 import type { RecordFormat } from '../format/ndjson.ts';
 import { compileLayout, type LayoutOptions } from '../layout/layout.ts';
 import { partitioner, type Partitioner } from '../layout/partitioner.ts';
@@ -46,7 +46,7 @@ export interface Shaping {
 
 export const plainShape: ShapeOptions = {
   ...{ deaggregate: { type: 'none' }, filter: null, select: null },
-  ...{ record: 'data', format: defaultFormat, layout: {} },
+  ...{ record: 'data', format: { type: 'ndjson' }, layout: {} },
 };
 
 /** What becomes of one record. */

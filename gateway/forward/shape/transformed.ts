@@ -24,8 +24,9 @@ export interface ShapedPlan {
 }
 
 /**
- * What is to be sent of a plan, slice by slice; a part of it may have failed on the way.
- * @throws SinkError when the function can't be run; the signal's reason; StorageError
+ * What is to be sent of a plan, slice by slice; a part of it may have failed on the way. The function
+ * has been through with it, if it waited for that.
+ * @throws the signal's reason; StorageError
  */
 export async function* shapedRecords(
   plan: ShapedPlan,
@@ -48,7 +49,6 @@ async function* beforeSelection(
   plan: ShapedPlan,
   signal: AbortSignal,
 ): AsyncGenerator<OutputPart, void> {
-  if (await waitsForFunction(plan)) await transformOnce(plan, signal);
   const isKept = plan.isForFunction && (await plan.worker.lease.planOutput()) !== null;
   if (!isKept) {
     yield* givenToFunction(plan, signal);
@@ -78,8 +78,11 @@ export async function* givenToFunction(
   }
 }
 
-/** Has the function go through all of the plan, and keeps what it says. */
-async function transformOnce(plan: ShapedPlan, signal: AbortSignal): Promise<void> {
+/**
+ * Has the function go through all of a plan, and keeps what it says.
+ * @throws SinkError when it can't be run; the signal's reason; StorageError
+ */
+export async function transformPlan(plan: ShapedPlan, signal: AbortSignal): Promise<void> {
   const { worker, transform } = plan;
   if (transform === null) return;
   const writer = new OutputWriter();
