@@ -761,6 +761,17 @@ export const configSchema = z
             },
           },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
+          tables: {
+            from: { stream: 'readings' },
+            to: { folder: { path: './tables' } },
+            format: {
+              type: 'parquet',
+              columns: [
+                { name: 'at', type: 'timestamp', from: 'time' },
+                { name: 'temperature', type: 'double' },
+              ],
+            },
+          },
           live: {
             from: { stream: 'camera-events' },
             to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },
