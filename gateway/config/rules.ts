@@ -235,16 +235,53 @@ function checkReferences(config: Fields, report: Report): void {
 function checkFormats(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     const { record, format } = fields(delivery);
-    const { type, delimiter } = fields(format);
+    const path: Path = ['deliveries', name, 'format'];
+    const { type, delimiter, compression } = fields(format);
+    const columns = list(fields(format)['columns']);
     if (type === 'raw' && record === 'envelope') {
       report(['deliveries', name, 'record'], 'does not go with format.type: raw', {
         allowed: 'data',
       });
     }
-    if (typeof delimiter === 'string' && type !== 'raw') {
-      report(['deliveries', name, 'format', 'delimiter'], 'is of raw, and lines have their own');
+    if (typeof delimiter === 'string' && type !== 'raw' && type !== 'csv') {
+      report([...path, 'delimiter'], 'is of raw and csv');
     }
+    if (type === 'csv' && typeof delimiter === 'string' && !/^[^"\r\n]$/u.test(delimiter)) {
+      report([...path, 'delimiter'], 'does not go between columns', {
+        allowed: 'one character, neither a quote nor the end of a line',
+      });
+    }
+    if (type === 'parquet' && (compression === 'zip' || compression === 'hadoop-snappy')) {
+      report([...path, 'compression'], 'is not for parquet', {
+        allowed: 'none, gzip, snappy or zstd',
+      });
+    }
+    if (columns.length > 0 && type !== 'csv' && type !== 'parquet') {
+      report([...path, 'columns'], 'are of csv and parquet');
+    }
+    checkColumns(fields(format), columns.map(fields), [...path, 'columns'], report);
   }
+}
+
+function checkColumns(
+  format: Fields,
+  columns: readonly Fields[],
+  path: Path,
+  report: Report,
+): void {
+  const same = (text: unknown): string =>
+    format['ignoreCase'] === false ? String(text) : String(text).toLowerCase();
+  const names = new Set<string>();
+  const keys = new Set<string>();
+  columns.forEach(({ name, from }, index) => {
+    if (names.has(same(name))) report([...path, index, 'name'], 'is there twice');
+    const key = same(from ?? name);
+    if (!names.has(same(name)) && keys.has(key)) {
+      report([...path, index, 'from'], 'is the key of another column too');
+    }
+    names.add(same(name));
+    keys.add(key);
+  });
 }
 
 function checkFunctions(config: Fields, report: Report): void {

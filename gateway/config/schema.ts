@@ -762,6 +762,17 @@ export const configSchema = z
             transform: { function: { module: { path: './redact.mjs' } } },
           },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
+          tables: {
+            from: { stream: 'readings' },
+            to: { folder: { path: './tables' } },
+            format: {
+              type: 'parquet',
+              columns: [
+                { name: 'at', type: 'timestamp', from: 'time' },
+                { name: 'temperature', type: 'double' },
+              ],
+            },
+          },
           live: {
             from: { stream: 'camera-events' },
             to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },

@@ -32,8 +32,8 @@ export class ObjectWriter {
     return full.length === 0 ? null : this.#compress(full);
   }
 
-  /** Called once. */
-  async end(records: number): Promise<EncodedObject | null> {
+  /** Called once. @param plainBytes left out: as many as were written */
+  async end(records: number, plainBytes = this.#plainBytes): Promise<EncodedObject | null> {
     await this.#compressor.end(this.#blocks.rest());
     if (records === 0) return null;
     return {
@@ -41,7 +41,7 @@ export class ObjectWriter {
       sizeBytes: this.#sizeBytes,
       sha256: this.#hash.digest('hex'),
       records,
-      plainBytes: this.#plainBytes,
+      plainBytes,
     };
   }
 

@@ -25,11 +25,14 @@ export class TableEncoder implements Encoder {
   readonly #session: Session;
   readonly #writer: ObjectWriter;
   readonly #failed: FailedRecord[] = [];
+  readonly #isCompressedWithin: boolean;
   #records = 0;
+  #recordBytes = 0;
   #underWay: Promise<void> = Promise.resolve();
 
   constructor({ work, threads, jsonOf, compressor }: TableEncoderOptions) {
     this.#jsonOf = jsonOf;
+    this.#isCompressedWithin = work.kind === 'parquet';
     this.#session = threads.open(work);
     this.#writer = new ObjectWriter(compressor);
   }
@@ -62,7 +65,8 @@ export class TableEncoder implements Encoder {
   async end(): Promise<Encoded> {
     await this.#underWay;
     await this.#write(await this.#session.ask({ type: 'end' }));
-    return { object: await this.#writer.end(this.#records), failed: this.#failed };
+    const plainBytes = this.#isCompressedWithin ? this.#recordBytes : undefined;
+    return { object: await this.#writer.end(this.#records, plainBytes), failed: this.#failed };
   }
 
   close(): void {
@@ -86,9 +90,11 @@ export class TableEncoder implements Encoder {
       [bytes.buffer],
     );
     this.#records += records.length - result.failures.length;
+    this.#recordBytes += at;
     for (const { index, code, message } of result.failures) {
       const record = records[index];
       if (record === undefined) throw new Error(`the thread speaks of record ${index}`);
+      this.#recordBytes -= lengths[index] ?? 0;
       this.#failed.push({
         record,
         stage: 'format-conversion-failed',

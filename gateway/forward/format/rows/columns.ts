@@ -200,18 +200,12 @@ function asRowError(column: string, error: unknown): RowError {
 }
 
 function kindOf(value: unknown): number {
-  switch (typeof value) {
-    case 'string':
-      return saw.text;
-    case 'number':
-      return Number.isSafeInteger(value) ? saw.integer : saw.number;
-    case 'boolean':
-      return saw.boolean;
-    default:
-      if (value === null) return 0;
-      if (!(value instanceof ExactNumber)) return saw.nested;
-      return isBigInteger(value) ? saw.integer : saw.number;
-  }
+  if (value === null) return 0;
+  if (typeof value === 'string') return saw.text;
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? saw.integer : saw.number;
+  if (typeof value === 'boolean') return saw.boolean;
+  if (!(value instanceof ExactNumber)) return saw.nested;
+  return isBigInteger(value) ? saw.integer : saw.number;
 }
 
 function isBigInteger(value: ExactNumber): boolean {

@@ -68,20 +68,13 @@ export class CsvWriter implements RowWriter {
 
 /** Of a value that a converter gave. */
 function printerOf(type: ColumnType): (value: unknown) => string {
-  switch (type.kind) {
-    case 'timestamp':
-      return (value) => printTimestamp(value as bigint);
-    case 'date':
-      return (value) => printDate(value as number);
-    case 'decimal':
-      return (value) => printDecimal(value as bigint, type.scale);
-    case 'array':
-    case 'map':
-    case 'struct':
-      return (value) => jsonText(plainOf(value, type));
-    default:
-      return String;
+  if (type.kind === 'timestamp') return (value) => printTimestamp(value as bigint);
+  if (type.kind === 'date') return (value) => printDate(value as number);
+  if (type.kind === 'decimal') return (value) => printDecimal(value as bigint, type.scale);
+  if (type.kind === 'array' || type.kind === 'map' || type.kind === 'struct') {
+    return (value) => jsonText(plainOf(value, type));
   }
+  return String;
 }
 
 function printDecimal(unscaled: bigint, scale: number): string {
@@ -93,30 +86,21 @@ function printDecimal(unscaled: bigint, scale: number): string {
 /** As JSON has it. */
 function plainOf(value: unknown, type: ColumnType): unknown {
   if (value === null || value === undefined) return null;
-  switch (type.kind) {
-    case 'array':
-      return (value as readonly unknown[]).map((item) => plainOf(item, type.element));
-    case 'map': {
-      const entries = [...(value as ReadonlyMap<string, unknown>)];
-      return Object.fromEntries(entries.map(([key, item]) => [key, plainOf(item, type.value)]));
-    }
-    case 'struct': {
-      const fields = value as Readonly<Record<string, unknown>>;
-      const entries = type.fields.map((field) => [
-        field.name,
-        plainOf(fields[field.name], field.type),
-      ]);
-      return Object.fromEntries(entries) as unknown;
-    }
-    case 'bigint':
-    case 'decimal':
-      return new ExactNumber(printerOf(type)(value));
-    case 'json':
-      return parseExactly(value as string);
-    case 'date':
-    case 'timestamp':
-      return printerOf(type)(value);
-    default:
-      return value;
+  const { kind } = type;
+  if (kind === 'array') {
+    return (value as readonly unknown[]).map((item) => plainOf(item, type.element));
   }
+  if (kind === 'map') {
+    const entries = [...(value as ReadonlyMap<string, unknown>)];
+    return Object.fromEntries(entries.map(([key, item]) => [key, plainOf(item, type.value)]));
+  }
+  if (kind === 'struct') {
+    const fields = value as Readonly<Record<string, unknown>>;
+    return Object.fromEntries(
+      type.fields.map((field) => [field.name, plainOf(fields[field.name], field.type)]),
+    );
+  }
+  if (kind === 'json') return parseExactly(value as string);
+  if (kind === 'bigint' || kind === 'decimal') return new ExactNumber(printerOf(type)(value));
+  return kind === 'date' || kind === 'timestamp' ? printerOf(type)(value) : value;
 }

@@ -112,28 +112,28 @@ function schemaOf(columns: readonly Column[]): SchemaElement[] {
 /** The element, and those within it behind it. */
 function elementsOf(name: string, type: ColumnType): SchemaElement[] {
   const optional = { name, repetition_type: 'OPTIONAL' } as const;
-  switch (type.kind) {
-    case 'array':
-      return [
-        { ...optional, converted_type: 'LIST', logical_type: { type: 'LIST' }, num_children: 1 },
-        { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
-        ...elementsOf('element', type.element),
-      ];
-    case 'map':
-      return [
-        { ...optional, converted_type: 'MAP', logical_type: { type: 'MAP' }, num_children: 1 },
-        { name: 'key_value', repetition_type: 'REPEATED', num_children: 2 },
-        { name: 'key', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
-        ...elementsOf('value', type.value),
-      ];
-    case 'struct':
-      return [
-        { ...optional, num_children: type.fields.length },
-        ...type.fields.flatMap((field) => elementsOf(field.name, field.type)),
-      ];
-    default:
-      return [{ ...optional, ...leafOf(type) }];
+  if (type.kind === 'array') {
+    return [
+      { ...optional, converted_type: 'LIST', logical_type: { type: 'LIST' }, num_children: 1 },
+      { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+      ...elementsOf('element', type.element),
+    ];
   }
+  if (type.kind === 'map') {
+    return [
+      { ...optional, converted_type: 'MAP', logical_type: { type: 'MAP' }, num_children: 1 },
+      { name: 'key_value', repetition_type: 'REPEATED', num_children: 2 },
+      { name: 'key', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
+      ...elementsOf('value', type.value),
+    ];
+  }
+  if (type.kind === 'struct') {
+    return [
+      { ...optional, num_children: type.fields.length },
+      ...type.fields.flatMap((field) => elementsOf(field.name, field.type)),
+    ];
+  }
+  return [{ ...optional, ...leafOf(type) }];
 }
 
 type Leaf = Omit<SchemaElement, 'name' | 'repetition_type'>;

@@ -12,7 +12,7 @@ export class ExactNumber {
   }
 
   toJSON(): string {
-    printed = true;
+    printed += 1;
     return `${mark}${this.text}`;
   }
 }
@@ -21,27 +21,44 @@ export class ExactNumber {
 const mark = '\0n';
 const escapedMark = '\\u0000';
 const number = String.raw`-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?`;
-/** Might have a number that a double can't hold: sixteen digits, or an exponent of three. */
-const suspicious = /[\d.]{16}|\d[eE][+-]?\d{3}/;
 const tokens = new RegExp(String.raw`"(?:[^"\\]|\\.)*"|${number}`, 'g');
-const lossy = /[\d.]{16}|[eE][+-]?\d{3}/;
+/** Numbers that a double may not hold: of sixteen digits, or beyond 10^300. */
+const lossy = /[\d.]{16}|[eE]\+?[3-9]\d\d/;
+const hugeExponent = /\d[eE]\+?[3-9]\d\d/;
+const digitsHeld = 15;
 const marked = new RegExp(String.raw`"\\u0000n(${number})"`, 'g');
 
-/** Whether `jsonText` has met an `ExactNumber`. */
-let printed = false;
+/** How many of them were printed. */
+let printed = 0;
 
 /** @throws SyntaxError; RangeError when it is nested too deep */
 export function parseExactly(text: string): unknown {
-  if (!suspicious.test(text) || text.includes(escapedMark)) return JSON.parse(text);
+  const isSuspicious = hasLongNumber(text) || hugeExponent.test(text);
+  if (!isSuspicious || text.includes(escapedMark)) return JSON.parse(text);
   // What is no JSON is to fail as it stands, not as it is rewritten.
   const plain: unknown = JSON.parse(text);
-  let found = false;
-  const rewritten = text.replace(tokens, (token) => {
-    if (token.startsWith('"') || !lossy.test(token)) return token;
-    found = true;
-    return `"${escapedMark}n${token}"`;
-  });
-  return found ? unmark(JSON.parse(rewritten)) : plain;
+  const rewritten = text.replace(tokens, (token) =>
+    token.startsWith('"') || !lossy.test(token) ? token : `"${escapedMark}n${token}"`,
+  );
+  return rewritten === text ? plain : unmark(JSON.parse(rewritten));
+}
+
+/** Or something that looks like one. Of so many digits in a row, every so many are looked at. */
+function hasLongNumber(text: string): boolean {
+  for (let at = digitsHeld; at < text.length; at += digitsHeld + 1) {
+    if (!isOfNumber(text.charCodeAt(at))) continue;
+    let from = at;
+    let to = at + 1;
+    while (isOfNumber(text.charCodeAt(from - 1))) from -= 1;
+    while (isOfNumber(text.charCodeAt(to))) to += 1;
+    if (to - from > digitsHeld) return true;
+  }
+  return false;
+}
+
+/** Digits and points; not NaN, which is beyond either end. */
+function isOfNumber(code: number): boolean {
+  return (code >= 0x30 && code <= 0x39) || code === 0x2e;
 }
 
 function unmark(value: unknown): unknown {
@@ -58,7 +75,7 @@ function unmark(value: unknown): unknown {
 
 /** Of what `parseExactly` returned. @throws RangeError when it is nested too deep */
 export function jsonText(value: unknown): string {
-  printed = false;
+  const before = printed;
   const text = JSON.stringify(value);
-  return printed ? text.replace(marked, '$1') : text;
+  return printed === before ? text : text.replace(marked, '$1');
 }

@@ -2,7 +2,7 @@
  * Records as the rows of a table, CSV or Parquet. Runs in a thread of its own: see `../thread`.
  *
  * While the columns are not known before the records are, the records are kept as they came, and
- * parsed again once all are there: as objects they would need many times the memory.
+ * parsed again once all are there; as objects, which need many times the memory, only few are kept.
  */
 import { isUtf8 } from 'node:buffer';
 import { Columns, parseRow, RowError, type Column, type ColumnsOptions } from './columns.ts';
@@ -31,12 +31,20 @@ export interface RowWriter {
   end(): void;
 }
 
+type Row = Record<string, unknown>;
+
+/** Of the records that are kept as objects too. */
+const parsedBytesMax = 8 * 2 ** 20;
+
 export class Table {
   readonly #columns: Columns;
   readonly #writer: RowWriter;
-  #toValues: ((row: Record<string, unknown>) => unknown[]) | null = null;
-  /** Those to be parsed again, without what failed. */
+  #toValues: ((row: Row) => unknown[]) | null = null;
+  /** Those to be written once the columns are known, without what failed. */
   readonly #kept: RecordChunk[] = [];
+  #keptBytes = 0;
+  /** The same, parsed; null: they are too many. */
+  #parsed: Row[] | null = [];
   #rows = 0;
 
   constructor(options: ColumnsOptions, writer: RowWriter) {
@@ -60,7 +68,7 @@ export class Table {
           throw new RowError('DataFormatConversion.ParseError', 'The record is not UTF-8');
         }
         const row = parseRow(textOf(bytes));
-        if (toValues === null) this.#columns.learn(row);
+        if (toValues === null) this.#learn(row, bytes.length);
         else this.#write(toValues(row), bytes.length);
       } catch (error) {
         if (!(error instanceof RowError)) throw error;
@@ -78,16 +86,26 @@ export class Table {
   end(): void {
     if (this.#toValues === null && this.#kept.length > 0) {
       const toValues = this.#begin();
+      const parsed = this.#parsed;
+      let at = 0;
       for (let chunk = this.#kept.shift(); chunk !== undefined; chunk = this.#kept.shift()) {
         forEachRecord(chunk, (bytes) => {
-          this.#write(toValues(parseRow(textOf(bytes))), bytes.length);
+          this.#write(toValues(parsed?.[at] ?? parseRow(textOf(bytes))), bytes.length);
+          at += 1;
         });
       }
     }
     if (this.#rows > 0) this.#writer.end();
   }
 
-  #begin(): (row: Record<string, unknown>) => unknown[] {
+  #learn(row: Row, sizeBytes: number): void {
+    this.#columns.learn(row);
+    this.#keptBytes += sizeBytes;
+    if (this.#keptBytes > parsedBytesMax) this.#parsed = null;
+    this.#parsed?.push(row);
+  }
+
+  #begin(): (row: Row) => unknown[] {
     this.#writer.begin(this.#columns.known());
     this.#toValues = this.#columns.reader();
     return this.#toValues;

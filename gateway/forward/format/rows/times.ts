@@ -13,6 +13,10 @@ const millisecondsFrom = 1e11;
 const earliestMs = Date.parse('0001-01-01T00:00:00Z');
 const latestMs = Date.parse('9999-12-31T23:59:59.999Z');
 const dayMs = 86_400_000;
+/** 0 for any digit. */
+const plainPattern = '0000-00-00T00:00:00.000Z';
+const zero = 0x30;
+const nine = 0x39;
 
 /** Microseconds since 1970, UTC; null: it is no time. */
 export function timestampOf(value: unknown): bigint | null {
@@ -34,6 +38,8 @@ function fromNumber(number: number): bigint | null {
 }
 
 function fromText(text: string): bigint | null {
+  const plain = plainTime(text);
+  if (plain !== null) return plain;
   const match = iso.exec(text);
   if (match === null) return /^-?\d+(?:\.\d+)?$/.test(text) ? fromNumber(Number(text)) : null;
   const [, year, month, day, hour = '0', minute = '0', second = '0', fraction = '', zone] = match;
@@ -45,6 +51,39 @@ function fromText(text: string): bigint | null {
   const ms = date.getTime() + seconds * 1000 - offsetMs(zone);
   if (!inRange(ms)) return null;
   return BigInt(ms) * 1000n + BigInt(fraction.padEnd(6, '0').slice(0, 6));
+}
+
+/** Of `2026-01-02T03:04:05Z` and `…05.123Z`, as most are; null: it is another, or none. */
+function plainTime(text: string): bigint | null {
+  if (text.length !== 20 && text.length !== 24) return null;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    const expected = plainPattern.charCodeAt(at === text.length - 1 ? plainPattern.length - 1 : at);
+    if (expected === zero ? code < zero || code > nine : code !== expected) return null;
+  }
+  const [month, day] = [digitsAt(text, 5, 2), digitsAt(text, 8, 2)];
+  const [hour, minute, second] = [
+    digitsAt(text, 11, 2),
+    digitsAt(text, 14, 2),
+    digitsAt(text, 17, 2),
+  ];
+  // What is on the edge of what there is goes the longer way.
+  if (month < 1 || month > 12 || day < 1 || day > 28) return null;
+  if (hour > 23 || minute > 59 || second > 59) return null;
+  const year = digitsAt(text, 0, 4);
+  if (year < 1970) return null;
+  const days = Date.UTC(year, month - 1, day) / dayMs;
+  const seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+  const ms = text.length === 24 ? digitsAt(text, 20, 3) : 0;
+  return BigInt(seconds * 1000 + ms) * 1000n;
+}
+
+function digitsAt(text: string, at: number, count: number): number {
+  let number = 0;
+  for (let index = at; index < at + count; index += 1) {
+    number = number * 10 + text.charCodeAt(index) - zero;
+  }
+  return number;
 }
 
 function offsetMs(zone: string | undefined): number {
