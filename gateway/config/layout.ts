@@ -40,6 +40,7 @@ export const layout = z
       ),
     partitionBy: z
       .record(line(128, 'a name of 1 to 128 characters').regex(/^(?!__proto__$)[^{}/=]+$/), query())
+      .register(keyNotes, { allowed: 'a map of queries by name' })
       .default({})
       .describe(
         'Tells records apart by what is in them, up to 500 ways at a time: queries by names. The prefix has !{partitionKeyFromQuery:name} for each.',
