@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { destination } from './destinations.ts';
 import { format } from './format.ts';
+import { layout, shapeKeys } from './layout.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
 import { transform } from './transform.ts';
 
@@ -30,6 +31,8 @@ export const delivery = z.strictObject({
     .describe(
       'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
     ),
+  ...shapeKeys,
+  layout,
   format: format
     .prefault({})
     .describe('What the objects of a stream are made of, in s3 and folder.'),

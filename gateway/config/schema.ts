@@ -761,6 +761,16 @@ export const configSchema = z
             },
             transform: { function: { module: { path: './redact.mjs' } } },
           },
+          'by-device': {
+            from: { stream: 'readings' },
+            to: {
+              folder: {
+                path: './by-device',
+                prefix: '!{partitionKeyFromQuery:device}/!{timestamp:yyyy/MM/dd}/',
+              },
+            },
+            layout: { partitionBy: { device: 'device.id' } },
+          },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
           tables: {
             from: { stream: 'readings' },

@@ -43,6 +43,11 @@ export function objectOf(entries: Iterable<readonly [string, Json]>): Json {
   return Object.fromEntries(entries);
 }
 
+/** The characters of a text, as Unicode counts them. */
+export function charactersOf(text: string): readonly string[] {
+  return Array.from(text);
+}
+
 export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 'array' | 'object' {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';

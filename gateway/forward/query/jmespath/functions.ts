@@ -1,6 +1,7 @@
 /** The functions of JMESPath. What has a type that they don't take is an error, as specified. */
 import type { Json } from '../query.ts';
 import {
+  charactersOf,
   compareTexts,
   equals,
   isArray,
@@ -69,12 +70,12 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
       return texts.join(glue);
     },
   },
-  keys: { takes: ['object'], run: ({ values: [object = null] }) => Object.keys(Object(object)) },
+  keys: { takes: ['object'], run: ({ values: [object = null] }) => Object.keys(objectIn(object)) },
   length: {
     takes: ['any'],
     run: ({ values: [subject = null] }) => {
       if (isArray(subject)) return subject.length;
-      return isObject(subject) ? Object.keys(subject).length : [...textOf(subject)].length;
+      return isObject(subject) ? Object.keys(subject).length : charactersOf(textOf(subject)).length;
     },
   },
   map: { takes: ['expression', 'array'], run: ({ values, each }) => arrayOf(values[1]).map(each) },
@@ -86,7 +87,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
   merge: {
     takes: ['object'],
     isVariadic: true,
-    run: ({ values }) => objectOf(values.flatMap((object) => Object.entries(Object(object)))),
+    run: ({ values }) => objectOf(values.flatMap((object) => Object.entries(objectIn(object)))),
   },
   min: { takes: ['array'], run: ({ values }) => extreme(arrayOf(values[0]), itself, -1) },
   min_by: {
@@ -101,7 +102,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
   reverse: {
     takes: ['any'],
     run: ({ values: [subject = null] }) =>
-      isArray(subject) ? subject.toReversed() : [...textOf(subject)].reverse().join(''),
+      isArray(subject) ? subject.toReversed() : charactersOf(textOf(subject)).toReversed().join(''),
   },
   sort: { takes: ['array'], run: ({ values, steps }) => sorted(arrayOf(values[0]), itself, steps) },
   sort_by: {
@@ -132,7 +133,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
   type: { takes: ['any'], run: ({ values: [value = null] }) => typeOf(value) },
   values: {
     takes: ['object'],
-    run: ({ values: [object = null] }) => Object.values(Object(object)),
+    run: ({ values: [object = null] }) => Object.values(objectIn(object)),
   },
 };
 
@@ -191,6 +192,10 @@ function numberOf(value: Json | undefined): number {
   if (typeof value !== 'number')
     throw new QueryError('a function was given something else than a number');
   return value;
+}
+
+function objectIn(value: Json): { readonly [name: string]: Json } {
+  return isObject(value) ? value : {};
 }
 
 function arrayOf(value: Json | undefined): readonly Json[] {

@@ -24,7 +24,7 @@ import { tokensOf, type Token } from './lexer.ts';
 export type Evaluate = (value: Json, steps: Steps) => Json;
 
 /** How tightly what follows an expression holds on to it. */
-const powers: Readonly<Partial<Record<Token['kind'], number>>> = {
+const powers: Readonly<Record<string, number>> = {
   '|': 1,
   '||': 2,
   '&&': 3,
@@ -70,8 +70,9 @@ class Parser {
 
   whole(): Evaluate {
     const evaluate = this.#expression(0);
-    this.#expect('end');
-    return counted(evaluate);
+    const token = this.#next();
+    if (token.kind !== 'end') throw unexpected(token);
+    return evaluate;
   }
 
   #expression(power: number): Evaluate {
@@ -92,21 +93,31 @@ class Parser {
       case 'literal':
         return () => token.value;
       case 'name':
-        return this.#peek().kind === '(' ? this.#call(token.text, token.at) : field(token.text);
+        return this.#takes('(') ? this.#call(token.text, token.at) : field(token.text);
       case 'quoted':
         return field(token.text);
+      case 'sign':
+        return this.#prefixSign(token);
+      case 'number':
+      case 'end':
+        throw unexpected(token);
+    }
+  }
+
+  #prefixSign(token: Token & { kind: 'sign' | 'name' | 'quoted' }): Evaluate {
+    switch (token.text) {
       case '@':
         return itself;
       case '!': {
-        const right = this.#expression(powers['!'] ?? 0);
+        const right = this.#expression(powerOf('!'));
         return (value, steps) => !isTrue(right(value, steps));
       }
       case '*':
-        return valueProjection(itself, this.#projected(powers['*'] ?? 0));
+        return valueProjection(itself, this.#projected('*'));
       case '[?':
         return this.#filter(itself);
       case '[]':
-        return projection(flatten(itself), this.#projected(powers['[]'] ?? 0));
+        return projection(flatten(itself), this.#projected('[]'));
       case '{':
         return this.#hash();
       case '[':
@@ -124,31 +135,21 @@ class Parser {
   /** What goes on from an expression. */
   #suffix(left: Evaluate): Evaluate {
     const token = this.#next();
-    switch (token.kind) {
+    const sign = token.kind === 'sign' ? token.text : '';
+    switch (sign) {
       case '.':
-        if (this.#peek().kind !== '*') return pipe(left, this.#afterDot(powers['.'] ?? 0));
-        this.#next();
-        return valueProjection(left, this.#projected(powers['.'] ?? 0));
+        if (this.#takes('*')) return valueProjection(left, this.#projected('.'));
+        return pipe(left, this.#afterDot('.'));
       case '|':
-        return pipe(left, this.#expression(powers['|'] ?? 0));
-      case '||': {
-        const right = this.#expression(powers['||'] ?? 0);
-        return (value, steps) => {
-          const first = left(value, steps);
-          return isTrue(first) ? first : right(value, steps);
-        };
-      }
-      case '&&': {
-        const right = this.#expression(powers['&&'] ?? 0);
-        return (value, steps) => {
-          const first = left(value, steps);
-          return isTrue(first) ? right(value, steps) : first;
-        };
-      }
+        return pipe(left, this.#expression(powerOf('|')));
+      case '||':
+        return logical(left, this.#expression(powerOf('||')), true);
+      case '&&':
+        return logical(left, this.#expression(powerOf('&&')), false);
       case '[?':
         return this.#filter(left);
       case '[]':
-        return projection(flatten(left), this.#projected(powers['[]'] ?? 0));
+        return projection(flatten(left), this.#projected('[]'));
       case '[':
         return this.#indexed(left);
       case '==':
@@ -157,44 +158,34 @@ class Parser {
       case '<=':
       case '>':
       case '>=':
-        return comparison(token.kind, left, this.#expression(powers[token.kind] ?? 0));
+        return comparison(sign, left, this.#expression(powerOf(sign)));
       default:
         throw unexpected(token);
     }
   }
 
-  /** What is done to each element of a projection. */
-  #projected(power: number): Evaluate {
-    const { kind } = this.#peek();
+  /** What is done to each element of a projection, behind the sign that makes it. */
+  #projected(sign: string): Evaluate {
     if (this.#power() < projectionEnd) return itself;
-    if (kind === '[' || kind === '[?') return this.#expression(power);
-    if (kind !== '.') throw unexpected(this.#next());
-    this.#next();
-    return this.#afterDot(power);
+    if (this.#isSign('[') || this.#isSign('[?')) return this.#expression(powerOf(sign));
+    if (!this.#takes('.')) throw unexpected(this.#peek());
+    return this.#afterDot(sign);
   }
 
-  #afterDot(power: number): Evaluate {
+  #afterDot(sign: string): Evaluate {
     const token = this.#peek();
-    switch (token.kind) {
-      case 'name':
-      case 'quoted':
-      case '*':
-        return this.#expression(power);
-      case '[':
-        this.#next();
-        return this.#list();
-      case '{':
-        this.#next();
-        return this.#hash();
-      default:
-        throw unexpected(token);
+    if (token.kind === 'name' || token.kind === 'quoted' || this.#isSign('*')) {
+      return this.#expression(powerOf(sign));
     }
+    if (this.#takes('[')) return this.#list();
+    if (this.#takes('{')) return this.#hash();
+    throw unexpected(token);
   }
 
   #filter(left: Evaluate): Evaluate {
     const condition = this.#expression(0);
     this.#expect(']');
-    const right = this.#projected(powers['[?'] ?? 0);
+    const right = this.#projected('[?');
     return (value, steps) => {
       const items = left(value, steps);
       if (!isArray(items)) return null;
@@ -205,30 +196,31 @@ class Parser {
 
   /** `[0]`, `[1:2]`, `[*]` or a list of expressions, on its own. */
   #bracket(): Evaluate {
-    const { kind } = this.#peek();
-    const isAll = kind === '*' && this.#tokens[this.#at + 1]?.kind === ']';
-    return kind === 'number' || kind === ':' || isAll ? this.#indexed(itself) : this.#list();
+    const next = this.#tokens[this.#at + 1];
+    const isAll = this.#isSign('*') && next?.kind === 'sign' && next.text === ']';
+    const isIndex = this.#peek().kind === 'number' || this.#isSign(':');
+    return isIndex || isAll ? this.#indexed(itself) : this.#list();
   }
 
   /** `[0]`, `[1:2]` or `[*]` behind an expression. */
   #indexed(left: Evaluate): Evaluate {
-    if (this.#peek().kind === '*') {
-      this.#next();
+    if (this.#takes('*')) {
       this.#expect(']');
-      return projection(left, this.#projected(powers['*'] ?? 0));
+      return projection(left, this.#projected('*'));
     }
     const parts: (number | null)[] = [null];
-    for (let token = this.#next(); token.kind !== ']'; token = this.#next()) {
-      if (token.kind === ':' && parts.length < 3) parts.push(null);
-      else if (token.kind === 'number' && parts.at(-1) === null)
+    while (!this.#takes(']')) {
+      const token = this.#next();
+      if (token.kind === 'sign' && token.text === ':' && parts.length < 3) parts.push(null);
+      else if (token.kind === 'number' && parts.at(-1) === null) {
         parts[parts.length - 1] = token.value;
-      else throw unexpected(token);
+      } else throw unexpected(token);
     }
     const [start = null, stop = null, step = null] = parts;
     if (parts.length > 1) {
       if (step === 0) throw new QueryError('a slice has a step of 0');
       const sliced = slice(left, { start, stop, step: step ?? 1 });
-      return projection(sliced, this.#projected(powers['*'] ?? 0));
+      return projection(sliced, this.#projected('*'));
     }
     if (start === null) throw new QueryError('an index is missing');
     return (value, steps) => {
@@ -258,28 +250,26 @@ class Parser {
   }
 
   #call(name: string, at: number): Evaluate {
-    this.#expect('(');
     const args = this.#separated(')', (): Argument => {
-      if (this.#peek().kind !== '&') return { isReference: false, evaluate: this.#expression(0) };
-      this.#next();
-      return { isReference: true, evaluate: this.#expression(0) };
+      const isReference = this.#takes('&');
+      return { isReference, evaluate: this.#expression(0) };
     });
     return functionCall(name, args, at);
   }
 
   #separated<Item>(end: ')' | ']' | '}', item: () => Item): readonly Item[] {
     const items: Item[] = [];
-    while (items.length > 0 || this.#peek().kind !== end) {
-      items.push(item());
-      if (this.#peek().kind === end) break;
-      this.#expect(',');
-    }
+    if (this.#takes(end)) return items;
+    do items.push(item());
+    while (this.#takes(','));
     this.#expect(end);
     return items;
   }
 
+  /** Of what comes next. */
   #power(): number {
-    return powers[this.#peek().kind] ?? 0;
+    const token = this.#peek();
+    return token.kind === 'sign' ? powerOf(token.text) : 0;
   }
 
   #peek(): Token {
@@ -294,15 +284,37 @@ class Parser {
     return token;
   }
 
-  #expect(kind: Token['kind']): void {
-    const token = this.#next();
-    if (token.kind !== kind) throw unexpected(token);
+  #isSign(text: string): boolean {
+    const token = this.#peek();
+    return token.kind === 'sign' && token.text === text;
   }
+
+  #takes(text: string): boolean {
+    if (!this.#isSign(text)) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #expect(text: string): void {
+    if (!this.#takes(text)) throw unexpected(this.#peek());
+  }
+}
+
+function powerOf(sign: string): number {
+  return powers[sign] ?? 0;
 }
 
 function unexpected(token: Token): QueryError {
   if (token.kind === 'end') return new QueryError('it ends too early');
   return new QueryError(`character ${token.at + 1} was not expected to be there`);
+}
+
+/** `&&`, and with `decided` true `||`: the left value is the result when it is that. */
+function logical(left: Evaluate, right: Evaluate, decided: boolean): Evaluate {
+  return (value, steps) => {
+    const first = left(value, steps);
+    return isTrue(first) === decided ? first : right(value, steps);
+  };
 }
 
 function counted(evaluate: Evaluate): Evaluate {

@@ -3,17 +3,15 @@ import type { Json } from '../query.ts';
 import { QueryError } from '../values.ts';
 
 export type Token =
-  | { readonly kind: 'name' | 'quoted'; readonly text: string; readonly at: number }
+  | { readonly kind: 'name' | 'quoted' | 'sign'; readonly text: string; readonly at: number }
   | { readonly kind: 'number'; readonly value: number; readonly at: number }
   | { readonly kind: 'literal'; readonly value: Json; readonly at: number }
-  | { readonly kind: Sign | 'end'; readonly at: number };
+  | { readonly kind: 'end'; readonly at: number };
 
 const signs = [
-  ...(['[?', '[]', '||', '&&', '==', '!=', '<=', '>=', '.', '[', ']', '*', '@', '&'] as const),
-  ...(['|', '!', '<', '>', '(', ')', '{', '}', ',', ':'] as const),
-] as const;
-
-type Sign = (typeof signs)[number];
+  ...['[?', '[]', '||', '&&', '==', '!=', '<=', '>=', '.', '[', ']', '*', '@', '&'],
+  ...['|', '!', '<', '>', '(', ')', '{', '}', ',', ':'],
+];
 
 const space = /[ \t\r\n]*/y;
 const name = /[A-Za-z_]\w*/y;
@@ -58,7 +56,7 @@ function tokenAt(text: string, at: number): readonly [token: Token, length: numb
     return [{ kind: 'literal', value, at }, json[0].length];
   }
   const sign = signs.find((candidate) => text.startsWith(candidate, at));
-  if (sign !== undefined) return [{ kind: sign, at }, sign.length];
+  if (sign !== undefined) return [{ kind: 'sign', text: sign, at }, sign.length];
   throw new QueryError(`nothing is known to begin with ${text.charAt(at)} at character ${at + 1}`);
 }
 

@@ -21,9 +21,9 @@ export function gmtime(value: Json): readonly number[] {
   if (typeof value !== 'number') throw new JqError('gmtime() requires a number');
   if (Math.abs(value * 1000) > dateMax)
     throw new JqError('gmtime() takes no number as large as that');
-  const seconds = Math.floor(value);
-  const broken = brokenDown(new Date(seconds * 1000));
-  return broken.with(5, (broken[5] ?? 0) + (value - seconds));
+  // Toward 1970, and the fraction added whatever the sign: as jq has it.
+  const broken = brokenDown(new Date(Math.trunc(value) * 1000));
+  return broken.with(5, (broken[5] ?? 0) + (value - Math.floor(value)));
 }
 
 /** Seconds since 1970. */

@@ -1,10 +1,10 @@
 /** The functions of jq that are here, by their names and numbers of arguments. */
 import type { Json } from '../query.ts';
 import {
+  charactersOf,
   equals,
   isArray,
   isObject,
-  objectOf,
   print,
   QueryError,
   typeOf,
@@ -47,14 +47,13 @@ const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   explode: (value, steps) => {
     const text = textOf(value, 'explode');
     steps.take(text.length);
-    return [...text].map((character) => character.codePointAt(0) ?? 0);
+    return charactersOf(text).map((character) => character.codePointAt(0) ?? 0);
   },
   fabs: (value) => Math.abs(numberOf(value, 'fabs')),
   false: () => false,
   first: (value) => index(value, 0),
   flatten: (value, steps) => flattened(value, Infinity, steps),
   floor: (value) => Math.floor(numberOf(value, 'floor')),
-  from_entries: (value, steps) => fromEntries(value, steps),
   fromdate: (value) => mktime(strptime(value, isoFormat)),
   fromdateiso8601: (value) => mktime(strptime(value, isoFormat)),
   fromjson: (value) => fromJson(textOf(value, 'fromjson')),
@@ -78,10 +77,11 @@ const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   sort: (value, steps) => sortedItems(arrayOf(value, 'sort'), identityKey, steps),
   sqrt: (value) => rootOf(numberOf(value, 'sqrt')),
   to_entries: (value) => {
-    if (!isObject(value)) throw new JqError(`${typeOf(value)} has no keys`);
-    return Object.entries(value).map(([key, field]) => ({ key, value: field }));
+    const entries: Iterable<readonly [string | number, Json]> = isObject(value)
+      ? Object.entries(value)
+      : arrayOf(value, 'to_entries').entries();
+    return Array.from(entries, ([key, field]) => ({ key, value: field }));
   },
-  toarray: (value) => (isArray(value) ? value : [value]),
   todate: (value) => strftime(value, isoFormat),
   todateiso8601: (value) => strftime(value, isoFormat),
   tojson: (value, steps) => print(value, steps),
@@ -133,8 +133,10 @@ const withValues: Readonly<
 
 /** Of a value and of a filter that they apply themselves. */
 const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>> = {
-  'all/1': ([condition = identity]) => anyOf(condition, false),
-  'any/1': ([condition = identity]) => anyOf(condition, true),
+  'all/1': ([condition = identity]) => anyOf(iterate, condition, false),
+  'all/2': ([items = identity, condition = identity]) => anyOf(items, condition, false),
+  'any/1': ([condition = identity]) => anyOf(iterate, condition, true),
+  'any/2': ([items = identity, condition = identity]) => anyOf(items, condition, true),
   'empty/0': () => () => [],
   'first/1': ([items = identity]) => limited(() => [1], items),
   'group_by/1': ([key = identity]) =>
@@ -149,7 +151,6 @@ const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>>
       for (const item of pipe(iterate, filter)(value, scope)) items.push(item);
       yield items;
     },
-  'map_values/1': ([filter = identity]) => mappedValues(filter),
   'max_by/1': ([key = identity]) =>
     byKey('max_by', key, (items, keys, steps) => extreme(items, (at) => keys[at], 1, steps)),
   'min_by/1': ([key = identity]) =>
@@ -170,14 +171,6 @@ const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>>
     byKey('unique_by', key, (items, keys, steps) =>
       grouped(items, keys, steps).map(([first]) => first?.item ?? null),
     ),
-  'with_entries/1': ([filter = identity]) =>
-    pipe(
-      single((value, { steps }) => applied('to_entries', value, steps)),
-      pipe(
-        withFilter('map/1', filter),
-        single((value, { steps }) => fromEntries(value, steps)),
-      ),
-    ),
   ...ofType(),
 };
 
@@ -193,14 +186,6 @@ export function functionCall(name: string, args: readonly Filter[]): Filter {
   return combined([identity, ...args], ([value = null, ...rest], { steps }) =>
     valued(value, rest, steps),
   );
-}
-
-function applied(name: string, value: Json, steps: Steps): Json {
-  return plain[name]?.(value, steps) ?? null;
-}
-
-function withFilter(name: string, filter: Filter): Filter {
-  return withFilters[name]?.([filter]) ?? identity;
 }
 
 /** `strings`, `numbers` and the like let through what is of that type. */
@@ -224,8 +209,8 @@ function ofType(): Readonly<Record<string, () => Filter>> {
   );
 }
 
-function anyOf(condition: Filter, decided: boolean): Filter {
-  const decisions = pipe(iterate, condition);
+function anyOf(items: Filter, condition: Filter, decided: boolean): Filter {
+  const decisions = pipe(items, condition);
   return function* (value, scope) {
     for (const decision of decisions(value, scope)) {
       if (isTrue(decision) !== decided) continue;
@@ -264,20 +249,6 @@ function ranged(bounds: readonly Filter[]): Filter {
       }
     }
   };
-}
-
-/** `.[] |= filter`: what gives nothing is left out. */
-function mappedValues(filter: Filter): Filter {
-  return single((value, scope) => {
-    if (isArray(value))
-      return value.flatMap((item) => [...limited(() => [1], filter)(item, scope)]);
-    if (!isObject(value)) throw new JqError(`Cannot iterate over ${typeOf(value)}`);
-    return objectOf(
-      Object.entries(value).flatMap(([name, field]) =>
-        [...limited(() => [1], filter)(field, scope)].map((each) => [name, each] as const),
-      ),
-    );
-  });
 }
 
 function byKey(
@@ -332,7 +303,6 @@ function extreme(items: readonly Json[], key: KeyAt, sign: 1 | -1, steps: Steps)
 }
 
 function arrayOrValues(value: Json, what: string): readonly Json[] {
-  if (value === null && what === 'add') return [];
   return isObject(value) ? Object.values(value) : arrayOf(value, what);
 }
 
@@ -340,7 +310,7 @@ function lengthOf(value: Json): number {
   if (value === null) return 0;
   if (typeof value === 'boolean') throw new JqError('boolean has no length');
   if (typeof value === 'number') return Math.abs(value);
-  if (typeof value === 'string') return [...value].length;
+  if (typeof value === 'string') return charactersOf(value).length;
   return Object.keys(value).length;
 }
 
@@ -348,27 +318,12 @@ function flattened(value: Json, depth: number, steps: Steps): Json {
   if (depth < 0) throw new JqError('flatten depth must not be negative');
   return arrayOrValues(value, 'flatten').flatMap((item): Json | readonly Json[] => {
     steps.take(1);
-    return isArray(item) && depth > 0
-      ? (flattened(item, depth - 1, steps) as readonly Json[])
-      : [item];
+    return isArray(item) && depth > 0 ? flattened(item, depth - 1, steps) : [item];
   });
 }
 
-function fromEntries(value: Json, steps: Steps): Json {
-  return objectOf(
-    arrayOf(value, 'from_entries').map((entry): readonly [string, Json] => {
-      steps.take(1);
-      const given = ['key', 'k', 'name', 'Name', 'K', 'Key'].map((name) => index(entry, name));
-      const key = given.find((each) => isTrue(each)) ?? given.find((each) => each !== null) ?? null;
-      const [field = null] = ['value', 'v', 'Value', 'V']
-        .filter((name) => has(entry, name))
-        .map((name) => index(entry, name));
-      return [typeof key === 'string' ? key : print(key, steps), field];
-    }),
-  );
-}
-
 function has(value: Json, key: Json): boolean {
+  if (value === null) return false;
   if (isObject(value) && typeof key === 'string') return Object.hasOwn(value, key);
   if (isArray(value) && typeof key === 'number') return key >= 0 && key < value.length;
   throw new JqError(`Cannot check whether ${typeOf(value)} has a ${typeOf(key)} key`);
@@ -412,7 +367,8 @@ function joined(value: Json, glue: Json | undefined, steps: Steps): Json {
   return items
     .map((item): Json => {
       if (item === null) return '';
-      return typeof item === 'number' || typeof item === 'boolean' ? print(item, steps) : item;
+      if (typeof item === 'object') throw new JqError(`${typeOf(item)} cannot be joined`);
+      return typeof item === 'string' ? item : print(item, steps);
     })
     .reduce((sum, item) => add(add(sum, glue ?? null, steps), item, steps));
 }

@@ -1,6 +1,7 @@
 /** What jq's operators do with two values; jq 1.6 is followed where it is odd. */
 import type { Json } from '../query.ts';
 import {
+  charactersOf,
   compareTexts,
   equals,
   fieldOf,
@@ -19,7 +20,7 @@ export function index(value: Json, key: Json): Json {
     return value === null ? null : fieldOf(value, key);
   }
   if (typeof key === 'number' && (value === null || isArray(value))) {
-    return value?.at(Math.trunc(key)) ?? null;
+    return Number.isInteger(key) ? (value?.at(key) ?? null) : null;
   }
   const shown = typeof key === 'string' ? `"${key}"` : typeOf(key);
   throw new JqError(`Cannot index ${typeOf(value)} with ${shown}`);
@@ -28,15 +29,17 @@ export function index(value: Json, key: Json): Json {
 /** `.[from:to]` */
 export function slice(value: Json, from: Json, to: Json, steps: Steps): Json {
   if (value === null) return null;
-  const isText = typeof value === 'string';
-  if (!isText && !isArray(value)) throw new JqError(`Cannot slice ${typeOf(value)}`);
+  if (typeof value !== 'string' && !isArray(value)) {
+    throw new JqError(`Cannot slice ${typeOf(value)}`);
+  }
   if ((from !== null && typeof from !== 'number') || (to !== null && typeof to !== 'number')) {
     throw new JqError('Start and end indices of an array slice must be numbers');
   }
-  const items: readonly Json[] = isText ? [...value] : value;
-  steps.take(items.length);
-  const taken = items.slice(Math.floor(from ?? 0), Math.ceil(to ?? items.length));
-  return isText ? taken.join('') : taken;
+  steps.take(value.length);
+  const start = Math.floor(from ?? 0);
+  const end = to === null ? undefined : Math.ceil(to);
+  if (isArray(value)) return value.slice(start, end);
+  return charactersOf(value).slice(start, end).join('');
 }
 
 export function arithmetic(sign: string, a: Json, b: Json, steps: Steps): Json {
@@ -123,7 +126,7 @@ function repeated(text: string, count: number, steps: Steps): string | null {
 export function split(text: string, separator: string, steps: Steps): readonly Json[] {
   steps.take(text.length + 1);
   if (text === '') return [];
-  return separator === '' ? [...text] : text.split(separator);
+  return separator === '' ? charactersOf(text) : text.split(separator);
 }
 
 export function comparison(sign: string, a: Json, b: Json, steps: Steps): boolean {
