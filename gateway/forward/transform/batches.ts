@@ -44,13 +44,14 @@ export async function* callsOf(
   const emptyBytes = payloadOf('0'.repeat(36), [], context).length;
   let entries: Entry[] = [];
   let dataBytes = 0;
-  let payloadBytes = emptyBytes;
+  // Each record is counted with a comma before it, which the first one has not.
+  let payloadBytes = emptyBytes - 1;
   let sincePause = 0;
   const take = (): Call => {
     const call = { id: callId(context, entries), entries };
     entries = [];
     dataBytes = 0;
-    payloadBytes = emptyBytes;
+    payloadBytes = emptyBytes - 1;
     return call;
   };
   for await (const some of records) {
@@ -107,8 +108,8 @@ function entryOf(
     },
   });
   const base64Bytes = 4 * Math.ceil(data.length / 3);
-  // Before it takes any memory. What is around it: `,"data":""}`, and a comma before the next one.
-  const isTooLarge = Buffer.byteLength(about) + base64Bytes + 11 > maxBytes;
+  // Before it takes any memory.
+  const isTooLarge = Buffer.byteLength(`${about},"data":""`) + base64Bytes > maxBytes;
   const text = isTooLarge ? null : `${about.slice(0, -1)},"data":"${data.toString('base64')}"}`;
   return { record, id: recordId, text };
 }

@@ -19,6 +19,7 @@ import { inTime, payloadBytesMax } from '../limits.ts';
 import type { FunctionPorts } from '../open.ts';
 import type { ModuleTarget } from '../target.ts';
 import { ModuleThread } from './module-thread.ts';
+import { Output } from './output.ts';
 
 const idleMsMax = 60_000;
 /** What a module is told that has all the time in the world. */
@@ -48,11 +49,13 @@ class Threads {
   readonly #all = new Set<ModuleThread>();
   /** Those without a call, with what ends their waiting; the last one to work is the last. */
   readonly #idle = new Map<Kept, CancelTimer>();
+  readonly #output: Output;
   #isClosed = false;
 
   constructor(target: ModuleTarget, ports: FunctionPorts) {
     this.#target = target;
     this.#ports = ports;
+    this.#output = new Output(ports.clock, ports.logger);
   }
 
   async call(call: FunctionCall, signal: AbortSignal): Promise<Buffer> {
@@ -86,7 +89,8 @@ class Threads {
       void this.#end(kept.thread);
     }
     const { answerBytesMax, logger } = this.#ports;
-    const thread = new ModuleThread({ target: this.#target, answerBytesMax, logger });
+    const options = { target: this.#target, answerBytesMax, output: this.#output, logger };
+    const thread = new ModuleThread(options);
     this.#all.add(thread);
     return { thread, version };
   }

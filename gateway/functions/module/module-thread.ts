@@ -11,7 +11,7 @@ import type { Logger } from '../../../storage/ports.ts';
 import { FunctionError, type FunctionCall } from '../function.ts';
 import { answerTooLarge } from '../limits.ts';
 import type { ModuleTarget } from '../target.ts';
-import { Output } from './output.ts';
+import type { Output } from './output.ts';
 
 const said = { message: z.string(), stack: z.string() };
 const isSpent = z.boolean();
@@ -31,6 +31,8 @@ interface Pending {
 export interface ThreadOptions {
   readonly target: ModuleTarget;
   readonly answerBytesMax: number;
+  /** Gets what it writes to its console. */
+  readonly output: Output;
   readonly logger: Logger;
 }
 
@@ -39,14 +41,13 @@ export class ModuleThread {
   readonly #logger: Logger;
   readonly #worker: Worker;
   readonly #port: MessagePort;
-  readonly #output: Output;
   readonly #exited: Promise<void>;
   #isLoaded = false;
   #pending: Pending | null = null;
   #ended: Error | null = null;
 
   constructor(options: ThreadOptions) {
-    const { target, answerBytesMax, logger } = options;
+    const { target, answerBytesMax, output, logger } = options;
     this.#options = options;
     this.#logger = logger;
     // Nothing of our environment and of how we were started is passed on.
@@ -54,13 +55,11 @@ export class ModuleThread {
       ...{ env: {}, argv: [], execArgv: [], stdin: false, stdout: true, stderr: true },
       resourceLimits: { maxOldGenerationSizeMb: target.memoryMaxMiB },
     });
-    this.#output = new Output(logger);
-    this.#output.follow(this.#worker.stdout, 'info');
-    this.#output.follow(this.#worker.stderr, 'warn');
+    output.follow(this.#worker.stdout, 'info');
+    output.follow(this.#worker.stderr, 'warn');
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
         this.#end(this.#lost(`its thread ended with ${code}`));
-        this.#output.nextCall();
         resolve();
       });
     });
@@ -110,7 +109,6 @@ export class ModuleThread {
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#pending = null;
-      this.#output.nextCall();
     }
   }
 

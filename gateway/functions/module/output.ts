@@ -1,16 +1,18 @@
 /** What a module writes to its console becomes lines of our log, within bounds. */
 import type { Readable } from 'node:stream';
-import type { Logger } from '../../../storage/ports.ts';
+import type { Clock, Logger } from '../../../storage/ports.ts';
 
 const lineCharactersMax = 4096;
-/** Between two calls. */
-const linesMax = 100;
+const linesPerSecondMax = 100;
 
 export class Output {
+  readonly #clock: Clock;
   readonly #logger: Logger;
+  #secondBeganMs = -Infinity;
   #lines = 0;
 
-  constructor(logger: Logger) {
+  constructor(clock: Clock, logger: Logger) {
+    this.#clock = clock;
     this.#logger = logger;
   }
 
@@ -27,17 +29,19 @@ export class Output {
     });
   }
 
-  /** Gives the next call as many lines as this one had. */
-  nextCall(): void {
-    const leftOut = this.#lines - linesMax;
-    this.#lines = 0;
-    if (leftOut > 0) this.#logger.warn({ leftOut }, 'A function wrote too much to its console.');
-  }
-
   #write(line: string, level: 'info' | 'warn'): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#secondBeganMs >= 1_000) this.#nextSecond(nowMs);
     this.#lines += 1;
-    if (this.#lines > linesMax) return;
+    if (this.#lines > linesPerSecondMax) return;
     const said = line.slice(0, lineCharactersMax);
     this.#logger[level]({ said }, 'A function wrote to its console.');
+  }
+
+  #nextSecond(nowMs: number): void {
+    const leftOut = this.#lines - linesPerSecondMax;
+    if (leftOut > 0) this.#logger.warn({ leftOut }, 'A function wrote too much to its console.');
+    this.#secondBeganMs = nowMs;
+    this.#lines = 0;
   }
 }
