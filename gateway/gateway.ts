@@ -438,6 +438,7 @@ function startForwarding(building: Building, first: readonly DeliveryOptions[]):
     logger,
     metrics,
     random: Math.random,
+    account: { accountId: config.aws.accountId, region: config.aws.region },
   });
   closing.add('parts', 'deliveries', () => deliveries.close());
   return deliveries;

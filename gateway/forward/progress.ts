@@ -7,6 +7,7 @@
  */
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Rate } from './rate.ts';
+import type { FailureStage } from './shape/shaped-record.ts';
 import type { SinkError } from './sink.ts';
 
 const summaryMs = 60_000;
@@ -31,6 +32,8 @@ export class Progress {
   sentObjects = 0;
   failures = 0;
   lostRecords = 0;
+  /** Put aside since the start. */
+  failedRecords = 0;
   lastSuccessMs: number | null = null;
   lastFailure: DeliveryFailure | null = null;
   readonly #delivery: string;
@@ -131,6 +134,12 @@ export class Progress {
     );
   }
 
+  /** A record that can't go on was put aside, with others of its plan. */
+  setAside(stage: FailureStage): void {
+    this.failedRecords += 1;
+    this.#metrics.setAside.add(1, { delivery: this.#delivery, stage });
+  }
+
   backlog(backlog: { records: number; bytes: number; seconds: number }): void {
     const labels = { delivery: this.#delivery };
     this.#metrics.backlogRecords.set(backlog.records, labels);
@@ -170,6 +179,10 @@ function deliveryMetrics(metrics: Metrics) {
     lost: metrics.counter(
       'headgate_delivery_lost_records_total',
       'Records, media files or fragments gone before they were sent, or refused for good.',
+    ),
+    setAside: metrics.counter(
+      'headgate_delivery_failed_records_total',
+      'Records that could not go on and were put aside, by stage.',
     ),
     lastSuccess: metrics.gauge(
       'headgate_delivery_last_success_timestamp_seconds',

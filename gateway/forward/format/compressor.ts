@@ -1,7 +1,8 @@
-/** What becomes of an object's bytes before they leave: gzip, zip, or nothing. */
+/** What becomes of an object's bytes before they leave. */
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { crc32, createDeflateRaw, createGzip, type DeflateRaw, type Gzip } from 'node:zlib';
+import type { EncoderThreads } from './thread/threads.ts';
 import { zipHead, zipTail } from './zip.ts';
 
 /** Of one object. Blocks of one size give the same bytes each time. */
@@ -14,13 +15,13 @@ export interface Compressor {
   close(): void;
 }
 
-type OnPiece = (piece: Buffer) => void;
+export type OnPiece = (piece: Buffer) => void;
 
 export function noCompressor(onPiece: OnPiece): Compressor {
   return {
     async write(block) {
       onPiece(block);
-      // Whoever feeds it would otherwise never let go of the event loop.
+      // Whoever feeds it would otherwise not let go of the event loop.
       await setImmediate();
     },
     end(rest) {
@@ -92,4 +93,40 @@ class StreamCompressor implements Compressor {
     this.#closed.abort();
     this.#stream.destroy();
   }
+}
+
+/** Of what Node does not have: in a thread, several blocks at a time. */
+export function threadCompressor(
+  kind: 'snappy' | 'hadoop-snappy' | 'zstd',
+  threads: EncoderThreads,
+  onPiece: OnPiece,
+): Compressor {
+  const session = threads.open({ kind });
+  const blocksAtOnce = kind === 'zstd' ? 16 : 1;
+  let gathered: Buffer[] = [];
+  const flush = async (): Promise<void> => {
+    const bytes = new Uint8Array(Buffer.concat(gathered));
+    gathered = [];
+    const lengths = Uint32Array.of(bytes.length);
+    const { pieces } = await session.ask({ type: 'add', bytes, lengths }, [bytes.buffer]);
+    for (const piece of pieces) onPiece(asBuffer(piece));
+  };
+  return {
+    async write(block) {
+      gathered.push(block);
+      if (gathered.length === blocksAtOnce) await flush();
+      else await setImmediate();
+    },
+    async end(rest) {
+      gathered.push(rest);
+      await flush();
+    },
+    close: () => {
+      session.close();
+    },
+  };
+}
+
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -18,6 +18,8 @@ export type RecordFormat = 'data' | 'envelope';
 /** A record of the log, or what a delivery has made of one. */
 export interface LineRecord extends LogRecord {
   readonly subSequence?: number;
+  /** Of one that is sent again: its envelope says where it was at first. */
+  readonly origin?: { shardIndex: number; sequence: number; subSequence: number };
 }
 
 /** What is known of a record beside its data. */
@@ -48,9 +50,11 @@ export function recordLine(record: LineRecord, format: RecordFormat, shardIndex:
 }
 
 export function envelopeHead(record: Omit<LineRecord, 'data'>, shardIndex: number): EnvelopeHead {
-  const { sequence, subSequence = 0, partitionKey, arrivalMs } = record;
+  const { partitionKey, arrivalMs } = record;
+  const place = record.origin ?? { ...record, shardIndex };
+  const { sequence, subSequence = 0 } = place;
   return {
-    shard: `shardId-${String(shardIndex).padStart(12, '0')}`,
+    shard: `shardId-${String(place.shardIndex).padStart(12, '0')}`,
     sequence,
     ...(subSequence > 0 && { subSequence }),
     partitionKey,
