@@ -57,7 +57,7 @@ export interface Said {
 }
 
 const defaults = { connectTimeoutMs: 10_000, timeoutMs: 180_000 } as const;
-/** An idle connection is closed by us before most servers close theirs. */
+/** An idle connection is closed before servers close it, so that no request meets its end. */
 const idleMs = 4_000;
 const complaintMax = 300;
 
@@ -85,8 +85,6 @@ export class HttpClient {
       return await attempt.run(signal);
     } catch (error) {
       if (isAborted(signal)) throw new SinkError('aborted', 'called off');
-      // Our request crossed with the end of an idle connection: nobody has read it.
-      if (attempt.wasStale(error)) return await this.ask(request, signal);
       const failure = sinkErrorOf(error, this.#options.service);
       // The file may have been what was wrong: it is read anew.
       if (failure.code === 'untrusted') this.#forgetSecureAgent();
@@ -167,7 +165,6 @@ class Attempt {
   readonly #agent: HttpAgent;
   readonly #answerBytesMax: number;
   #request: ClientRequest | null = null;
-  #answered = false;
   /** Why it was cut off. */
   #reason: SinkError | null = null;
 
@@ -199,7 +196,6 @@ class Attempt {
       this.#request = request;
       cancelConnect = this.#limitConnecting(request);
       const answer = await answerTo(request);
-      this.#answered = true;
       return await this.#whole(answer);
     } catch (error) {
       throw this.#reason ?? error;
@@ -210,11 +206,6 @@ class Attempt {
       // A server may answer before it has read everything; the rest is not for it.
       if (this.#request?.writableFinished === false) this.#request.destroy();
     }
-  }
-
-  wasStale(error: unknown): boolean {
-    const reset = error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
-    return reset && !this.#answered && this.#request?.reusedSocket === true;
   }
 
   #open(): ClientRequest {

@@ -58,7 +58,7 @@ export function dynamoDbSink(options: DynamoDbSinkOptions): BatchSink {
       return prepared.map((one) => (one instanceof SinkError ? one : (outcomes.get(one) ?? null)));
     },
     check: async (signal) => {
-      const keys = await table.keys(signal);
+      const keys = await table.learn(signal);
       const names = keys.map(({ name }) => name).join(' and ');
       return `table ${options.table} is there, with the key ${names}`;
     },
@@ -127,7 +127,11 @@ class Table {
 
   /** Partition key first. @throws SinkError */
   async keys(signal: AbortSignal): Promise<readonly KeyAttribute[]> {
-    if (this.#keys !== null) return this.#keys;
+    return this.#keys ?? (await this.learn(signal));
+  }
+
+  /** @throws SinkError */
+  async learn(signal: AbortSignal): Promise<readonly KeyAttribute[]> {
     const answer = await this.#call('DescribeTable', { TableName: this.#options.table }, signal);
     const { data } = tableShape.safeParse(answer);
     if (data === undefined) {
