@@ -1,6 +1,10 @@
 /** `deliveries.*.to`: where a delivery goes. */
 import { z } from 'zod';
 import { awsCredentials, endpoint, region } from './aws-access.ts';
+import { dynamoDbDestination } from './destinations/dynamodb.ts';
+import { httpDestination } from './destinations/http.ts';
+import { openSearchDestination } from './destinations/opensearch.ts';
+import { splunkDestination } from './destinations/splunk.ts';
 import { choice, flag, keyNotes, line, name, oneOf, path } from './leaves.ts';
 
 export const destination = oneOf({
@@ -48,4 +52,10 @@ export const destination = oneOf({
       ...awsCredentials,
     })
     .describe('A stream of Kinesis Video, for a camera: each fragment as it is recorded.'),
-}).describe('Where it goes: folder, s3, kinesis or kinesisVideo.');
+  http: httpDestination,
+  opensearch: openSearchDestination,
+  splunk: splunkDestination,
+  dynamodb: dynamoDbDestination,
+}).describe(
+  'Where it goes: folder, s3, kinesis, kinesisVideo, http, opensearch, splunk or dynamodb.',
+);

@@ -8,6 +8,7 @@
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
 import { regionOfFunction } from '../hooks/lambda.ts';
+import { destinationProblems } from './destinations/rules.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -191,9 +192,10 @@ function checkReferences(config: Fields, report: Report): void {
     const from = fields(fields(delivery)['from']);
     refer(['deliveries', name, 'from', 'stream'], from['stream'], 'stream');
     refer(['deliveries', name, 'from', 'camera'], from['camera'], 'camera');
-    if ('camera' in from && 'kinesis' in fields(fields(delivery)['to'])) {
-      report(['deliveries', name, 'to', 'kinesis'], 'takes records, and footage is files', {
-        allowed: "folder, s3 or kinesisVideo; or send the camera's events stream to kinesis",
+    const [to] = Object.keys(fields(fields(delivery)['to']));
+    if ('camera' in from && to !== undefined && !takingFootage.includes(to)) {
+      report(['deliveries', name, 'to', to], 'takes records, and footage is files', {
+        allowed: `folder, s3 or kinesisVideo; or send the camera's events stream to ${to}`,
       });
     }
     const { as, events, catchUp } = fields(delivery);
@@ -252,10 +254,17 @@ function checkHooks(config: Fields, report: Report): void {
   }
 }
 
+/** The others take records. */
+const takingFootage: readonly string[] = ['folder', 's3', 'kinesisVideo'];
+
 function checkCredentials(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     for (const [kind, sink] of Object.entries(fields(fields(delivery)['to']))) {
-      checkPair(fields(sink), ['deliveries', name, 'to', kind], report);
+      const path = ['deliveries', name, 'to', kind];
+      checkPair(fields(sink), path, report);
+      for (const { key, message, ...params } of destinationProblems(kind, fields(sink))) {
+        report([...path, key], message, params);
+      }
     }
   }
 }

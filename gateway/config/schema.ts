@@ -770,6 +770,42 @@ export const configSchema = z
             from: { camera: 'front' },
             to: { kinesisVideo: { stream: 'front', region: 'eu-central-1' } },
           },
+          partner: {
+            from: { stream: 'readings' },
+            to: {
+              http: {
+                url: 'https://ingest.example.net/v1',
+                accessKey: '${HTTP_KEY:-change-me}',
+                compression: 'gzip',
+              },
+            },
+          },
+          search: {
+            from: { stream: 'readings' },
+            to: {
+              opensearch: {
+                endpoint: 'https://search.example.net:9200',
+                index: 'readings',
+                rotation: 'day',
+                username: 'gateway',
+                password: '${SEARCH_PASSWORD:-change-me}',
+              },
+            },
+          },
+          logs: {
+            from: { stream: 'app-log' },
+            to: {
+              splunk: {
+                endpoint: 'https://splunk.example.net:8088',
+                token: '${SPLUNK_TOKEN:-change-me}',
+                sourcetype: 'app',
+              },
+            },
+          },
+          twins: {
+            from: { stream: 'readings' },
+            to: { dynamodb: { table: 'devices', region: 'eu-central-1' } },
+          },
         },
       })
       .prefault({})

@@ -75,7 +75,12 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   };
   const start = (delivery: DeliveryOptions): Running => ({
     options: delivery,
-    delivery: new Delivery(delivery, sinkFor(delivery.to, clock), prefixOf(delivery.to), ports),
+    delivery: new Delivery(
+      delivery,
+      sinkFor(delivery.to, clock, delivery.name),
+      prefixOf(delivery.to),
+      ports,
+    ),
   });
   let running: readonly Running[] = options.deliveries.map(start);
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);

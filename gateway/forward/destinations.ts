@@ -1,14 +1,26 @@
 /** From what the configuration says about a destination to the sink that serves it. */
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../storage/ports.ts';
-import type { AwsDestination, Destination } from './options.ts';
-import type { Sink } from './sink.ts';
+import type {
+  AwsDestination,
+  Destination,
+  HttpDestination,
+  OpenSearchDestination,
+  SplunkDestination,
+} from './options.ts';
+import type { BatchSink, Sink } from './sink.ts';
 import type { AwsOptions } from './sinks/aws.ts';
+import { dynamoDbSink } from './sinks/dynamodb/dynamodb-sink.ts';
 import { folderSink } from './sinks/folder/folder-sink.ts';
+import { httpSink } from './sinks/http/http-sink.ts';
 import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
 import { kinesisVideoSink } from './sinks/kinesis-video/kinesis-video-sink.ts';
+import { openSearchSink } from './sinks/opensearch/opensearch-sink.ts';
 import { s3Sink } from './sinks/s3/s3-sink.ts';
+import { splunkSink } from './sinks/splunk/splunk-sink.ts';
 
-export function sinkFor(destination: Destination, clock: Clock): Sink {
+/** @param delivery its name, for destinations that are told where things come from */
+export function sinkFor(destination: Destination, clock: Clock, delivery: string): Sink {
   if ('folder' in destination) return folderSink(destination.folder);
   if ('kinesis' in destination) {
     const { stream, aggregate = 'none' } = destination.kinesis;
@@ -18,11 +30,55 @@ export function sinkFor(destination: Destination, clock: Clock): Sink {
     const { stream } = destination.kinesisVideo;
     return kinesisVideoSink({ ...awsOptions(destination.kinesisVideo), stream, clock });
   }
+  if ('http' in destination) return httpSinkFor(destination.http, clock, delivery);
+  if ('opensearch' in destination) return openSearchSinkFor(destination.opensearch, clock);
+  if ('splunk' in destination) return splunkSinkFor(destination.splunk, clock);
+  if ('dynamodb' in destination) {
+    const { table, sets = [] } = destination.dynamodb;
+    return dynamoDbSink({ ...awsOptions(destination.dynamodb), table, sets, clock });
+  }
   const { bucket, forcePathStyle } = destination.s3;
   return s3Sink({
     ...awsOptions(destination.s3),
     bucket,
     ...(typeof forcePathStyle === 'boolean' && { forcePathStyle }),
+  });
+}
+
+function httpSinkFor(to: HttpDestination, clock: Clock, delivery: string): BatchSink {
+  const { accessKey = null, commonAttributes = {}, compression = 'none', sourceArn } = to;
+  return httpSink({
+    ...{ url: to.url, accessKey, commonAttributes, compression, clock },
+    sourceArn: sourceArn ?? `arn:aws:firehose:us-east-1:000000000000:deliverystream/${delivery}`,
+    timeoutMs: (to.timeoutSeconds ?? 180) * 1000,
+    caFile: to.caFile ?? null,
+  });
+}
+
+function openSearchSinkFor(to: OpenSearchDestination, clock: Clock): BatchSink {
+  const { endpoint, index, rotation = 'none', operation = 'index', documentId = 'record' } = to;
+  const { username, password, service, maxBytes = 5 * 1024 ** 2, caFile = null } = to;
+  const login =
+    typeof username === 'string' && typeof password === 'string' ? { username, password } : null;
+  const { region = null, accessKeyId = null, secretAccessKey = null } = to;
+  const signing =
+    service === 'es' || service === 'aoss'
+      ? { service, ...awsOptions({ region, accessKeyId, secretAccessKey }) }
+      : null;
+  const documents = { index, rotation, operation, documentId };
+  return openSearchSink({
+    ...{ endpoint, ...documents, access: signing ?? login, maxBytes, caFile, clock },
+  });
+}
+
+function splunkSinkFor(to: SplunkDestination, clock: Clock): BatchSink {
+  const { endpoint, token, mode = 'event', acknowledgements = true, ackTimeoutSeconds = 180 } = to;
+  const { index = null, source = null, sourcetype = null, host = null, caFile = null } = to;
+  return splunkSink({
+    ...{ endpoint, token, mode, index, source, sourcetype, host, acknowledgements, caFile, clock },
+    channel: to.channel ?? randomUUID(),
+    ackTimeoutMs: ackTimeoutSeconds * 1000,
+    maxBytes: to.maxBytes ?? 5e6,
   });
 }
 

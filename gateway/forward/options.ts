@@ -35,11 +35,75 @@ export interface KinesisVideoDestination extends AwsDestination {
   readonly stream: string;
 }
 
+/** An HTTP endpoint that speaks Firehose's protocol. */
+export interface HttpDestination {
+  readonly url: string;
+  readonly accessKey?: string | null;
+  readonly commonAttributes?: Readonly<Record<string, string>>;
+  /** Default `none`. */
+  readonly compression?: 'none' | 'gzip';
+  /** null or left out: made of the delivery's name. */
+  readonly sourceArn?: string | null;
+  readonly timeoutSeconds?: number;
+  readonly caFile?: string | null;
+}
+
+export interface OpenSearchDestination {
+  readonly endpoint: string;
+  readonly index: string;
+  /** Default `none`. */
+  readonly rotation?: 'none' | 'hour' | 'day' | 'week' | 'month';
+  /** Default `index`. */
+  readonly operation?: 'index' | 'create';
+  /** Default `record`. */
+  readonly documentId?: 'record' | 'none';
+  readonly username?: string | null;
+  readonly password?: string | null;
+  /** Requests are signed for it; null or left out: they are not. */
+  readonly service?: 'es' | 'aoss' | null;
+  readonly region?: string | null;
+  readonly accessKeyId?: string | null;
+  readonly secretAccessKey?: string | null;
+  /** Default 5 MiB. */
+  readonly maxBytes?: number;
+  readonly caFile?: string | null;
+}
+
+export interface SplunkDestination {
+  readonly endpoint: string;
+  readonly token: string;
+  /** Default `event`. */
+  readonly mode?: 'event' | 'raw';
+  /** null or left out: one that this process makes. */
+  readonly channel?: string | null;
+  readonly index?: string | null;
+  readonly source?: string | null;
+  readonly sourcetype?: string | null;
+  readonly host?: string | null;
+  /** Default true. */
+  readonly acknowledgements?: boolean;
+  /** Default 180. */
+  readonly ackTimeoutSeconds?: number;
+  /** Default 5 MB. */
+  readonly maxBytes?: number;
+  readonly caFile?: string | null;
+}
+
+export interface DynamoDbDestination extends AwsDestination {
+  readonly table: string;
+  /** Names of attributes whose lists become sets. Default none. */
+  readonly sets?: readonly string[];
+}
+
 export type Destination =
   | { readonly folder: FolderDestination }
   | { readonly s3: S3Destination }
   | { readonly kinesis: KinesisDestination }
-  | { readonly kinesisVideo: KinesisVideoDestination };
+  | { readonly kinesisVideo: KinesisVideoDestination }
+  | { readonly http: HttpDestination }
+  | { readonly opensearch: OpenSearchDestination }
+  | { readonly splunk: SplunkDestination }
+  | { readonly dynamodb: DynamoDbDestination };
 
 export interface DeliveryOptions {
   /** Names its application too, so a delivery that keeps its name goes on where it was. */

@@ -504,7 +504,9 @@ export const DeliverySchema = z
     name: z.string(),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
-      kind: z.string().describe('folder, s3, kinesis, kinesis-video'),
+      kind: z
+        .string()
+        .describe('folder, s3, kinesis, kinesis-video, http, opensearch, splunk, dynamodb'),
       description: z.string().describe('Where to, without secrets'),
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),

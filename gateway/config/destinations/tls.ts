@@ -1,0 +1,7 @@
+/** Keys of destinations that are called over TLS. */
+import { path } from '../leaves.ts';
+
+export const caFile = path('a file')
+  .nullable()
+  .default(null)
+  .describe('Certificates of authorities in PEM, trusted beside the usual ones; null: only those.');
