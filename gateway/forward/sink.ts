@@ -232,6 +232,20 @@ export interface TableSink {
    * @throws SinkError; `rejected` when the objects as they are can't be loaded
    */
   load(load: TableLoad, signal: AbortSignal): Promise<void>;
+  /** The longest that a call may take, where that is long; left out: as its size has it. */
+  readonly attemptMs?: number;
+  /**
+   * Leaves a note at `staging` of objects that will not be loaded, so that they can be by hand.
+   * Doing it twice leaves one.
+   * @throws SinkError
+   */
+  skip?(load: TableLoad, signal: AbortSignal): Promise<void>;
+  /**
+   * Looks whether the destination is there and lets us in, and changes nothing.
+   * @returns what was found, in a few words
+   * @throws SinkError
+   */
+  check?(signal: AbortSignal): Promise<string>;
   close(): Promise<void>;
 }
 
