@@ -17,12 +17,21 @@ export function conversionFormat(conversion: Conversion): object {
   if ((HiveJsonSerDe?.TimestampFormats ?? []).length > 0) {
     throw invalid('HiveJsonSerDe has no TimestampFormats here.');
   }
-  const { ColumnToJsonKeyMappings: mappings, ConvertDotsInJsonKeysToUnderscores: dots } =
-    OpenXJsonSerDe ?? {};
-  if ((mappings?.size ?? 0) > 0 || dots === true) {
-    throw invalid('OpenXJsonSerDe neither maps nor converts the names of columns here.');
+  const {
+    ColumnToJsonKeyMappings: mappings,
+    ConvertDotsInJsonKeysToUnderscores: dotsToUnderscores = false,
+    CaseInsensitive: ignoreCase = true,
+  } = OpenXJsonSerDe ?? {};
+  if ((mappings?.size ?? 0) > 0) {
+    throw invalid('OpenXJsonSerDe has no ColumnToJsonKeyMappings here.');
   }
   const { ParquetSerDe, OrcSerDe } = OutputFormatConfiguration?.Serializer ?? {};
   if (OrcSerDe !== undefined) throw invalid('Records are converted to Parquet, not to ORC.');
-  return { type: 'parquet', compression: compressions[ParquetSerDe?.Compression ?? 'SNAPPY'] };
+  const pageBytes = ParquetSerDe?.PageSizeBytes;
+  return {
+    type: 'parquet',
+    compression: compressions[ParquetSerDe?.Compression ?? 'SNAPPY'],
+    ...{ dotsToUnderscores, ignoreCase },
+    ...(pageBytes === undefined ? {} : { pageBytes }),
+  };
 }

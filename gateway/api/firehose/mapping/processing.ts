@@ -9,7 +9,7 @@ type Parameters = ReadonlyMap<ParameterName, string>;
 
 /** Keys of a delivery of the configuration. */
 export interface ProcessingOptions {
-  readonly deaggregate?: 'json' | 'delimited';
+  readonly deaggregate?: object;
   readonly transform?: object;
   /** What stands behind each record. */
   readonly delimiter?: string;
@@ -83,12 +83,15 @@ function lambdaOptions(parameters: Parameters, places: Places): object {
 function deaggregation(parameters: Parameters): ProcessingOptions {
   checkParameters('RecordDeAggregation', parameters, ['SubRecordType', 'Delimiter']);
   const type = needed('RecordDeAggregation', parameters, 'SubRecordType');
-  if (type === 'JSON') return { deaggregate: 'json' };
-  throw invalid(
-    type === 'DELIMITED'
-      ? 'Records with delimiters of their own are not taken apart here: SubRecordType is JSON.'
-      : 'The SubRecordType is JSON.',
-  );
+  if (type === 'JSON') return { deaggregate: { type: 'json' } };
+  if (type !== 'DELIMITED') throw invalid('The SubRecordType is JSON or DELIMITED.');
+  // As the service has it: in base64.
+  const encoded = needed('RecordDeAggregation', parameters, 'Delimiter');
+  const delimiter = Buffer.from(encoded, 'base64').toString('utf8');
+  if (delimiter === '' || Buffer.from(delimiter).toString('base64') !== encoded) {
+    throw invalid('The Delimiter of RecordDeAggregation is a text in base64.');
+  }
+  return { deaggregate: { type: 'delimited', delimiter } };
 }
 
 function delimiterOf(parameters: Parameters): string {

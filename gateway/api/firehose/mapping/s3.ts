@@ -1,4 +1,8 @@
 /** `S3DestinationConfiguration` and `ExtendedS3DestinationConfiguration`. */
+import { layoutProblems } from '../../../forward/layout/check.ts';
+import type { LayoutOptions } from '../../../forward/layout/layout.ts';
+import { extractionQueries } from '../../../forward/query/jq/jq.ts';
+import { QueryError } from '../../../forward/query/values.ts';
 import type { Configuration, S3Configuration } from '../destination-shapes.ts';
 import { invalid } from '../errors.ts';
 import { bufferOf } from './buffering.ts';
@@ -41,7 +45,7 @@ export function extendedS3Options(given: ExtendedS3, places: Places): DeliveryFi
 export function bucketOptions(
   { BucketARN, Prefix, EncryptionConfiguration: encryption }: S3Configuration,
   places: Places,
-): object {
+): Places['s3'] & { readonly bucket: string; readonly prefix?: string } {
   if (encryption?.KMSEncryptionConfig !== undefined) {
     throw invalid(
       'Objects are encrypted as the bucket says: EncryptionConfiguration has no KMSEncryptionConfig here.',
@@ -75,38 +79,68 @@ function conversionBufferOf({ BufferingHints }: ExtendedS3): object {
   return bufferOf(BufferingHints, conversionBuffer);
 }
 
+/** Options as the service calls them. */
+const layoutNames: Readonly<Record<keyof LayoutOptions, string>> = {
+  prefix: 'Prefix',
+  errorPrefix: 'ErrorOutputPrefix',
+  timeZone: 'CustomTimeZone',
+  extension: 'FileExtension',
+  hive: 'Prefix',
+  partitionBy: 'MetadataExtractionQuery',
+  queryLanguage: 'JsonParsingEngine',
+};
+
 /** @throws FirehoseError `InvalidArgumentException` */
-function layoutFields(given: ExtendedS3, { query }: ProcessingOptions): object {
+function layoutFields(given: ExtendedS3, { query, transform }: ProcessingOptions): object {
   const { ErrorOutputPrefix, CustomTimeZone, FileExtension, Prefix = '' } = given;
   const isPartitioned = given.DynamicPartitioningConfiguration?.Enabled === true;
-  const names = [...Prefix.matchAll(/!\{partitionKeyFrom(Query|Lambda):/g)];
-  if (isPartitioned && names.length === 0) {
+  const namesKeys = /!\{partitionKeyFrom(Query|Lambda):/.test(Prefix);
+  if (isPartitioned !== namesKeys) {
     throw invalid(
-      'With dynamic partitioning, the Prefix names a partitionKeyFromQuery or partitionKeyFromLambda.',
+      isPartitioned
+        ? 'With dynamic partitioning, the Prefix names a partitionKeyFromQuery or partitionKeyFromLambda.'
+        : 'A Prefix names partition keys only with dynamic partitioning enabled.',
     );
   }
-  if (!isPartitioned && names.length > 0) {
-    throw invalid('A Prefix names partition keys only with dynamic partitioning enabled.');
-  }
-  if (Prefix.includes('!{') && ErrorOutputPrefix === undefined) {
-    throw invalid('A Prefix with expressions needs an ErrorOutputPrefix.');
-  }
-  const layout = {
-    ...(ErrorOutputPrefix === undefined ? {} : { errorPrefix: ErrorOutputPrefix }),
+  const layout: LayoutOptions = {
+    ...(isFilled(ErrorOutputPrefix) ? { errorPrefix: ErrorOutputPrefix } : {}),
     ...(isFilled(CustomTimeZone) ? { timeZone: CustomTimeZone } : {}),
     ...(isFilled(FileExtension) ? { extension: FileExtension } : {}),
     ...(query === undefined ? {} : { partitionBy: partitionQueries(query), queryLanguage: 'jq' }),
   };
-  return Object.keys(layout).length === 0 ? {} : { layout };
+  const use = { hasFunction: transform !== undefined, needsErrorPrefix: true };
+  const problems = layoutProblems({ ...layout, prefix: Prefix }, use);
+  if (problems.length > 0) {
+    throw invalid(
+      problems
+        .map(({ option, name, says }) => `${layoutNames[option]}${shownName(name)} ${says}.`)
+        .join(' '),
+    );
+  }
+  return { layout };
+}
+
+function shownName(name: string | undefined): string {
+  return name === undefined ? '' : ` (${name})`;
 }
 
 function isFilled(value: string | undefined): value is string {
   return value !== undefined && value !== '';
 }
 
-function partitionQueries(query: string): object {
-  void query;
-  throw invalid('MetadataExtraction is not there yet.');
+/** By the names of their values. @throws FirehoseError `InvalidArgumentException` */
+function partitionQueries(query: string): Readonly<Record<string, string>> {
+  let queries: Readonly<Record<string, string>> | null;
+  try {
+    queries = extractionQueries(query);
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    throw invalid(
+      `The MetadataExtractionQuery is no query that can be run here: ${error.message}.`,
+    );
+  }
+  if (queries !== null) return queries;
+  throw invalid('The MetadataExtractionQuery is an object of queries by name.');
 }
 
 function backupFields({ S3BackupMode }: ExtendedS3): object {

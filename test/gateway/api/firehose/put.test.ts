@@ -19,7 +19,7 @@ async function serveOrders(t: TestContext): Promise<Served> {
   await served.client.send(
     new CreateDeliveryStreamCommand({
       DeliveryStreamName,
-      S3DestinationConfiguration: { RoleARN: role, BucketARN: 'arn:aws:s3:::archive' },
+      ExtendedS3DestinationConfiguration: { RoleARN: role, BucketARN: 'arn:aws:s3:::archive' },
     }),
   );
   served.clock.advance(stateMs);

@@ -19,7 +19,6 @@ import {
 import { firehose } from '../../../../gateway/config/firehose.ts';
 import {
   accountId,
-  bucketsAllowed,
   errorOf,
   recordsIn,
   role,
@@ -29,11 +28,15 @@ import {
 } from './support.ts';
 
 const bucket = { RoleARN: role, BucketARN: 'arn:aws:s3:::archive' };
+const endpoint = {
+  EndpointConfiguration: { Url: 'https://logs.example.net:8088/', AccessKey: 'hush-hush' },
+  S3Configuration: bucket,
+};
 
 async function create(
   { client, clock }: Served,
   DeliveryStreamName: string,
-  more: Partial<CreateDeliveryStreamCommandInput> = { S3DestinationConfiguration: bucket },
+  more: Partial<CreateDeliveryStreamCommandInput> = { ExtendedS3DestinationConfiguration: bucket },
 ): Promise<void> {
   await client.send(new CreateDeliveryStreamCommand({ DeliveryStreamName, ...more }));
   clock.advance(stateMs);
@@ -104,7 +107,7 @@ describe('a delivery stream', () => {
   test('is there after a restart, with what was put, its tags and its version', async (t) => {
     const first = await serveFirehose(t);
     await create(first, 'orders', {
-      S3DestinationConfiguration: bucket,
+      ExtendedS3DestinationConfiguration: bucket,
       Tags: [{ Key: 'a', Value: 'b' }],
     });
     await put(first, 'orders', 'one');
@@ -113,7 +116,7 @@ describe('a delivery stream', () => {
         DeliveryStreamName: 'orders',
         CurrentDeliveryStreamVersionId: '1',
         DestinationId: 'destinationId-000000000001',
-        S3DestinationUpdate: { BucketARN: 'arn:aws:s3:::other' },
+        ExtendedS3DestinationUpdate: { BucketARN: 'arn:aws:s3:::other' },
       }),
     );
     const ran = first.running();
@@ -169,7 +172,7 @@ describe('a delivery stream', () => {
     const source = { KinesisStreamARN: arn, RoleARN: role };
     const more = {
       DeliveryStreamType: 'KinesisStreamAsSource',
-      S3DestinationConfiguration: bucket,
+      ExtendedS3DestinationConfiguration: bucket,
     } as const;
     await create(served, 'copy', { ...more, KinesisStreamSourceConfiguration: source });
     assert.equal(
@@ -245,7 +248,7 @@ describe('a delivery stream', () => {
               DeliveryStreamName: 'orders',
               CurrentDeliveryStreamVersionId: '1',
               DestinationId: 'destinationId-000000000001',
-              S3DestinationUpdate: { Prefix: `${index}/` },
+              ExtendedS3DestinationUpdate: { Prefix: `${index}/` },
             }),
           ),
         ),
@@ -265,7 +268,10 @@ describe('a delivery stream', () => {
     );
     for (const more of [
       {},
-      { S3DestinationConfiguration: bucket, ExtendedS3DestinationConfiguration: bucket },
+      {
+        ExtendedS3DestinationConfiguration: bucket,
+        HttpEndpointDestinationConfiguration: endpoint,
+      },
     ]) {
       assert.match(
         await errorOf(create(served, 'two', more)),
@@ -383,7 +389,7 @@ describe('a delivery of the configuration', () => {
             DeliveryStreamName: 'archive',
             CurrentDeliveryStreamVersionId: '1',
             DestinationId: 'destinationId-000000000001',
-            S3DestinationUpdate: { Prefix: 'x/' },
+            ExtendedS3DestinationUpdate: { Prefix: 'x/' },
           }),
         ),
       ),
@@ -520,11 +526,37 @@ test('permission is asked for each operation, and what changes something is writ
   ]);
 });
 
-test('the table of what is kept is no table of DynamoDB', async (t) => {
-  const served = await serveFirehose(t, { places: bucketsAllowed });
-  await create(served, 'orders');
-  assert.deepEqual(
-    served.store.items.tables().map(({ name }) => name),
-    ['headgate:firehose'],
+test('secrets are kept sealed and never told, and have to be given again to another gateway', async (t) => {
+  const first = await serveFirehose(t);
+  await create(first, 'logs', { HttpEndpointDestinationConfiguration: endpoint });
+  const shown = JSON.stringify(await describeStream(first, 'logs'));
+  assert.ok(shown.includes('logs.example.net') && !shown.includes('hush-hush'));
+  const table = first.store.items.table('headgate:firehose');
+  assert.ok(table !== null);
+  const hash = Buffer.from('logs');
+  const kept = await first.store.items.get(table, { hash, range: Buffer.alloc(0) });
+  assert.ok(kept?.includes('logs.example.net') === true && !kept.includes('hush-hush'));
+  const accessKeyOf = ({ running }: Served): unknown => {
+    const [delivery] = running();
+    return delivery !== undefined && 'http' in delivery.to ? delivery.to.http.accessKey : null;
+  };
+  assert.equal(accessKeyOf(first), 'hush-hush');
+  await first.close();
+  const second = await serveFirehose(t, { folder: first.folder });
+  assert.equal(accessKeyOf(second), 'hush-hush');
+  await second.close();
+  const third = await serveFirehose(t, { folder: first.folder, secret: Buffer.alloc(32, 8) });
+  assert.deepEqual(third.running(), []);
+  const { FailureDescription } = await describeStream(third, 'logs');
+  assert.match(FailureDescription?.Details ?? '', /given again/);
+  await third.client.send(
+    new UpdateDestinationCommand({
+      DeliveryStreamName: 'logs',
+      CurrentDeliveryStreamVersionId: '1',
+      DestinationId: 'destinationId-000000000001',
+      HttpEndpointDestinationUpdate: { EndpointConfiguration: endpoint.EndpointConfiguration },
+    }),
   );
+  assert.equal(accessKeyOf(third), 'hush-hush');
+  assert.equal((await describeStream(third, 'logs')).FailureDescription, undefined);
 });
