@@ -1,7 +1,7 @@
 """
 Asks boto3 or awscli for what each line of stdin says, {"service", "operation", "input"}, and prints a
 line with what came: {"answer": ...} or {"error": "...Exception"}. awscli runs as its program does, but
-many times in one process. What is called Data is in base64.
+many times in one process. What is called Data is a text, in base64.
 
 Usage: clients.py boto3|awscli ENDPOINT
 """
@@ -31,7 +31,7 @@ def ask_boto3(clients, service, operation, given):
     if service not in clients:
         clients[service] = boto3.client(service, endpoint_url=ENDPOINT)
     try:
-        answer = getattr(clients[service], name_of(operation, '_'))(**with_bytes(given))
+        answer = getattr(clients[service], name_of(operation, '_'))(**with_data(given, base64.b64decode))
     except ClientError as error:
         return {'error': error.response['Error']['Code']}
     if operation in STREAMING:
@@ -39,13 +39,13 @@ def ask_boto3(clients, service, operation, given):
     return {'answer': answer}
 
 
-def with_bytes(value):
+def with_data(value, decode):
     if isinstance(value, list):
-        return [with_bytes(entry) for entry in value]
+        return [with_data(entry, decode) for entry in value]
     if not isinstance(value, dict):
         return value
     return {
-        member: base64.b64decode(entry) if member == 'Data' else with_bytes(entry)
+        member: decode(entry) if member == 'Data' else with_data(entry, decode)
         for member, entry in value.items()
     }
 
@@ -65,6 +65,9 @@ def as_argument(value):
 
 
 def ask_awscli(driver, service, operation, given):
+    if awscli.__version__.startswith('1.'):
+        # It takes bytes as they are, and no others than text; its successor takes base64.
+        given = with_data(given, lambda data: base64.b64decode(data).decode())
     arguments = []
     for member, value in given.items():
         arguments += ['--' + name_of(member, '-'), as_argument(value)]
@@ -88,6 +91,7 @@ def ask_awscli(driver, service, operation, given):
 
 
 if CLIENT == 'awscli':
+    import awscli
     from awscli.clidriver import create_clidriver
 
     ask, kept = ask_awscli, create_clidriver()
