@@ -14,6 +14,7 @@
  */
 import type { Plan, ShardDescription } from '../../storage/model.ts';
 import { AttemptsOver, RetryBudget, untilDone, type Pace, type Worker } from './attempts.ts';
+import type { FailedObjects } from './failed-objects.ts';
 import { lineBytesEstimate } from './format/ndjson.ts';
 import { gather } from './gather.ts';
 import { keyNamespace, type KeyScope } from './keys.ts';
@@ -31,7 +32,7 @@ import {
   waitsForFunction,
   type ShapedPlan,
 } from './shape/transformed.ts';
-import type { SinkError } from './sink.ts';
+import type { ObjectSink, SinkError } from './sink.ts';
 import { failureOf as functionFailure } from './transform/open-transform.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
 import { uuidV5 } from './uuid.ts';
@@ -99,7 +100,9 @@ export interface PlannedOptions {
   /** How long attempts may go on failing before records are put aside; Infinity: for ever. */
   readonly retryMs: number;
   readonly emission: (plan: PlanInHand) => Emission;
-  readonly failed: Omit<SetAsideOptions, 'records' | 'origin'>;
+  readonly failed: Pick<SetAsideOptions, 'delivery' | 'encryption'>;
+  /** Where failed records go as objects, where the layout says so; null: nowhere. */
+  readonly errors: ObjectSink | null;
 }
 
 /**
@@ -173,11 +176,27 @@ async function carryOut(worker: Worker, options: PlannedOptions, plan: Plan): Pr
   }
   await setAside(worker, plan, failures, {
     ...{ ...options.failed, origin: source.origin },
+    objects: failedObjects(options, worker, plan, detail),
     records: (signal) => originals(shaped, read(signal)),
   });
   worker.progress.lost(worker.name, trimmed, 'trimmed');
   if (emission.sent.records > 0) worker.progress.sent(emission.sent);
   return emission.sent.records > 0;
+}
+
+function failedObjects(
+  { errors: sink, source, retryMs }: PlannedOptions,
+  worker: Worker,
+  { from, to }: Plan,
+  { shape: { layout }, scope, oldestMs }: PlanDetail,
+): FailedObjects | null {
+  if (sink === null || (layout.errorPrefix ?? null) === null) return null;
+  const { stream, streamCreatedMs } = source.origin;
+  return {
+    ...{ sink, layout, scope },
+    place: { stream, streamCreatedMs, shardId: source.shard.id, from, to, oldestArrivalMs: oldestMs },
+    budget: new RetryBudget(worker.clock, retryMs),
+  };
 }
 
 async function* originals(

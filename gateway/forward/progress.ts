@@ -7,7 +7,7 @@
  */
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Rate } from './rate.ts';
-import type { FailureStage } from './shape/shaped-record.ts';
+import type { FailedRecord } from './shape/shaped-record.ts';
 import type { SinkError } from './sink.ts';
 
 const summaryMs = 60_000;
@@ -26,6 +26,9 @@ interface Waiting {
   readonly retryAtMs: number;
 }
 
+/** Why a record was put aside. */
+type PutAside = Pick<FailedRecord, 'stage' | 'errorCode' | 'errorMessage'>;
+
 export class Progress {
   sentRecords = 0;
   sentBytes = 0;
@@ -43,6 +46,8 @@ export class Progress {
   readonly #byteRate: Rate;
   readonly #waiting = new Map<string, Waiting>();
   readonly #metrics: ReturnType<typeof deliveryMetrics>;
+  #asideLoggedMs = -Infinity;
+  #unloggedAside = 0;
   #failing: { key: string; loggedAtMs: number; unlogged: number } | null = null;
 
   constructor(options: {
@@ -134,10 +139,22 @@ export class Progress {
     );
   }
 
-  /** A record that can't go on was put aside, with others of its plan. */
-  setAside(stage: FailureStage): void {
-    this.failedRecords += 1;
-    this.#metrics.setAside.add(1, { delivery: this.#delivery, stage });
+  /** Records of a plan that can't go on were put aside. */
+  setAside(worker: string, failures: readonly PutAside[]): void {
+    const [first] = failures;
+    if (first === undefined) return;
+    this.failedRecords += failures.length;
+    this.#unloggedAside += failures.length;
+    for (const { stage } of failures) {
+      this.#metrics.setAside.add(1, { delivery: this.#delivery, stage });
+    }
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#asideLoggedMs < summaryMs) return;
+    const { stage, errorCode: code, errorMessage: reason } = first;
+    const records = this.#unloggedAside;
+    this.#logger.warn({ worker, records, stage, code, reason }, 'a delivery put records aside');
+    this.#asideLoggedMs = nowMs;
+    this.#unloggedAside = 0;
   }
 
   backlog(backlog: { records: number; bytes: number; seconds: number }): void {

@@ -81,6 +81,7 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
     retryMs: retrySeconds === null ? Infinity : retrySeconds * 1000,
     emission: (plan) => emissionOf(plan, sink),
     failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },
+    errors: 'put' in sink ? sink : null,
   };
 }
 
