@@ -21,7 +21,7 @@ export const openSearchDestination = z
     rotation: choice(['none', 'hour', 'day', 'week', 'month'])
       .default('none')
       .describe(
-        'How often another index is begun, named by the time of arrival in UTC: -2026-02-25-13, -2026-02-25, -2026-w08 or -2026-02 is put behind the name.',
+        'How often another index is begun, named by the time of arrival in UTC: -2026-02-25-13, -2026-02-25, -2026-w09 or -2026-02 is put behind the name.',
       ),
     operation: choice(['index', 'create'])
       .default('index')
