@@ -760,6 +760,16 @@ export const configSchema = z
               },
             },
           },
+          'by-device': {
+            from: { stream: 'readings' },
+            to: {
+              folder: {
+                path: './by-device',
+                prefix: '!{partitionKeyFromQuery:device}/!{timestamp:yyyy/MM/dd}/',
+              },
+            },
+            layout: { partitionBy: { device: 'device.id' } },
+          },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
           live: {
             from: { stream: 'camera-events' },

@@ -84,6 +84,7 @@ function splunkSinkFor(to: SplunkDestination, clock: Clock): BatchSink {
 
 /** What every key at the destination begins with. */
 export function prefixOf(destination: Destination): string {
+  if ('folder' in destination) return destination.folder.prefix ?? '';
   return 's3' in destination ? (destination.s3.prefix ?? '') : '';
 }
 

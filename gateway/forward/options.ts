@@ -14,6 +14,8 @@ export interface AwsDestination {
 
 export interface FolderDestination {
   readonly path: string;
+  /** Begins every key. Default none. */
+  readonly prefix?: string;
 }
 
 export interface S3Destination extends AwsDestination {
