@@ -264,6 +264,12 @@ deliveries: { d: { from: { stream: s }, to: ${destination} } }
     ['{ http: { url: "https://x/", timeoutSeconds: 601 } }', /1 to 600/],
     ['{ opensearch: { endpoint: "https://x", index: Logs } }', /lower case/],
     ['{ opensearch: { endpoint: "https://x", index: _x } }', /lower case/],
+    ['{ opensearch: { endpoint: "https://x", index: x, documentId: query } }', /needs idQuery/],
+    ['{ opensearch: { endpoint: "https://x", index: x, idQuery: a } }', /documentId: query/],
+    [
+      '{ opensearch: { endpoint: "https://x", index: x, documentId: query, idQuery: "a[" } }',
+      /idQuery: .* is no query: /,
+    ],
     ['{ opensearch: { endpoint: "https://x", index: x, maxBytes: 101 MiB } }', /1 MiB to 100 MiB/],
     ['{ splunk: { endpoint: "https://x", token: t, channel: main } }', /a UUID/],
     ['{ splunk: { endpoint: "https://x", token: t, maxBytes: 1 } }', /1 MB to 100 MB/],

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import type { BatchItem, SinkErrorCode } from '../../../../gateway/forward/sink.ts';
+import { idsBy } from '../../../../gateway/forward/sinks/opensearch/bulk.ts';
 import { indexName } from '../../../../gateway/forward/sinks/opensearch/index-name.ts';
 import {
   openSearchSink,
@@ -159,8 +160,7 @@ test('without ids, the cluster makes them', async (context) => {
   assert.deepEqual(cluster.written, ['made-1', 'made-2']);
 });
 
-/** As a query gives it. */
-const idOf = (document: Readonly<Record<string, unknown>>): unknown => document['id'];
+const idOf = idsBy('id');
 
 test('an id from the document: the last of a batch counts, whatever fails meanwhile', async (context) => {
   const cluster = await startOpenSearch(context);
@@ -177,9 +177,26 @@ test('an id from the document: the last of a batch counts, whatever fails meanwh
   assert.deepEqual(await codes(), [...['throttled', null, 'throttled', null, 'throttled'], ...bad]);
   isBusy = false;
   assert.deepEqual(await codes(), [null, null, null, null, null, ...bad]);
-  const documents = cluster.indexes.get('readings');
-  assert.deepEqual(documents?.get('a'), { id: 'a', v: 3 });
-  assert.deepEqual([...(documents?.keys() ?? [])].sort(), ['7', 'a', 'b']);
+  const documents = [...(cluster.indexes.get('readings') ?? [])];
+  assert.deepEqual(documents.map(([id]) => id).sort(), ['7', 'a', 'b']);
+  assert.deepEqual(new Map(documents).get('a'), { id: 'a', v: 3 });
+});
+
+test('a query that fails for a document rejects that one alone', async (context) => {
+  const cluster = await startOpenSearch(context);
+  const documentId = idsBy("join('-', [site, to_string(abs(n))])");
+  const sink = sinkTo(context, cluster, { documentId });
+  const items = itemsWith(
+    '{"site":"a","n":-1}',
+    '{"site":"a","n":"x"}',
+    '{}',
+    '{"site":"b","n":2}',
+  );
+  assert.deepEqual(
+    (await sink.deliver(batchOf(items), never)).map((outcome) => outcome?.code ?? null),
+    [null, 'rejected', 'rejected', null],
+  );
+  assert.deepEqual(cluster.written, ['a-1', 'b-2']);
 });
 
 test('when the last of an id is refused for good, the one before it counts', async (context) => {
