@@ -802,6 +802,7 @@ export const configSchema = z
               http: {
                 url: 'https://ingest.example.net/v1',
                 accessKey: '${HTTP_KEY:-change-me}',
+                commonAttributes: { site: 'north' },
                 compression: 'gzip',
               },
             },
@@ -830,7 +831,7 @@ export const configSchema = z
           },
           twins: {
             from: { stream: 'readings' },
-            to: { dynamodb: { table: 'devices', region: 'eu-central-1' } },
+            to: { dynamodb: { table: 'devices', region: 'eu-central-1', sets: ['tags'] } },
           },
         },
       })

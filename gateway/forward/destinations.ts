@@ -15,6 +15,7 @@ import { folderSink } from './sinks/folder/folder-sink.ts';
 import { httpSink } from './sinks/http/http-sink.ts';
 import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
 import { kinesisVideoSink } from './sinks/kinesis-video/kinesis-video-sink.ts';
+import { idsBy } from './sinks/opensearch/bulk.ts';
 import { openSearchSink } from './sinks/opensearch/opensearch-sink.ts';
 import { s3Sink } from './sinks/s3/s3-sink.ts';
 import { splunkSink } from './sinks/splunk/splunk-sink.ts';
@@ -65,7 +66,8 @@ function openSearchSinkFor(to: OpenSearchDestination, clock: Clock): BatchSink {
     service === 'es' || service === 'aoss'
       ? { service, ...awsOptions({ region, accessKeyId, secretAccessKey }) }
       : null;
-  const documents = { index, rotation, operation, documentId };
+  const ids = documentId === 'query' ? idsBy(to.idQuery ?? '') : documentId;
+  const documents = { index, rotation, operation, documentId: ids };
   return openSearchSink({
     ...{ endpoint, ...documents, access: signing ?? login, maxBytes, caFile, clock },
   });

@@ -62,7 +62,9 @@ export interface OpenSearchDestination {
   /** Default `index`. */
   readonly operation?: 'index' | 'create';
   /** Default `record`. */
-  readonly documentId?: 'record' | 'none';
+  readonly documentId?: 'record' | 'query' | 'none';
+  /** In JMESPath; goes with `documentId: query`. */
+  readonly idQuery?: string | null;
   readonly username?: string | null;
   readonly password?: string | null;
   /** Requests are signed for it; null or left out: they are not. */

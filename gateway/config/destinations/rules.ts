@@ -1,4 +1,5 @@
 /** What the keys of one destination mean together. */
+import { compileQuery } from '../../forward/query/query.ts';
 
 export interface DestinationProblem {
   readonly key: string;
@@ -13,7 +14,7 @@ export function destinationProblems(kind: string, to: Fields): readonly Destinat
   if (kind === 'http') return addressProblems('url', to['url']);
   if (kind === 'splunk') return addressProblems('endpoint', to['endpoint']);
   if (kind !== 'opensearch') return [];
-  const { username, password, service } = to;
+  const { username, password, service, documentId, idQuery } = to;
   const problems = [...addressProblems('endpoint', to['endpoint'])];
   if (typeof username === 'string' && password === null) {
     problems.push({ key: 'username', message: 'needs password beside it' });
@@ -24,7 +25,26 @@ export function destinationProblems(kind: string, to: Fields): readonly Destinat
   if (typeof username === 'string' && typeof service === 'string') {
     problems.push({ key: 'username', message: 'is a login, and service signs: one of the two' });
   }
+  if (documentId === 'query' && idQuery === null) {
+    problems.push({ key: 'documentId', message: 'needs idQuery beside it' });
+  }
+  if (typeof idQuery === 'string') {
+    if (documentId !== 'query') {
+      problems.push({ key: 'idQuery', message: 'needs "documentId: query" beside it' });
+    }
+    const problem = queryProblem(idQuery);
+    if (problem !== null) problems.push({ key: 'idQuery', message: `is no query: ${problem}` });
+  }
   return problems;
+}
+
+function queryProblem(text: string): string | null {
+  try {
+    compileQuery(text, 'jmespath');
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** Passwords have keys of their own, which are not shown. */
