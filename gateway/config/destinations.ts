@@ -3,7 +3,10 @@ import { z } from 'zod';
 import { awsCredentials, endpoint, region } from './aws-access.ts';
 import { dynamoDbDestination } from './destinations/dynamodb.ts';
 import { httpDestination } from './destinations/http.ts';
+import { kafkaDestination } from './destinations/kafka.ts';
+import { natsDestination } from './destinations/nats.ts';
 import { openSearchDestination } from './destinations/opensearch.ts';
+import { redshiftDestination } from './destinations/redshift.ts';
 import { splunkDestination } from './destinations/splunk.ts';
 import { choice, flag, keyNotes, line, name, oneOf, path } from './leaves.ts';
 
@@ -63,6 +66,9 @@ export const destination = oneOf({
   opensearch: openSearchDestination,
   splunk: splunkDestination,
   dynamodb: dynamoDbDestination,
+  redshift: redshiftDestination,
+  nats: natsDestination,
+  kafka: kafkaDestination,
 }).describe(
-  'Where it goes: folder, s3, kinesis, kinesisVideo, http, opensearch, splunk or dynamodb.',
+  'Where it goes: folder, s3, kinesis, kinesisVideo, http, opensearch, splunk, dynamodb, redshift, nats or kafka.',
 );

@@ -346,7 +346,7 @@ function checkCredentials(config: Fields, report: Report): void {
       const path = ['deliveries', name, 'to', kind];
       checkPair(fields(sink), path, report);
       for (const { key, message, ...params } of destinationProblems(kind, fields(sink))) {
-        report([...path, key], message, params);
+        report([...path, ...key.split('.')], message, params);
       }
     }
   }

@@ -833,6 +833,44 @@ export const configSchema = z
             from: { stream: 'readings' },
             to: { dynamodb: { table: 'devices', region: 'eu-central-1', sets: ['tags'] } },
           },
+          warehouse: {
+            from: { stream: 'readings' },
+            to: {
+              redshift: {
+                host: 'plant.0123456789.eu-central-1.redshift-serverless.amazonaws.com',
+                database: 'plant',
+                username: 'gateway',
+                password: '${REDSHIFT_PASSWORD:-change-me}',
+                table: 'readings',
+                iamRole: 'arn:aws:iam::123456789012:role/load-readings',
+                staging: { bucket: 'plant-staging', region: 'eu-central-1' },
+              },
+            },
+          },
+          messages: {
+            from: { stream: 'readings' },
+            to: {
+              nats: {
+                servers: ['nats://nats.example.net:4222'],
+                subject: 'plant.{partitionKey}',
+                token: '${NATS_TOKEN:-change-me}',
+              },
+            },
+          },
+          topic: {
+            from: { stream: 'readings' },
+            to: {
+              kafka: {
+                brokers: ['kafka-1.example.net:9093', 'kafka-2.example.net:9093'],
+                topic: 'readings',
+                compression: 'lz4',
+                tls: true,
+                sasl: 'scram-sha-512',
+                username: 'gateway',
+                password: '${KAFKA_PASSWORD:-change-me}',
+              },
+            },
+          },
         },
       })
       .prefault({})

@@ -4,7 +4,7 @@ import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../storage/ports.ts';
 import { awsOptions, sinkFor } from '../forward/destinations.ts';
 import type { Destination, KinesisDestination } from '../forward/options.ts';
-import { SinkError, type BatchSink } from '../forward/sink.ts';
+import { SinkError, type Sink } from '../forward/sink.ts';
 import { AwsClient } from '../forward/sinks/aws.ts';
 import { tryFolder } from '../forward/sinks/folder/folder-sink.ts';
 import { kinesisVideoSink } from '../forward/sinks/kinesis-video/kinesis-video-sink.ts';
@@ -48,6 +48,9 @@ function describe(to: Destination): string {
   if ('http' in to) return `endpoint ${new URL(to.http.url).host}`;
   if ('opensearch' in to) return `index ${to.opensearch.index}`;
   if ('splunk' in to) return `Splunk at ${new URL(to.splunk.endpoint).host}`;
+  if ('redshift' in to) return `table ${to.redshift.table} in Redshift`;
+  if ('nats' in to) return `subject ${to.nats.subject}`;
+  if ('kafka' in to) return `topic ${to.kafka.topic}`;
   return 's3' in to ? `bucket ${to.s3.bucket}` : `table ${to.dynamodb.table}`;
 }
 
@@ -86,15 +89,16 @@ async function ask(delivery: string, to: Destination, clock: Clock): Promise<str
   if ('kinesis' in to) return askStream(to.kinesis, signal);
   const sink = sinkFor(to, clock, delivery);
   try {
-    return 'deliver' in sink ? await askBatchSink(sink, signal) : sink.description;
+    return await askSink(sink, signal);
   } finally {
     await sink.close();
   }
 }
 
 /** @throws SinkError */
-async function askBatchSink(sink: BatchSink, signal: AbortSignal): Promise<string> {
-  return (await sink.check?.(signal)) ?? `${sink.description} is not asked anything beforehand`;
+async function askSink(sink: Sink, signal: AbortSignal): Promise<string> {
+  const said = 'check' in sink ? await sink.check?.(signal) : undefined;
+  return said ?? `${sink.description} is not asked anything beforehand`;
 }
 
 /** @throws SinkError */

@@ -5,18 +5,26 @@ import type {
   AwsDestination,
   Destination,
   HttpDestination,
+  KafkaDestination,
+  NatsDestination,
   OpenSearchDestination,
+  RedshiftDestination,
+  S3Destination,
   SplunkDestination,
 } from './options.ts';
-import type { BatchSink, Sink } from './sink.ts';
+import type { BatchSink, ObjectSink, Sink, TableSink } from './sink.ts';
 import type { AwsOptions } from './sinks/aws.ts';
+import type { TlsFiles } from './sinks/connection.ts';
 import { dynamoDbSink } from './sinks/dynamodb/dynamodb-sink.ts';
 import { folderSink } from './sinks/folder/folder-sink.ts';
 import { httpSink } from './sinks/http/http-sink.ts';
+import { kafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
 import { kinesisVideoSink } from './sinks/kinesis-video/kinesis-video-sink.ts';
 import { idsBy } from './sinks/opensearch/bulk.ts';
+import { natsSink } from './sinks/nats/nats-sink.ts';
 import { openSearchSink } from './sinks/opensearch/opensearch-sink.ts';
+import { redshiftSink } from './sinks/redshift/redshift-sink.ts';
 import { s3Sink } from './sinks/s3/s3-sink.ts';
 import { splunkSink } from './sinks/splunk/splunk-sink.ts';
 
@@ -38,12 +46,62 @@ export function sinkFor(destination: Destination, clock: Clock, delivery: string
     const { table, sets = [] } = destination.dynamodb;
     return dynamoDbSink({ ...awsOptions(destination.dynamodb), table, sets, clock });
   }
-  const { bucket, forcePathStyle } = destination.s3;
+  if ('redshift' in destination) return redshiftSinkFor(destination.redshift);
+  if ('nats' in destination) return natsSinkFor(destination.nats);
+  if ('kafka' in destination) return kafkaSinkFor(destination.kafka);
+  return s3SinkFor(destination.s3);
+}
+
+function s3SinkFor(to: S3Destination): ObjectSink {
+  const { bucket, forcePathStyle } = to;
   return s3Sink({
-    ...awsOptions(destination.s3),
+    ...awsOptions(to),
     bucket,
     ...(typeof forcePathStyle === 'boolean' && { forcePathStyle }),
   });
+}
+
+function redshiftSinkFor(to: RedshiftDestination): TableSink {
+  const { host, port = 5439, database, username, password, tls = true, caFile = null } = to;
+  const { schema = 'public', table, columns = [], ledger = 'headgate_loads', staging } = to;
+  const { bucket, prefix = '', region = null } = staging;
+  const { accessKeyId, secretAccessKey } = staging;
+  return redshiftSink({
+    ...{ host, port, database, username, password, tls, caFile },
+    columns: columns.length === 0 ? null : columns,
+    table: { schema, table },
+    ledger: { schema, table: ledger },
+    copyOptions: to.copyOptions ?? "JSON 'auto' GZIP",
+    // One of the two is there: the configuration asks for it.
+    authorization:
+      typeof to.iamRole === 'string'
+        ? { iamRole: to.iamRole }
+        : { accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '' },
+    staging: { sink: s3SinkFor(staging), bucket, prefix, region },
+    loadTimeoutMs: (to.loadTimeoutSeconds ?? 1800) * 1000,
+  });
+}
+
+function natsSinkFor(to: NatsDestination): BatchSink {
+  return natsSink({
+    ...{ servers: to.servers, subject: to.subject, stream: to.stream ?? null },
+    ...{ username: to.username ?? null, password: to.password ?? null, token: to.token ?? null },
+    ...{ nkeySeed: to.nkeySeed ?? null, credentialsFile: to.credentialsFile ?? null },
+    ...tlsFiles(to),
+  });
+}
+
+function kafkaSinkFor(to: KafkaDestination): BatchSink {
+  const { brokers, topic, compression = 'none', maxRequestBytes = 900_000 } = to;
+  const { sasl = 'none', username = null, password = null, tls = false } = to;
+  return kafkaSink({
+    ...{ brokers, topic, compression, requestBytes: maxRequestBytes },
+    ...{ sasl, username, password, tls, ...tlsFiles(to) },
+  });
+}
+
+function tlsFiles({ caFile, certFile, keyFile }: NatsDestination | KafkaDestination): TlsFiles {
+  return { caFile: caFile ?? null, certFile: certFile ?? null, keyFile: keyFile ?? null };
 }
 
 function httpSinkFor(to: HttpDestination, clock: Clock, delivery: string): BatchSink {
@@ -87,6 +145,7 @@ function splunkSinkFor(to: SplunkDestination, clock: Clock): BatchSink {
 /** What every key at the destination begins with. */
 export function prefixOf(destination: Destination): string {
   if ('folder' in destination) return destination.folder.prefix ?? '';
+  if ('redshift' in destination) return destination.redshift.staging.prefix ?? '';
   return 's3' in destination ? (destination.s3.prefix ?? '') : '';
 }
 

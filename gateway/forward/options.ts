@@ -103,6 +103,64 @@ export interface DynamoDbDestination extends AwsDestination {
   readonly sets?: readonly string[];
 }
 
+export interface RedshiftDestination {
+  readonly host: string;
+  /** Default 5439. */
+  readonly port?: number;
+  readonly database: string;
+  readonly username: string;
+  readonly password: string;
+  /** Default true. */
+  readonly tls?: boolean;
+  readonly caFile?: string | null;
+  /** Default `public`. */
+  readonly schema?: string;
+  readonly table: string;
+  /** None or left out: all that the table has. */
+  readonly columns?: readonly string[];
+  /** Default `JSON 'auto' GZIP`. */
+  readonly copyOptions?: string;
+  /** null or left out: the keys of `staging`. */
+  readonly iamRole?: string | null;
+  /** Default `headgate_loads`. */
+  readonly ledger?: string;
+  readonly staging: S3Destination;
+  /** Default 30 minutes. */
+  readonly loadTimeoutSeconds?: number;
+}
+
+export interface NatsDestination {
+  readonly servers: readonly string[];
+  readonly subject: string;
+  readonly stream?: string | null;
+  readonly username?: string | null;
+  readonly password?: string | null;
+  readonly token?: string | null;
+  readonly nkeySeed?: string | null;
+  readonly credentialsFile?: string | null;
+  readonly caFile?: string | null;
+  readonly certFile?: string | null;
+  readonly keyFile?: string | null;
+}
+
+export interface KafkaDestination {
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  /** Default `none`. */
+  readonly compression?: 'none' | 'gzip' | 'snappy' | 'lz4';
+  /** Default 900,000. */
+  readonly maxRequestBytes?: number;
+  /** Default `none`. */
+  readonly sasl?: 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512';
+  readonly username?: string | null;
+  readonly password?: string | null;
+  /** Default false. */
+  readonly tls?: boolean;
+  readonly caFile?: string | null;
+  readonly certFile?: string | null;
+  readonly keyFile?: string | null;
+}
+
 export type Destination =
   | { readonly folder: FolderDestination }
   | { readonly s3: S3Destination }
@@ -111,7 +169,10 @@ export type Destination =
   | { readonly http: HttpDestination }
   | { readonly opensearch: OpenSearchDestination }
   | { readonly splunk: SplunkDestination }
-  | { readonly dynamodb: DynamoDbDestination };
+  | { readonly dynamodb: DynamoDbDestination }
+  | { readonly redshift: RedshiftDestination }
+  | { readonly nats: NatsDestination }
+  | { readonly kafka: KafkaDestination };
 
 export interface DeliveryOptions {
   /** Names its application too, so a delivery that keeps its name goes on where it was. */

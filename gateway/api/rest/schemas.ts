@@ -506,7 +506,9 @@ export const DeliverySchema = z
     to: z.object({
       kind: z
         .string()
-        .describe('folder, s3, kinesis, kinesis-video, http, opensearch, splunk, dynamodb'),
+        .describe(
+          'folder, s3, kinesis, kinesis-video, http, opensearch, splunk, dynamodb, redshift, nats, kafka',
+        ),
       description: z.string().describe('Where to, without secrets'),
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),

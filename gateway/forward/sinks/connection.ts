@@ -3,6 +3,7 @@
  * PostgreSQL): how waiting is called off, and what the system's and TLS's errors mean.
  */
 import { readFile } from 'node:fs/promises';
+import { rootCertificates } from 'node:tls';
 import { SinkError, type SinkErrorCode } from '../sink.ts';
 
 /**
@@ -92,6 +93,7 @@ function systemError(
 
 /** Certificates and keys as files in PEM; null: none. */
 export interface TlsFiles {
+  /** Authorities that are trusted beside those that Node knows. */
   readonly caFile: string | null;
   readonly certFile: string | null;
   readonly keyFile: string | null;
@@ -112,7 +114,7 @@ export async function readTlsFiles(files: TlsFiles): Promise<TlsContents> {
     [files.caFile, files.certFile, files.keyFile].map(textOf),
   );
   return {
-    ...(typeof ca === 'string' && { ca }),
+    ...(typeof ca === 'string' && { ca: [...rootCertificates, ca].join('\n') }),
     ...(typeof cert === 'string' && { cert }),
     ...(typeof key === 'string' && { key }),
   };

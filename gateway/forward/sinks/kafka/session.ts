@@ -112,6 +112,7 @@ export class KafkaSession {
     outcomes: Map<BatchItem, SinkError | null>,
   ): Promise<SinkError | null> {
     const { topic } = this.#options;
+    const isRepeated = this.#unanswered.has(partition);
     this.#records += batch.length;
     this.#unanswered.set(
       partition,
@@ -129,12 +130,18 @@ export class KafkaSession {
       return null;
     } catch (thrown) {
       const { error, isRefused, isProducerLost } = kafkaFailure(thrown);
-      if (isRefused) this.#unanswered.delete(partition);
+      // That a repetition is refused says nothing of the first time.
+      if (isRefused && !isRepeated) this.#unanswered.delete(partition);
       this.#isLost ||= isProducerLost;
       const isOfRecords = error.code === 'too-large' || error.code === 'rejected';
-      if (isOfRecords && batch.length > 1) return await this.#halve(partition, batch, outcomes);
-      for (const item of batch) outcomes.set(item, error);
-      return isOfRecords ? null : error;
+      if (isOfRecords && batch.length > 1 && !isRepeated)
+        return await this.#halve(partition, batch, outcomes);
+      // The next producer finds out which of them it is.
+      const isUnclear = isOfRecords && isRepeated;
+      this.#isLost ||= isUnclear;
+      const outcome = isUnclear ? new SinkError('unavailable', error.message) : error;
+      for (const item of batch) outcomes.set(item, outcome);
+      return isOfRecords && !isUnclear ? null : outcome;
     }
   }
 

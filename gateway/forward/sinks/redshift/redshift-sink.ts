@@ -38,7 +38,7 @@ export interface RedshiftSinkOptions {
   readonly password: string;
   /** Without it the password crosses the network in the clear. */
   readonly tls: boolean;
-  /** PEM; null: Node's own authorities, which know Amazon's. */
+  /** Authorities in PEM beside those that Node knows, Amazon's among them; null: none. */
   readonly caFile: string | null;
   readonly table: TableName;
   /** null: all that the table has. */

@@ -19,6 +19,7 @@ import { Authority } from '../../../support/certificates.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { needs } from '../../../support/tools.ts';
 import { batchOf, itemsOf } from '../support/batches.ts';
+import { batchSinkContract } from './batch-sink-contract.ts';
 import { NatsServer } from '../support/nats-server.ts';
 
 const never = new AbortController().signal;
@@ -329,6 +330,22 @@ test('subjects are made of whatever a partition key is', () => {
   ]) {
     assert.ok(!isSubjectTemplate(bad), bad);
   }
+});
+
+batchSinkContract('nats', async (context) => {
+  if (!needs(context, 'nats-server')) return null;
+  const server = await serve(context);
+  await server.addStream({ name: 'READINGS', subjects: ['readings'] });
+  return {
+    ...{ sink: sinkOf(context, { servers: [server.url] }), isOrdered: true, deduplicates: true },
+    taken: async () =>
+      (await server.messages('READINGS')).map(({ id, data }) => ({
+        id,
+        value: JSON.parse(data.toString()) as unknown,
+      })),
+    down: () => server.stop('SIGKILL'),
+    up: () => server.start(),
+  };
 });
 
 async function nextTurn(): Promise<void> {

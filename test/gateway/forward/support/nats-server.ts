@@ -68,6 +68,7 @@ export class NatsServer {
     const manager = await this.#manager();
     const { state } = await manager.streams.info(stream);
     const stored: StoredMessage[] = [];
+    if (state.messages === 0) return stored;
     for (let seq = state.first_seq; seq <= state.last_seq; seq += 1) {
       const message = await manager.streams.getMessage(stream, { seq });
       if (message === null) continue;
