@@ -34,8 +34,8 @@ import {
 } from './demonstration/configuration.ts';
 import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
-import { unpinRemoved } from './forward/removed.ts';
 import type { DeliveryOptions } from './forward/options.ts';
+import { openDeliveryStreams, startAllDeliveries } from './firehose.ts';
 import { forecast } from './forecast.ts';
 import { startFiles, type Files } from './files.ts';
 import { addChecks } from './health-checks.ts';
@@ -169,10 +169,16 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     ...{ ...building, hooks: config.hooks, images: media.images, video, log, fetch },
   });
   closing.add('parts', 'hooks', () => hooks.close());
-  const deliveries = await startForwarding(building);
+  const { secret } = identity;
+  const deliveryStreams = await openDeliveryStreams({ ...building, secret });
+  closing.add('servers', 'delivery streams', () => {
+    deliveryStreams.close();
+  });
+  const { deliveries, all } = await startAllDeliveries(deliveryStreams, building, (first) =>
+    startForwarding(building, first),
+  );
   const kinesis = await startKinesis({
-    ...building,
-    secret: identity.secret,
+    ...{ ...building, secret, deliveryStreams },
     onClose: (stage, name, close) => {
       closing.add(stage, name, close);
     },
@@ -201,8 +207,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       await mqtt.update(next.mqtt);
       await files.update(next.files);
       await hooks.update(next.hooks);
-      await deliveries.update(configuredDeliveries(next), next.uplink.maxBytesPerSecond);
-      await unpinRemoved(store.log, configuredDeliveries(next), logger);
+      await all.update(next);
       kinesis.update(next);
       logger.setLevel(next.logging.level);
       await tell(changed);
@@ -421,12 +426,10 @@ function startWebRtcFor(
   return webRtc;
 }
 
-async function startForwarding(building: Building): Promise<Deliveries> {
+function startForwarding(building: Building, first: readonly DeliveryOptions[]): Deliveries {
   const { config, store, identity, clock, logger, metrics, closing } = building;
-  const configured = configuredDeliveries(config);
-  await unpinRemoved(store.log, configured, logger);
   const deliveries = startDeliveries({
-    deliveries: configured,
+    deliveries: first,
     maxBytesPerSecond: config.uplink.maxBytesPerSecond,
     log: store.log,
     video: store.video,
@@ -435,13 +438,10 @@ async function startForwarding(building: Building): Promise<Deliveries> {
     logger,
     metrics,
     random: Math.random,
+    account: { accountId: config.aws.accountId, region: config.aws.region },
   });
   closing.add('parts', 'deliveries', () => deliveries.close());
   return deliveries;
-}
-
-function configuredDeliveries(config: Config): readonly DeliveryOptions[] {
-  return Object.entries(config.deliveries).map(([name, options]) => ({ name, ...options }));
 }
 
 interface Parts {

@@ -1,12 +1,14 @@
 /**
  * Starts the AWS APIs: who may use them, what is written down of them, and what they answer: the
- * Kinesis API, and the tables that its clients keep their leases in.
+ * Kinesis API, the tables that its clients keep their leases in, and Firehose's.
  */
 import { Hono } from 'hono';
 import type { Log } from '../storage/model.ts';
 import type { Store } from '../storage/store.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import { dynamoDbRoutes } from './api/dynamodb/routes.ts';
+import type { DeliveryStreams } from './api/firehose/delivery-streams.ts';
+import { firehoseRoutes } from './api/firehose/routes.ts';
 import { KinesisService } from './api/kinesis/kinesis.ts';
 import type { Metering } from './api/kinesis/metering.ts';
 import { attributeOf, type Attribute } from './api/kinesis/stream-attributes.ts';
@@ -27,6 +29,7 @@ export interface KinesisParts {
   readonly config: Config;
   readonly store: Store;
   readonly metering: Metering;
+  readonly deliveryStreams: DeliveryStreams;
   /** Of this gateway. */
   readonly secret: Buffer;
   readonly onClose: (stage: Stage, name: string, close: Close) => void;
@@ -91,6 +94,10 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
   });
   const routes = new Hono<AppEnv>();
   routes.route('/', dynamoDbRoutes({ ...shared, context: { items: store.items, account } }));
+  if (config.firehose.enabled) {
+    const context = { log: store.log, account, streams: parts.deliveryStreams };
+    routes.route('/', firehoseRoutes({ ...shared, context }));
+  }
   // It answers whatever names a target.
   routes.route('/', service.routes);
   parts.onClose('parts', 'subscriptions to shards', () => {

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { privateNetworks } from '../../ingest/rtsp/client/guard.ts';
 import { awsCredentials, endpoint, region } from './aws-access.ts';
 import { delivery } from './deliveries.ts';
+import { firehose } from './firehose.ts';
 import { hook } from './hooks.ts';
 import {
   accessKeyId,
@@ -685,6 +686,9 @@ export const configSchema = z
     kinesis: kinesis
       .prefault({})
       .describe('The Kinesis Data Streams API, which AWS clients speak on the port of http.'),
+    firehose: firehose
+      .prefault({})
+      .describe('The Firehose API, which AWS clients speak on the port of http.'),
     logging: logging.prefault({}).describe('What the gateway says about itself, on stdout.'),
     video: video.prefault({}).describe('The store of footage.'),
     sources: sources.prefault({}).describe('What a source may be.'),
@@ -759,8 +763,30 @@ export const configSchema = z
                 secretAccessKey: '${S3_SECRET:-change-me}',
               },
             },
+            transform: { function: { module: { path: './redact.mjs' } } },
+          },
+          'by-device': {
+            from: { stream: 'readings' },
+            to: {
+              folder: {
+                path: './by-device',
+                prefix: '!{partitionKeyFromQuery:device}/!{timestamp:yyyy/MM/dd}/',
+              },
+            },
+            layout: { partitionBy: { device: 'device.id' } },
           },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
+          tables: {
+            from: { stream: 'readings' },
+            to: { folder: { path: './tables' } },
+            format: {
+              type: 'parquet',
+              columns: [
+                { name: 'at', type: 'timestamp', from: 'time' },
+                { name: 'temperature', type: 'double' },
+              ],
+            },
+          },
           live: {
             from: { stream: 'camera-events' },
             to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },
@@ -769,6 +795,81 @@ export const configSchema = z
           video: {
             from: { camera: 'front' },
             to: { kinesisVideo: { stream: 'front', region: 'eu-central-1' } },
+          },
+          partner: {
+            from: { stream: 'readings' },
+            to: {
+              http: {
+                url: 'https://ingest.example.net/v1',
+                accessKey: '${HTTP_KEY:-change-me}',
+                commonAttributes: { site: 'north' },
+                compression: 'gzip',
+              },
+            },
+          },
+          search: {
+            from: { stream: 'readings' },
+            to: {
+              opensearch: {
+                endpoint: 'https://search.example.net:9200',
+                index: 'readings',
+                rotation: 'day',
+                username: 'gateway',
+                password: '${SEARCH_PASSWORD:-change-me}',
+              },
+            },
+          },
+          logs: {
+            from: { stream: 'app-log' },
+            to: {
+              splunk: {
+                endpoint: 'https://splunk.example.net:8088',
+                token: '${SPLUNK_TOKEN:-change-me}',
+                sourcetype: 'app',
+              },
+            },
+          },
+          twins: {
+            from: { stream: 'readings' },
+            to: { dynamodb: { table: 'devices', region: 'eu-central-1', sets: ['tags'] } },
+          },
+          warehouse: {
+            from: { stream: 'readings' },
+            to: {
+              redshift: {
+                host: 'plant.0123456789.eu-central-1.redshift-serverless.amazonaws.com',
+                database: 'plant',
+                username: 'gateway',
+                password: '${REDSHIFT_PASSWORD:-change-me}',
+                table: 'readings',
+                iamRole: 'arn:aws:iam::123456789012:role/load-readings',
+                staging: { bucket: 'plant-staging', region: 'eu-central-1' },
+              },
+            },
+          },
+          messages: {
+            from: { stream: 'readings' },
+            to: {
+              nats: {
+                servers: ['nats://nats.example.net:4222'],
+                subject: 'plant.{partitionKey}',
+                token: '${NATS_TOKEN:-change-me}',
+              },
+            },
+          },
+          topic: {
+            from: { stream: 'readings' },
+            to: {
+              kafka: {
+                brokers: ['kafka-1.example.net:9093', 'kafka-2.example.net:9093'],
+                topic: 'readings',
+                compression: 'lz4',
+                tls: true,
+                sasl: 'scram-sha-512',
+                username: 'gateway',
+                password: '${KAFKA_PASSWORD:-change-me}',
+              },
+            },
           },
         },
       })

@@ -2,9 +2,9 @@
 import { DescribeStreamSummaryCommand, KinesisClient } from '@aws-sdk/client-kinesis';
 import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../storage/ports.ts';
-import { awsOptions } from '../forward/destinations.ts';
-import type { Destination } from '../forward/options.ts';
-import { SinkError } from '../forward/sink.ts';
+import { awsOptions, sinkFor } from '../forward/destinations.ts';
+import type { Destination, KinesisDestination } from '../forward/options.ts';
+import { SinkError, type Sink } from '../forward/sink.ts';
 import { AwsClient } from '../forward/sinks/aws.ts';
 import { tryFolder } from '../forward/sinks/folder/folder-sink.ts';
 import { kinesisVideoSink } from '../forward/sinks/kinesis-video/kinesis-video-sink.ts';
@@ -19,7 +19,7 @@ export async function diagnoseDestination(
 ): Promise<Diagnosis> {
   const name = `Delivery ${delivery}`;
   try {
-    return fine(name, await ask(to, clock));
+    return fine(name, await ask(delivery, to, clock));
   } catch (error) {
     if (!(error instanceof SinkError)) throw error;
     const advice: Readonly<Partial<Record<SinkError['code'], string>>> = {
@@ -44,11 +44,18 @@ export async function diagnoseDestination(
 function describe(to: Destination): string {
   if ('folder' in to) return to.folder.path;
   if ('kinesisVideo' in to) return `video stream ${to.kinesisVideo.stream}`;
-  return 's3' in to ? `bucket ${to.s3.bucket}` : `data stream ${to.kinesis.stream}`;
+  if ('kinesis' in to) return `data stream ${to.kinesis.stream}`;
+  if ('http' in to) return `endpoint ${new URL(to.http.url).host}`;
+  if ('opensearch' in to) return `index ${to.opensearch.index}`;
+  if ('splunk' in to) return `Splunk at ${new URL(to.splunk.endpoint).host}`;
+  if ('redshift' in to) return `table ${to.redshift.table} in Redshift`;
+  if ('nats' in to) return `subject ${to.nats.subject}`;
+  if ('kafka' in to) return `topic ${to.kafka.topic}`;
+  return 's3' in to ? `bucket ${to.s3.bucket}` : `table ${to.dynamodb.table}`;
 }
 
 /** @throws SinkError */
-async function ask(to: Destination, clock: Clock): Promise<string> {
+async function ask(delivery: string, to: Destination, clock: Clock): Promise<string> {
   if ('folder' in to) {
     const { path } = to.folder;
     return (await tryFolder(path)) ? `${path} can be written` : `${path} will be made`;
@@ -79,18 +86,31 @@ async function ask(to: Destination, clock: Clock): Promise<string> {
       await sink.close();
     }
   }
-  const client = new AwsClient(
-    'kinesis',
-    awsOptions(to.kinesis),
-    (config) => new KinesisClient(config),
-  );
+  if ('kinesis' in to) return askStream(to.kinesis, signal);
+  const sink = sinkFor(to, clock, delivery);
   try {
-    const command = new DescribeStreamSummaryCommand({ StreamName: to.kinesis.stream });
+    return await askSink(sink, signal);
+  } finally {
+    await sink.close();
+  }
+}
+
+/** @throws SinkError */
+async function askSink(sink: Sink, signal: AbortSignal): Promise<string> {
+  const said = 'check' in sink ? await sink.check?.(signal) : undefined;
+  return said ?? `${sink.description} is not asked anything beforehand`;
+}
+
+/** @throws SinkError */
+async function askStream(to: KinesisDestination, signal: AbortSignal): Promise<string> {
+  const client = new AwsClient('kinesis', awsOptions(to), (config) => new KinesisClient(config));
+  try {
+    const command = new DescribeStreamSummaryCommand({ StreamName: to.stream });
     const { StreamDescriptionSummary: summary } = await client.call(
       signal,
       (kinesis, abortSignal) => kinesis.send(command, { abortSignal }),
     );
-    return `data stream ${to.kinesis.stream} is ${summary?.StreamStatus?.toLowerCase() ?? 'there'}`;
+    return `data stream ${to.stream} is ${summary?.StreamStatus?.toLowerCase() ?? 'there'}`;
   } finally {
     client.close();
   }

@@ -12,6 +12,7 @@ import { Delivery } from './delivery.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
+import type { Account } from './record-plans.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
 import { pause } from './timing.ts';
 
@@ -31,6 +32,8 @@ export interface DeliveriesOptions {
   readonly metrics: Metrics;
   /** 0 inclusive to 1 exclusive; `Math.random` in production. */
   readonly random: () => number;
+  /** For the ARNs that functions are told; left out: none that means anything. */
+  readonly account?: Account;
 }
 
 export interface Deliveries {
@@ -40,6 +43,11 @@ export interface Deliveries {
   removed(): Promise<readonly RemovedDelivery[]>;
   /** Lets go of one of those. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
+  /**
+   * Sends the records of a delivery again that have failed by now; it goes on by itself.
+   * @returns how many they are; null: there is no such delivery
+   */
+  replay(name: string): Promise<number | null>;
   /**
    * Brings them in line with another configuration: those that are new are started, those that
    * are gone or differ are stopped, and the latter begun again where they were; no others notice.
@@ -72,10 +80,16 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const ports = {
     ...{ log, video, gatewayId, owner, supervisor, limits },
     ...{ clock, logger, metrics, random },
+    ...(options.account !== undefined && { account: options.account }),
   };
   const start = (delivery: DeliveryOptions): Running => ({
     options: delivery,
-    delivery: new Delivery(delivery, sinkFor(delivery.to, clock), prefixOf(delivery.to), ports),
+    delivery: new Delivery(
+      delivery,
+      sinkFor(delivery.to, clock, delivery.name),
+      prefixOf(delivery.to),
+      ports,
+    ),
   });
   let running: readonly Running[] = options.deliveries.map(start);
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
@@ -90,6 +104,10 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
+    replay: async (name) => {
+      const one = running.find(({ options: { name: other } }) => other === name);
+      return one === undefined ? null : one.delivery.replay();
+    },
     forget: (name) => forgetRemoved(log, configured(), name),
     update: async (wanted, maxBytesPerSecond) => {
       if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);

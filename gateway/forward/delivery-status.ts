@@ -27,6 +27,8 @@ export interface DeliveryStatus {
   readonly failures: number;
   /** Gone before they were sent (deleted by a limit, or found to be corrupt), or refused for good. */
   readonly lostRecords: number;
+  /** Put aside with the reason, and not sent again since; see `failed-records.ts`. */
+  readonly failedRecords: number;
   readonly lastSuccessMs: number | null;
   /** The latest failure of all, also when it works again since. */
   readonly lastFailure: DeliveryFailure | null;
@@ -38,6 +40,7 @@ export function deliveryStatus(given: {
   readonly to: DeliveryStatus['to'];
   readonly stopped: boolean;
   readonly backlogs: Backlogs;
+  readonly failedRecords: number;
   readonly progress: Progress;
   readonly tasks: readonly TaskStatus[];
 }): DeliveryStatus {
@@ -75,6 +78,7 @@ export function deliveryStatus(given: {
     sentObjects: progress.sentObjects,
     failures: progress.failures,
     lostRecords: progress.lostRecords,
+    failedRecords: given.failedRecords,
     lastSuccessMs: progress.lastSuccessMs,
     lastFailure: newest(progress.lastFailure, tasks.map(failureOf)),
   };

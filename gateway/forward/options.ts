@@ -2,7 +2,11 @@
  * What a delivery is told: where from, where to, how much at a time. The shapes fit the
  * configuration's `deliveries` entries; what is null there has the SDK's or the sink's default.
  */
-import type { RecordFormat } from './ndjson.ts';
+import type { FormatOptions } from './format/formats.ts';
+import type { RecordFormat } from './format/ndjson.ts';
+import type { LayoutOptions } from './layout/layout.ts';
+import type { Deaggregation } from './shape/deaggregate.ts';
+import type { TransformOptions } from './transform/transform.ts';
 
 /** null or left out: found by the SDK's own chain. */
 export interface AwsDestination {
@@ -14,6 +18,8 @@ export interface AwsDestination {
 
 export interface FolderDestination {
   readonly path: string;
+  /** Begins every key. Default none. */
+  readonly prefix?: string;
 }
 
 export interface S3Destination extends AwsDestination {
@@ -35,11 +41,138 @@ export interface KinesisVideoDestination extends AwsDestination {
   readonly stream: string;
 }
 
+/** An HTTP endpoint that speaks Firehose's protocol. */
+export interface HttpDestination {
+  readonly url: string;
+  readonly accessKey?: string | null;
+  readonly commonAttributes?: Readonly<Record<string, string>>;
+  /** Default `none`. */
+  readonly compression?: 'none' | 'gzip';
+  /** null or left out: made of the delivery's name. */
+  readonly sourceArn?: string | null;
+  readonly timeoutSeconds?: number;
+  readonly caFile?: string | null;
+}
+
+export interface OpenSearchDestination {
+  readonly endpoint: string;
+  readonly index: string;
+  /** Default `none`. */
+  readonly rotation?: 'none' | 'hour' | 'day' | 'week' | 'month';
+  /** Default `index`. */
+  readonly operation?: 'index' | 'create';
+  /** Default `record`. */
+  readonly documentId?: 'record' | 'query' | 'none';
+  /** In JMESPath; goes with `documentId: query`. */
+  readonly idQuery?: string | null;
+  readonly username?: string | null;
+  readonly password?: string | null;
+  /** Requests are signed for it; null or left out: they are not. */
+  readonly service?: 'es' | 'aoss' | null;
+  readonly region?: string | null;
+  readonly accessKeyId?: string | null;
+  readonly secretAccessKey?: string | null;
+  /** Default 5 MiB. */
+  readonly maxBytes?: number;
+  readonly caFile?: string | null;
+}
+
+export interface SplunkDestination {
+  readonly endpoint: string;
+  readonly token: string;
+  /** Default `event`. */
+  readonly mode?: 'event' | 'raw';
+  /** null or left out: one that this process makes. */
+  readonly channel?: string | null;
+  readonly index?: string | null;
+  readonly source?: string | null;
+  readonly sourcetype?: string | null;
+  readonly host?: string | null;
+  /** Default true. */
+  readonly acknowledgements?: boolean;
+  /** Default 180. */
+  readonly ackTimeoutSeconds?: number;
+  /** Default 5 MB. */
+  readonly maxBytes?: number;
+  readonly caFile?: string | null;
+}
+
+export interface DynamoDbDestination extends AwsDestination {
+  readonly table: string;
+  /** Names of attributes whose lists become sets. Default none. */
+  readonly sets?: readonly string[];
+}
+
+export interface RedshiftDestination {
+  readonly host: string;
+  /** Default 5439. */
+  readonly port?: number;
+  readonly database: string;
+  readonly username: string;
+  readonly password: string;
+  /** Default true. */
+  readonly tls?: boolean;
+  readonly caFile?: string | null;
+  /** Default `public`. */
+  readonly schema?: string;
+  readonly table: string;
+  /** None or left out: all that the table has. */
+  readonly columns?: readonly string[];
+  /** Default `JSON 'auto' GZIP`. */
+  readonly copyOptions?: string;
+  /** null or left out: the keys of `staging`. */
+  readonly iamRole?: string | null;
+  /** Default `headgate_loads`. */
+  readonly ledger?: string;
+  readonly staging: S3Destination;
+  /** Default 30 minutes. */
+  readonly loadTimeoutSeconds?: number;
+}
+
+export interface NatsDestination {
+  readonly servers: readonly string[];
+  readonly subject: string;
+  readonly stream?: string | null;
+  readonly username?: string | null;
+  readonly password?: string | null;
+  readonly token?: string | null;
+  readonly nkeySeed?: string | null;
+  readonly credentialsFile?: string | null;
+  readonly caFile?: string | null;
+  readonly certFile?: string | null;
+  readonly keyFile?: string | null;
+}
+
+export interface KafkaDestination {
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  /** Default `none`. */
+  readonly compression?: 'none' | 'gzip' | 'snappy' | 'lz4';
+  /** Default 900,000. */
+  readonly maxRequestBytes?: number;
+  /** Default `none`. */
+  readonly sasl?: 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512';
+  readonly username?: string | null;
+  readonly password?: string | null;
+  /** Default false. */
+  readonly tls?: boolean;
+  readonly caFile?: string | null;
+  readonly certFile?: string | null;
+  readonly keyFile?: string | null;
+}
+
 export type Destination =
   | { readonly folder: FolderDestination }
   | { readonly s3: S3Destination }
   | { readonly kinesis: KinesisDestination }
-  | { readonly kinesisVideo: KinesisVideoDestination };
+  | { readonly kinesisVideo: KinesisVideoDestination }
+  | { readonly http: HttpDestination }
+  | { readonly opensearch: OpenSearchDestination }
+  | { readonly splunk: SplunkDestination }
+  | { readonly dynamodb: DynamoDbDestination }
+  | { readonly redshift: RedshiftDestination }
+  | { readonly nats: NatsDestination }
+  | { readonly kafka: KafkaDestination };
 
 export interface DeliveryOptions {
   /** Names its application too, so a delivery that keeps its name goes on where it was. */
@@ -52,13 +185,30 @@ export interface DeliveryOptions {
   readonly events?: string | null;
   /** What a record is on arrival, in objects. Default `data`. */
   readonly record?: RecordFormat;
+  /** What objects of records are made of. Default NDJSON, gzipped. */
+  readonly format?: FormatOptions;
+  /** Takes records out of each other, first of all. Default `none`. */
+  readonly deaggregate?: Deaggregation;
+  /** JMESPath: a record is sent when it is true of it; null or left out: all are. */
+  readonly filter?: string | null;
+  /** A function that gives what is sent in place of the records; null or left out: none. */
+  readonly transform?: TransformOptions | null;
+  /** JMESPath: what it gives is sent instead; null or left out: the record is. */
+  readonly select?: string | null;
+  /** Where objects of records go, below the destination's own prefix. */
+  readonly layout?: Omit<LayoutOptions, 'prefix'>;
   /** When an object of records is closed: at whichever comes first. */
   readonly buffer?: {
     /** Before compression. Default 5 MiB. */
     readonly maxBytes?: number;
-    /** Age of the oldest record. Default 60. */
+    /** Age of the oldest record. 0: what is there goes at once. Default 60. */
     readonly maxSeconds?: number;
   };
+  /**
+   * How long attempts may go on failing before the records are put aside and the shard goes on; null
+   * or left out: for ever.
+   */
+  readonly retrySeconds?: number | null;
   /** Pins what it has not sent, within its source's byte budget. Default true. */
   readonly required?: boolean;
   /**

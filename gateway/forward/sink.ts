@@ -50,15 +50,22 @@ export class SinkError extends Error {
   readonly code: SinkErrorCode;
   /** What somebody can do about it, in a sentence; null when there is nothing but to wait. */
   readonly advice: string | null;
+  /** How long the destination asks to be left alone; null: it says nothing of it. */
+  readonly retryAfterMs: number | null;
 
   constructor(
     code: SinkErrorCode,
     message: string,
-    options: { readonly cause?: unknown; readonly advice?: string | null } = {},
+    options: {
+      readonly cause?: unknown;
+      readonly advice?: string | null;
+      readonly retryAfterMs?: number | null;
+    } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
     this.advice = options.advice ?? null;
+    this.retryAfterMs = options.retryAfterMs ?? null;
   }
 
   /** Whether the same attempt may succeed later without anybody changing anything. */
@@ -166,6 +173,9 @@ export interface Batch {
   readonly items: readonly BatchItem[];
 }
 
+/** Of each item, in order: null when it was taken, or why it was not. */
+export type Outcomes = readonly (SinkError | null)[];
+
 /** Takes the records of a plan, as many in a call as it allows. */
 export interface BatchSink {
   readonly kind: 'http' | 'opensearch' | 'splunk' | 'dynamodb' | 'nats' | 'kafka';
@@ -177,14 +187,23 @@ export interface BatchSink {
     readonly bytes: number;
     readonly recordBytes: number;
   };
+  /** The longest that a call may take, where that is long; left out: as its size has it. */
+  readonly attemptMs?: number;
   /**
    * Makes one attempt to hand over a batch, and resolves once the destination has it for good:
    * waiting for its acknowledgement is part of the attempt.
    * @returns for each item, in order, null when it was taken, or why it was not. Items that failed
    *   come again in a batch of their own, before any later record of the shard does
+   *   (of a batch that went out in several pieces, those that were not tried have failed too)
    * @throws SinkError when nothing is known to have been taken
    */
-  deliver(batch: Batch, signal: AbortSignal): Promise<readonly (SinkError | null)[]>;
+  deliver(batch: Batch, signal: AbortSignal): Promise<Outcomes>;
+  /**
+   * Looks whether the destination is there and lets us in, and hands over nothing.
+   * @returns what was found, in a few words
+   * @throws SinkError
+   */
+  check?(signal: AbortSignal): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -213,6 +232,20 @@ export interface TableSink {
    * @throws SinkError; `rejected` when the objects as they are can't be loaded
    */
   load(load: TableLoad, signal: AbortSignal): Promise<void>;
+  /** The longest that a call may take, where that is long; left out: as its size has it. */
+  readonly attemptMs?: number;
+  /**
+   * Leaves a note at `staging` of objects that will not be loaded, so that they can be by hand.
+   * Doing it twice leaves one.
+   * @throws SinkError
+   */
+  skip?(load: TableLoad, signal: AbortSignal): Promise<void>;
+  /**
+   * Looks whether the destination is there and lets us in, and changes nothing.
+   * @returns what was found, in a few words
+   * @throws SinkError
+   */
+  check?(signal: AbortSignal): Promise<string>;
   close(): Promise<void>;
 }
 

@@ -7,8 +7,10 @@
  * coreutils does that, too, for the day on which the gateway is killed first.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { HookError } from './hook-error.ts';
-import { AnswerBytes, type Ask } from './target.ts';
+import { FunctionError } from '../functions/function.ts';
+import { AnswerBytes } from '../functions/limits.ts';
+import { HookError, hookErrorOf } from './hook-error.ts';
+import { answerBytesMax, type Ask } from './target.ts';
 
 export interface CommandTarget {
   readonly program: string;
@@ -54,7 +56,7 @@ export function askCommand(
       closePipes(child);
     };
     signal.addEventListener('abort', kill, { once: true });
-    const answer = new AnswerBytes();
+    const answer = new AnswerBytes(answerBytesMax);
     let said = '';
     child.stdout.on('data', (part: Buffer) => {
       if (!answer.add(part)) kill();
@@ -83,6 +85,7 @@ export function askCommand(
       );
     } catch (cause) {
       if (cause instanceof HookError) throw cause;
+      if (cause instanceof FunctionError) throw hookErrorOf(cause);
       signal.throwIfAborted();
       throw new HookError('unreachable', `${target.program} can't be started`, { cause });
     } finally {

@@ -187,7 +187,8 @@ function counted(clock: Clock, metrics: Metrics): MiddlewareHandler<AppEnv> {
 }
 
 function awsArea(target: string | undefined): string {
-  return target?.startsWith('DynamoDB_') === true ? 'dynamodb' : 'kinesis';
+  if (target?.startsWith('DynamoDB_') === true) return 'dynamodb';
+  return target?.startsWith('Firehose_') === true ? 'firehose' : 'kinesis';
 }
 
 function answerError(thrown: unknown, c: Context<AppEnv>, logger: Logger): Response {

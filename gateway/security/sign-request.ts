@@ -17,6 +17,8 @@ export interface ConfiguredCredentials {
 }
 
 export interface RequestOfOurs {
+  /** Default POST. */
+  readonly method?: string;
   readonly url: URL;
   /** By lower-case name, without `host`. */
   readonly headers: Readonly<Record<string, string>>;
@@ -37,9 +39,9 @@ export async function findCredentials(configured: ConfiguredCredentials): Promis
   return defaultProvider({ ignoreCache: true })();
 }
 
-/** The headers of a POST with its signature among them. */
+/** The headers of a request with its signature among them. */
 export function signedHeaders(
-  { url, headers, payloadHash, region, service }: RequestOfOurs,
+  { method = 'POST', url, headers, payloadHash, region, service }: RequestOfOurs,
   { accessKeyId, secretAccessKey, sessionToken }: Credentials,
   nowMs: number,
 ): Record<string, string> {
@@ -53,7 +55,7 @@ export function signedHeaders(
   const names = [...Object.keys(sent), 'host'].sort();
   const signature = signatureOf(
     {
-      method: 'POST',
+      method,
       url,
       header: (name) => (name === 'host' ? url.host : sent[name]),
       signedHeaders: names,

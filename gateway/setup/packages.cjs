@@ -51,6 +51,9 @@ const testPackages = [
   { name: 'ffmpeg', program: 'ffprobe', downloadMB: 134, diskMB: 481 },
   { name: 'mosquitto', program: 'mosquitto', downloadMB: 4, diskMB: 11 },
   { name: 'mosquitto-clients', program: 'mosquitto_pub', downloadMB: 3, diskMB: 7 },
+  { name: 'nats-server', program: 'nats-server', downloadMB: 4, diskMB: 12 },
+  // Its programs lie in a folder of its own, outside of PATH.
+  { name: 'postgresql-15', downloadMB: 50, diskMB: 210 },
   { name: 'strace', program: 'strace', downloadMB: 2, diskMB: 3 },
   { name: 'chromium', program: 'chromium', downloadMB: 208, diskMB: 738 },
   { name: 'python3-gi', downloadMB: 12, diskMB: 40 },
@@ -62,6 +65,7 @@ const testPackages = [
   { name: 'debootstrap', program: 'debootstrap', downloadMB: 2, diskMB: 4 },
   { name: 'awscli', downloadMB: 26, diskMB: 225 },
   { name: 'python3-boto3', downloadMB: 15, diskMB: 120 },
+  { name: 'unzip', program: 'unzip', downloadMB: 1, diskMB: 1 },
 ];
 
 module.exports = { ffmpegPackages, nativePackages, testPackages, workerPackages };

@@ -4,7 +4,7 @@ import type { Context } from 'hono';
 import { remoteAddress, type AppEnv } from '../../http/authentication.ts';
 import type { Bindings } from '../../http/server.ts';
 import type { AwsRequest } from '../../security/aws-authenticator.ts';
-import type { ReadBody } from '../kinesis/body.ts';
+import type { ReadBody } from './body.ts';
 
 /** Whether it says who asks, truly or not. Of whom does not, nothing is read. */
 export function claimsSomebody(c: Context<AppEnv>): boolean {

@@ -9,7 +9,7 @@
 import { StorageError, type StorageErrorCode } from '../../../storage/errors.ts';
 import { HttpError } from '../../http/errors.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';
-import { KinesisError } from '../kinesis/errors.ts';
+import { RequestError, ServiceError } from '../aws/errors.ts';
 import type { Item } from './values.ts';
 
 const service = 'com.amazonaws.dynamodb.v20120810#';
@@ -34,9 +34,8 @@ const types = {
 export type DynamoDbErrorType = keyof typeof types;
 
 /** An answer that is an error; operations throw it, routes.ts turns it into the answer. */
-export class DynamoDbError extends Error {
+export class DynamoDbError extends ServiceError<DynamoDbErrorType> {
   override readonly name = 'DynamoDbError';
-  readonly type: DynamoDbErrorType;
   /** The item on which a condition failed, where that was asked for. */
   readonly item: Item | null;
 
@@ -45,8 +44,7 @@ export class DynamoDbError extends Error {
     message: string,
     options: { cause?: unknown; item?: Item | null } = {},
   ) {
-    super(message, options);
-    this.type = type;
+    super(type, types[type].status, message, options);
     this.item = options.item ?? null;
   }
 }
@@ -108,16 +106,14 @@ export function toErrorAnswer(thrown: unknown): ErrorAnswer {
     const fullType = `${coral}${type}`;
     return { type, fullType, message, status, item: null, ours: false, cause: undefined };
   }
-  const { type, message, item, cause } = toDynamoDbError(thrown);
-  const { prefix, status } = types[type];
-  const ours = type === 'InternalServerError';
-  return { type, fullType: `${prefix}${type}`, message, status, item, ours, cause };
+  const { type, message, status, item, ours, cause } = toDynamoDbError(thrown);
+  const fullType = `${types[type].prefix}${type}`;
+  return { type, fullType, message, status, item, ours, cause };
 }
 
 function toDynamoDbError(thrown: unknown): DynamoDbError {
   if (thrown instanceof DynamoDbError) return thrown;
-  // What reads bodies and checks their members is shared with the Kinesis API.
-  if (thrown instanceof KinesisError && isShared(thrown.type)) {
+  if (thrown instanceof RequestError) {
     return new DynamoDbError(thrown.type, thrown.message, { cause: thrown });
   }
   if (thrown instanceof StorageError) {
@@ -131,8 +127,4 @@ function toDynamoDbError(thrown: unknown): DynamoDbError {
     return new DynamoDbError('ServiceUnavailable', message, { cause: thrown });
   }
   return new DynamoDbError('InternalServerError', 'Internal server error', { cause: thrown });
-}
-
-function isShared(type: string): type is DynamoDbErrorType {
-  return Object.hasOwn(types, type);
 }

@@ -11,7 +11,7 @@ import {
   required,
   text,
   type Shape,
-} from '../kinesis/shapes.ts';
+} from '../aws/shapes.ts';
 import { DynamoDbError } from './errors.ts';
 import { valueTypes, type ValueType } from './values.ts';
 

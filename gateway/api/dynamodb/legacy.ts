@@ -10,7 +10,7 @@ import {
   required,
   structure,
   type Described,
-} from '../kinesis/shapes.ts';
+} from '../aws/shapes.ts';
 import { invalidParameters } from './errors.ts';
 import type { Action, Comparator, Condition, Operand } from './expressions/syntax.ts';
 import { attributeValue, comparisonOperator, mapOf } from './inputs.ts';

@@ -1,7 +1,12 @@
 /** What an operation on lease tables is, and what all of them work with. */
 import type { Decision, ItemKey, Items, ItemTable } from '../../../storage/items/items.ts';
-import type { Account } from '../kinesis/arns.ts';
-import { parseInput, type Shape } from '../kinesis/shapes.ts';
+import type { Account } from '../aws/account.ts';
+import {
+  operationOf,
+  type AnyOperationOf,
+  type OperationOf,
+  type PreparedCallOf,
+} from '../aws/operation.ts';
 import { notFound } from './errors.ts';
 import { definitionOf, tableArn, type TableDefinition } from './tables.ts';
 
@@ -10,39 +15,14 @@ export interface DynamoDbContext {
   readonly account: Account;
 }
 
-export interface Operation<I> {
-  /** As in `X-Amz-Target`. */
-  readonly name: string;
-  readonly input: Shape<I>;
-  /** ARNs of what the caller needs permission for. */
-  resources(input: NoInfer<I>, context: DynamoDbContext): readonly string[];
-  /** The answer as JSON; what is `undefined` is left out. */
-  run(input: NoInfer<I>, context: DynamoDbContext): Promise<object>;
-}
+export type AnyOperation = AnyOperationOf<DynamoDbContext, readonly string[]>;
+export type PreparedCall = PreparedCallOf<DynamoDbContext, readonly string[]>;
 
-/** An operation whatever its input is. */
-export interface AnyOperation {
-  readonly name: string;
-  /** @throws KinesisError, DynamoDbError for types and constraints */
-  prepare(body: unknown): PreparedCall;
-}
-
-export interface PreparedCall {
-  resources(context: DynamoDbContext): readonly string[];
-  run(context: DynamoDbContext): Promise<object>;
-}
-
-export function defineOperation<I>(operation: Operation<I>): AnyOperation {
-  return {
-    name: operation.name,
-    prepare(body) {
-      const input = parseInput(operation.input, body);
-      return {
-        resources: (context) => operation.resources(input, context),
-        run: (context) => operation.run(input, context),
-      };
-    },
-  };
+/** @param operation its resources are ARNs, its answer is JSON */
+export function defineOperation<I>(
+  operation: OperationOf<I, DynamoDbContext, readonly string[]>,
+): AnyOperation {
+  return operationOf(operation);
 }
 
 /** The table that a request is about, for `resources`. */

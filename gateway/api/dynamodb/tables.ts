@@ -1,7 +1,7 @@
 /** Tables: what is kept of one, how its items are keyed and indexed, and how it is described. */
 import type { ItemKey, ItemTable } from '../../../storage/items/items.ts';
 import type { IndexEntry } from '../../../storage/items/rows.ts';
-import type { Account } from '../kinesis/arns.ts';
+import type { Account } from '../aws/account.ts';
 import { invalid, invalidParameters, notFound } from './errors.ts';
 import { keyBytes, type Item, type Value } from './values.ts';
 

@@ -1,5 +1,5 @@
 /** Tags of tables. */
-import { list, required, structure, text, type Described } from '../kinesis/shapes.ts';
+import { list, required, structure, text, type Described } from '../aws/shapes.ts';
 import { invalid } from './errors.ts';
 
 const tagsMax = 50;

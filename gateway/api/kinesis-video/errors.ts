@@ -5,6 +5,7 @@
  */
 import { StorageError, type StorageErrorCode } from '../../../storage/errors.ts';
 import { HttpError } from '../../http/errors.ts';
+import { RequestError, ServiceError, type RequestErrorType } from '../aws/errors.ts';
 import { KinesisError, type KinesisErrorType } from '../kinesis/errors.ts';
 
 const statuses = {
@@ -31,22 +32,11 @@ const statuses = {
 export type KinesisVideoErrorType = keyof typeof statuses;
 
 /** An answer that is an error; operations throw it, routes.ts turns it into the answer. */
-export class KinesisVideoError extends Error {
+export class KinesisVideoError extends ServiceError<KinesisVideoErrorType> {
   override readonly name = 'KinesisVideoError';
-  readonly type: KinesisVideoErrorType;
 
   constructor(type: KinesisVideoErrorType, message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.type = type;
-  }
-
-  get status(): number {
-    return statuses[this.type];
-  }
-
-  /** Whether it is ours to mend, and so belongs in the log. */
-  get ours(): boolean {
-    return this.type === 'InternalFailure';
+    super(type, statuses[type], message, options);
   }
 }
 
@@ -68,20 +58,25 @@ const ofStorage: Readonly<Partial<Record<StorageErrorCode, KinesisVideoErrorType
   closed: 'ServiceUnavailable',
 };
 
-/** What is shared with Data Streams (shapes, bodies, tokens) says its own types. */
-const ofKinesis: Readonly<Partial<Record<KinesisErrorType, KinesisVideoErrorType>>> = {
+const ofRequest: Readonly<Record<RequestErrorType, KinesisVideoErrorType>> = {
   ValidationException: 'InvalidArgumentException',
-  InvalidArgumentException: 'InvalidArgumentException',
-  ExpiredNextTokenException: 'InvalidArgumentException',
   SerializationException: 'SerializationException',
   RequestEntityTooLargeException: 'RequestEntityTooLargeException',
-  ServiceUnavailable: 'ServiceUnavailable',
+};
+
+/** The tokens of pages are shared with Data Streams, and say its types. */
+const ofKinesis: Readonly<Partial<Record<KinesisErrorType, KinesisVideoErrorType>>> = {
+  InvalidArgumentException: 'InvalidArgumentException',
+  ExpiredNextTokenException: 'InvalidArgumentException',
 };
 
 /** Any thrown value as one of ours, the original kept as its cause. */
 export function toKinesisVideoError(thrown: unknown): KinesisVideoError {
   if (thrown instanceof KinesisVideoError) return thrown;
   const cause = { cause: thrown };
+  if (thrown instanceof RequestError) {
+    return new KinesisVideoError(ofRequest[thrown.type], thrown.message, cause);
+  }
   if (thrown instanceof KinesisError) {
     const type = ofKinesis[thrown.type];
     if (type !== undefined) return new KinesisVideoError(type, thrown.message, cause);

@@ -8,7 +8,7 @@ import {
   text,
   timestamp,
   type Described,
-} from '../kinesis/shapes.ts';
+} from '../aws/shapes.ts';
 
 const namePattern = '[a-zA-Z0-9_.-]+';
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../../storage/ports.ts';
 import type { Images } from '../../media/images.ts';
 import type { Caller } from '../../security/aws-authenticator.ts';
 import type { PageTokens } from '../kinesis/page-tokens.ts';
-import { parseInput, type Shape } from '../kinesis/shapes.ts';
+import { operationOf, type AnyOperationOf, type OperationOf } from '../aws/operation.ts';
 import type { Clips } from './clips.ts';
 import type { MediaStreams } from './media.ts';
 import type { SessionTokens } from './sessions/tokens.ts';
@@ -49,30 +49,24 @@ export class MediaAnswer {
   }
 }
 
-export interface Operation<I> {
-  /** As in the service models; PutMedia is in none of them. */
-  readonly name: string;
+/** What it needs permission for is one ARN. */
+export interface Operation<I> extends OperationOf<
+  I,
+  KinesisVideoContext,
+  Promise<string>,
+  CallContext
+> {
   /** What is posted to. */
   readonly path: string;
-  readonly input: Shape<I>;
-  /** The ARN of what the caller needs permission for. */
-  resource(input: I, context: KinesisVideoContext): Promise<string>;
-  /** The answer: instants are Dates, what is `undefined` is left out. */
-  run(input: I, context: CallContext): Promise<object>;
 }
 
-/** An operation whatever its input is. */
-export interface AnyOperation {
-  readonly name: string;
+/** PutMedia is in none of the service models. */
+export interface AnyOperation extends AnyOperationOf<
+  KinesisVideoContext,
+  Promise<string>,
+  CallContext
+> {
   readonly path: string;
-  /** @throws KinesisError `SerializationException`, `ValidationException` */
-  prepare(body: unknown): PreparedCall;
-}
-
-/** A call whose input was found to be right. */
-export interface PreparedCall {
-  resource(context: KinesisVideoContext): Promise<string>;
-  run(context: CallContext): Promise<object>;
 }
 
 /**
@@ -80,15 +74,5 @@ export interface PreparedCall {
  * export const deleteStream = defineOperation({ name: 'DeleteStream', path: '/deleteStream', … });
  */
 export function defineOperation<I>(operation: Operation<I>): AnyOperation {
-  const { name, path } = operation;
-  return {
-    ...{ name, path },
-    prepare(body) {
-      const input = parseInput(operation.input, body);
-      return {
-        resource: (context) => operation.resource(input, context),
-        run: (context) => operation.run(input, context),
-      };
-    },
-  };
+  return { ...operationOf(operation), path: operation.path };
 }

@@ -8,14 +8,15 @@
 import { randomUUID } from 'node:crypto';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
-import { remoteAddress, whenAnswered, type AppEnv } from '../../http/authentication.ts';
+import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
+import { Calls } from '../aws/calls.ts';
 import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
-import { readBody, type ReadBody } from '../kinesis/body.ts';
+import { readBody, type ReadBody } from '../aws/body.ts';
 import { KinesisVideoError, toKinesisVideoError } from './errors.ts';
 import { MediaAnswer, type AnyOperation, type KinesisVideoContext } from './operation.ts';
 import { operations } from './operations/operations.ts';
@@ -75,17 +76,18 @@ interface Call {
 class KinesisVideoApi {
   readonly #options: KinesisVideoRoutesOptions;
   readonly #bodies = new ByteBudget(bodiesBytesMax);
-  readonly #count: (operation: string, outcome: string) => void;
+  readonly #calls: Calls;
 
   constructor(options: KinesisVideoRoutesOptions) {
     this.#options = options;
-    const requests = options.metrics.counter(
-      'headgate_kinesis_video_requests_total',
-      'Requests of the Kinesis Video API, by operation and outcome.',
-    );
-    this.#count = (operation, outcome) => {
-      requests.add(1, { operation, outcome });
-    };
+    this.#calls = new Calls({
+      ...{ service: 'kinesisvideo', audit: options.audit, metrics: options.metrics },
+      metric: [
+        'headgate_kinesis_video_requests_total',
+        'Requests of the Kinesis Video API, by operation and outcome.',
+      ],
+      changesSomething: (name) => !/^(Describe|Get|List)/.test(name),
+    });
   }
 
   async answer(c: Context<AppEnv>, operation: AnyOperation): Promise<Response> {
@@ -123,7 +125,7 @@ class KinesisVideoApi {
     try {
       call.caller = await this.#authenticate(c, body);
       const prepared = operation.prepare(parse(body.bytes));
-      call.arn = await prepared.resource(context);
+      call.arn = await prepared.resources(context);
       const action = `kinesisvideo:${operation.name}`;
       authorizer.authorize(call.caller, action, call.arn, requestFacts(c));
       const endpoint = new URL(c.req.url).origin;
@@ -160,22 +162,7 @@ class KinesisVideoApi {
   }
 
   #tell({ c, operation: { name }, caller, arn, requestId }: Call, outcome: string): void {
-    this.#count(name, outcome);
-    if (/^(Describe|Get|List)/.test(name)) return;
-    const { audit } = this.#options;
-    if (caller === null) {
-      audit.countStranger();
-      return;
-    }
-    audit.record({
-      action: `kinesisvideo:${name}`,
-      resource: arn,
-      caller: caller.arn,
-      accessKeyId: caller.accessKeyId,
-      sourceAddress: remoteAddress(c.env),
-      requestId,
-      outcome,
-    });
+    this.#calls.tell({ c, operation: name, caller, resource: arn, requestId, outcome });
   }
 }
 

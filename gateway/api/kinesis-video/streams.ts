@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { StorageError } from '../../../storage/errors.ts';
 import type { CameraDescription, VideoStore } from '../../../storage/model.ts';
 import { isSubstreamName } from '../../substreams.ts';
-import type { Account } from '../kinesis/arns.ts';
+import type { Account } from '../aws/account.ts';
 import { invalid, KinesisVideoError, notFound } from './errors.ts';
 
 export const factsKey = 'kinesis-video';

@@ -1,11 +1,5 @@
 /** The names of streams and consumers as AWS writes them (IAM service authorization reference). */
-
-export interface Account {
-  /** e.g. `us-east-1`. */
-  readonly region: string;
-  /** 12 digits. */
-  readonly accountId: string;
-}
+import type { Account } from '../aws/account.ts';
 
 const streamPattern =
   /^arn:aws[a-z-]*:kinesis:([a-z0-9-]*):(\d{12}):stream\/([a-zA-Z0-9_.-]{1,128})$/;

@@ -8,6 +8,7 @@
  */
 import { StorageError, type StorageErrorCode } from '../../../storage/errors.ts';
 import { HttpError } from '../../http/errors.ts';
+import { RequestError, ServiceError } from '../aws/errors.ts';
 
 const statuses = {
   AccessDeniedException: 400,
@@ -33,23 +34,12 @@ const statuses = {
 export type KinesisErrorType = keyof typeof statuses;
 
 /** An answer that is an error; operations throw it, routes.ts turns it into the answer. */
-export class KinesisError extends Error {
+export class KinesisError extends ServiceError<KinesisErrorType> {
   override readonly name = 'KinesisError';
-  readonly type: KinesisErrorType;
 
   /** @param message empty: the service sends the type alone */
   constructor(type: KinesisErrorType, message = '', options?: { cause?: unknown }) {
-    super(message, options);
-    this.type = type;
-  }
-
-  get status(): number {
-    return statuses[this.type];
-  }
-
-  /** Whether it is ours to mend, and so belongs in the log. */
-  get ours(): boolean {
-    return this.type === 'InternalFailure';
+    super(type, statuses[type], message, options);
   }
 }
 
@@ -84,6 +74,9 @@ const ofStorage: Readonly<Record<StorageErrorCode, KinesisErrorType>> = {
 /** Any thrown value as a KinesisError, the original kept as its cause. */
 export function toKinesisError(thrown: unknown): KinesisError {
   if (thrown instanceof KinesisError) return thrown;
+  if (thrown instanceof RequestError) {
+    return new KinesisError(thrown.type, thrown.message, { cause: thrown });
+  }
   if (thrown instanceof StorageError) {
     const type = ofStorage[thrown.code];
     return new KinesisError(type, type === 'InternalFailure' ? '' : thrown.message, {

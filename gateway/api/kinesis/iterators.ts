@@ -1,7 +1,7 @@
 /** Shard iterators: a place in a shard, good for five minutes. */
 import type { Clock } from '../../../storage/ports.ts';
 import { KinesisError, invalidArgument } from './errors.ts';
-import type { Sealer } from './sealing.ts';
+import type { Sealer } from '../aws/sealing.ts';
 
 const lifeMs = 300_000;
 const purpose = 'shard iterator';

@@ -1,5 +1,5 @@
 /** The members that several operations have in common, with the limits of the service model. */
-import { choice, integer, list, optional, text, textMap, timestamp } from './shapes.ts';
+import { choice, integer, list, optional, text, textMap, timestamp } from '../aws/shapes.ts';
 
 const namePattern = '[a-zA-Z0-9_.-]+';
 const memberLengths = [1, 128] as const;

@@ -2,11 +2,16 @@
 import type { Encryption, Log } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import type { Caller } from '../../security/aws-authenticator.ts';
-import type { Account } from './arns.ts';
+import type { Account } from '../aws/account.ts';
+import {
+  operationOf,
+  type AnyOperationOf,
+  type OperationOf,
+  type PreparedCallOf,
+} from '../aws/operation.ts';
 import type { ShardIterators } from './iterators.ts';
 import type { Metering } from './metering.ts';
 import type { PageTokens } from './page-tokens.ts';
-import { parseInput, type Shape } from './shapes.ts';
 import type { StreamAttributes } from './stream-attributes.ts';
 import type { StreamStates } from './stream-states.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -49,45 +54,16 @@ export interface Resource {
   readonly facts?: Readonly<Record<string, string>>;
 }
 
-export interface Operation<I> {
-  /** As in `X-Amz-Target`. */
-  readonly name: string;
-  readonly input: Shape<I>;
-  /** What the caller needs permission for. Rejects what names nothing that could be permitted. */
-  resources(input: I, context: KinesisContext): readonly Resource[];
-  /**
-   * The answer: blobs are Buffers, instants Dates, what is `undefined` is left out. A Subscription
-   * is answered with the stream of its events.
-   */
-  run(input: I, context: CallContext): Promise<object>;
-}
-
-/** An operation whatever its input is. */
-export interface AnyOperation {
-  readonly name: string;
-  /** @throws KinesisError `SerializationException`, `ValidationException` */
-  prepare(body: unknown): PreparedCall;
-}
-
-/** A call whose input was found to be right. */
-export interface PreparedCall {
-  resources(context: KinesisContext): readonly Resource[];
-  run(context: CallContext): Promise<object>;
-}
+/** One that answers a Subscription is answered with the stream of its events. */
+export type AnyOperation = AnyOperationOf<KinesisContext, readonly Resource[], CallContext>;
+export type PreparedCall = PreparedCallOf<KinesisContext, readonly Resource[], CallContext>;
 
 /**
  * @example
  * export const deleteStream = defineOperation({ name: 'DeleteStream', input: structure({ … }), … });
  */
-export function defineOperation<I>(operation: Operation<I>): AnyOperation {
-  return {
-    name: operation.name,
-    prepare(body) {
-      const input = parseInput(operation.input, body);
-      return {
-        resources: (context) => operation.resources(input, context),
-        run: (context) => operation.run(input, context),
-      };
-    },
-  };
+export function defineOperation<I>(
+  operation: OperationOf<I, KinesisContext, readonly Resource[], CallContext>,
+): AnyOperation {
+  return operationOf(operation);
 }

@@ -2,7 +2,7 @@
 import type { Clock } from '../../../storage/ports.ts';
 import { KinesisError, invalidArgument } from './errors.ts';
 import { javaDate } from './iterators.ts';
-import type { Sealer } from './sealing.ts';
+import type { Sealer } from '../aws/sealing.ts';
 
 const lifeMs = 300_000;
 

@@ -12,15 +12,16 @@
 import { randomFillSync, randomUUID } from 'node:crypto';
 import { Hono, type Context } from 'hono';
 import type { Logger, Metrics } from '../../../storage/ports.ts';
-import { remoteAddress, whenAnswered, type AppEnv } from '../../http/authentication.ts';
+import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';
 import type { Authorizer } from '../../security/policies.ts';
+import { Calls } from '../aws/calls.ts';
 import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
-import { readBody, type ReadBody } from './body.ts';
+import { readBody, type ReadBody } from '../aws/body.ts';
 import { KinesisError } from './errors.ts';
 import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
@@ -111,17 +112,17 @@ class KinesisApi {
   readonly #options: KinesisRoutesOptions;
   readonly #bodies = new ByteBudget(bodiesBytesMax);
   readonly #answers = new ByteBudget(answersBytesMax);
-  readonly #count: (operation: string, outcome: string) => void;
+  readonly #calls: Calls;
 
   constructor(options: KinesisRoutesOptions) {
     this.#options = options;
-    const requests = options.metrics.counter(
-      'headgate_kinesis_requests_total',
-      'Requests of the Kinesis API, by operation and outcome.',
-    );
-    this.#count = (operation, outcome) => {
-      requests.add(1, { operation, outcome });
-    };
+    this.#calls = new Calls({
+      ...{ service: 'kinesis', audit: options.audit, metrics: options.metrics, changesSomething },
+      metric: [
+        'headgate_kinesis_requests_total',
+        'Requests of the Kinesis API, by operation and outcome.',
+      ],
+    });
   }
 
   async answer(c: Context<AppEnv>, target: string): Promise<Response> {
@@ -204,22 +205,8 @@ class KinesisApi {
   }
 
   #tell({ c, name, caller, resources }: Call, requestId: string, outcome: string): void {
-    this.#count(name ?? 'unknown', outcome);
-    if (name === null || !changesSomething(name)) return;
-    const { audit } = this.#options;
-    if (caller === null) {
-      audit.countStranger();
-      return;
-    }
-    audit.record({
-      action: `kinesis:${name}`,
-      resource: resources[0]?.arn ?? null,
-      caller: caller.arn,
-      accessKeyId: caller.accessKeyId,
-      sourceAddress: remoteAddress(c.env),
-      requestId,
-      outcome,
-    });
+    const resource = resources[0]?.arn ?? null;
+    this.#calls.tell({ c, operation: name, caller, resource, requestId, outcome });
   }
 }
 

@@ -3,7 +3,7 @@ import type { ShardDescription, StreamDescription } from '../../../storage/model
 import { invalidArgument } from './errors.ts';
 import type { KinesisContext } from './operation.ts';
 import { isOfShard, parseSequenceNumber, shardIdOf } from './sequence-numbers.ts';
-import { choice } from './shapes.ts';
+import { choice } from '../aws/shapes.ts';
 
 export const startingType = choice([
   'AFTER_SEQUENCE_NUMBER',

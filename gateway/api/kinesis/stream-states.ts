@@ -7,52 +7,15 @@
  * it is DELETING, so that its name is not free before clients have seen it go.
  */
 import type { StreamDescription } from '../../../storage/model.ts';
-import type { CancelTimer, Clock } from '../../../storage/ports.ts';
+import type { Clock } from '../../../storage/ports.ts';
+import { PassingStates } from '../aws/passing-states.ts';
 import type { RegisteredConsumer } from './stream-attributes.ts';
 
 export type StreamStatus = 'CREATING' | 'ACTIVE' | 'UPDATING' | 'DELETING';
 
-interface Passing<S> {
-  readonly status: S;
-  readonly cancel: CancelTimer;
-}
-
 interface DeletedConsumer {
   readonly streamId: number;
   readonly consumer: RegisteredConsumer;
-}
-
-/** What things go through that are known by a key. */
-class PassingStates<S> {
-  readonly #clock: Clock;
-  readonly #durationMs: number;
-  readonly #states = new Map<string, Passing<S>>();
-
-  constructor(clock: Clock, durationMs: number) {
-    this.#clock = clock;
-    this.#durationMs = durationMs;
-  }
-
-  get(key: string): S | null {
-    return this.#states.get(key)?.status ?? null;
-  }
-
-  entries(): (readonly [string, S])[] {
-    return [...this.#states].map(([key, { status }]) => [key, status]);
-  }
-
-  begin(key: string, status: S): void {
-    this.#states.get(key)?.cancel();
-    const cancel = this.#clock.setTimer(this.#durationMs, () => {
-      this.#states.delete(key);
-    });
-    this.#states.set(key, { status, cancel });
-  }
-
-  close(): void {
-    for (const { cancel } of this.#states.values()) cancel();
-    this.#states.clear();
-  }
 }
 
 export interface StatesOptions {

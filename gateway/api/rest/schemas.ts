@@ -504,7 +504,11 @@ export const DeliverySchema = z
     name: z.string(),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
-      kind: z.string().describe('folder, s3, kinesis, kinesis-video'),
+      kind: z
+        .string()
+        .describe(
+          'folder, s3, kinesis, kinesis-video, http, opensearch, splunk, dynamodb, redshift, nats, kafka',
+        ),
       description: z.string().describe('Where to, without secrets'),
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),
@@ -526,6 +530,7 @@ export const DeliverySchema = z
     sentBytes: bytes.describe('Since the start'),
     errors: count.describe('Since the start'),
     lost: count.describe('Records, or media files, gone before they were sent; since the start'),
+    failed: count.describe('Records put aside with the reason, in the stream failed.<name>'),
     lastError: z
       .object({
         time,

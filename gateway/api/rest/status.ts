@@ -216,6 +216,7 @@ function deliveryOf(delivery: DeliveryStatus): Delivery {
     sentBytes: delivery.sentBytes,
     errors: delivery.failures,
     lost: delivery.lostRecords,
+    failed: delivery.failedRecords,
     lastError:
       lastFailure === null
         ? null

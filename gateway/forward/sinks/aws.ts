@@ -117,7 +117,7 @@ async function unlessCalledOff<T>(
   try {
     return await Promise.race([call(signal), aborted]);
   } catch (error) {
-    throw calledOff() ? new SinkError('aborted', 'called off') : awsSinkError(error, service);
+    throw calledOff() ? new SinkError('aborted', 'called off') : sinkErrorOf(error, service);
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
@@ -150,6 +150,7 @@ const byName: Readonly<Record<string, SinkErrorCode>> = {
   XAmzContentSHA256Mismatch: 'unavailable',
   IncompleteBody: 'unavailable',
   OperationAborted: 'unavailable',
+  InternalServerError: 'unavailable',
   NoSuchBucket: 'missing',
   ResourceNotFoundException: 'missing',
   PermanentRedirect: 'missing',
@@ -176,6 +177,8 @@ const byName: Readonly<Record<string, SinkErrorCode>> = {
   'KMS.DisabledException': 'denied',
   'KMS.NotFoundException': 'denied',
   'KMS.KMSInvalidStateException': 'denied',
+  ValidationException: 'rejected',
+  ItemCollectionSizeLimitExceededException: 'full',
   QuotaExceeded: 'full',
   XMinioStorageFull: 'full',
   XMinioAdminBucketQuotaExceeded: 'full',
@@ -199,7 +202,28 @@ export function outcomeError(service: Service, name: string, message: string): S
   return new SinkError(codeOf(name) ?? 'unavailable', `${name}: ${message}`, { advice });
 }
 
+/** What an answer of a request of our own means that is not the wanted one. */
+export function refusalError(
+  service: Service,
+  answer: {
+    /** The service's name for it; null: it has none. */
+    readonly name: string | null;
+    readonly status: number;
+    readonly message: string;
+    readonly retryAfterMs: number | null;
+  },
+): SinkError {
+  const { status, message, retryAfterMs } = answer;
+  const circumstances = { service, region: null, clockOffsetMs: null };
+  const name = answer.name === null ? null : toldApart(answer.name, message);
+  const ofName = name === null ? null : adviceFor(name, circumstances);
+  const ofStatus = status < 400 ? interception : adviceFor(`status ${status}`, circumstances);
+  const code = (name === null ? null : codeOf(name)) ?? byStatus(status);
+  return new SinkError(code, message, { advice: ofName ?? ofStatus, retryAfterMs });
+}
+
 function byStatus(status: number): SinkErrorCode {
+  if (status === 408) return 'timeout';
   if (status === 429) return 'throttled';
   if (status === 503) return 'throttled';
   if (status === 507) return 'full';
@@ -212,10 +236,11 @@ function byStatus(status: number): SinkErrorCode {
   return 'rejected';
 }
 
-const interception =
+export const interception =
   'Something on the way answers in place of the destination: a login page of the network, or a proxy. Check the endpoint and the network.';
 
-function awsSinkError(error: unknown, service: Service): SinkError {
+/** What an error of the SDK, of the system or of TLS means. */
+export function sinkErrorOf(error: unknown, service: Service): SinkError {
   if (error instanceof SinkError) return error;
   if (!(error instanceof Error)) {
     return new SinkError('unavailable', String(error), { cause: error });
@@ -251,11 +276,14 @@ function awsSinkError(error: unknown, service: Service): SinkError {
 /** The service's name for it, or the system's; a signature that is merely out of date is told apart. */
 function reasonOf(error: Error, status: number | null): string {
   if (status === null && 'code' in error && codeOf(error.name) === null) return String(error.code);
+  return toldApart(error.name, error.message);
+}
+
+function toldApart(name: string, message: string): string {
   const outOfDate = /signature (expired|not yet current)|earlier than|later than/i;
-  if (error.name === 'InvalidSignatureException' && outOfDate.test(error.message)) {
-    return 'RequestTimeTooSkewed';
-  }
-  return error.name;
+  return name === 'InvalidSignatureException' && outOfDate.test(message)
+    ? 'RequestTimeTooSkewed'
+    : name;
 }
 
 /** Of the answer that the error was made from. */

@@ -20,7 +20,7 @@ import { GatewayProcess } from '../../support/gateway.ts';
 import { capturePackets, PacketCamera } from '../../support/packet-camera.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { needs } from '../../support/tools.ts';
-import { type Client, type ClientOptions, javaScriptSdk, pythonClient } from './clients.ts';
+import { type Client, type ClientOptions, javaScriptSdk, pythonClient } from '../aws/clients.ts';
 import { deleteStream, findStream, getMedia, makeStream, readStream } from './every-operation.ts';
 
 const key = { accessKeyId: 'AKIAOWNER', secretAccessKey: 'secret-of-the-owner' };

@@ -1,7 +1,7 @@
 /** Every operation of Kinesis Video, as a client asks for it, and what is expected of the answer. */
 import assert from 'node:assert/strict';
 import { numbersOf } from '../../gateway/media/clock-footage.ts';
-import type { Client } from './clients.ts';
+import type { Client } from '../aws/clients.ts';
 
 const selectorType = 'PRODUCER_TIMESTAMP';
 const iso = (ms: number): string => new Date(ms).toISOString();

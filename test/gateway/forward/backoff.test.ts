@@ -22,3 +22,11 @@ test('being asked for less is answered sooner, what time alone does not mend slo
   assert.equal(backOff.failed(new SinkError('throttled', '')), 100);
   assert.equal(new BackOff(() => 0).failed(new SinkError('denied', '')), 30_000);
 });
+
+test('a destination that asks for time gets it, within bounds', () => {
+  const asks = (retryAfterMs: number): SinkError =>
+    new SinkError('throttled', '', { retryAfterMs });
+  assert.equal(new BackOff(() => 0).failed(asks(30_000)), 30_000);
+  assert.equal(new BackOff(() => 0).failed(asks(10)), 100, 'less than the back-off is no less');
+  assert.equal(new BackOff(() => 0).failed(asks(365 * 86_400_000)), 120_000);
+});

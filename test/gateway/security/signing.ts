@@ -9,7 +9,7 @@ export const credentials = {
 };
 
 /** The hash that the signer asks for. */
-class Sha256 {
+export class Sha256 {
   readonly #secret: Uint8Array | null;
   #chunks: Uint8Array[] = [];
 

@@ -1,6 +1,6 @@
 /** Several items in one request; each is done by itself. */
 import type { ItemKey } from '../../../../storage/items/items.ts';
-import { flag, list, optional, required, structure, text } from '../../kinesis/shapes.ts';
+import { flag, list, optional, required, structure, text } from '../../aws/shapes.ts';
 import { invalid } from '../errors.ts';
 import { project } from '../expressions/projection.ts';
 import { attributeMap, capacityMember, mapOf, placeholderMembers } from '../inputs.ts';

@@ -1,6 +1,6 @@
 /** Single items: put, got, changed on a condition, deleted. */
 import type { Decision } from '../../../../storage/items/items.ts';
-import { choice, flag, list, optional, required, structure, text } from '../../kinesis/shapes.ts';
+import { choice, flag, list, optional, required, structure, text } from '../../aws/shapes.ts';
 import { readCapacity, writeCapacity } from '../capacity.ts';
 import { conditionFailed, invalid, invalidParameters } from '../errors.ts';
 import { holds } from '../expressions/evaluate.ts';

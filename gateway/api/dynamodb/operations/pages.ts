@@ -1,14 +1,7 @@
 /** Many items in order: Query and Scan, of a table or of one of its indexes, a page at a time. */
 import type { ItemTable } from '../../../../storage/items/items.ts';
 import type { ItemRow, Position } from '../../../../storage/items/rows.ts';
-import {
-  flag,
-  integer,
-  optional,
-  structure,
-  text,
-  type StructureOf,
-} from '../../kinesis/shapes.ts';
+import { flag, integer, optional, structure, text, type StructureOf } from '../../aws/shapes.ts';
 import { readCapacity } from '../capacity.ts';
 import { invalid } from '../errors.ts';
 import { holds } from '../expressions/evaluate.ts';

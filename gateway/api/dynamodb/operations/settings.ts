@@ -1,5 +1,5 @@
 /** What is kept beside a table: tags; and what it has not, so that clients that ask learn it. */
-import { flag, list, optional, required, structure, text } from '../../kinesis/shapes.ts';
+import { flag, list, optional, required, structure, text } from '../../aws/shapes.ts';
 import { invalid } from '../errors.ts';
 import { target } from '../inputs.ts';
 import { defineOperation, knownTable, ownTable } from '../operation.ts';

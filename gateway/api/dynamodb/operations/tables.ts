@@ -11,7 +11,7 @@ import {
   structure,
   text,
   type Described,
-} from '../../kinesis/shapes.ts';
+} from '../../aws/shapes.ts';
 import { DynamoDbError, invalid, invalidParameters, notFound } from '../errors.ts';
 import { resourceName, target } from '../inputs.ts';
 import { defineOperation, ownTable, type DynamoDbContext } from '../operation.ts';
@@ -286,7 +286,8 @@ export const listTables = defineOperation({
     const names = items
       .tables()
       .map(({ name }) => name)
-      .filter((name) => after === undefined || name > after);
+      // Those with a colon are the gateway's own; nobody can name them.
+      .filter((name) => !name.includes(':') && (after === undefined || name > after));
     const TableNames = names.slice(0, limit);
     return Promise.resolve({
       TableNames,

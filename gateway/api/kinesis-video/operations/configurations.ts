@@ -3,15 +3,7 @@
  * so that what is set by a template can be set and read back; nothing more. What the gateway itself
  * does in their place is said in COVERAGE.md.
  */
-import {
-  choice,
-  integer,
-  optional,
-  required,
-  structure,
-  text,
-  textMap,
-} from '../../kinesis/shapes.ts';
+import { choice, integer, optional, required, structure, text, textMap } from '../../aws/shapes.ts';
 import { invalid, KinesisVideoError } from '../errors.ts';
 import { origin, streamTarget } from '../members.ts';
 import { defineOperation } from '../operation.ts';
@@ -49,7 +41,7 @@ export const describeImageGenerationConfiguration = defineOperation({
   name: 'DescribeImageGenerationConfiguration',
   path: '/describeImageGenerationConfiguration',
   input: structure(streamTarget),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const { facts } = await streams.find(input);
     return { ImageGenerationConfiguration: facts.imageGeneration };
@@ -60,7 +52,7 @@ export const updateImageGenerationConfiguration = defineOperation({
   name: 'UpdateImageGenerationConfiguration',
   path: '/updateImageGenerationConfiguration',
   input: structure({ ...streamTarget, ImageGenerationConfiguration: optional(imageGeneration) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const { ImageGenerationConfiguration: wanted } = input;
     await streams.change(input, undefined, (stream) => {
@@ -84,7 +76,7 @@ export const describeNotificationConfiguration = defineOperation({
   name: 'DescribeNotificationConfiguration',
   path: '/describeNotificationConfiguration',
   input: structure(streamTarget),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const { facts } = await streams.find(input);
     return { NotificationConfiguration: facts.notification };
@@ -95,7 +87,7 @@ export const updateNotificationConfiguration = defineOperation({
   name: 'UpdateNotificationConfiguration',
   path: '/updateNotificationConfiguration',
   input: structure({ ...streamTarget, NotificationConfiguration: optional(notification) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const { NotificationConfiguration: wanted } = input;
     await streams.change(input, undefined, (stream) => {

@@ -1,7 +1,7 @@
 /** Fragments: found by time, and sent by number. */
 import type { Fragment, VideoStore } from '../../../../storage/model.ts';
 import { StorageError } from '../../../../storage/errors.ts';
-import { integer, list, optional, required, structure } from '../../kinesis/shapes.ts';
+import { integer, list, optional, required, structure } from '../../aws/shapes.ts';
 import { invalid, notFound } from '../errors.ts';
 import { fragmentNumber, parseFragmentNumber } from '../fragment-numbers.ts';
 import { fragmentNumberText, fragmentSelector, pageToken, streamTarget } from '../members.ts';
@@ -27,7 +27,7 @@ export const listFragments = defineOperation({
     NextToken: optional(pageToken),
     FragmentSelector: optional(fragmentSelector),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams, video, pageTokens }) {
     const { MaxResults = listedDefault, NextToken, FragmentSelector } = input;
     const { name } = await streams.find(input);
@@ -59,7 +59,7 @@ export const getMediaForFragmentList = defineOperation({
     ...streamTarget,
     Fragments: required(list(fragmentNumberText, { min: 1, max: 1_000 })),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams, video, media }) {
     const stream = await streams.find(input);
     checkKept(stream);

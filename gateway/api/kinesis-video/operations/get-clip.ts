@@ -1,5 +1,5 @@
 /** GetClip: the fragments of a stretch of time, whole, as one MP4. */
-import { required, structure } from '../../kinesis/shapes.ts';
+import { required, structure } from '../../aws/shapes.ts';
 import { clipFragmentsMax } from '../clips.ts';
 import { notFound } from '../errors.ts';
 import { fragmentSelector, streamTarget } from '../members.ts';
@@ -11,7 +11,7 @@ export const getClip = defineOperation({
   name: 'GetClip',
   path: '/getClip',
   input: structure({ ...streamTarget, ClipFragmentSelector: required(fragmentSelector) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams, video, clips }) {
     const stream = await streams.find(input);
     checkKept(stream);

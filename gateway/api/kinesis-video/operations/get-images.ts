@@ -9,7 +9,7 @@ import {
   structure,
   textMap,
   timestamp,
-} from '../../kinesis/shapes.ts';
+} from '../../aws/shapes.ts';
 import { invalid, KinesisVideoError } from '../errors.ts';
 import { origin, pageToken, streamTarget } from '../members.ts';
 import { defineOperation, type CallContext } from '../operation.ts';
@@ -44,7 +44,7 @@ export const getImages = defineOperation({
     MaxResults: optional(integer({ min: 1, max: imagesMax })),
     NextToken: optional(pageToken),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, context) {
     const stream = await context.streams.find(input);
     checkKept(stream);

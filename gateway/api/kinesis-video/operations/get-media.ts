@@ -7,7 +7,7 @@ import {
   text,
   timestamp,
   type Described,
-} from '../../kinesis/shapes.ts';
+} from '../../aws/shapes.ts';
 import type { VideoStore } from '../../../../storage/model.ts';
 import { invalid } from '../errors.ts';
 import { parseFragmentNumber } from '../fragment-numbers.ts';
@@ -38,7 +38,7 @@ export const getMedia = defineOperation({
   name: 'GetMedia',
   path: '/getMedia',
   input: structure({ ...streamTarget, StartSelector: required(startSelector) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, context) {
     const { name } = await context.streams.find(input);
     return context.media.live(name, await startOf(name, input.StartSelector, context));

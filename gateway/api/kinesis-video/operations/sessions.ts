@@ -1,6 +1,6 @@
 /** Streaming sessions: URLs with which players get playlists and media for a while. */
 import type { Fragment } from '../../../../storage/model.ts';
-import { choice, optional, structure } from '../../kinesis/shapes.ts';
+import { choice, optional, structure } from '../../aws/shapes.ts';
 import { invalid, notFound } from '../errors.ts';
 import {
   listedFragments,
@@ -41,7 +41,7 @@ export const getHlsStreamingSessionUrl = defineOperation({
     DiscontinuityMode: optional(choice(['ALWAYS', 'NEVER', 'ON_DISCONTINUITY'])),
     MaxMediaPlaylistFragmentResults: optional(listedFragments),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, context) {
     const session = await begin(input, context, {
       protocol: 'hls',
@@ -64,7 +64,7 @@ export const getDashStreamingSessionUrl = defineOperation({
     DASHFragmentSelector: optional(sessionSelector),
     MaxManifestFragmentResults: optional(listedFragments),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, context) {
     const session = await begin(input, context, {
       protocol: 'dash',

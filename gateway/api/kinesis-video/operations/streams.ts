@@ -1,13 +1,5 @@
 /** Streams: made, described, listed, changed, deleted. */
-import {
-  choice,
-  integer,
-  optional,
-  required,
-  structure,
-  text,
-  textMap,
-} from '../../kinesis/shapes.ts';
+import { choice, integer, optional, required, structure, text, textMap } from '../../aws/shapes.ts';
 import { invalid, KinesisVideoError } from '../errors.ts';
 import {
   deviceName,
@@ -40,7 +32,7 @@ export const createStream = defineOperation({
     Tags: optional(textMap({ min: 1, max: 50, keyLengths: [1, 128], valueLengths: [0, 256] })),
     StreamStorageConfiguration: optional(storage),
   }),
-  resource: ({ StreamName }, { streams }) => streams.arnOf({ StreamName }),
+  resources: ({ StreamName }, { streams }) => streams.arnOf({ StreamName }),
   run: (input, { streams }) =>
     streams.inTurn(async () => {
       const { StreamName, DataRetentionInHours = 0, Tags } = input;
@@ -75,7 +67,7 @@ export const describeStream = defineOperation({
   name: 'DescribeStream',
   path: '/describeStream',
   input: structure(streamTarget),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     return { StreamInfo: infoOf(await streams.find(input)) };
   },
@@ -94,7 +86,7 @@ export const listStreams = defineOperation({
       }),
     ),
   }),
-  resource: () => Promise.resolve('*'),
+  resources: () => Promise.resolve('*'),
   async run(
     { MaxResults = streamsShown, NextToken, StreamNameCondition },
     { streams, pageTokens },
@@ -128,7 +120,7 @@ export const updateStream = defineOperation({
     DeviceName: optional(deviceName),
     MediaType: optional(mediaType),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const { DeviceName, MediaType, CurrentVersion } = input;
     await streams.change(input, CurrentVersion, ({ facts }) => ({
@@ -149,7 +141,7 @@ export const updateDataRetention = defineOperation({
     Operation: required(choice(['INCREASE_DATA_RETENTION', 'DECREASE_DATA_RETENTION'])),
     DataRetentionChangeInHours: required(integer({ min: 1 })),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const sign = input.Operation === 'INCREASE_DATA_RETENTION' ? 1 : -1;
     await streams.change(input, input.CurrentVersion, (stream) => {
@@ -165,7 +157,7 @@ export const deleteStream = defineOperation({
   name: 'DeleteStream',
   path: '/deleteStream',
   input: structure({ StreamARN: required(streamArn), CurrentVersion: optional(version) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   run: (input, { streams }) =>
     streams.inTurn(async () => {
       const stream = await streams.find(input);
@@ -183,7 +175,7 @@ export const describeStreamStorageConfiguration = defineOperation({
   name: 'DescribeStreamStorageConfiguration',
   path: '/describeStreamStorageConfiguration',
   input: structure(streamTarget),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const { name, arn, facts } = await streams.find(input);
     const DefaultStorageTier = facts.storageTier ?? 'HOT';
@@ -199,7 +191,7 @@ export const updateStreamStorageConfiguration = defineOperation({
     CurrentVersion: required(version),
     StreamStorageConfiguration: required(storage),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams }) {
     const storageTier = input.StreamStorageConfiguration.DefaultStorageTier;
     await streams.change(input, input.CurrentVersion, ({ facts }) => ({ ...facts, storageTier }));
@@ -225,7 +217,7 @@ export const getDataEndpoint = defineOperation({
       ]),
     ),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   async run(input, { streams, endpoint }) {
     await streams.find(input);
     return { DataEndpoint: endpoint };

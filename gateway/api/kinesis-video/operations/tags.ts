@@ -1,5 +1,5 @@
 /** Tags of a stream, in the two ways that the service has for them. */
-import { list, optional, required, structure, text, textMap } from '../../kinesis/shapes.ts';
+import { list, optional, required, structure, text, textMap } from '../../aws/shapes.ts';
 import { invalid, KinesisVideoError } from '../errors.ts';
 import { pageToken, streamArn, streamTarget } from '../members.ts';
 import { defineOperation } from '../operation.ts';
@@ -19,7 +19,7 @@ export const tagStream = defineOperation({
     ...streamTarget,
     Tags: required(textMap({ min: 1, max: tagsMax, keyLengths: [1, 128], valueLengths: [0, 256] })),
   }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   run: (input, { streams }) => addTags(streams, input, Object.fromEntries(input.Tags)),
 });
 
@@ -27,7 +27,7 @@ export const untagStream = defineOperation({
   name: 'UntagStream',
   path: '/untagStream',
   input: structure({ ...streamTarget, TagKeyList: required(keys) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   run: (input, { streams }) => removeTags(streams, input, input.TagKeyList),
 });
 
@@ -35,7 +35,7 @@ export const listTagsForStream = defineOperation({
   name: 'ListTagsForStream',
   path: '/listTagsForStream',
   input: structure({ ...streamTarget, NextToken: optional(pageToken) }),
-  resource: (input, { streams }) => streams.arnOf(input),
+  resources: (input, { streams }) => streams.arnOf(input),
   run: (input, { streams }) => listTags(streams, input),
 });
 
@@ -48,7 +48,7 @@ export const tagResource = defineOperation({
     ResourceARN: required(streamArn),
     Tags: required(list(tag, { min: 1, max: tagsMax })),
   }),
-  resource: ({ ResourceARN: StreamARN }, { streams }) => streams.arnOf({ StreamARN }),
+  resources: ({ ResourceARN: StreamARN }, { streams }) => streams.arnOf({ StreamARN }),
   run: ({ ResourceARN: StreamARN, Tags }, { streams }) =>
     addTags(streams, { StreamARN }, Object.fromEntries(Tags.map(({ Key, Value }) => [Key, Value]))),
 });
@@ -57,7 +57,7 @@ export const untagResource = defineOperation({
   name: 'UntagResource',
   path: '/UntagResource',
   input: structure({ ResourceARN: required(streamArn), TagKeyList: required(keys) }),
-  resource: ({ ResourceARN: StreamARN }, { streams }) => streams.arnOf({ StreamARN }),
+  resources: ({ ResourceARN: StreamARN }, { streams }) => streams.arnOf({ StreamARN }),
   run: ({ ResourceARN: StreamARN, TagKeyList }, { streams }) =>
     removeTags(streams, { StreamARN }, TagKeyList),
 });
@@ -66,7 +66,7 @@ export const listTagsForResource = defineOperation({
   name: 'ListTagsForResource',
   path: '/ListTagsForResource',
   input: structure({ ResourceARN: required(streamArn), NextToken: optional(pageToken) }),
-  resource: ({ ResourceARN: StreamARN }, { streams }) => streams.arnOf({ StreamARN }),
+  resources: ({ ResourceARN: StreamARN }, { streams }) => streams.arnOf({ StreamARN }),
   run: ({ ResourceARN: StreamARN }, { streams }) => listTags(streams, { StreamARN }),
 });
 

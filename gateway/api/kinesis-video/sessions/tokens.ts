@@ -4,7 +4,7 @@
  * gateway keeps none.
  */
 import type { Clock } from '../../../../storage/ports.ts';
-import type { Sealer } from '../../kinesis/sealing.ts';
+import type { Sealer } from '../../aws/sealing.ts';
 import { KinesisVideoError } from '../errors.ts';
 import type { Origin } from '../selection.ts';
 

@@ -11,7 +11,7 @@ import {
   tags,
 } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
-import { optional, required, structure } from '../shapes.ts';
+import { optional, required, structure } from '../../aws/shapes.ts';
 import type { RegisteredConsumer } from '../stream-attributes.ts';
 import {
   consumerOf,

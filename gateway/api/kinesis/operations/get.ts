@@ -10,7 +10,7 @@ import { defineOperation, type KinesisContext } from '../operation.ts';
 import { dataBytes, recordViews } from '../records.ts';
 import { parseShardId, shardIdOf } from '../sequence-numbers.ts';
 import { childViews } from '../shard-views.ts';
-import { integer, optional, required, structure, text, type Described } from '../shapes.ts';
+import { integer, optional, required, structure, text, type Described } from '../../aws/shapes.ts';
 import { startingSequence, startingType } from '../starting-places.ts';
 import { streamDataResources, streamNameOf, streamResource, usableStream } from '../targets.ts';
 

@@ -4,7 +4,7 @@ import { parseConsumerArn } from '../arns.ts';
 import { KinesisError, invalidArgument, notFound } from '../errors.ts';
 import { resourceArn } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
-import { required, structure, text } from '../shapes.ts';
+import { required, structure, text } from '../../aws/shapes.ts';
 import { attributeOf } from '../stream-attributes.ts';
 import { consumerOf, knownStream } from '../targets.ts';
 import { taggedResource } from './tags.ts';

@@ -3,17 +3,12 @@
  * now (throttling.ts) fails alone, and all the others of the call are committed together. Aggregates
  * are held against every limit as they came; what becomes of them then: unpacking.ts.
  */
-import type {
-  Log,
-  RecordInput,
-  RecordPlace,
-  StreamDescription,
-} from '../../../../storage/model.ts';
+import type { RecordInput, StreamDescription } from '../../../../storage/model.ts';
 import { hashKeyMax } from '../../../../storage/log/hash-keys.ts';
 import { KinesisError, invalidArgument } from '../errors.ts';
 import { hashKey, partitionKey, sequenceNumber, streamTarget } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
-import { SequenceNumbers, parseSequenceNumber, shardIdOf } from '../sequence-numbers.ts';
+import { parseSequenceNumber, shardIdOf } from '../sequence-numbers.ts';
 import {
   blob,
   failedConstraint,
@@ -22,12 +17,12 @@ import {
   required,
   structure,
   validationError,
-} from '../shapes.ts';
+} from '../../aws/shapes.ts';
+import { Places } from '../places.ts';
 import { ShardRouter } from '../shard-router.ts';
 import { attributeOf } from '../stream-attributes.ts';
 import { streamDataResources, streamNameOf, usableStream } from '../targets.ts';
 import { appendUnpacked } from '../unpacking.ts';
-import type { PlaceView } from '../wire.ts';
 
 const MiB = 2 ** 20;
 const callBytesMax = 10 * MiB;
@@ -195,39 +190,4 @@ function throttle(
       `under account ${account.accountId}.`
     );
   });
-}
-
-/** Shards whose numbers are written now; past that, all are forgotten. */
-const shardsMax = 10_000;
-
-/** Writes places as clients know them. */
-class Places {
-  static readonly #ofLogs = new WeakMap<Log, Places>();
-  readonly #log: Log;
-  readonly #shards = new Map<number, { readonly id: string; readonly numbers: SequenceNumbers }>();
-
-  private constructor(log: Log) {
-    this.#log = log;
-  }
-
-  /** A log has one for all calls: what it knows of shards never changes. */
-  static of(log: Log): Places {
-    let places = this.#ofLogs.get(log);
-    if (places === undefined) {
-      places = new Places(log);
-      this.#ofLogs.set(log, places);
-    }
-    return places;
-  }
-
-  show({ shardId, shardIndex, sequence, arrivalMs }: RecordPlace): PlaceView {
-    let shard = this.#shards.get(shardId);
-    if (shard === undefined) {
-      const numbers = new SequenceNumbers(this.#log.shard(shardId));
-      shard = { id: shardIdOf(shardIndex), numbers };
-      if (this.#shards.size >= shardsMax) this.#shards.clear();
-      this.#shards.set(shardId, shard);
-    }
-    return { SequenceNumber: shard.numbers.of(sequence, arrivalMs), ShardId: shard.id };
-  }
 }

@@ -3,7 +3,7 @@ import { streamArn as arnOf } from '../arns.ts';
 import { KinesisError, invalidArgument } from '../errors.ts';
 import { maxRecordKiB, naturalNumber, streamArn, streamMode, streamTarget } from '../members.ts';
 import { defineOperation, type AnyOperation, type KinesisContext } from '../operation.ts';
-import { choice, integer, list, optional, required, structure, text } from '../shapes.ts';
+import { choice, integer, list, optional, required, structure, text } from '../../aws/shapes.ts';
 import { attributeOf } from '../stream-attributes.ts';
 import { settledStream, streamResource } from '../targets.ts';
 import { retentionHours } from './streams.ts';

@@ -14,7 +14,7 @@ import {
 import { defineOperation, type KinesisContext } from '../operation.ts';
 import { parseShardId, shardIdOf } from '../sequence-numbers.ts';
 import { shardView } from '../shard-views.ts';
-import { choice, optional, required, structure, type Described } from '../shapes.ts';
+import { choice, optional, required, structure, type Described } from '../../aws/shapes.ts';
 import {
   knownStream,
   namedResource,

@@ -18,7 +18,7 @@ import {
 import { defineOperation, type KinesisContext } from '../operation.ts';
 import { parseShardId } from '../sequence-numbers.ts';
 import { shardView } from '../shard-views.ts';
-import { flag, optional, required, structure } from '../shapes.ts';
+import { flag, optional, required, structure } from '../../aws/shapes.ts';
 import { attributeOf } from '../stream-attributes.ts';
 import type { StreamStatus } from '../stream-states.ts';
 import {

@@ -2,7 +2,7 @@
 import { KinesisError } from '../errors.ts';
 import { consumerArn, instant, sequenceNumber, shardId } from '../members.ts';
 import { defineOperation, type KinesisContext } from '../operation.ts';
-import { optional, required, structure } from '../shapes.ts';
+import { optional, required, structure } from '../../aws/shapes.ts';
 import { startingSequence, startingType } from '../starting-places.ts';
 import { consumerDataResources, consumerOf, shardOf, type FoundConsumer } from '../targets.ts';
 import { Throughput } from '../throttling.ts';

@@ -3,7 +3,7 @@ import { parseConsumerArn } from '../arns.ts';
 import { invalidArgument } from '../errors.ts';
 import { resourceArn, streamTarget, tagKeys, tags } from '../members.ts';
 import { defineOperation, type KinesisContext, type Resource } from '../operation.ts';
-import { integer, optional, required, structure, text } from '../shapes.ts';
+import { integer, optional, required, structure, text } from '../../aws/shapes.ts';
 import { attributeOf, type StreamAttributes } from '../stream-attributes.ts';
 import {
   consumerOf,

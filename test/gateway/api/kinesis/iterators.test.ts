@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ShardIterators, javaDate } from '../../../../gateway/api/kinesis/iterators.ts';
 import { PageTokens } from '../../../../gateway/api/kinesis/page-tokens.ts';
-import { Sealer } from '../../../../gateway/api/kinesis/sealing.ts';
+import { Sealer } from '../../../../gateway/api/aws/sealing.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 
 const secret = Buffer.alloc(32, 1);

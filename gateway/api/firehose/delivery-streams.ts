@@ -1,0 +1,391 @@
+/**
+ * The delivery streams that there are: every delivery of the configuration whose source is a stream,
+ * and those that were made over the API. A delivery of the configuration has the last word: one that
+ * was made under its name waits until it is gone.
+ *
+ * Invariants
+ * - What was made is on disk before it runs, and gone from disk before it stops: after a crash, the
+ *   streams of the log that belong to none are deleted, and those that are missing are made.
+ * - Changes are made one after the other.
+ * - CREATING and DELETING are shown for a moment after the fact (`../aws/passing-states.ts`).
+ */
+import { StorageError } from '../../../storage/errors.ts';
+import type { Log, StreamDescription, StreamOptions } from '../../../storage/model.ts';
+import type { Items } from '../../../storage/items/items.ts';
+import type { Clock, Logger } from '../../../storage/ports.ts';
+import type { DeliveryOptions } from '../../forward/options.ts';
+import type { Account } from '../aws/account.ts';
+import { PassingStates } from '../aws/passing-states.ts';
+import { Sealer } from '../aws/sealing.ts';
+import { FirehoseError, inUse, toFirehoseError } from './errors.ts';
+import { KeptStreams, type KeptStream, type MadeStream } from './kept-streams.ts';
+import { deliveryOf } from './mapping/delivery.ts';
+import type { Places } from './mapping/places.ts';
+
+export type DeliveryStreamStatus = 'CREATING' | 'ACTIVE' | 'DELETING';
+
+export interface DeliveryStream {
+  readonly name: string;
+  readonly arn: string;
+  readonly status: DeliveryStreamStatus;
+  readonly type: 'DirectPut' | 'KinesisStreamAsSource';
+  /** The stream of the log that its records are read from. */
+  readonly source: string;
+  /** null: it is a delivery of the configuration. */
+  readonly made: MadeStream | null;
+  /** null: it was made over the API. */
+  readonly configured: DeliveryOptions | null;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly encryption: KeptStream['encryption'];
+  /** Why it is not sent; null: it is. */
+  readonly trouble: string | null;
+}
+
+/** What runs deliveries: `gateway/firehose.ts`. */
+export interface RunningDeliveries {
+  /** Brings what runs in line with what there is. */
+  update(): Promise<void>;
+  /** Forgets how far a delivery had come that is no more. */
+  forget(name: string): Promise<void>;
+}
+
+export interface DeliveryStreamsOptions {
+  readonly items: Items;
+  readonly log: Log;
+  readonly account: Account;
+  /** Of this gateway: secrets are sealed with a key made from it. */
+  readonly secret: Buffer;
+  readonly places: Places;
+  /** How many may be made. */
+  readonly streamsMax: number;
+  /** How long CREATING and DELETING are shown; 200 ms. */
+  readonly stateMs?: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Those of the service. */
+const nameMax = 64;
+const attribute = 'firehose';
+/** What holds for the streams that delivery streams have of their own. */
+const ownStream: Omit<StreamOptions, 'name'> = {
+  ...{ shardCount: 1, mode: 'on-demand', retentionMs: 24 * 3_600_000 },
+  ...{ maxBytes: 4e9, whenFull: 'refuse', encryption: 'aes-256-gcm' },
+};
+
+export class DeliveryStreams {
+  readonly #options: DeliveryStreamsOptions;
+  readonly #kept: KeptStreams;
+  #streams: Map<string, KeptStream> = new Map();
+  #configured: ReadonlyMap<string, DeliveryOptions> = new Map();
+  readonly #troubles = new Map<string, string>();
+  readonly #creating: PassingStates<true>;
+  readonly #deleting: PassingStates<DeliveryStream>;
+  #running: RunningDeliveries | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: DeliveryStreamsOptions) {
+    this.#options = options;
+    const { clock, stateMs = 200 } = options;
+    this.#kept = new KeptStreams(options.items, new Sealer(options.secret, clock));
+    this.#creating = new PassingStates(clock, stateMs);
+    this.#deleting = new PassingStates(clock, stateMs);
+  }
+
+  /** @throws StorageError */
+  static async open(options: DeliveryStreamsOptions): Promise<DeliveryStreams> {
+    const streams = new DeliveryStreams(options);
+    const { logger } = options;
+    streams.#streams = await streams.#kept.read((name, error) => {
+      logger.error({ deliveryStream: name, error }, 'a delivery stream could not be read');
+    });
+    await streams.#tidy();
+    return streams;
+  }
+
+  /** @param running left out of what is made until now: whoever starts it asks `deliveries` first */
+  start(running: RunningDeliveries): void {
+    this.#running = running;
+  }
+
+  /** Says what the configuration in force has. Those that read a camera are none. */
+  configure(deliveries: readonly DeliveryOptions[]): void {
+    this.#configured = new Map(
+      deliveries
+        .filter(({ name, from }) => 'stream' in from && name.length <= nameMax)
+        .map((delivery) => [delivery.name, delivery]),
+    );
+  }
+
+  /** Those made over the API, as they are to run. */
+  deliveries(): readonly DeliveryOptions[] {
+    this.#troubles.clear();
+    const deliveries: DeliveryOptions[] = [];
+    for (const [name, { made }] of this.#streams) {
+      if (made === null || this.#configured.has(name)) continue;
+      try {
+        deliveries.push(this.#deliveryOf(name, made));
+      } catch (error) {
+        const { message } = toFirehoseError(error);
+        this.#troubles.set(name, message);
+        this.#options.logger.warn(
+          { deliveryStream: name, reason: message },
+          'a delivery stream is not sent: what it was made with is not allowed any more',
+        );
+      }
+    }
+    return deliveries;
+  }
+
+  /** In order of name. */
+  all(): readonly DeliveryStream[] {
+    const names = new Set([
+      ...this.#configured.keys(),
+      ...[...this.#streams].flatMap(([name, { made }]) => (made === null ? [] : [name])),
+    ]);
+    const deleting = this.#deleting.entries().filter(([name]) => !names.has(name));
+    return [
+      ...[...names].flatMap((name) => this.#find(name) ?? []),
+      ...deleting.map(([, stream]) => stream),
+    ].sort((one, other) => (one.name < other.name ? -1 : 1));
+  }
+
+  /** In whatever state. @throws FirehoseError `ResourceNotFoundException` */
+  known(name: string): DeliveryStream {
+    const stream = this.#find(name) ?? this.#deleting.get(name);
+    if (stream === null) throw this.#notFound(name);
+    return stream;
+  }
+
+  /** One that takes records. @throws FirehoseError `ResourceNotFoundException` */
+  usable(name: string): DeliveryStream {
+    const stream = this.#find(name);
+    if (stream === null || stream.status !== 'ACTIVE') throw this.#notFound(name);
+    return stream;
+  }
+
+  /** One that may be changed. @throws FirehoseError `ResourceNotFoundException`, `ResourceInUseException` */
+  settled(name: string): DeliveryStream {
+    const stream = this.known(name);
+    if (stream.status === 'ACTIVE') return stream;
+    const { accountId } = this.#options.account;
+    throw inUse(
+      `Firehose ${name} under account ${accountId} is not ACTIVE, instead in state ${stream.status}.`,
+    );
+  }
+
+  arnOf(name: string): string {
+    const { region, accountId } = this.#options.account;
+    return `arn:aws:firehose:${region}:${accountId}:deliverystream/${name}`;
+  }
+
+  /**
+   * Makes one and has it run.
+   * @throws FirehoseError `ResourceInUseException`, `LimitExceededException`,
+   *   `InvalidArgumentException`; StorageError
+   */
+  create(
+    name: string,
+    asked: Pick<MadeStream, 'type' | 'roleArn' | 'destination'> & {
+      /** The stream that is read; null: it gets one of its own. */
+      readonly source: string | null;
+    },
+    facts: Pick<KeptStream, 'tags' | 'encryption'>,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#checkFree(name);
+      const { type, roleArn, destination, source } = asked;
+      const made: MadeStream = {
+        ...{ type, roleArn, destination, stream: source ?? ownStreamName(name) },
+        ...{ createdMs: this.#options.clock.nowMs(), updatedMs: null, version: 1 },
+        lostSecrets: false,
+      };
+      this.#deliveryOf(name, made);
+      if (source === null && this.#logStream(made.stream) !== null) {
+        throw inUse(
+          `The stream ${made.stream} exists, and the records of the delivery stream would lie there.`,
+        );
+      }
+      await this.#write(name, { made, ...facts });
+      if (source === null) await this.#makeOwnStream(name, made.stream);
+      this.#creating.begin(name, true);
+      await this.#running?.update();
+    });
+  }
+
+  /** @throws FirehoseError `ResourceNotFoundException`, `ResourceInUseException`; StorageError */
+  remove(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const stream = this.settled(name);
+      if (stream.made === null) {
+        throw inUse(
+          `${name} is a delivery of the gateway's configuration, and goes when it is taken out there.`,
+        );
+      }
+      await this.#kept.remove(name);
+      this.#streams.delete(name);
+      this.#deleting.begin(name, { ...stream, status: 'DELETING' });
+      await this.#running?.update();
+      await this.#running?.forget(name);
+      if (stream.type === 'DirectPut') await this.#deleteOwnStream(stream.source);
+    });
+  }
+
+  /**
+   * Changes the destination of one, which gets another version.
+   * @param change gives the destination that is from now on
+   * @throws FirehoseError `ConcurrentModificationException` and those of `settled`; what `change`
+   *   throws; StorageError
+   */
+  redirect(
+    name: string,
+    version: string,
+    change: (made: MadeStream) => MadeStream['destination'],
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const { made, tags, encryption } = this.settled(name);
+      if (made === null) {
+        throw new FirehoseError(
+          'InvalidArgumentException',
+          `${name} is a delivery of the gateway's configuration, and changes when it is changed there.`,
+        );
+      }
+      if (String(made.version) !== version) {
+        throw new FirehoseError(
+          'ConcurrentModificationException',
+          `Cannot update firehose: ${name} since the current version id: ${made.version} and ` +
+            `specified version id: ${version} do not match`,
+        );
+      }
+      const changed: MadeStream = {
+        ...made,
+        destination: change(made),
+        version: made.version + 1,
+        updatedMs: this.#options.clock.nowMs(),
+        lostSecrets: false,
+      };
+      this.#deliveryOf(name, changed);
+      await this.#write(name, { made: changed, tags, encryption });
+      await this.#running?.update();
+    });
+  }
+
+  /**
+   * Changes what is kept beside the destination.
+   * @throws FirehoseError of `settled`; what `change` throws; StorageError
+   */
+  change(
+    name: string,
+    change: (stream: DeliveryStream) => Partial<Pick<KeptStream, 'tags' | 'encryption'>>,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const stream = this.settled(name);
+      const made = this.#streams.get(name)?.made ?? null;
+      const { tags, encryption } = { ...stream, ...change(stream) };
+      await this.#write(name, { made, tags, encryption });
+    });
+  }
+
+  /** Has the stream of its own again, where somebody has deleted it. @throws StorageError */
+  async restoreSource({ name, made, source, type }: DeliveryStream): Promise<void> {
+    if (made === null || type !== 'DirectPut') throw new StorageError('not-found', source);
+    await this.#inTurn(async () => {
+      if (this.#streams.has(name)) await this.#makeOwnStream(name, source);
+    });
+  }
+
+  close(): void {
+    this.#creating.close();
+    this.#deleting.close();
+  }
+
+  #find(name: string): DeliveryStream | null {
+    const kept = this.#streams.get(name) ?? null;
+    const { tags, encryption } = kept ?? { tags: {}, encryption: null };
+    const facts = { name, arn: this.arnOf(name), tags, encryption };
+    const configured = this.#configured.get(name) ?? null;
+    if (configured !== null && 'stream' in configured.from) {
+      const source = configured.from.stream;
+      const shown = { status: 'ACTIVE', type: 'DirectPut', made: null, trouble: null } as const;
+      return { ...facts, ...shown, source, configured };
+    }
+    const made = kept?.made ?? null;
+    if (made === null) return null;
+    const status = this.#creating.get(name) === null ? 'ACTIVE' : 'CREATING';
+    const trouble = this.#troubles.get(name) ?? null;
+    return {
+      ...{ ...facts, status, type: made.type, source: made.stream },
+      ...{ made, configured, trouble },
+    };
+  }
+
+  #deliveryOf(name: string, made: MadeStream): DeliveryOptions {
+    const { places } = this.#options;
+    return deliveryOf({ name, arn: this.arnOf(name), made, places });
+  }
+
+  #checkFree(name: string): void {
+    const { accountId } = this.#options.account;
+    if (this.#find(name) !== null || this.#deleting.get(name) !== null) {
+      throw inUse(`Firehose ${name} under accountId ${accountId} already exists`);
+    }
+    const { streamsMax } = this.#options;
+    const count = [...this.#streams.values()].filter(({ made }) => made !== null).length;
+    if (count < streamsMax) return;
+    throw new FirehoseError(
+      'LimitExceededException',
+      `You have already consumed your firehose quota of ${streamsMax} hoses. Your quota is ` +
+        'firehose.maxDeliveryStreams of the configuration.',
+    );
+  }
+
+  async #write(name: string, stream: KeptStream): Promise<void> {
+    await this.#kept.write(name, stream);
+    this.#streams.set(name, stream);
+  }
+
+  #notFound(name: string): FirehoseError {
+    const { accountId } = this.#options.account;
+    const message = `Firehose ${name} under account ${accountId} not found.`;
+    return new FirehoseError('ResourceNotFoundException', message);
+  }
+
+  #logStream(name: string): StreamDescription | null {
+    return this.#options.log.streams().find((stream) => stream.name === name) ?? null;
+  }
+
+  /** Makes it, where it is not there, and marks it as one of ours. */
+  async #makeOwnStream(name: string, stream: string): Promise<void> {
+    const { log } = this.#options;
+    if (this.#logStream(stream) === null) await log.createStream({ name: stream, ...ownStream });
+    await log.setAttribute(stream, attribute, { deliveryStream: name });
+  }
+
+  async #deleteOwnStream(stream: string): Promise<void> {
+    if (this.#logStream(stream) !== null) await this.#options.log.deleteStream(stream);
+  }
+
+  /** After a crash. */
+  async #tidy(): Promise<void> {
+    const owned = new Map<string, string>();
+    for (const [name, { made }] of this.#streams) {
+      if (made?.type === 'DirectPut') owned.set(made.stream, name);
+    }
+    for (const { name, attributes } of this.#options.log.streams()) {
+      if (attributes[attribute] === undefined) continue;
+      if (owned.has(name)) owned.delete(name);
+      else await this.#deleteOwnStream(name);
+    }
+    for (const [stream, name] of owned) await this.#makeOwnStream(name, stream);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+function ownStreamName(name: string): string {
+  return `firehose.${name}`;
+}

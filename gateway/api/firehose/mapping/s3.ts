@@ -1,0 +1,151 @@
+/** `S3DestinationConfiguration` and `ExtendedS3DestinationConfiguration`. */
+import { layoutProblems } from '../../../forward/layout/check.ts';
+import type { LayoutOptions } from '../../../forward/layout/layout.ts';
+import { extractionQueries } from '../../../forward/query/jq/jq.ts';
+import { QueryError } from '../../../forward/query/values.ts';
+import type { Configuration, S3Configuration } from '../destination-shapes.ts';
+import { invalid } from '../errors.ts';
+import { bufferOf } from './buffering.ts';
+import { conversionFormat } from './conversion.ts';
+import type { DeliveryFields } from './delivery.ts';
+import { allowedBucket, type Places } from './places.ts';
+import { processingOptions, type ProcessingOptions } from './processing.ts';
+
+type ExtendedS3 = Configuration<'ExtendedS3'>;
+
+export const s3Buffer = { SizeInMBs: 5, IntervalInSeconds: 300 };
+const conversionBuffer = { SizeInMBs: 128, IntervalInSeconds: 300 };
+const conversionBufferMinMBs = 64;
+
+const compressions = {
+  UNCOMPRESSED: 'none',
+  GZIP: 'gzip',
+  ZIP: 'zip',
+  Snappy: 'snappy',
+  HADOOP_SNAPPY: 'hadoop-snappy',
+} as const;
+
+/** @throws FirehoseError `InvalidArgumentException` */
+export function extendedS3Options(given: ExtendedS3, places: Places): DeliveryFields {
+  const processing = processingOptions(given.ProcessingConfiguration, places);
+  const { transform, deaggregate } = processing;
+  const isConverted = given.DataFormatConversionConfiguration?.Enabled === true;
+  return {
+    to: { s3: bucketOptions(given, places) },
+    buffer: isConverted ? conversionBufferOf(given) : bufferOf(given.BufferingHints, s3Buffer),
+    format: isConverted ? convertedFormat(given, processing) : rawFormat(given, processing),
+    ...layoutFields(given, processing),
+    ...(transform === undefined ? {} : { transform }),
+    ...(deaggregate === undefined ? {} : { deaggregate }),
+    ...backupFields(given),
+  };
+}
+
+/** `to.s3`: the bucket, with the access that the configuration has for all of them. */
+export function bucketOptions(
+  { BucketARN, Prefix, EncryptionConfiguration: encryption }: S3Configuration,
+  places: Places,
+): Places['s3'] & { readonly bucket: string; readonly prefix?: string } {
+  if (encryption?.KMSEncryptionConfig !== undefined) {
+    throw invalid(
+      'Objects are encrypted as the bucket says: EncryptionConfiguration has no KMSEncryptionConfig here.',
+    );
+  }
+  const bucket = allowedBucket(BucketARN, places);
+  return { ...places.s3, bucket, ...(Prefix === undefined ? {} : { prefix: Prefix }) };
+}
+
+function rawFormat({ CompressionFormat }: ExtendedS3, { delimiter }: ProcessingOptions): object {
+  return {
+    type: 'raw',
+    compression: compressions[CompressionFormat ?? 'UNCOMPRESSED'],
+    ...(delimiter === undefined ? {} : { delimiter }),
+  };
+}
+
+function convertedFormat(given: ExtendedS3, { delimiter }: ProcessingOptions): object {
+  if (given.CompressionFormat !== undefined && given.CompressionFormat !== 'UNCOMPRESSED') {
+    throw invalid('With data format conversion, the CompressionFormat is UNCOMPRESSED.');
+  }
+  if (delimiter !== undefined) throw invalid('Parquet has no delimiters.');
+  return conversionFormat(given.DataFormatConversionConfiguration ?? {});
+}
+
+function conversionBufferOf({ BufferingHints }: ExtendedS3): object {
+  const size = BufferingHints?.SizeInMBs;
+  if (size !== undefined && size < conversionBufferMinMBs) {
+    throw invalid(`With data format conversion, SizeInMBs is ${conversionBufferMinMBs} at least.`);
+  }
+  return bufferOf(BufferingHints, conversionBuffer);
+}
+
+/** Options as the service calls them. */
+const layoutNames: Readonly<Record<keyof LayoutOptions, string>> = {
+  prefix: 'Prefix',
+  errorPrefix: 'ErrorOutputPrefix',
+  timeZone: 'CustomTimeZone',
+  extension: 'FileExtension',
+  hive: 'Prefix',
+  partitionBy: 'MetadataExtractionQuery',
+  queryLanguage: 'JsonParsingEngine',
+};
+
+/** @throws FirehoseError `InvalidArgumentException` */
+function layoutFields(given: ExtendedS3, { query, transform }: ProcessingOptions): object {
+  const { ErrorOutputPrefix, CustomTimeZone, FileExtension, Prefix = '' } = given;
+  const isPartitioned = given.DynamicPartitioningConfiguration?.Enabled === true;
+  const namesKeys = /!\{partitionKeyFrom(Query|Lambda):/.test(Prefix);
+  if (isPartitioned !== namesKeys) {
+    throw invalid(
+      isPartitioned
+        ? 'With dynamic partitioning, the Prefix names a partitionKeyFromQuery or partitionKeyFromLambda.'
+        : 'A Prefix names partition keys only with dynamic partitioning enabled.',
+    );
+  }
+  const layout: LayoutOptions = {
+    ...(isFilled(ErrorOutputPrefix) ? { errorPrefix: ErrorOutputPrefix } : {}),
+    ...(isFilled(CustomTimeZone) ? { timeZone: CustomTimeZone } : {}),
+    ...(isFilled(FileExtension) ? { extension: FileExtension } : {}),
+    ...(query === undefined ? {} : { partitionBy: partitionQueries(query), queryLanguage: 'jq' }),
+  };
+  const use = { hasFunction: transform !== undefined, needsErrorPrefix: true };
+  const problems = layoutProblems({ ...layout, prefix: Prefix }, use);
+  if (problems.length > 0) {
+    throw invalid(
+      problems
+        .map(({ option, name, says }) => `${layoutNames[option]}${shownName(name)} ${says}.`)
+        .join(' '),
+    );
+  }
+  return { layout };
+}
+
+function shownName(name: string | undefined): string {
+  return name === undefined ? '' : ` (${name})`;
+}
+
+function isFilled(value: string | undefined): value is string {
+  return value !== undefined && value !== '';
+}
+
+/** By the names of their values. @throws FirehoseError `InvalidArgumentException` */
+function partitionQueries(query: string): Readonly<Record<string, string>> {
+  let queries: Readonly<Record<string, string>> | null;
+  try {
+    queries = extractionQueries(query);
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    throw invalid(
+      `The MetadataExtractionQuery is no query that can be run here: ${error.message}.`,
+    );
+  }
+  if (queries !== null) return queries;
+  throw invalid('The MetadataExtractionQuery is an object of queries by name.');
+}
+
+function backupFields({ S3BackupMode }: ExtendedS3): object {
+  if (S3BackupMode !== 'Enabled') return {};
+  throw invalid(
+    'There is no backup of what was put: the records lie in their stream until its retention ends. S3BackupMode is Disabled.',
+  );
+}

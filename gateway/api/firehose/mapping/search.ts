@@ -1,0 +1,48 @@
+/** `AmazonopensearchserviceDestinationConfiguration`, and the older one of Elasticsearch. */
+import type { Configuration } from '../destination-shapes.ts';
+import { invalid } from '../errors.ts';
+import { batchFields } from './batches.ts';
+import { bufferOf } from './buffering.ts';
+import type { DeliveryFields } from './delivery.ts';
+import { allowedAddress, type Places } from './places.ts';
+
+const buffer = { SizeInMBs: 5, IntervalInSeconds: 300 };
+const retrySeconds = 300;
+
+const rotations = {
+  NoRotation: 'none',
+  OneHour: 'hour',
+  OneDay: 'day',
+  OneWeek: 'week',
+  OneMonth: 'month',
+} as const;
+
+/** @throws FirehoseError `InvalidArgumentException` */
+export function searchOptions(
+  given: Configuration<'Amazonopensearchservice'>,
+  places: Places,
+): DeliveryFields {
+  const { ClusterEndpoint, IndexName, IndexRotationPeriod = 'OneDay', TypeName } = given;
+  if (ClusterEndpoint === undefined) {
+    throw invalid('The ClusterEndpoint is needed: a DomainARN alone does not say where it is.');
+  }
+  if (given.VpcConfiguration !== undefined) {
+    throw invalid('There is no VPC here: VpcConfiguration is left out.');
+  }
+  if (TypeName !== undefined && TypeName !== '' && TypeName !== '_doc') {
+    throw invalid('Indexes have no types any more: TypeName is left out.');
+  }
+  const keepsIds = given.DocumentIdOptions?.DefaultDocumentIdFormat !== 'NO_DOCUMENT_ID';
+  return {
+    to: {
+      opensearch: {
+        endpoint: allowedAddress(ClusterEndpoint, places),
+        index: IndexName,
+        rotation: rotations[IndexRotationPeriod],
+        documentId: keepsIds ? 'record' : 'none',
+      },
+    },
+    buffer: bufferOf(given.BufferingHints, buffer),
+    ...batchFields(given, retrySeconds, places),
+  };
+}

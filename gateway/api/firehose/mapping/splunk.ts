@@ -1,0 +1,29 @@
+/** `SplunkDestinationConfiguration`. */
+import type { Configuration } from '../destination-shapes.ts';
+import { invalid } from '../errors.ts';
+import { batchFields } from './batches.ts';
+import { bufferOf } from './buffering.ts';
+import type { DeliveryFields } from './delivery.ts';
+import { allowedAddress, type Places } from './places.ts';
+
+const buffer = { SizeInMBs: 5, IntervalInSeconds: 60 };
+const retrySeconds = 300;
+const ackTimeoutSeconds = 180;
+
+/** @throws FirehoseError `InvalidArgumentException` */
+export function splunkOptions(given: Configuration<'Splunk'>, places: Places): DeliveryFields {
+  const { HECEndpoint, HECEndpointType, HECToken, HECAcknowledgmentTimeoutInSeconds } = given;
+  if (HECToken === undefined || HECToken === '') throw invalid('A HECToken is needed.');
+  return {
+    to: {
+      splunk: {
+        endpoint: allowedAddress(HECEndpoint, places),
+        token: HECToken,
+        mode: HECEndpointType === 'Raw' ? 'raw' : 'event',
+        ackTimeoutSeconds: HECAcknowledgmentTimeoutInSeconds ?? ackTimeoutSeconds,
+      },
+    },
+    buffer: bufferOf(given.BufferingHints, buffer),
+    ...batchFields(given, retrySeconds, places),
+  };
+}

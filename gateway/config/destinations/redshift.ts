@@ -1,0 +1,68 @@
+/** `deliveries.*.to.redshift` */
+import { z } from 'zod';
+import { isCopyOptions } from '../../forward/sinks/redshift/sql.ts';
+import { awsCredentials, endpoint, region } from '../aws-access.ts';
+import { decimal, flag, host, keyNotes, line, secret, whole } from '../leaves.ts';
+import { caFile } from './tls.ts';
+
+const tableName = line(127, 'a name of 1 to 127 characters');
+
+export const redshiftDestination = z
+  .strictObject({
+    host: host().describe('The endpoint of the cluster or workgroup, without port and database.'),
+    port: whole(1, 65_535).default(5439).describe('Its port.'),
+    database: line(127, 'a name of 1 to 127 characters').describe('The database.'),
+    username: line(127, 'a user of the database').describe(
+      'Who may insert into both tables, and make the ledger where it is missing.',
+    ),
+    password: secret().describe('Goes with username.'),
+    tls: flag().default(true).describe('false: the password crosses the network in the clear.'),
+    caFile,
+    schema: tableName.default('public').describe('Where the table is, and the ledger.'),
+    table: tableName.describe('The table; it has to be there.'),
+    columns: z
+      .array(line(127, 'a name of 1 to 127 characters'))
+      .max(1600)
+      .register(keyNotes, { allowed: 'a list of names', example: ['device', 'time', 'value'] })
+      .default([])
+      .describe('What of the table is filled, in their order; none named: all that it has.'),
+    copyOptions: z
+      .string()
+      .max(2048)
+      .refine(isCopyOptions)
+      .register(keyNotes, { allowed: 'options of COPY, without ; and comments' })
+      .default("JSON 'auto' GZIP")
+      .describe(
+        "How the objects are read: what stands at the end of COPY. It has to fit the delivery's format, such as FORMAT AS PARQUET.",
+      ),
+    iamRole: z
+      .string()
+      .regex(/^(default|arn:[\w:/+=,.@-]{1,2000})$/)
+      .register(keyNotes, { allowed: 'an ARN, or default' })
+      .nullable()
+      .default(null)
+      .describe(
+        'The role that the cluster reads the objects with; null: the keys of staging, which the statement then has in it.',
+      ),
+    ledger: tableName
+      .default('headgate_loads')
+      .describe('The table of what was loaded. While a row is in it, its load is not done again.'),
+    staging: z
+      .strictObject({
+        bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
+        prefix: z
+          .string()
+          .max(512)
+          .register(keyNotes, { allowed: 'at most 512 characters' })
+          .default('')
+          .describe('Begins every key; end it with / for a folder. Nothing is removed from there.'),
+        region,
+        endpoint,
+        ...awsCredentials,
+      })
+      .describe('Where the objects are put first: a bucket that the cluster can read.'),
+    loadTimeoutSeconds: decimal(10, 86_400)
+      .default(1800)
+      .describe('How long a load may take, waiting for others included.'),
+  })
+  .describe('A table of Amazon Redshift: objects are put to S3, and loaded from there, each once.');

@@ -1,0 +1,318 @@
+/** What a delivery stream is asked for, as the delivery that it becomes; and what is refused, and why. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { DestinationKind } from '../../../../gateway/api/firehose/destination-shapes.ts';
+import { FirehoseError } from '../../../../gateway/api/firehose/errors.ts';
+import { givenDestination } from '../../../../gateway/api/firehose/kept-streams.ts';
+import { deliveryOf } from '../../../../gateway/api/firehose/mapping/delivery.ts';
+import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
+import { bucketsAllowed, role } from './support.ts';
+
+const bucket = { RoleARN: role, BucketARN: 'arn:aws:s3:::archive' };
+const lambdaArn = 'arn:aws:lambda:us-east-1:000000000000:function:clean:live';
+
+function mapped(kind: DestinationKind, configuration: object): DeliveryOptions {
+  return deliveryOf({
+    ...{ name: 'orders', arn: 'arn:aws:firehose:us-east-1:000000000000:deliverystream/orders' },
+    made: {
+      ...{ type: 'DirectPut', stream: 'firehose.orders', roleArn: null, version: 3 },
+      ...{ createdMs: 0, updatedMs: null, lostSecrets: false },
+      destination: givenDestination(kind, configuration),
+    },
+    places: bucketsAllowed,
+  });
+}
+
+/** What a client is told. */
+function refusal(kind: DestinationKind, configuration: object): string {
+  try {
+    mapped(kind, configuration);
+  } catch (error) {
+    assert.ok(error instanceof FirehoseError && error.type === 'InvalidArgumentException');
+    return error.message;
+  }
+  return 'taken';
+}
+
+function s3(more: object): DeliveryOptions {
+  return mapped('ExtendedS3', { ...bucket, ...more });
+}
+
+function s3Refusal(more: object): string {
+  return refusal('ExtendedS3', { ...bucket, ...more });
+}
+
+function processors(...list: readonly [type: string, parameters: object][]): object {
+  return {
+    ProcessingConfiguration: {
+      Enabled: true,
+      Processors: list.map(([Type, parameters]) => ({
+        Type,
+        Parameters: Object.entries(parameters).map(([ParameterName, ParameterValue]) => ({
+          ...{ ParameterName, ParameterValue: ParameterValue as unknown },
+        })),
+      })),
+    },
+  };
+}
+
+describe('a bucket', () => {
+  test('gets the data as it is, every 5 MiB or 300 seconds, where nothing is said', () => {
+    const delivery = s3({});
+    assert.deepEqual(delivery.from, { stream: 'firehose.orders' });
+    assert.deepEqual(delivery.buffer, { maxBytes: 5 * 2 ** 20, maxSeconds: 300 });
+    assert.deepEqual([delivery.format?.type, delivery.format?.compression], ['raw', 'none']);
+    assert.equal(delivery.format?.delimiter, null);
+    assert.equal(delivery.version, 3);
+    assert.ok('s3' in delivery.to);
+    const { bucket: name, endpoint, prefix } = delivery.to.s3;
+    assert.deepEqual([name, endpoint, prefix], ['archive', 'http://127.0.0.1:9', '']);
+    assert.deepEqual(mapped('S3', bucket), delivery);
+  });
+
+  test('has hints, compressions, prefixes, a time zone and an extension', () => {
+    for (const [given, wanted] of [
+      ['UNCOMPRESSED', 'none'],
+      ['GZIP', 'gzip'],
+      ['ZIP', 'zip'],
+      ['Snappy', 'snappy'],
+      ['HADOOP_SNAPPY', 'hadoop-snappy'],
+    ] as const) {
+      assert.equal(s3({ CompressionFormat: given }).format?.compression, wanted);
+    }
+    const { buffer, layout, to } = s3({
+      BufferingHints: { SizeInMBs: 128, IntervalInSeconds: 0 },
+      Prefix: 'year=!{timestamp:yyyy}/',
+      ErrorOutputPrefix: 'failed/!{firehose:error-output-type}/',
+      CustomTimeZone: 'Europe/Berlin',
+      FileExtension: '.log',
+    });
+    assert.deepEqual(buffer, { maxBytes: 128 * 2 ** 20, maxSeconds: 0 });
+    assert.ok('s3' in to && to.s3.prefix === 'year=!{timestamp:yyyy}/');
+    assert.deepEqual(
+      [layout?.errorPrefix, layout?.timeZone, layout?.extension],
+      ['failed/!{firehose:error-output-type}/', 'Europe/Berlin', '.log'],
+    );
+    assert.match(s3Refusal({ BufferingHints: { SizeInMBs: 5 } }), /both/);
+    assert.match(s3Refusal({ CustomTimeZone: 'Mars/Olympus' }), /^CustomTimeZone is no time zone/);
+    assert.match(s3Refusal({ Prefix: '!{timestamp:yyyy}/' }), /ErrorOutputPrefix/);
+    assert.match(s3Refusal({ Prefix: '!{timestamp:yyyy/' }), /^Prefix is no prefix/);
+  });
+
+  test('is one that is allowed, and nothing else', () => {
+    for (const BucketARN of [
+      'arn:aws:s3:::secret',
+      'arn:aws:s3:::archive/../secret',
+      'arn:aws:s3:::',
+      'arn:aws:s3:us-east-1:1:accesspoint/x',
+      'arn:archive',
+    ]) {
+      assert.match(s3Refusal({ BucketARN }), /bucket/, BucketARN);
+    }
+    const key = { KMSEncryptionConfig: { AWSKMSKeyARN: 'arn:aws:kms:x' } };
+    assert.match(s3Refusal({ EncryptionConfiguration: key }), /KMSEncryptionConfig/);
+    assert.match(s3Refusal({ S3BackupMode: 'Enabled' }), /backup/);
+  });
+
+  test('is divided by what is in the records', () => {
+    const Query = { MetadataExtractionQuery: '{customer:.customer_id,year:.at|strftime("%Y")}' };
+    const partitioned = {
+      DynamicPartitioningConfiguration: { Enabled: true },
+      Prefix: '!{partitionKeyFromQuery:customer}/!{partitionKeyFromQuery:year}/',
+      ErrorOutputPrefix: 'failed/!{firehose:error-output-type}/',
+    };
+    const engine = { JsonParsingEngine: 'JQ-1.6' };
+    const { layout, deaggregate, format } = s3({
+      ...partitioned,
+      ...processors(
+        ['MetadataExtraction', { ...Query, ...engine }],
+        ['RecordDeAggregation', { SubRecordType: 'JSON' }],
+        ['AppendDelimiterToRecord', { Delimiter: '\\n' }],
+      ),
+    });
+    assert.deepEqual(layout?.partitionBy, { customer: '.customer_id', year: '.at|strftime("%Y")' });
+    assert.equal(layout.queryLanguage, 'jq');
+    assert.equal(deaggregate?.type, 'json');
+    assert.equal(format?.delimiter, '\n');
+    assert.match(s3Refusal(partitioned), /partitionBy has no customer/);
+    assert.match(
+      s3Refusal({ ...partitioned, DynamicPartitioningConfiguration: { Enabled: false } }),
+      /only with dynamic partitioning/,
+    );
+    for (const MetadataExtractionQuery of ['.a', '{a:', '{a:input}', '{a:now}']) {
+      const extraction = processors(['MetadataExtraction', { MetadataExtractionQuery, ...engine }]);
+      assert.match(s3Refusal({ ...partitioned, ...extraction }), /MetadataExtractionQuery/);
+    }
+    const delimited = processors([
+      'RecordDeAggregation',
+      { SubRecordType: 'DELIMITED', Delimiter: Buffer.from('||').toString('base64') },
+    ]);
+    assert.deepEqual(s3(delimited).deaggregate, { type: 'delimited', delimiter: '||' });
+  });
+
+  test('gets what a function makes of the records, one that is allowed', () => {
+    const { transform } = s3(
+      processors([
+        'Lambda',
+        { LambdaArn: lambdaArn, NumberOfRetries: '5', BufferSizeInMBs: '0.5', RoleArn: role },
+      ]),
+    );
+    assert.ok(transform !== null && transform !== undefined && 'lambda' in transform.function);
+    assert.equal(transform.function.lambda.function, lambdaArn);
+    assert.deepEqual([transform.retries, transform.batchBytes], [5, 2 ** 19]);
+    assert.equal(s3({ ProcessingConfiguration: { Enabled: false } }).transform, null);
+    const cases: readonly (readonly [object, RegExp])[] = [
+      [{ LambdaArn: lambdaArn.replace('clean', 'other') }, /not among/],
+      [{ LambdaArn: 'clean' }, /not the ARN/],
+      [{}, /needs the parameter LambdaArn/],
+      [{ LambdaArn: lambdaArn, NumberOfRetries: '1e9' }, /NumberOfRetries/],
+      [{ LambdaArn: lambdaArn, BufferSizeInMBs: '9' }, /BufferSizeInMBs/],
+      [{ LambdaArn: lambdaArn, Delimiter: 'x' }, /no parameter Delimiter/],
+    ];
+    for (const [parameters, reason] of cases) {
+      assert.match(s3Refusal(processors(['Lambda', parameters])), reason);
+    }
+    assert.match(
+      s3Refusal(processors(['Lambda', { LambdaArn: lambdaArn }], ['Lambda', {}])),
+      /more than one/,
+    );
+    assert.match(
+      s3Refusal(processors(['Decompression', { CompressionFormat: 'GZIP' }])),
+      /CloudWatch/,
+    );
+  });
+
+  test('gets Parquet', () => {
+    const conversion = (serializer: object, deserializer: object = { OpenXJsonSerDe: {} }) => ({
+      DataFormatConversionConfiguration: {
+        Enabled: true,
+        SchemaConfiguration: { DatabaseName: 'plant', TableName: 'orders' },
+        InputFormatConfiguration: { Deserializer: deserializer },
+        OutputFormatConfiguration: { Serializer: serializer },
+      },
+    });
+    const { format, buffer } = s3(
+      conversion(
+        { ParquetSerDe: { Compression: 'GZIP', PageSizeBytes: 65_536 } },
+        { OpenXJsonSerDe: { CaseInsensitive: false, ConvertDotsInJsonKeysToUnderscores: true } },
+      ),
+    );
+    assert.deepEqual(
+      [format?.type, format?.compression, format?.pageBytes, format?.ignoreCase],
+      ['parquet', 'gzip', 65_536, false],
+    );
+    assert.equal(format?.dotsToUnderscores, true);
+    assert.equal(buffer?.maxBytes, 128 * 2 ** 20);
+    assert.equal(s3(conversion({ ParquetSerDe: {} })).format?.compression, 'snappy');
+    assert.match(s3Refusal(conversion({ OrcSerDe: {} })), /ORC/);
+    assert.match(
+      s3Refusal({ ...conversion({ ParquetSerDe: {} }), CompressionFormat: 'GZIP' }),
+      /UNCOMPRESSED/,
+    );
+    assert.match(
+      s3Refusal({
+        ...conversion({ ParquetSerDe: {} }),
+        BufferingHints: { SizeInMBs: 5, IntervalInSeconds: 60 },
+      }),
+      /64/,
+    );
+    const mappings = { OpenXJsonSerDe: { ColumnToJsonKeyMappings: { a: 'b' } } };
+    assert.match(s3Refusal(conversion({ ParquetSerDe: {} }, mappings)), /ColumnToJsonKeyMappings/);
+  });
+});
+
+describe('an HTTP endpoint', () => {
+  const Url = 'https://logs.example.net:8088/in';
+  const http = (more: object = {}, endpoint: object = {}): object => ({
+    EndpointConfiguration: { Url, ...endpoint },
+    S3Configuration: bucket,
+    ...more,
+  });
+
+  test('is told who sends, with its key and attributes', () => {
+    const { to, buffer, retrySeconds } = mapped(
+      'HttpEndpoint',
+      http(
+        {
+          BufferingHints: { SizeInMBs: 1, IntervalInSeconds: 60 },
+          RequestConfiguration: {
+            ContentEncoding: 'GZIP',
+            CommonAttributes: [{ AttributeName: 'site', AttributeValue: 'north' }],
+          },
+          RetryOptions: { DurationInSeconds: 60 },
+        },
+        { AccessKey: 'hush' },
+      ),
+    );
+    assert.ok('http' in to);
+    const { url, accessKey, compression, commonAttributes, sourceArn } = to.http;
+    assert.deepEqual(
+      { url, accessKey, compression, commonAttributes, sourceArn },
+      {
+        ...{ url: Url, accessKey: 'hush', compression: 'gzip' },
+        commonAttributes: { site: 'north' },
+        sourceArn: 'arn:aws:firehose:us-east-1:000000000000:deliverystream/orders',
+      },
+    );
+    assert.deepEqual(buffer, { maxBytes: 2 ** 20, maxSeconds: 60 });
+    assert.equal(retrySeconds, 60);
+    assert.equal(mapped('HttpEndpoint', http()).retrySeconds, 300);
+  });
+
+  test('is one of the hosts that are allowed, by name and port', () => {
+    for (const address of [
+      'https://logs.example.net/in',
+      'https://logs.example.net:8089/in',
+      'https://169.254.169.254:8088/',
+      'https://logs.example.net.evil.example:8088/',
+      'https://logs.example.net:8088@evil.example/',
+      'https://evil.example/?logs.example.net:8088',
+      'https://u:p@logs.example.net:8088/',
+      'https://',
+    ]) {
+      assert.notEqual(refusal('HttpEndpoint', http({}, { Url: address })), 'taken', address);
+    }
+    assert.equal(refusal('HttpEndpoint', http({}, { Url: Url.toUpperCase() })), 'taken');
+    assert.match(refusal('HttpEndpoint', http({ S3BackupMode: 'AllData' })), /backup/);
+    const SecretsManagerConfiguration = { Enabled: true };
+    assert.match(refusal('HttpEndpoint', http({ SecretsManagerConfiguration })), /Secrets Manager/);
+  });
+});
+
+test('Splunk gets events or raw data, and says when it has them', () => {
+  const splunk = {
+    ...{ HECEndpoint: 'https://logs.example.net:8088', HECEndpointType: 'Raw', HECToken: 'hush' },
+    ...{ HECAcknowledgmentTimeoutInSeconds: 240, S3Configuration: bucket },
+  };
+  const { to, buffer } = mapped('Splunk', splunk);
+  assert.ok('splunk' in to);
+  assert.deepEqual(
+    [to.splunk.endpoint, to.splunk.mode, to.splunk.token, to.splunk.ackTimeoutSeconds],
+    ['https://logs.example.net:8088', 'raw', 'hush', 240],
+  );
+  assert.deepEqual(buffer, { maxBytes: 5 * 2 ** 20, maxSeconds: 60 });
+  assert.match(refusal('Splunk', { ...splunk, HECToken: undefined }), /HECToken/);
+});
+
+test('OpenSearch gets documents into an index that changes by the day, or as is said', () => {
+  const search = {
+    ...{ RoleARN: role, IndexName: 'orders', S3Configuration: bucket },
+    ClusterEndpoint: 'https://search.example.net',
+  };
+  for (const kind of ['Amazonopensearchservice', 'Elasticsearch'] as const) {
+    const { to } = mapped(kind, search);
+    assert.ok('opensearch' in to);
+    const { endpoint, index, rotation, documentId } = to.opensearch;
+    assert.deepEqual(
+      [endpoint, index, rotation, documentId],
+      ['https://search.example.net', 'orders', 'day', 'record'],
+    );
+  }
+  const kind = 'Amazonopensearchservice';
+  const hourly = mapped(kind, { ...search, IndexRotationPeriod: 'OneHour' }).to;
+  assert.ok('opensearch' in hourly && hourly.opensearch.rotation === 'hour');
+  assert.match(refusal(kind, { ...search, IndexName: 'UPPER' }), /to\.opensearch\.index/);
+  assert.match(refusal(kind, { ...search, TypeName: 'doc' }), /TypeName/);
+  assert.match(refusal(kind, { ...search, VpcConfiguration: {} }), /VpcConfiguration/);
+  assert.match(refusal(kind, { ...search, ClusterEndpoint: undefined }), /ClusterEndpoint/);
+});

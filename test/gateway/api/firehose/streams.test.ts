@@ -1,0 +1,562 @@
+/** Delivery streams: made, described, listed, redirected, tagged, deleted, and there after a restart. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  CreateDeliveryStreamCommand,
+  DeleteDeliveryStreamCommand,
+  DescribeDeliveryStreamCommand,
+  ListDeliveryStreamsCommand,
+  ListTagsForDeliveryStreamCommand,
+  PutRecordCommand,
+  StartDeliveryStreamEncryptionCommand,
+  StopDeliveryStreamEncryptionCommand,
+  TagDeliveryStreamCommand,
+  UntagDeliveryStreamCommand,
+  UpdateDestinationCommand,
+  type CreateDeliveryStreamCommandInput,
+  type DeliveryStreamDescription,
+} from '@aws-sdk/client-firehose';
+import { firehose } from '../../../../gateway/config/firehose.ts';
+import {
+  accountId,
+  errorOf,
+  recordsIn,
+  role,
+  serveFirehose,
+  stateMs,
+  type Served,
+} from './support.ts';
+
+const bucket = { RoleARN: role, BucketARN: 'arn:aws:s3:::archive' };
+const endpoint = {
+  EndpointConfiguration: { Url: 'https://logs.example.net:8088/', AccessKey: 'hush-hush' },
+  S3Configuration: bucket,
+};
+
+async function create(
+  { client, clock }: Served,
+  DeliveryStreamName: string,
+  more: Partial<CreateDeliveryStreamCommandInput> = { ExtendedS3DestinationConfiguration: bucket },
+): Promise<void> {
+  await client.send(new CreateDeliveryStreamCommand({ DeliveryStreamName, ...more }));
+  clock.advance(stateMs);
+}
+
+async function describeStream(
+  { client }: Served,
+  DeliveryStreamName: string,
+): Promise<DeliveryStreamDescription> {
+  const answer = await client.send(new DescribeDeliveryStreamCommand({ DeliveryStreamName }));
+  assert.ok(answer.DeliveryStreamDescription !== undefined);
+  return answer.DeliveryStreamDescription;
+}
+
+function put({ client }: Served, DeliveryStreamName: string, text: string): Promise<unknown> {
+  return client.send(
+    new PutRecordCommand({ DeliveryStreamName, Record: { Data: Buffer.from(text) } }),
+  );
+}
+
+describe('a delivery stream', () => {
+  test('is CREATING, then ACTIVE, and runs as a delivery', async (t) => {
+    const served = await serveFirehose(t);
+    const { client, clock } = served;
+    const { DeliveryStreamARN } = await client.send(
+      new CreateDeliveryStreamCommand({
+        DeliveryStreamName: 'orders',
+        ExtendedS3DestinationConfiguration: {
+          ...bucket,
+          Prefix: 'orders/',
+          BufferingHints: { SizeInMBs: 7, IntervalInSeconds: 90 },
+          CompressionFormat: 'GZIP',
+        },
+        Tags: [{ Key: 'site', Value: 'north' }],
+      }),
+    );
+    assert.equal(
+      DeliveryStreamARN,
+      `arn:aws:firehose:us-east-1:${accountId}:deliverystream/orders`,
+    );
+    assert.equal((await describeStream(served, 'orders')).DeliveryStreamStatus, 'CREATING');
+    assert.match(await errorOf(put(served, 'orders', 'early')), /^ResourceNotFoundException/);
+    clock.advance(stateMs);
+    const description = await describeStream(served, 'orders');
+    assert.equal(description.DeliveryStreamStatus, 'ACTIVE');
+    assert.equal(description.VersionId, '1');
+    assert.equal(description.DeliveryStreamType, 'DirectPut');
+    assert.equal(description.CreateTimestamp?.getTime(), clock.nowMs() - stateMs);
+    assert.deepEqual(description.DeliveryStreamEncryptionConfiguration, { Status: 'DISABLED' });
+    const [destination, ...more] = description.Destinations ?? [];
+    assert.deepEqual(more, []);
+    assert.equal(destination?.DestinationId, 'destinationId-000000000001');
+    const shown = destination.ExtendedS3DestinationDescription;
+    assert.deepEqual(
+      [shown?.BucketARN, shown?.Prefix, shown?.CompressionFormat, shown?.BufferingHints],
+      ['arn:aws:s3:::archive', 'orders/', 'GZIP', { SizeInMBs: 7, IntervalInSeconds: 90 }],
+    );
+    const [delivery] = served.running();
+    assert.equal(delivery?.name, 'orders');
+    assert.deepEqual(delivery.from, { stream: 'firehose.orders' });
+    assert.deepEqual(delivery.buffer, { maxBytes: 7 * 2 ** 20, maxSeconds: 90 });
+    assert.ok('s3' in delivery.to);
+    assert.equal(delivery.to.s3.bucket, 'archive');
+    assert.equal(delivery.to.s3.endpoint, 'http://127.0.0.1:9');
+    assert.equal(delivery.startAt, 'earliest');
+  });
+
+  test('is there after a restart, with what was put, its tags and its version', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders', {
+      ExtendedS3DestinationConfiguration: bucket,
+      Tags: [{ Key: 'a', Value: 'b' }],
+    });
+    await put(first, 'orders', 'one');
+    await first.client.send(
+      new UpdateDestinationCommand({
+        DeliveryStreamName: 'orders',
+        CurrentDeliveryStreamVersionId: '1',
+        DestinationId: 'destinationId-000000000001',
+        ExtendedS3DestinationUpdate: { BucketARN: 'arn:aws:s3:::other' },
+      }),
+    );
+    const ran = first.running();
+    await first.close();
+    const second = await serveFirehose(t, { folder: first.folder });
+    assert.deepEqual(second.running(), ran);
+    const description = await describeStream(second, 'orders');
+    assert.equal(description.VersionId, '2');
+    assert.equal(
+      description.Destinations?.[0]?.S3DestinationDescription?.BucketARN,
+      'arn:aws:s3:::other',
+    );
+    await put(second, 'orders', 'two');
+    assert.deepEqual(await recordsIn(second, 'firehose.orders'), ['one', 'two']);
+    const { Tags } = await second.client.send(
+      new ListTagsForDeliveryStreamCommand({ DeliveryStreamName: 'orders' }),
+    );
+    assert.deepEqual(Tags, [{ Key: 'a', Value: 'b' }]);
+  });
+
+  test('goes with its records, and its name is free once it is gone', async (t) => {
+    const served = await serveFirehose(t);
+    const { client, clock, store } = served;
+    await create(served, 'orders');
+    await put(served, 'orders', 'one');
+    await client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'orders' }));
+    assert.equal((await describeStream(served, 'orders')).DeliveryStreamStatus, 'DELETING');
+    assert.match(await errorOf(create(served, 'orders')), /^ResourceInUseException/);
+    assert.match(
+      await errorOf(client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'orders' }))),
+      /^ResourceInUseException/,
+    );
+    assert.deepEqual(served.running(), []);
+    assert.deepEqual(served.forgotten, ['orders']);
+    assert.deepEqual(store.log.streams(), []);
+    clock.advance(stateMs);
+    assert.match(
+      await errorOf(describeStream(served, 'orders')),
+      /^ResourceNotFoundException: Firehose orders under account \d+ not found\./,
+    );
+    await create(served, 'orders');
+    assert.deepEqual(await recordsIn(served, 'firehose.orders'), []);
+  });
+
+  test('reads a stream that is there, takes no puts then, and leaves the stream', async (t) => {
+    const served = await serveFirehose(t);
+    const { client, store } = served;
+    await store.log.createStream({
+      ...{ name: 'readings', shardCount: 2, mode: 'on-demand', retentionMs: 3_600_000 },
+      ...{ maxBytes: null, whenFull: 'refuse' },
+    });
+    const arn = `arn:aws:kinesis:us-east-1:${accountId}:stream/readings`;
+    const source = { KinesisStreamARN: arn, RoleARN: role };
+    const more = {
+      DeliveryStreamType: 'KinesisStreamAsSource',
+      ExtendedS3DestinationConfiguration: bucket,
+    } as const;
+    await create(served, 'copy', { ...more, KinesisStreamSourceConfiguration: source });
+    assert.equal(
+      await errorOf(put(served, 'copy', 'one')),
+      'InvalidArgumentException: This operation is not permitted on KinesisStreamAsSource delivery stream type.',
+    );
+    const description = await describeStream(served, 'copy');
+    assert.equal(description.Source?.KinesisStreamSourceDescription?.KinesisStreamARN, arn);
+    assert.equal(description.Source.KinesisStreamSourceDescription.RoleARN, role);
+    assert.equal(served.running()[0]?.startAt, 'latest');
+    assert.match(
+      await errorOf(
+        client.send(new StartDeliveryStreamEncryptionCommand({ DeliveryStreamName: 'copy' })),
+      ),
+      /^InvalidArgumentException/,
+    );
+    await client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'copy' }));
+    assert.deepEqual(
+      store.log.streams().map(({ name }) => name),
+      ['readings'],
+    );
+    for (const KinesisStreamARN of [
+      `arn:aws:kinesis:us-east-1:${accountId}:stream/none`,
+      'arn:aws:kinesis:us-east-1:999999999999:stream/readings',
+      'arn:aws:s3:::readings',
+    ]) {
+      const elsewhere = { ...source, KinesisStreamARN };
+      assert.match(
+        await errorOf(
+          create(served, 'elsewhere', { ...more, KinesisStreamSourceConfiguration: elsewhere }),
+        ),
+        /^InvalidArgumentException: There is no stream/,
+      );
+    }
+  });
+
+  test('is redirected by who knows its version, and keeps what is not said', async (t) => {
+    const served = await serveFirehose(t);
+    await create(served, 'orders', {
+      ExtendedS3DestinationConfiguration: { ...bucket, Prefix: 'a/', CompressionFormat: 'ZIP' },
+    });
+    const update = (version: string, DestinationId = 'destinationId-000000000001') =>
+      served.client.send(
+        new UpdateDestinationCommand({
+          ...{ DeliveryStreamName: 'orders', DestinationId },
+          CurrentDeliveryStreamVersionId: version,
+          ExtendedS3DestinationUpdate: { Prefix: 'b/' },
+        }),
+      );
+    assert.equal(
+      await errorOf(update('7')),
+      'ConcurrentModificationException: Cannot update firehose: orders since the current version id: 1 and specified version id: 7 do not match',
+    );
+    assert.match(await errorOf(update('1', 'other')), /^InvalidArgumentException/);
+    await update('1');
+    const [delivery] = served.running();
+    assert.ok(delivery !== undefined && 's3' in delivery.to);
+    assert.equal(delivery.to.s3.prefix, 'b/');
+    assert.equal(delivery.format?.compression, 'zip');
+    assert.equal(delivery.version, 2);
+    const { VersionId, LastUpdateTimestamp } = await describeStream(served, 'orders');
+    assert.deepEqual([VersionId, LastUpdateTimestamp?.getTime()], ['2', served.clock.nowMs()]);
+  });
+
+  test('is changed by one of many who know the same version', async (t) => {
+    const served = await serveFirehose(t);
+    await create(served, 'orders');
+    const outcomes = await Promise.all(
+      Array.from({ length: 8 }, (_, index) =>
+        errorOf(
+          served.client.send(
+            new UpdateDestinationCommand({
+              DeliveryStreamName: 'orders',
+              CurrentDeliveryStreamVersionId: '1',
+              DestinationId: 'destinationId-000000000001',
+              ExtendedS3DestinationUpdate: { Prefix: `${index}/` },
+            }),
+          ),
+        ),
+      ),
+    );
+    const lost = outcomes.filter((outcome) => outcome.startsWith('ConcurrentModification'));
+    assert.equal(lost.length, 7);
+    assert.equal(outcomes.filter((outcome) => outcome === 'none').length, 1);
+  });
+
+  test('is refused where it is there, where there are too many, or without one destination', async (t) => {
+    const served = await serveFirehose(t, { streamsMax: 2 });
+    await create(served, 'one');
+    assert.equal(
+      await errorOf(create(served, 'one')),
+      `ResourceInUseException: Firehose one under accountId ${accountId} already exists`,
+    );
+    for (const more of [
+      {},
+      {
+        ExtendedS3DestinationConfiguration: bucket,
+        HttpEndpointDestinationConfiguration: endpoint,
+      },
+    ]) {
+      assert.match(
+        await errorOf(create(served, 'two', more)),
+        /^InvalidArgumentException: Exactly/,
+      );
+    }
+    await create(served, 'two');
+    assert.match(await errorOf(create(served, 'three')), /^LimitExceededException/);
+    assert.equal(served.store.log.streams().length, 2);
+  });
+
+  test('gets no stream that somebody else has', async (t) => {
+    const served = await serveFirehose(t);
+    await served.store.log.createStream({
+      ...{ name: 'firehose.orders', shardCount: 1, mode: 'on-demand', retentionMs: 3_600_000 },
+      ...{ maxBytes: null, whenFull: 'refuse' },
+    });
+    assert.match(await errorOf(create(served, 'orders')), /^ResourceInUseException: The stream/);
+    assert.match(await errorOf(describeStream(served, 'orders')), /^ResourceNotFound/);
+  });
+
+  test('left behind by a crash is put in order', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'gone');
+    await create(first, 'kept');
+    await put(first, 'kept', 'one');
+    const { log } = first.store;
+    // As a crash leaves it between the steps of a deletion, and of a creation.
+    await log.createStream({ ...log.stream('firehose.gone'), name: 'firehose.orphan' });
+    await log.setAttribute('firehose.orphan', 'firehose', { deliveryStream: 'orphan' });
+    await log.deleteStream('firehose.gone');
+    await first.close();
+    const second = await serveFirehose(t, { folder: first.folder });
+    assert.deepEqual(
+      second.store.log
+        .streams()
+        .map(({ name }) => name)
+        .sort(),
+      ['firehose.gone', 'firehose.kept'],
+    );
+    await put(second, 'gone', 'again');
+    assert.deepEqual(await recordsIn(second, 'firehose.kept'), ['one']);
+  });
+
+  test('waits where its bucket is not allowed any more, and says so', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders');
+    await first.close();
+    const places = firehose.parse({ allowed: { buckets: ['other'] } });
+    const second = await serveFirehose(t, { folder: first.folder, places });
+    assert.deepEqual(second.running(), []);
+    const { FailureDescription, DeliveryStreamStatus } = await describeStream(second, 'orders');
+    assert.equal(DeliveryStreamStatus, 'ACTIVE');
+    assert.match(FailureDescription?.Details ?? '', /bucket archive is not among/);
+    await put(second, 'orders', 'one');
+    await second.close();
+    const third = await serveFirehose(t, { folder: first.folder });
+    assert.equal(third.running().length, 1);
+    assert.deepEqual(await recordsIn(third, 'firehose.orders'), ['one']);
+  });
+});
+
+describe('a delivery of the configuration', () => {
+  const configured = [
+    { name: 'archive', from: { stream: 'readings' }, to: { folder: { path: '/tmp/x' } } },
+    {
+      name: 'bucket',
+      from: { stream: 'readings' },
+      to: { s3: { bucket: 'plant', prefix: 'p/' } },
+      buffer: { maxBytes: 2 * 2 ** 20, maxSeconds: 30 },
+    },
+    { name: 'footage', from: { camera: 'front' }, to: { folder: { path: '/tmp/x' } } },
+  ];
+
+  async function serveConfigured(t: Parameters<typeof serveFirehose>[0]): Promise<Served> {
+    const served = await serveFirehose(t, { configured });
+    await served.store.log.createStream({
+      ...{ name: 'readings', shardCount: 1, mode: 'on-demand', retentionMs: 3_600_000 },
+      ...{ maxBytes: null, whenFull: 'refuse' },
+    });
+    return served;
+  }
+
+  test('is a delivery stream when it reads a stream, and takes what is put', async (t) => {
+    const served = await serveConfigured(t);
+    const { DeliveryStreamNames } = await served.client.send(new ListDeliveryStreamsCommand({}));
+    assert.deepEqual(DeliveryStreamNames, ['archive', 'bucket']);
+    await put(served, 'archive', 'one');
+    await put(served, 'bucket', 'two');
+    assert.deepEqual(await recordsIn(served, 'readings'), ['one', 'two']);
+    const { Destinations, DeliveryStreamType } = await describeStream(served, 'bucket');
+    assert.equal(DeliveryStreamType, 'DirectPut');
+    const shown = Destinations?.[0]?.ExtendedS3DestinationDescription;
+    assert.deepEqual(
+      [shown?.BucketARN, shown?.Prefix, shown?.BufferingHints],
+      ['arn:aws:s3:::plant', 'p/', { SizeInMBs: 2, IntervalInSeconds: 30 }],
+    );
+    assert.match(await errorOf(describeStream(served, 'footage')), /^ResourceNotFound/);
+  });
+
+  test('is not changed or deleted from here, but tagged', async (t) => {
+    const served = await serveConfigured(t);
+    const { client } = served;
+    assert.match(await errorOf(create(served, 'archive')), /^ResourceInUse/);
+    assert.match(
+      await errorOf(
+        client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'archive' })),
+      ),
+      /^ResourceInUseException: archive is a delivery of the gateway's configuration/,
+    );
+    assert.match(
+      await errorOf(
+        client.send(
+          new UpdateDestinationCommand({
+            DeliveryStreamName: 'archive',
+            CurrentDeliveryStreamVersionId: '1',
+            DestinationId: 'destinationId-000000000001',
+            ExtendedS3DestinationUpdate: { Prefix: 'x/' },
+          }),
+        ),
+      ),
+      /^InvalidArgumentException: archive is a delivery of the gateway's configuration/,
+    );
+    await client.send(
+      new TagDeliveryStreamCommand({ DeliveryStreamName: 'archive', Tags: [{ Key: 'a' }] }),
+    );
+    const { Tags } = await client.send(
+      new ListTagsForDeliveryStreamCommand({ DeliveryStreamName: 'archive' }),
+    );
+    assert.deepEqual(Tags, [{ Key: 'a', Value: '' }]);
+  });
+
+  test('takes the place of one that was made under its name, until it is gone', async (t) => {
+    const served = await serveFirehose(t);
+    await create(served, 'archive');
+    served.streams.configure(configured);
+    assert.deepEqual(served.streams.deliveries(), []);
+    assert.equal(served.streams.known('archive').source, 'readings');
+    served.streams.configure([]);
+    assert.equal(served.streams.deliveries().length, 1);
+    assert.equal(served.streams.known('archive').source, 'firehose.archive');
+  });
+});
+
+test('lists go on where they ended, and know types', async (t) => {
+  const served = await serveFirehose(t, { streamsMax: 30 });
+  const names = Array.from({ length: 12 }, (_, index) => `s${String(index).padStart(2, '0')}`);
+  for (const name of names) await create(served, name);
+  const list = async (
+    ExclusiveStartDeliveryStreamName?: string,
+    Limit?: number,
+  ): Promise<[string[] | undefined, boolean | undefined]> => {
+    const input = { ExclusiveStartDeliveryStreamName, Limit };
+    const answer = await served.client.send(new ListDeliveryStreamsCommand(input));
+    return [answer.DeliveryStreamNames, answer.HasMoreDeliveryStreams];
+  };
+  assert.deepEqual(await list(), [names.slice(0, 10), true]);
+  assert.deepEqual(await list('s09'), [['s10', 's11'], false]);
+  assert.deepEqual(await list('s03', 2), [['s04', 's05'], true]);
+  assert.deepEqual(await list('zzz'), [[], false]);
+  const { DeliveryStreamNames } = await served.client.send(
+    new ListDeliveryStreamsCommand({ DeliveryStreamType: 'KinesisStreamAsSource' }),
+  );
+  assert.deepEqual(DeliveryStreamNames, []);
+});
+
+test('tags are added, replaced, paged and taken away, fifty at most', async (t) => {
+  const served = await serveFirehose(t);
+  await create(served, 'orders');
+  const { client } = served;
+  const DeliveryStreamName = 'orders';
+  const tag = (...keys: string[]): Promise<unknown> =>
+    client.send(
+      new TagDeliveryStreamCommand({
+        DeliveryStreamName,
+        Tags: keys.map((Key) => ({ Key, Value: 'v' })),
+      }),
+    );
+  const keys = Array.from({ length: 50 }, (_, index) => `k${String(index).padStart(2, '0')}`);
+  await tag(...keys.slice(0, 49));
+  await tag('k49', 'k00');
+  assert.match(await errorOf(tag('k50')), /^LimitExceededException/);
+  assert.match(await errorOf(tag('k00', 'k00')), /^InvalidArgumentException/);
+  assert.match(await errorOf(tag('aws:x')), /^ValidationException/);
+  const page = await client.send(
+    new ListTagsForDeliveryStreamCommand({
+      ...{ DeliveryStreamName, ExclusiveStartTagKey: 'k09', Limit: 3 },
+    }),
+  );
+  assert.deepEqual(
+    [page.Tags?.map(({ Key }) => Key), page.HasMoreTags],
+    [['k10', 'k11', 'k12'], true],
+  );
+  await client.send(new UntagDeliveryStreamCommand({ DeliveryStreamName, TagKeys: keys.slice(1) }));
+  const rest = await client.send(new ListTagsForDeliveryStreamCommand({ DeliveryStreamName }));
+  assert.deepEqual([rest.Tags, rest.HasMoreTags], [[{ Key: 'k00', Value: 'v' }], false]);
+});
+
+test('which key was asked for is told, and whether what is put is encrypted', async (t) => {
+  const served = await serveFirehose(t);
+  await create(served, 'orders');
+  const { client } = served;
+  const DeliveryStreamName = 'orders';
+  const KeyARN = `arn:aws:kms:us-east-1:${accountId}:key/1234abcd-12ab-34cd-56ef-1234567890ab`;
+  const start = (input: { KeyType: 'AWS_OWNED_CMK' | 'CUSTOMER_MANAGED_CMK'; KeyARN?: string }) =>
+    client.send(
+      new StartDeliveryStreamEncryptionCommand({
+        DeliveryStreamName,
+        DeliveryStreamEncryptionConfigurationInput: input,
+      }),
+    );
+  const isEncrypted = async (): Promise<boolean | undefined> => {
+    const Record = { Data: Buffer.from('x') };
+    return (await client.send(new PutRecordCommand({ DeliveryStreamName, Record }))).Encrypted;
+  };
+  assert.equal(await isEncrypted(), false);
+  await start({ KeyType: 'CUSTOMER_MANAGED_CMK', KeyARN });
+  const { DeliveryStreamEncryptionConfiguration } = await describeStream(served, 'orders');
+  assert.deepEqual(DeliveryStreamEncryptionConfiguration, {
+    ...{ Status: 'ENABLED', KeyType: 'CUSTOMER_MANAGED_CMK', KeyARN },
+  });
+  assert.equal(await isEncrypted(), true);
+  await client.send(new StopDeliveryStreamEncryptionCommand({ DeliveryStreamName }));
+  assert.equal(await isEncrypted(), false);
+  assert.match(await errorOf(start({ KeyType: 'CUSTOMER_MANAGED_CMK' })), /^InvalidArgument/);
+  assert.match(await errorOf(start({ KeyType: 'AWS_OWNED_CMK', KeyARN })), /^InvalidArgument/);
+  assert.match(
+    await errorOf(start({ KeyType: 'CUSTOMER_MANAGED_CMK', KeyARN: 'arn:aws:s3:::x' })),
+    /^InvalidKMSResourceException/,
+  );
+});
+
+test('permission is asked for each operation, and what changes something is written down', async (t) => {
+  const served = await serveFirehose(t);
+  const { client, denied, asked, audited } = served;
+  await create(served, 'orders');
+  await put(served, 'orders', 'one');
+  await client.send(new ListDeliveryStreamsCommand({}));
+  denied.add('firehose:DeleteDeliveryStream');
+  const deletion = new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'orders' });
+  assert.match(await errorOf(client.send(deletion)), /^AccessDeniedException/);
+  const arn = `arn:aws:firehose:us-east-1:${accountId}:deliverystream/orders`;
+  assert.deepEqual(asked, [
+    `firehose:CreateDeliveryStream ${arn}`,
+    `firehose:PutRecord ${arn}`,
+    'firehose:ListDeliveryStreams *',
+    `firehose:DeleteDeliveryStream ${arn}`,
+  ]);
+  assert.deepEqual(audited, [
+    'firehose:CreateDeliveryStream ok',
+    'firehose:DeleteDeliveryStream AccessDeniedException',
+  ]);
+});
+
+test('secrets are kept sealed and never told, and have to be given again to another gateway', async (t) => {
+  const first = await serveFirehose(t);
+  await create(first, 'logs', { HttpEndpointDestinationConfiguration: endpoint });
+  const shown = JSON.stringify(await describeStream(first, 'logs'));
+  assert.ok(shown.includes('logs.example.net') && !shown.includes('hush-hush'));
+  const table = first.store.items.table('headgate:firehose');
+  assert.ok(table !== null);
+  const hash = Buffer.from('logs');
+  const kept = await first.store.items.get(table, { hash, range: Buffer.alloc(0) });
+  assert.ok(kept?.includes('logs.example.net') === true && !kept.includes('hush-hush'));
+  const accessKeyOf = ({ running }: Served): unknown => {
+    const [delivery] = running();
+    return delivery !== undefined && 'http' in delivery.to ? delivery.to.http.accessKey : null;
+  };
+  assert.equal(accessKeyOf(first), 'hush-hush');
+  await first.close();
+  const second = await serveFirehose(t, { folder: first.folder });
+  assert.equal(accessKeyOf(second), 'hush-hush');
+  await second.close();
+  const third = await serveFirehose(t, { folder: first.folder, secret: Buffer.alloc(32, 8) });
+  assert.deepEqual(third.running(), []);
+  const { FailureDescription } = await describeStream(third, 'logs');
+  assert.match(FailureDescription?.Details ?? '', /given again/);
+  await third.client.send(
+    new UpdateDestinationCommand({
+      DeliveryStreamName: 'logs',
+      CurrentDeliveryStreamVersionId: '1',
+      DestinationId: 'destinationId-000000000001',
+      HttpEndpointDestinationUpdate: { EndpointConfiguration: endpoint.EndpointConfiguration },
+    }),
+  );
+  assert.equal(accessKeyOf(third), 'hush-hush');
+  assert.equal((await describeStream(third, 'logs')).FailureDescription, undefined);
+});
