@@ -431,6 +431,7 @@ async function startForwarding(building: Building): Promise<Deliveries> {
     log: store.log,
     video: store.video,
     gatewayId: identity.gatewayId,
+    programs: { env: building.env, killGroup: building.killGroup },
     clock,
     logger,
     metrics,
@@ -511,6 +512,7 @@ async function startHttp(
     ...(webRtc === null ? {} : { webRtc }),
     wake: (camera) => wake(cameras, camera),
     metering,
+    audit: parts.kinesis.audit,
     media,
     operations,
     cameraSettings: cameraSettings({
@@ -548,6 +550,7 @@ async function startHttp(
       deliveries: () => deliveries.status(),
       removedDeliveries: () => deliveries.removed(),
       forgetDelivery: (name) => deliveries.forget(name),
+      deliveryFlow: deliveries,
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

@@ -737,7 +737,7 @@ export const configSchema = z
           .nullable()
           .default(null)
           .describe(
-            'What all deliveries together send in a second at most. What is new goes before a backlog, and the deliveries take turns. null: as much as there is.',
+            'What all deliveries together send in a second at most. A delivery of higher priority goes first, what is new goes before a backlog, and the deliveries take turns. null: as much as there is.',
           ),
       })
       .prefault({})

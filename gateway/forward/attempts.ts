@@ -6,6 +6,7 @@ import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import type { BackOff } from './backoff.ts';
 import type { Share, Urgency } from './bandwidth.ts';
+import type { Gate } from './flow/flow.ts';
 import type { Lane } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Progress } from './progress.ts';
@@ -24,6 +25,8 @@ export interface Worker {
   readonly lane: Lane;
   /** Of the lane. */
   readonly lease: LeaseKeeper;
+  /** Passed before anything is begun. */
+  readonly gate: Gate;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly progress: Progress;
@@ -74,8 +77,8 @@ function paceOf(worker: Worker, urgency: Urgency, signal: AbortSignal, hold: Hol
 
 /**
  * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the
- * sink are counted, shown and waited out; anything else is thrown. Waiting for bandwidth is no part
- * of the time that an attempt may take.
+ * sink are counted, shown and waited out; anything else is thrown. None is begun while the delivery
+ * is held back. Waiting for bandwidth is no part of the time that an attempt may take.
  *
  * @param work.oldestMs when the oldest thing came that is sent
  * @throws the signal's reason, once it aborts
@@ -87,19 +90,24 @@ export async function untilDone<T>(
 ): Promise<T> {
   const limitMs = attemptLimitMs(work.sizeBytes);
   for (;;) {
-    worker.signal.throwIfAborted();
+    await worker.gate.pass(worker.signal);
     try {
       const result = await worker.slots.use(
         worker.signal,
-        () =>
-          within(worker.clock, limitMs, worker.signal, (signal, hold) =>
+        async () => {
+          // The slot may have been waited for.
+          if (worker.gate.held !== null) return null;
+          const value = await within(worker.clock, limitMs, worker.signal, (signal, hold) =>
             attempt(signal, paceOf(worker, urgencyOf(worker, work.oldestMs), signal, hold)),
-          ),
+          );
+          return { value };
+        },
         { behind: worker.lane.behind },
       );
+      if (result === null) continue;
       worker.backOff.succeeded();
       worker.progress.recovered(worker.name);
-      return result;
+      return result.value;
     } catch (error) {
       worker.signal.throwIfAborted();
       if (!(error instanceof SinkError)) throw error;

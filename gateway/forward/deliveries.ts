@@ -9,6 +9,9 @@ import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
+import { forgetFlow } from './flow/kept.ts';
+import type { Programs } from './flow/only-while.ts';
+import type { RewindTo } from './flow/rewind.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
@@ -26,6 +29,8 @@ export interface DeliveriesOptions {
   readonly video: VideoStore;
   /** Of this box; the same at every start, as it is part of the names of objects. */
   readonly gatewayId: string;
+  /** What commands are run with. */
+  readonly programs: Programs;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -40,6 +45,12 @@ export interface Deliveries {
   removed(): Promise<readonly RemovedDelivery[]>;
   /** Lets go of one of those. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
+  /** Holds one back until it is resumed. @throws StorageError */
+  pause(name: string): Promise<DeliveryStatus | null>;
+  /** @returns null: there is none of that name @throws StorageError */
+  resume(name: string): Promise<DeliveryStatus | null>;
+  /** Has one begin anew elsewhere: `flow/rewind.ts`. @throws StorageError */
+  rewind(name: string, to: RewindTo): Promise<DeliveryStatus | null>;
   /**
    * Brings them in line with another configuration: those that are new are started, those that
    * are gone or differ are stopped, and the latter begun again where they were; no others notice.
@@ -60,17 +71,17 @@ export interface Deliveries {
  * @example
  * const deliveries = startDeliveries({
  *   deliveries: [{ name: 'archive', from: { stream: 'readings' }, to: { folder: { path: '/mnt' } } }],
- *   log: store.log, video: store.video, gatewayId, clock, logger, metrics, random: Math.random,
+ *   log: store.log, video: store.video, gatewayId, programs: { env, killGroup }, clock, logger, metrics, random: Math.random,
  * });
  */
 export function startDeliveries(options: DeliveriesOptions): Deliveries {
-  const { log, video, gatewayId, clock, logger, metrics, random } = options;
+  const { log, video, gatewayId, programs, clock, logger, metrics, random } = options;
   const supervisor = new Supervisor({ clock, logger, metrics, random });
   const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
   const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null });
   const limits = sharedLimits(bandwidth);
   const ports = {
-    ...{ log, video, gatewayId, owner, supervisor, limits },
+    ...{ log, video, gatewayId, owner, supervisor, limits, programs },
     ...{ clock, logger, metrics, random },
   };
   const start = (delivery: DeliveryOptions): Running => ({
@@ -81,6 +92,15 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
+  const having = async (
+    name: string,
+    work: (delivery: Delivery) => Promise<void>,
+  ): Promise<DeliveryStatus | null> => {
+    const delivery = running.find(({ options: { name: other } }) => other === name)?.delivery;
+    if (delivery === undefined) return null;
+    await work(delivery);
+    return delivery.status();
+  };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     await Promise.all(running.map(({ delivery }) => delivery.close()));
@@ -90,7 +110,14 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
-    forget: (name) => forgetRemoved(log, configured(), name),
+    forget: async (name) => {
+      const outcome = await forgetRemoved(log, configured(), name);
+      if (outcome === 'forgotten') await forgetFlow({ log, video }, name);
+      return outcome;
+    },
+    pause: (name) => having(name, (delivery) => delivery.pause()),
+    resume: (name) => having(name, (delivery) => delivery.resume()),
+    rewind: (name, to) => having(name, (delivery) => delivery.rewind(to)),
     update: async (wanted, maxBytesPerSecond) => {
       if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
       const same = (one: DeliveryOptions): Running | undefined =>

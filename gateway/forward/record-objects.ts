@@ -52,6 +52,7 @@ export async function sendShardAsObjects(
 }
 
 async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<Plan | null> {
+  await worker.gate.pass(worker.signal);
   const checkpoint = worker.lease.checkpoint;
   const gathered = await gather({
     log: worker.log,

@@ -509,8 +509,24 @@ export const DeliverySchema = z
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),
     state: z
-      .enum(['starting', 'idle', 'sending', 'backing-off', 'stopped'])
-      .describe('idle: everything is sent; backing-off: failed, and will be tried again'),
+      .enum(['starting', 'idle', 'sending', 'backing-off', 'waiting', 'stopped'])
+      .describe(
+        'idle: everything is sent; backing-off: failed, and will be tried again; waiting: held back, see held',
+      ),
+    held: z
+      .object({
+        by: z
+          .enum(['pause', 'schedule', 'command'])
+          .describe('What holds it back: a pause, deliveries.*.schedule or deliveries.*.onlyWhile'),
+        reason: z.string(),
+        isFault: z.boolean().describe('Nobody wants it: the command can not be asked'),
+        untilTime: time.nullable().describe('When it ends by itself; null: not known'),
+      })
+      .nullable()
+      .describe(
+        'Why nothing is begun now; null: it is not held back. A required delivery keeps what it has not sent meanwhile, within the byte limit of its source',
+      ),
+    priority: z.int().min(1).max(10).describe('The higher goes first where the link is narrow'),
     nextAttemptTime: time.nullable(),
     backlog: BacklogSchema,
     catchUp: z.enum(['in-order', 'live-first']),

@@ -287,6 +287,8 @@ test('deliveries, with their backlog and their last error', async (context) => {
         to: { kind: 's3', description: 's3://bucket/prefix' },
         required: true,
         state: 'backing-off',
+        held: null,
+        priority: 5,
         retryAtMs: gateway.clock.nowMs() + 5_000,
         catchUp: 'live-first',
         backlog: { bytes: 1_000, records: 10, seconds: 61.5 },
