@@ -541,7 +541,7 @@ async function startHttp(
       },
       freeBytes,
       fullMs: forecast({
-        ...{ store, clock, metrics, dataDir: config.dataDir },
+        ...{ store, deliveries, clock, metrics, dataDir: config.dataDir },
         mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
         minFreeBytes: config.video.minFreeBytes,
       }),

@@ -90,7 +90,9 @@ function printExample(node: KeyNode, value: unknown, told: Set<KeyNode>): readon
     if (given === undefined && child.fallback === null) return [];
     const comment = told.has(child) ? [] : wrap(describe(child), '## ');
     told.add(child);
-    const lines = printExample(child, given ?? child.fallback?.value, told);
+    const shown = given ?? child.fallback?.value;
+    if (shown === null && !isLeaf(child)) return [...comment, `${key}: null`];
+    const lines = printExample(child, shown, told);
     if (child.kind === 'list' && lines.length === 0) return [...comment, `${key}: []`];
     // A section without keys says something by being there.
     if (child.kind === 'section' && lines.length === 0) return [...comment, `${key}: {}`];

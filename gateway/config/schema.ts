@@ -769,6 +769,12 @@ export const configSchema = z
           video: {
             from: { camera: 'front' },
             to: { kinesisVideo: { stream: 'front', region: 'eu-central-1' } },
+            priority: 3,
+            schedule: {
+              windows: [{ hours: '22:00-06:00' }, { hours: '12:00-13:00', days: ['sat', 'sun'] }],
+              timeZone: 'Europe/Berlin',
+            },
+            onlyWhile: { program: './is-on-wifi', arguments: ['wlan0'] },
           },
         },
       })

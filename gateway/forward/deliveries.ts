@@ -10,6 +10,7 @@ import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
 import { forgetFlow } from './flow/kept.ts';
+import type { DeliveryMeasure } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
 import type { RewindTo } from './flow/rewind.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
@@ -45,6 +46,8 @@ export interface Deliveries {
   removed(): Promise<readonly RemovedDelivery[]>;
   /** Lets go of one of those. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
+  /** What one did, under Firehose's names; null: there is none of that name. */
+  metered(name: string): Promise<MeteredDelivery | null>;
   /** Holds one back until it is resumed. @throws StorageError */
   pause(name: string): Promise<DeliveryStatus | null>;
   /** @returns null: there is none of that name @throws StorageError */
@@ -92,11 +95,14 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
+  const sinceMs = clock.nowMs();
+  const named = (name: string): Delivery | undefined =>
+    running.find(({ options: { name: other } }) => other === name)?.delivery;
   const having = async (
     name: string,
     work: (delivery: Delivery) => Promise<void>,
   ): Promise<DeliveryStatus | null> => {
-    const delivery = running.find(({ options: { name: other } }) => other === name)?.delivery;
+    const delivery = named(name);
     if (delivery === undefined) return null;
     await work(delivery);
     return delivery.status();
@@ -114,6 +120,13 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       const outcome = await forgetRemoved(log, configured(), name);
       if (outcome === 'forgotten') await forgetFlow({ log, video }, name);
       return outcome;
+    },
+    metered: async (name) => {
+      const delivery = named(name);
+      if (delivery === undefined) return null;
+      // The age of what waits is told by counting it.
+      const { from } = await delivery.status();
+      return { from, sinceMs, measures: delivery.metering.list() };
     },
     pause: (name) => having(name, (delivery) => delivery.pause()),
     resume: (name) => having(name, (delivery) => delivery.resume()),
@@ -133,6 +146,13 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       return closing;
     },
   };
+}
+
+export interface MeteredDelivery {
+  readonly from: DeliveryStatus['from'];
+  /** Since when it is counted, at the earliest. */
+  readonly sinceMs: number;
+  readonly measures: readonly DeliveryMeasure[];
 }
 
 interface Running {

@@ -52,8 +52,11 @@ export function deliveryStatus(given: {
 }): DeliveryStatus {
   const { options, to, held, backlogs, progress, tasks } = given;
   const { from } = options;
-  const retryTimesMs = [progress.retryAtMs, ...tasks.map((task) => task.retryAtMs)];
-  const retryAtMs = held === null ? retryTimesMs.reduce(earliest, null) : null;
+  // What is held back attempts nothing.
+  const retryAtMs = [
+    held === null ? progress.retryAtMs : null,
+    ...tasks.map((task) => task.retryAtMs),
+  ].reduce(earliest, null);
   return {
     name: options.name,
     from:
@@ -95,8 +98,8 @@ function stateOf(
   task: TaskStatus | undefined,
   backlog: Backlog,
 ): DeliveryStatus['state'] {
-  if (held !== null) return 'waiting';
   if (retryAtMs !== null) return 'backing-off';
+  if (held !== null) return 'waiting';
   if (task?.state === 'starting') return 'starting';
   return backlog.records > 0 ? 'sending' : 'idle';
 }

@@ -28,6 +28,7 @@ import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
 import { Flow } from './flow/flow.ts';
 import { keepFlow, keptFlow } from './flow/kept.ts';
+import { DeliveryMetering } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
 import { startOfCamera, startsOfStream, type RewindTo } from './flow/rewind.ts';
 import type { KeyScope } from './keys.ts';
@@ -80,6 +81,8 @@ interface Job {
 export class Delivery {
   readonly name: string;
   readonly application: string;
+  /** What it did, under Firehose's names. */
+  readonly metering: DeliveryMetering;
   /** Those of its further lanes too. */
   readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
@@ -123,11 +126,15 @@ export class Delivery {
     this.#share = ports.limits.bandwidth.share(maxBytesPerSecond, priority);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
+    this.metering = new DeliveryMetering({
+      ...{ delivery: options.name, kind: sink.kind, clock, metrics },
+    });
     this.#progress = new Progress({
       delivery: options.name,
       clock,
       logger: this.#logger,
       metrics,
+      metering: this.metering,
     });
     const { schedule = null, onlyWhile = null } = options;
     this.#flow = new Flow({

@@ -6,6 +6,7 @@
  * How far behind the delivery is (its backlog) is asked of the log, in `delivery.ts`.
  */
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import type { DeliveryMetering } from './flow/metering.ts';
 import { Rate } from './rate.ts';
 import type { SinkError } from './sink.ts';
 
@@ -40,6 +41,7 @@ export class Progress {
   readonly #byteRate: Rate;
   readonly #waiting = new Map<string, Waiting>();
   readonly #metrics: ReturnType<typeof deliveryMetrics>;
+  readonly #metering: DeliveryMetering;
   #failing: { key: string; loggedAtMs: number; unlogged: number } | null = null;
 
   constructor(options: {
@@ -47,6 +49,8 @@ export class Progress {
     readonly clock: Clock;
     readonly logger: Logger;
     readonly metrics: Metrics;
+    /** The same under Firehose's names. */
+    readonly metering: DeliveryMetering;
   }) {
     this.#delivery = options.delivery;
     this.#clock = options.clock;
@@ -54,6 +58,7 @@ export class Progress {
     this.#recordRate = new Rate(options.clock);
     this.#byteRate = new Rate(options.clock);
     this.#metrics = deliveryMetrics(options.metrics);
+    this.#metering = options.metering;
   }
 
   get recordsPerSecond(): number {
@@ -81,6 +86,7 @@ export class Progress {
     this.#metrics.records.add(amount.records, labels);
     this.#metrics.bytes.add(amount.bytes, labels);
     this.#metrics.objects.add(amount.objects, labels);
+    this.#metering.sent(amount);
     this.lastSuccessMs = this.#clock.nowMs();
     this.#metrics.lastSuccess.set(this.lastSuccessMs / 1000, labels);
   }
@@ -99,6 +105,7 @@ export class Progress {
     const atMs = this.#clock.nowMs();
     this.failures += 1;
     this.#metrics.failures.add(1, { delivery: this.#delivery, code: error.code });
+    this.#metering.failed();
     this.#waiting.set(worker, { retryAtMs: atMs + delayMs });
     this.lastFailure = {
       code: error.code,
@@ -136,6 +143,7 @@ export class Progress {
     this.#metrics.backlogRecords.set(backlog.records, labels);
     this.#metrics.backlogBytes.set(backlog.bytes, labels);
     this.#metrics.backlogSeconds.set(backlog.seconds, labels);
+    this.#metering.fresh(backlog.seconds);
   }
 
   #log(worker: string, error: SinkError, delayMs: number): void {

@@ -12,7 +12,7 @@ import { DeliverySchema } from './schemas.ts';
 import { deliveryOf } from './status.ts';
 import { timeQuery } from './times.ts';
 
-export type DeliveryFlow = Pick<Deliveries, 'pause' | 'resume' | 'rewind'>;
+export type DeliveryFlow = Pick<Deliveries, 'pause' | 'resume' | 'rewind' | 'metered'>;
 
 export interface DeliveryFlowOptions {
   readonly flow: () => DeliveryFlow;

@@ -41,7 +41,11 @@ export function restRoutes(options: RestOptions): RestRouter {
   applicationRoutes(router, { log, clock });
   putRoutes(router, { log, random: Math.random });
   seriesRoutes(router, { log });
-  meteringRoutes(router, { log, metering: options.metering });
+  meteringRoutes(router, {
+    log,
+    metering: options.metering,
+    deliveries: () => sources.deliveryFlow,
+  });
   cameraRoutes(router, {
     video,
     cameraStatuses: () => sources.cameras(),

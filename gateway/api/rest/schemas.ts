@@ -554,6 +554,26 @@ export const DeliverySchema = z
   })
   .openapi('Delivery');
 
+export const DeliveryMeteringSchema = z
+  .object({
+    sinceTime: time.describe('When counting began, at the earliest: the start of the gateway'),
+    metrics: z.array(
+      z.object({
+        name: z.string().openapi({ example: 'DeliveryToS3.DataFreshness' }),
+        unit: z
+          .enum(['Bytes', 'Count', 'Milliseconds', 'Seconds', 'Ratio'])
+          .describe('Ratio: successes, of all attempts'),
+        total: z.number().min(0).nullable().describe('null: it does not add up'),
+        lastMinute: z
+          .number()
+          .min(0)
+          .nullable()
+          .describe('Of the last whole minute; in seconds: as it is now. null: none'),
+      }),
+    ),
+  })
+  .openapi('DeliveryMetering');
+
 export const RemovedDeliverySchema = z
   .object({
     name: z.string(),
@@ -627,6 +647,7 @@ export type Stream = z.infer<typeof StreamSchema>;
 export type Streams = z.infer<typeof StreamsSchema>;
 export type StreamRecord = z.infer<typeof RecordSchema>;
 export type StreamRecords = z.infer<typeof RecordsSchema>;
+export type DeliveryMeteringAnswer = z.infer<typeof DeliveryMeteringSchema>;
 export type MeteringAnswer = z.infer<typeof MeteringSchema>;
 export type Keys = z.infer<typeof KeysSchema>;
 export type Series = z.infer<typeof SeriesSchema>;

@@ -89,6 +89,7 @@ export async function startGateway(
       pause: () => Promise.resolve(null),
       resume: () => Promise.resolve(null),
       rewind: () => Promise.resolve(null),
+      metered: () => Promise.resolve(null),
     },
     cameras: () => [],
     files: () => [],

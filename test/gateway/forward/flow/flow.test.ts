@@ -26,10 +26,10 @@ interface Started {
   readonly link: Link;
   readonly delivery: Delivery;
   /** Appends so many, numbered on. */
-  append(count: number): Promise<void>;
+  readonly append: (count: number) => Promise<void>;
   /** Lets time pass in steps. */
-  pass(ms: number, stepMs?: number): Promise<void>;
-  until(wanted: () => boolean): Promise<number>;
+  readonly pass: (ms: number, stepMs?: number) => Promise<void>;
+  readonly until: (wanted: () => boolean) => Promise<number>;
 }
 
 async function start(
@@ -113,7 +113,7 @@ test('what is under way when it is paused is finished, and nothing after it', as
   const { before } = link.sink;
   link.sink.before = async (upload, signal) => {
     begun += 1;
-    await before?.(upload, signal);
+    await before(upload, signal);
   };
   await append(200);
   await until(() => begun === 1);

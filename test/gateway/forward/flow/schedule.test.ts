@@ -39,7 +39,7 @@ test('a window past midnight belongs to the day it begins on', () => {
   assert.ok(!schedule.isOpen(at('2026-01-03T22:00:00Z')), 'Saturday');
   const next = schedule.nextOpenMs(at('2026-01-03T06:00:00Z'));
   assert.equal(iso(next), '2026-01-09T22:00:00.000Z');
-  assert.equal(`${schedule.toString()}`, '22:00-06:00 (fri) UTC');
+  assert.equal(schedule.toString(), '22:00-06:00 (fri) UTC');
 });
 
 test('several windows add up', () => {
