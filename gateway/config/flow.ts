@@ -40,17 +40,14 @@ export const flow = {
       timeZone: z
         .string()
         .refine(isTimeZone)
-        .nullable()
         .register(keyNotes, { allowed: 'the name of a time zone, like Europe/Berlin' })
+        .nullable()
         .default(null)
         .describe(
           'Whose clock counts. An hour that it goes through twice is in a window twice, one that it leaves out is not there. null: that of the machine.',
         ),
     })
     .nullable()
-    .register(keyNotes, {
-      example: { windows: [{ hours: '22:00-06:00' }], timeZone: 'Europe/Berlin' },
-    })
     .default(null)
     .describe(
       'When it sends. Outside of it nothing is begun, what is under way is finished, and a required delivery keeps what it has not sent. null: at any time.',
@@ -76,7 +73,6 @@ export const flow = {
         .describe('How long it may take; then it is ended, and the delivery may not send.'),
     })
     .nullable()
-    .register(keyNotes, { example: { program: 'nm-online', arguments: ['-x', '-q'] } })
     .default(null)
     .describe(
       'A program that says whether it may send now, such as only on Wi-Fi. It finds the name of the delivery in HEADGATE_DELIVERY. null: nobody is asked.',

@@ -40,11 +40,14 @@ const resume = createRoute({
   responses: answers(DeliverySchema, 'The delivery'),
 });
 
-const place = z.union([
-  z.literal('earliest'),
-  z.literal('latest'),
-  timeQuery.transform((timeMs): RewindTo => ({ timeMs })),
-]);
+const place = z.string().transform((text, context): RewindTo => {
+  if (text === 'earliest' || text === 'latest') return text;
+  const time = timeQuery.safeParse(text);
+  if (time.success) return { timeMs: time.data };
+  const message = 'must be earliest, latest, or a time such as 2026-01-31T09:30:00Z';
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
 
 const rewind = createRoute({
   method: 'post',
