@@ -436,6 +436,7 @@ async function startForwarding(building: Building): Promise<Deliveries> {
     logger,
     metrics,
     random: Math.random,
+    account: { accountId: config.aws.accountId, region: config.aws.region },
   });
   closing.add('parts', 'deliveries', () => deliveries.close());
   return deliveries;

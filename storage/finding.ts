@@ -22,6 +22,8 @@ export type FindingCode =
   | 'hash-range'
   /** A lease or plan of an application or a shard that does not exist. */
   | 'lease-orphaned'
+  /** What a plan was made into is damaged, not all there, or has no plan. */
+  | 'plan-output-damaged'
   /** A checkpoint past the end of its shard. */
   | 'checkpoint-beyond-end'
   /** A media file that the index speaks of is not there. */

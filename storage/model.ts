@@ -292,6 +292,15 @@ export interface Plan {
   /** What the sink needs to repeat the upload exactly (key, options); JSON. */
   readonly detail: unknown;
   readonly createdMs: number;
+  /** Below it, `appendForPlan` is done; `from`, or 0, before. Of no account when a plan is saved. */
+  readonly appendedTo?: number;
+}
+
+/** What goes into a stream in the transaction of something else. */
+export interface AlsoAppend {
+  readonly stream: string;
+  /** At most 32 MiB of them. */
+  readonly records: readonly RecordInput[];
 }
 
 /** Named readers with leases and checkpoints, all in the same database as the log. */
@@ -353,8 +362,37 @@ export interface Applications {
   /** Saves the plan, fenced. @throws `lease-lost`, `already-exists` */
   savePlan(lease: Lease, plan: Plan): Promise<void>;
   plan(lease: Lease): Promise<Plan | null>;
-  /** Deletes the plan and moves the checkpoint to its end, in one transaction. @throws `lease-lost` */
-  completePlan(lease: Lease): Promise<Lease>;
+  /**
+   * Deletes the plan and moves the checkpoint to its end, in one transaction; and appends, if told.
+   * @throws `lease-lost`; as `Log.append`
+   */
+  completePlan(lease: Lease, append?: AlsoAppend): Promise<Lease>;
+  /**
+   * Lets the plan end earlier: what is behind that is planned anew.
+   * @throws `lease-lost`, `not-found`, `invalid-argument`
+   */
+  shortenPlan(lease: Lease, to: number): Promise<void>;
+  /**
+   * Appends records of a plan before it is complete, and notes with it up to where that is done.
+   * @throws `lease-lost`, `not-found`; as `Log.append`
+   */
+  appendForPlan(lease: Lease, append: AlsoAppend, to: number): Promise<void>;
+  /**
+   * Keeps a piece of what the plan of a shard was made into, encrypted as the shard's stream is, until
+   * the plan is complete. The first piece, 0, takes the place of all that were kept before; only with
+   * the last do they count.
+   * @param bytes at most 1 MiB
+   * @throws `lease-lost`, `not-found`, `key-unavailable`, `disk-full`
+   */
+  savePlanOutput(
+    lease: Lease,
+    piece: { readonly index: number; readonly bytes: Buffer; readonly isLast: boolean },
+  ): Promise<void>;
+  /**
+   * The pieces in their order; null: they are not all there.
+   * @throws while they are read: `corrupt`, `wrong-key`, `key-unavailable`
+   */
+  planOutput(lease: Lease): Promise<AsyncIterable<Buffer> | null>;
 }
 
 // ---------------------------------------------------------------- video

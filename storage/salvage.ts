@@ -26,7 +26,7 @@ import { Database, type SqlValue } from './sqlite.ts';
 const rowidTables = [
   ...['stream', 'shard', 'application', 'camera', 'init', 'run', 'media_file', 'fragment'],
   ...['video_event', 'media_garbage', 'clock_state', 'shard_birth'],
-  ...['data_key', 'data_key_copy', 'batch', 'item_table', 'item', 'item_entry'],
+  ...['data_key', 'data_key_copy', 'batch', 'plan_output', 'item_table', 'item', 'item_entry'],
 ] as const;
 const otherTables = [
   'lease',

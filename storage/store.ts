@@ -19,6 +19,7 @@ import { ApplicationTable } from './log/applications.ts';
 import { LogAppender, type AppendListener } from './log/appending.ts';
 import { Compaction } from './log/compaction.ts';
 import { ShardedLog } from './log/log.ts';
+import { PlanOutputs } from './log/plan-output.ts';
 import { LogReader } from './log/reading.ts';
 import { Resealing } from './log/resealing.ts';
 import { Resharding } from './log/resharding.ts';
@@ -253,6 +254,7 @@ async function openParts(
     clock,
     sourceEnd: ({ kind, id }) =>
       kind === 'shard' ? streams.shard(id).position.nextSequence : null,
+    outputs: new PlanOutputs({ queries, streams, sealing }),
   });
   const parts = {
     writer,

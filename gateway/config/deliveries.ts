@@ -2,7 +2,10 @@
 import { z } from 'zod';
 import { destination } from './destinations.ts';
 import { flow } from './flow.ts';
+import { format } from './format.ts';
+import { layout, shapeKeys } from './layout.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
+import { transform } from './transform.ts';
 
 const MiB = 2 ** 20;
 
@@ -23,20 +26,36 @@ export const delivery = z.strictObject({
     .describe(
       'With as: fragments, the stream of this file that gets a record of each fragment once it has arrived: its number, times and keys. null: none.',
     ),
+  transform,
   record: choice(['data', 'envelope'])
     .default('data')
     .describe(
       'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
     ),
+  ...shapeKeys,
+  layout,
+  format: format
+    .prefault({})
+    .describe('What the objects of a stream are made of, in s3 and folder.'),
   buffer: z
     .strictObject({
       maxBytes: size(1024)
         .default(5 * MiB)
         .describe('An object is sent when it has this many bytes,'),
-      maxSeconds: decimal(0.1, 900).default(60).describe('or when its oldest record is this old.'),
+      maxSeconds: decimal(0, 900)
+        .default(60)
+        .describe('or when its oldest record is this old. 0: what is there is sent at once.'),
     })
     .prefault({})
-    .describe('How much is gathered into one object; data streams are sent to at once.'),
+    .describe(
+      'How much is gathered into one object, or for one round of batches; data streams are sent to at once.',
+    ),
+  retrySeconds: decimal(0, 7 * 86_400)
+    .nullable()
+    .default(null)
+    .describe(
+      'How long what fails is tried again before its records are put aside as failed (in the stream failed.<name>) and the delivery goes on. null: for ever, as the log keeps what comes meanwhile. Not for kinesis, nor for cameras.',
+    ),
   required: flag()
     .default(true)
     .describe('Keeps what has not been sent yet, as long as the byte limit of its source allows.'),

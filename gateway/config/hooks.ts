@@ -1,19 +1,7 @@
 /** `hooks`: programs that look at cameras. */
 import { z } from 'zod';
-import { awsCredentials, endpoint, region } from './aws-access.ts';
-import {
-  choice,
-  decimal,
-  keyNotes,
-  line,
-  name,
-  oneOf,
-  path,
-  secret,
-  size,
-  url,
-  whole,
-} from './leaves.ts';
+import { httpTarget, lambdaTarget } from './functions.ts';
+import { choice, decimal, keyNotes, line, name, oneOf, path, size, whole } from './leaves.ts';
 
 const MiB = 2 ** 20;
 
@@ -35,27 +23,10 @@ export const hook = z.strictObject({
     .default(640)
     .describe('Pixels, for images; no image is made larger than recorded. null: as recorded.'),
   to: oneOf({
-    http: z
-      .strictObject({
-        url: url(['http', 'https']).describe('Where it is posted to. Redirects are not followed.'),
-        authorization: secret()
-          .nullable()
-          .default(null)
-          .describe('The Authorization header, such as "Bearer …"; null: none.'),
-      })
-      .describe('An HTTP endpoint: gets the bytes as a POST, and answers in JSON.'),
-    lambda: z
-      .strictObject({
-        function: line(170, 'the name or ARN of a function').describe(
-          'The function, by name or ARN; perhaps with ":" and an alias.',
-        ),
-        region: region.describe("null: that of the function's ARN."),
-        endpoint,
-        ...awsCredentials,
-      })
-      .describe(
-        'A function of AWS Lambda, or of a server that speaks its Invoke: gets JSON with the bytes in Base64 as "body", at most 6 MB of it.',
-      ),
+    http: httpTarget.describe('An HTTP endpoint: gets the bytes as a POST, and answers in JSON.'),
+    lambda: lambdaTarget.describe(
+      'A function of AWS Lambda, or of a server that speaks its Invoke: gets JSON with the bytes in Base64 as "body", at most 6 MB of it.',
+    ),
     command: z
       .strictObject({
         program: path('a program')

@@ -66,17 +66,25 @@ export function formatSize(bytes: number): string {
   return String(bytes);
 }
 
-/** A number of bytes from `min` on, or a text with a unit. The value is bytes. */
-export function size(min: number) {
-  const allowed = `bytes, or a size like '500 MB' or '10 GiB', at least ${formatSize(min)}`;
+/** A number of bytes from `min` to `max`, or a text with a unit. The value is bytes. */
+export function size(min: number, max = Number.MAX_SAFE_INTEGER) {
+  const bounds =
+    max === Number.MAX_SAFE_INTEGER
+      ? `at least ${formatSize(min)}`
+      : `from ${formatSize(min)} to ${formatSize(max)}`;
+  const allowed = `bytes, or a size like '500 MB' or '10 GiB', ${bounds}`;
   return z
     .union([z.number(), z.string()])
     .transform((value, context) => {
       const bytes = typeof value === 'number' ? value : parseSize(value);
-      if (bytes !== null && Number.isSafeInteger(bytes) && bytes >= min) return bytes;
+      if (bytes !== null && Number.isSafeInteger(bytes) && bytes >= min && bytes <= max) {
+        return bytes;
+      }
+      const isSmall = bytes !== null && bytes < min;
+      const isLarge = bytes !== null && bytes > max;
       context.addIssue({
         code: 'custom',
-        message: bytes === null ? 'is not a size' : 'is too small',
+        message: isSmall ? 'is too small' : isLarge ? 'is too large' : 'is not a size',
       });
       return z.NEVER;
     })

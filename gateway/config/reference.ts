@@ -84,7 +84,14 @@ function printItems({ item }: ListNode, entries: unknown, told: Set<KeyNode>): r
 function printExample(node: KeyNode, value: unknown, told: Set<KeyNode>): readonly string[] {
   if (isLeaf(node)) return [showLeaf(node, value)];
   if (node.kind === 'list') return printItems(node, value, told);
-  if (node.kind !== 'section') return [];
+  if (node.kind === 'map') {
+    return Object.entries(value as Readonly<Record<string, unknown>>).flatMap(([name, entry]) => {
+      const lines = printExample(node.entry, entry, told);
+      return isLeaf(node.entry)
+        ? [`${name}: ${lines.join('')}`]
+        : [`${name}:`, ...lines.map((line) => `  ${line}`)];
+    });
+  }
   return [...node.keys].flatMap(([key, child]) => {
     const given = (value as Readonly<Record<string, unknown>>)[key];
     if (given === undefined && child.fallback === null) return [];
@@ -95,7 +102,7 @@ function printExample(node: KeyNode, value: unknown, told: Set<KeyNode>): readon
     const lines = printExample(child, shown, told);
     if (child.kind === 'list' && lines.length === 0) return [...comment, `${key}: []`];
     // A section without keys says something by being there.
-    if (child.kind === 'section' && lines.length === 0) return [...comment, `${key}: {}`];
+    if (!isLeaf(child) && lines.length === 0) return [...comment, `${key}: {}`];
     return isLeaf(child)
       ? [...comment, `${key}: ${lines.join('')}`]
       : [...comment, `${key}:`, ...lines.map((line) => `  ${line}`)];

@@ -7,7 +7,8 @@
  */
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
-import { regionOfFunction } from '../hooks/lambda.ts';
+import { regionOfFunction } from '../functions/lambda.ts';
+import { shapeProblems } from './layout-rules.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -38,7 +39,10 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkAuth(config, report);
   checkEncryption(config, report);
   checkFiles(config, report);
-  checkHooks(config, report);
+  checkFormats(config, report);
+  checkFunctions(config, report);
+  checkTransforms(config, report);
+  checkShapes(config, report);
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -230,25 +234,104 @@ function checkReferences(config: Fields, report: Report): void {
   }
 }
 
-function checkHooks(config: Fields, report: Report): void {
-  for (const [name, hook] of Object.entries(fields(config['hooks']))) {
-    const to = fields(fields(hook)['to']);
-    const { url } = fields(to['http']);
-    if (typeof url === 'string' && URL.canParse(url) && new URL(url).username !== '') {
-      report(['hooks', name, 'to', 'http', 'url'], 'has a user in it', {
-        allowed: 'a URL without one, and authorization beside it',
+function checkShapes(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    for (const { path, message } of shapeProblems(delivery)) {
+      report(['deliveries', name, ...path], message);
+    }
+  }
+}
+
+function checkFormats(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const { record, format } = fields(delivery);
+    const path: Path = ['deliveries', name, 'format'];
+    const { type, delimiter, compression } = fields(format);
+    const columns = list(fields(format)['columns']);
+    if (type === 'raw' && record === 'envelope') {
+      report(['deliveries', name, 'record'], 'does not go with format.type: raw', {
+        allowed: 'data',
       });
     }
-    const lambda = fields(to['lambda']);
-    const called = lambda['function'];
-    if (
-      typeof called === 'string' &&
-      lambda['region'] === null &&
-      regionOfFunction(called) === null
-    ) {
-      report(['hooks', name, 'to', 'lambda', 'function'], 'needs region beside it');
+    if (typeof delimiter === 'string' && type !== 'raw' && type !== 'csv') {
+      report([...path, 'delimiter'], 'is of raw and csv');
     }
-    checkPair(lambda, ['hooks', name, 'to', 'lambda'], report);
+    if (type === 'csv' && typeof delimiter === 'string' && !/^[^"\r\n]$/u.test(delimiter)) {
+      report([...path, 'delimiter'], 'does not go between columns', {
+        allowed: 'one character, neither a quote nor the end of a line',
+      });
+    }
+    if (type === 'parquet' && (compression === 'zip' || compression === 'hadoop-snappy')) {
+      report([...path, 'compression'], 'is not for parquet', {
+        allowed: 'none, gzip, snappy or zstd',
+      });
+    }
+    if (columns.length > 0 && type !== 'csv' && type !== 'parquet') {
+      report([...path, 'columns'], 'are of csv and parquet');
+    }
+    checkColumns(fields(format), columns.map(fields), [...path, 'columns'], report);
+  }
+}
+
+function checkColumns(
+  format: Fields,
+  columns: readonly Fields[],
+  path: Path,
+  report: Report,
+): void {
+  const same = (text: unknown): string =>
+    format['ignoreCase'] === false ? String(text) : String(text).toLowerCase();
+  const names = new Set<string>();
+  const keys = new Set<string>();
+  columns.forEach(({ name, from }, index) => {
+    if (names.has(same(name))) report([...path, index, 'name'], 'is there twice');
+    const key = same(from ?? name);
+    if (!names.has(same(name)) && keys.has(key)) {
+      report([...path, index, 'from'], 'is the key of another column too');
+    }
+    names.add(same(name));
+    keys.add(key);
+  });
+}
+
+function checkFunctions(config: Fields, report: Report): void {
+  for (const [name, hook] of Object.entries(fields(config['hooks']))) {
+    checkFunction(fields(fields(hook)['to']), ['hooks', name, 'to'], report);
+  }
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const target = fields(fields(fields(delivery)['transform'])['function']);
+    checkFunction(target, ['deliveries', name, 'transform', 'function'], report);
+  }
+}
+
+function checkFunction(target: Fields, path: Path, report: Report): void {
+  const { url } = fields(target['http']);
+  if (typeof url === 'string' && URL.canParse(url) && new URL(url).username !== '') {
+    report([...path, 'http', 'url'], 'has a user in it', {
+      allowed: 'a URL without one, and authorization beside it',
+    });
+  }
+  const lambda = fields(target['lambda']);
+  const called = lambda['function'];
+  if (
+    typeof called === 'string' &&
+    lambda['region'] === null &&
+    regionOfFunction(called) === null
+  ) {
+    report([...path, 'lambda', 'function'], 'needs region beside it');
+  }
+  checkPair(lambda, [...path, 'lambda'], report);
+}
+
+function checkTransforms(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const { from, to, transform } = fields(delivery);
+    if (transform === null || transform === undefined) continue;
+    const path = ['deliveries', name, 'transform'];
+    if ('camera' in fields(from)) report(path, 'is of records, and footage has none');
+    else if ('kinesis' in fields(to)) {
+      report(path, 'is not for kinesis, which gets each record as it comes');
+    }
   }
 }
 

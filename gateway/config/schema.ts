@@ -759,8 +759,30 @@ export const configSchema = z
                 secretAccessKey: '${S3_SECRET:-change-me}',
               },
             },
+            transform: { function: { module: { path: './redact.mjs' } } },
+          },
+          'by-device': {
+            from: { stream: 'readings' },
+            to: {
+              folder: {
+                path: './by-device',
+                prefix: '!{partitionKeyFromQuery:device}/!{timestamp:yyyy/MM/dd}/',
+              },
+            },
+            layout: { partitionBy: { device: 'device.id' } },
           },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
+          tables: {
+            from: { stream: 'readings' },
+            to: { folder: { path: './tables' } },
+            format: {
+              type: 'parquet',
+              columns: [
+                { name: 'at', type: 'timestamp', from: 'time' },
+                { name: 'temperature', type: 'double' },
+              ],
+            },
+          },
           live: {
             from: { stream: 'camera-events' },
             to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },

@@ -1,7 +1,7 @@
 /** Whether what a hook asks is there, found out without handing anything to it. */
 import type { Config } from '../config/schema.ts';
-import { whyUnreachable } from '../hooks/http.ts';
-import { lambdaUrl } from '../hooks/lambda.ts';
+import { whyUnreachable } from '../functions/post.ts';
+import { lambdaUrl } from '../functions/lambda.ts';
 import { findCredentials } from '../security/sign-request.ts';
 import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
 import { findProgram, isProgram } from './programs.ts';

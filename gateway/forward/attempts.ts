@@ -75,22 +75,89 @@ function paceOf(worker: Worker, urgency: Urgency, signal: AbortSignal, hold: Hol
   });
 }
 
+/** What is to be sent, for those who repeat attempts at it. */
+export interface Work {
+  /** Bounds the time of an attempt; null: the attempt bounds its own parts. */
+  readonly sizeBytes: number | null;
+  /** When the oldest thing came that is sent. */
+  readonly oldestMs: number;
+  /** When attempts end; left out: never. */
+  readonly budget?: RetryBudget;
+}
+
+/** Attempts at something have failed for as long as they may. */
+export class AttemptsOver extends Error {
+  override readonly name = 'AttemptsOver';
+  readonly error: SinkError;
+  readonly attempts: number;
+
+  constructor(error: SinkError, attempts: number) {
+    super(`given up after ${attempts} attempts: ${error.message}`, { cause: error });
+    this.error = error;
+    this.attempts = attempts;
+  }
+}
+
+/** How long attempts may go on failing: from the first failure on, until something is taken. */
+export class RetryBudget {
+  readonly #clock: Clock;
+  readonly #limitMs: number;
+  #sinceMs: number | null = null;
+  #attempts = 0;
+
+  /** @param limitMs Infinity: for ever */
+  constructor(clock: Clock, limitMs: number) {
+    this.#clock = clock;
+    this.#limitMs = limitMs;
+  }
+
+  /** @throws AttemptsOver */
+  failed(error: SinkError): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#attempts += 1;
+    this.#sinceMs ??= nowMs;
+    if (nowMs - this.#sinceMs >= this.#limitMs) throw new AttemptsOver(error, this.#attempts);
+  }
+
+  /** Time in which no attempt was to be made does not count. */
+  waited(ms: number): void {
+    if (this.#sinceMs !== null) this.#sinceMs += ms;
+  }
+
+  taken(): void {
+    this.#attempts = 0;
+    this.#sinceMs = null;
+  }
+}
+
+/** A failure whose wait was reckoned already. */
+export class Postponed extends Error {
+  override readonly name = 'Postponed';
+  readonly delayMs: number;
+
+  constructor(error: SinkError, delayMs: number) {
+    super(error.message, { cause: error });
+    this.delayMs = delayMs;
+  }
+}
+
 /**
  * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the
  * sink are counted, shown and waited out; anything else is thrown. None is begun while the delivery
  * is held back. Waiting for bandwidth is no part of the time that an attempt may take.
  *
- * @param work.oldestMs when the oldest thing came that is sent
- * @throws the signal's reason, once it aborts
+ * @throws AttemptsOver; the signal's reason, once it aborts
  */
 export async function untilDone<T>(
   worker: Worker,
-  work: { readonly sizeBytes: number; readonly oldestMs: number },
+  work: Work,
   attempt: (signal: AbortSignal, pace: Pace) => Promise<T>,
 ): Promise<T> {
-  const limitMs = attemptLimitMs(work.sizeBytes);
+  const limitMs = work.sizeBytes === null ? null : attemptLimitMs(work.sizeBytes);
   for (;;) {
+    const sinceMs = worker.clock.monotonicMs();
     await worker.gate.pass(worker.signal);
+    work.budget?.waited(worker.clock.monotonicMs() - sinceMs);
     try {
       const result = await worker.slots.use(
         worker.signal,
@@ -110,12 +177,20 @@ export async function untilDone<T>(
       return result.value;
     } catch (error) {
       worker.signal.throwIfAborted();
-      if (!(error instanceof SinkError)) throw error;
-      const delayMs = worker.backOff.failed(error);
-      worker.progress.failed(worker.name, outOfTime(error), delayMs);
+      const delayMs = error instanceof Postponed ? error.delayMs : failedFor(worker, work, error);
       await pause(worker.clock, delayMs, worker.signal);
     }
   }
+}
+
+/** How long to wait after a failure. @throws AttemptsOver; what is no failure of a sink */
+export function failedFor(worker: Worker, work: Pick<Work, 'budget'>, error: unknown): number {
+  if (!(error instanceof SinkError)) throw error;
+  const shown = outOfTime(error);
+  const delayMs = worker.backOff.failed(error);
+  worker.progress.failed(worker.name, shown, delayMs);
+  work.budget?.failed(shown);
+  return delayMs;
 }
 
 /** The error to show: an attempt called off while the worker goes on ran out of its time. */

@@ -16,6 +16,7 @@ import type { RewindTo } from './flow/rewind.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
+import type { Account } from './record-plans.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
 import { pause } from './timing.ts';
 
@@ -37,6 +38,8 @@ export interface DeliveriesOptions {
   readonly metrics: Metrics;
   /** 0 inclusive to 1 exclusive; `Math.random` in production. */
   readonly random: () => number;
+  /** For the ARNs that functions are told; left out: none that means anything. */
+  readonly account?: Account;
 }
 
 export interface Deliveries {
@@ -54,6 +57,11 @@ export interface Deliveries {
   resume(name: string): Promise<DeliveryStatus | null>;
   /** Has one begin anew elsewhere: `flow/rewind.ts`. @throws StorageError */
   rewind(name: string, to: RewindTo): Promise<DeliveryStatus | null>;
+  /**
+   * Sends the records of a delivery again that have failed by now; it goes on by itself.
+   * @returns how many they are; null: there is no such delivery
+   */
+  replay(name: string): Promise<number | null>;
   /**
    * Brings them in line with another configuration: those that are new are started, those that
    * are gone or differ are stopped, and the latter begun again where they were; no others notice.
@@ -86,6 +94,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const ports = {
     ...{ log, video, gatewayId, owner, supervisor, limits, programs },
     ...{ clock, logger, metrics, random },
+    ...(options.account !== undefined && { account: options.account }),
   };
   const start = (delivery: DeliveryOptions): Running => ({
     options: delivery,
@@ -131,6 +140,10 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     pause: (name) => having(name, (delivery) => delivery.pause()),
     resume: (name) => having(name, (delivery) => delivery.resume()),
     rewind: (name, to) => having(name, (delivery) => delivery.rewind(to)),
+    replay: async (name) => {
+      const delivery = named(name);
+      return delivery === undefined ? null : delivery.replay();
+    },
     update: async (wanted, maxBytesPerSecond) => {
       if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
       const same = (one: DeliveryOptions): Running | undefined =>

@@ -35,6 +35,8 @@ export interface DeliveryStatus {
   readonly failures: number;
   /** Gone before they were sent (deleted by a limit, or found to be corrupt), or refused for good. */
   readonly lostRecords: number;
+  /** Put aside with the reason, and not sent again since; see `failed-records.ts`. */
+  readonly failedRecords: number;
   readonly lastSuccessMs: number | null;
   /** The latest failure of all, also when it works again since. */
   readonly lastFailure: DeliveryFailure | null;
@@ -47,6 +49,7 @@ export function deliveryStatus(given: {
   readonly stopped: boolean;
   readonly held: Held | null;
   readonly backlogs: Backlogs;
+  readonly failedRecords: number;
   readonly progress: Progress;
   readonly tasks: readonly TaskStatus[];
 }): DeliveryStatus {
@@ -87,6 +90,7 @@ export function deliveryStatus(given: {
     sentObjects: progress.sentObjects,
     failures: progress.failures,
     lostRecords: progress.lostRecords,
+    failedRecords: given.failedRecords,
     lastSuccessMs: progress.lastSuccessMs,
     lastFailure: newest(progress.lastFailure, tasks.map(failureOf)),
   };

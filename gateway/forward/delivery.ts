@@ -26,6 +26,7 @@ import { BackOff } from './backoff.ts';
 import type { Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
+import { askForReplay, failedCount, failedStream, replayEnd } from './failed-records.ts';
 import { Flow } from './flow/flow.ts';
 import { keepFlow, keptFlow } from './flow/kept.ts';
 import { DeliveryMetering } from './flow/metering.ts';
@@ -39,17 +40,30 @@ import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first
 import { sendMediaFiles } from './media-objects.ts';
 import { sendMedia } from './media-stream.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
+import { sendShardPlanned } from './planned.ts';
 import { Progress } from './progress.ts';
-import { sendShardAsObjects } from './record-objects.ts';
+import {
+  plansOfFailed,
+  plansOfShard,
+  takesPlans,
+  type Account,
+  type PlannedSink,
+  type RecordPlans,
+} from './record-plans.ts';
 import { sendShardAsRecords } from './record-stream.ts';
 import type { Sink } from './sink.ts';
 import { Slots } from './slots.ts';
 import { pause } from './timing.ts';
+import { openTransform } from './transform/open-transform.ts';
+import type { Transform } from './transform/transform.ts';
 
 export type { DeliveryStatus } from './delivery-status.ts';
 
 /** New shards are looked for this often, besides whenever one ends. */
 const rescanMs = 5_000;
+const accountDefault: Account = { accountId: '000000000000', region: 'us-east-1' };
+/** The worker that sends failed records again. */
+const replayWorker = 'replay';
 
 export interface DeliveryPorts {
   readonly log: Log;
@@ -66,6 +80,8 @@ export interface DeliveryPorts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly random: () => number;
+  /** For the ARNs that functions are told; left out: none that means anything. */
+  readonly account?: Account;
 }
 
 /** What the worker of a source does. */
@@ -87,6 +103,7 @@ export class Delivery {
   readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
   readonly #sink: Sink;
+  readonly #transform: Transform | null;
   readonly #ports: DeliveryPorts;
   #scope: KeyScope;
   readonly #logger: Logger;
@@ -119,6 +136,8 @@ export class Delivery {
     this.#applications = applicationsOf(options.name);
     this.#options = options;
     this.#sink = sink;
+    const { transform = null } = options;
+    this.#transform = transform && openTransform(transform, { ...ports, fetch });
     this.#ports = ports;
     const { gatewayId, clock, metrics } = ports;
     const { priority, maxBytesPerSecond = null } = options;
@@ -161,9 +180,22 @@ export class Delivery {
       stopped: this.#closing !== null,
       held: this.#flow.held,
       backlogs,
+      failedRecords: await failedCount(this.#ports.log, this.name),
       progress: this.#progress,
       tasks: [this.#task, ...this.#workers.values()].map((task) => task.status()),
     });
+  }
+
+  /**
+   * Sends the records again that have failed by now; a restart goes on with it. Those that fail once
+   * more are kept once more.
+   * @returns how many they are
+   * @throws StorageError
+   */
+  async replay(): Promise<number> {
+    const records = await askForReplay(this.#ports.log, this.name);
+    this.#wake();
+    return records;
   }
 
   /**
@@ -173,7 +205,7 @@ export class Delivery {
   close(): Promise<void> {
     this.#closing ??= this.#inTurn(async () => {
       await Promise.all([this.#task.stop(), this.#flow.close()]);
-      await this.#sink.close();
+      await Promise.all([this.#sink.close(), this.#transform?.close()]);
     });
     return this.#closing;
   }
@@ -319,48 +351,68 @@ export class Delivery {
           { kind: 'shard', id: shard.id },
           shard.trimSequence,
           {
-            work: (worker) => this.#sendShard(worker, shard, description.createdMs),
+            work: (worker) => this.#sendShard(worker, shard, description),
             finished: () => finished.add(shard.index),
             gone: () => hasExpired(log, shard),
             liveFirst: liveFirstOfShard(log, shard.id, this.#gatheredMs),
           },
         );
       }
+      this.#resumeReplay(description);
       await pause(clock, rescanMs, wake.signal);
       context.signal.removeEventListener('abort', this.#wake);
     }
   }
 
-  #sendShard(worker: Worker, shard: ShardDescription, streamCreatedMs: number): Promise<void> {
+  #sendShard(worker: Worker, shard: ShardDescription, stream: StreamDescription): Promise<void> {
     const sink = this.#sink;
     if ('connect' in sink) throw new Error('records go to a sink for records or objects');
     if ('send' in sink) {
       return sendShardAsRecords(worker, { sink, shardId: shard.id, random: this.#ports.random });
     }
-    if (!('put' in sink)) throw new Error(`${sink.kind} has no worker`);
-    const { buffer, record } = this.#options;
-    return sendShardAsObjects(worker, {
-      sink,
-      shard,
-      streamCreatedMs,
-      scope: this.#scope,
-      format: record ?? 'data',
-      maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
-      maxAgeMs: this.#gatheredMs,
+    return sendShardPlanned(worker, plansOfShard(this.#plans(sink, stream), shard));
+  }
+
+  #plans(sink: PlannedSink, stream: StreamDescription): RecordPlans {
+    const { account = accountDefault } = this.#ports;
+    const transform = this.#transform;
+    return { options: this.#options, scope: this.#scope, sink, transform, account, stream };
+  }
+
+  /** Goes on with sending failed records again, while some are asked for. */
+  #resumeReplay(stream: StreamDescription): void {
+    const { log } = this.#ports;
+    const sink = this.#sink;
+    const failed = failedStream(log, this.name);
+    const shard = failed?.shards[0];
+    if (!takesPlans(sink) || failed === null || shard === undefined) return;
+    if (replayEnd(log, this.name) === null || this.#workers.has(replayWorker)) return;
+    const options = plansOfFailed(this.#plans(sink, stream), failed, shard);
+    this.#startWorker(replayWorker, { kind: 'shard', id: shard.id }, shard.trimSequence, {
+      work: ({ lane, ...worker }) => {
+        const { lease } = lane;
+        const end = replayEnd(log, this.name) ?? lease.checkpoint;
+        const bounded = { lease, end, behind: true, goOn: () => Promise.resolve(true) };
+        return sendShardPlanned({ ...worker, lane: bounded }, options);
+      },
+      finished: () => undefined,
+      gone: () => hasExpired(log, shard),
+      liveFirst: liveFirstOfShard(log, shard.id, 0),
     });
   }
 
   /** How long records wait for others, to go in one object with them. */
   get #gatheredMs(): number {
     const { maxSeconds = bufferDefaults.maxSeconds } = this.#options.buffer ?? {};
-    return 'put' in this.#sink ? maxSeconds * 1000 : 0;
+    return takesPlans(this.#sink) ? maxSeconds * 1000 : 0;
   }
 
   /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
   async #followCamera(name: string, context: TaskContext): Promise<void> {
     const sink = this.#sink;
-    if (!('put' in sink || 'connect' in sink))
+    if (!('put' in sink || 'connect' in sink)) {
       throw new Error('footage goes to a sink for objects or media');
+    }
     const { video, clock } = this.#ports;
     const camera = await video.camera(name);
     const latest = this.#options.startAt === 'latest' && this.#leases().length === 0;

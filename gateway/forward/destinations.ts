@@ -28,6 +28,7 @@ export function sinkFor(destination: Destination, clock: Clock): Sink {
 
 /** What every key at the destination begins with. */
 export function prefixOf(destination: Destination): string {
+  if ('folder' in destination) return destination.folder.prefix ?? '';
   return 's3' in destination ? (destination.s3.prefix ?? '') : '';
 }
 

@@ -5,7 +5,7 @@
  * A lease that is lost aborts the worker, which may then neither emit nor checkpoint.
  */
 import { StorageError } from '../../storage/errors.ts';
-import type { Applications, Lease, Plan, SourceKey } from '../../storage/model.ts';
+import type { AlsoAppend, Applications, Lease, Plan, SourceKey } from '../../storage/model.ts';
 import type { CancelTimer, Clock, Logger } from '../../storage/ports.ts';
 
 const leaseMs = 30_000;
@@ -69,10 +69,28 @@ export class LeaseKeeper {
     return this.#inTurn((lease) => this.#request.applications.savePlan(lease, plan));
   }
 
-  completePlan(): Promise<void> {
+  completePlan(append?: AlsoAppend): Promise<void> {
     return this.#inTurn(async (lease) => {
-      this.#lease = await this.#request.applications.completePlan(lease);
+      this.#lease = await this.#request.applications.completePlan(lease, append);
     });
+  }
+
+  shortenPlan(to: number): Promise<void> {
+    return this.#inTurn((lease) => this.#request.applications.shortenPlan(lease, to));
+  }
+
+  appendForPlan(append: AlsoAppend, to: number): Promise<void> {
+    return this.#inTurn((lease) => this.#request.applications.appendForPlan(lease, append, to));
+  }
+
+  savePlanOutput(index: number, bytes: Buffer, isLast: boolean): Promise<void> {
+    const piece = { index, bytes, isLast };
+    return this.#inTurn((lease) => this.#request.applications.savePlanOutput(lease, piece));
+  }
+
+  /** The lease stays, whatever is found of it. */
+  planOutput(): Promise<AsyncIterable<Buffer> | null> {
+    return this.#request.applications.planOutput(this.#lease);
   }
 
   advance(position: number): Promise<void> {

@@ -4,7 +4,11 @@
  */
 import type { OnlyWhileOptions } from './flow/only-while.ts';
 import type { ScheduleOptions } from './flow/schedule.ts';
-import type { RecordFormat } from './ndjson.ts';
+import type { FormatOptions } from './format/formats.ts';
+import type { RecordFormat } from './format/ndjson.ts';
+import type { LayoutOptions } from './layout/layout.ts';
+import type { Deaggregation } from './shape/deaggregate.ts';
+import type { TransformOptions } from './transform/transform.ts';
 
 /** null or left out: found by the SDK's own chain. */
 export interface AwsDestination {
@@ -16,6 +20,8 @@ export interface AwsDestination {
 
 export interface FolderDestination {
   readonly path: string;
+  /** Begins every key. Default none. */
+  readonly prefix?: string;
 }
 
 export interface S3Destination extends AwsDestination {
@@ -54,13 +60,30 @@ export interface DeliveryOptions {
   readonly events?: string | null;
   /** What a record is on arrival, in objects. Default `data`. */
   readonly record?: RecordFormat;
+  /** What objects of records are made of. Default NDJSON, gzipped. */
+  readonly format?: FormatOptions;
+  /** Takes records out of each other, first of all. Default `none`. */
+  readonly deaggregate?: Deaggregation;
+  /** JMESPath: a record is sent when it is true of it; null or left out: all are. */
+  readonly filter?: string | null;
+  /** A function that gives what is sent in place of the records; null or left out: none. */
+  readonly transform?: TransformOptions | null;
+  /** JMESPath: what it gives is sent instead; null or left out: the record is. */
+  readonly select?: string | null;
+  /** Where objects of records go, below the destination's own prefix. */
+  readonly layout?: Omit<LayoutOptions, 'prefix'>;
   /** When an object of records is closed: at whichever comes first. */
   readonly buffer?: {
     /** Before compression. Default 5 MiB. */
     readonly maxBytes?: number;
-    /** Age of the oldest record. Default 60. */
+    /** Age of the oldest record. 0: what is there goes at once. Default 60. */
     readonly maxSeconds?: number;
   };
+  /**
+   * How long attempts may go on failing before the records are put aside and the shard goes on; null
+   * or left out: for ever.
+   */
+  readonly retrySeconds?: number | null;
   /** Pins what it has not sent, within its source's byte budget. Default true. */
   readonly required?: boolean;
   /**

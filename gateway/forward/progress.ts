@@ -8,7 +8,9 @@
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import type { DeliveryMetering } from './flow/metering.ts';
 import { Rate } from './rate.ts';
+import type { FailedRecord } from './shape/shaped-record.ts';
 import type { SinkError } from './sink.ts';
+import type { TransformedBatch } from './transform/transform.ts';
 
 const summaryMs = 60_000;
 
@@ -26,12 +28,17 @@ interface Waiting {
   readonly retryAtMs: number;
 }
 
+/** Why a record was put aside. */
+type PutAside = Pick<FailedRecord, 'stage' | 'errorCode' | 'errorMessage'>;
+
 export class Progress {
   sentRecords = 0;
   sentBytes = 0;
   sentObjects = 0;
   failures = 0;
   lostRecords = 0;
+  /** Put aside since the start. */
+  failedRecords = 0;
   lastSuccessMs: number | null = null;
   lastFailure: DeliveryFailure | null = null;
   readonly #delivery: string;
@@ -42,6 +49,8 @@ export class Progress {
   readonly #waiting = new Map<string, Waiting>();
   readonly #metrics: ReturnType<typeof deliveryMetrics>;
   readonly #metering: DeliveryMetering;
+  #asideLoggedMs = -Infinity;
+  #unloggedAside = 0;
   #failing: { key: string; loggedAtMs: number; unlogged: number } | null = null;
 
   constructor(options: {
@@ -138,6 +147,36 @@ export class Progress {
     );
   }
 
+  /** A function was through with a batch, after so long. */
+  transformed({ records, failed }: TransformedBatch, tookMs: number): void {
+    this.#metering.processed('ExecuteProcessing.Duration', tookMs);
+    const isSuccess = records.length > 0 || failed.length === 0;
+    this.#metering.processed('ExecuteProcessing.Success', isSuccess ? 1 : 0);
+    const bytes = records.reduce((sum, { data }) => sum + data.length, 0);
+    this.#metering.processed('SucceedProcessing.Records', records.length);
+    this.#metering.processed('SucceedProcessing.Bytes', bytes);
+  }
+
+  /** Records of a plan that can't go on were put aside. */
+  setAside(worker: string, failures: readonly PutAside[]): void {
+    const [first] = failures;
+    if (first === undefined) return;
+    this.failedRecords += failures.length;
+    this.#unloggedAside += failures.length;
+    const unconverted = failures.filter(({ stage }) => stage === 'format-conversion-failed').length;
+    if (unconverted > 0) this.#metering.processed('FailedConversion.Records', unconverted);
+    for (const { stage } of failures) {
+      this.#metrics.setAside.add(1, { delivery: this.#delivery, stage });
+    }
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#asideLoggedMs < summaryMs) return;
+    const { stage, errorCode: code, errorMessage: reason } = first;
+    const records = this.#unloggedAside;
+    this.#logger.warn({ worker, records, stage, code, reason }, 'a delivery put records aside');
+    this.#asideLoggedMs = nowMs;
+    this.#unloggedAside = 0;
+  }
+
   backlog(backlog: { records: number; bytes: number; seconds: number }): void {
     const labels = { delivery: this.#delivery };
     this.#metrics.backlogRecords.set(backlog.records, labels);
@@ -178,6 +217,10 @@ function deliveryMetrics(metrics: Metrics) {
     lost: metrics.counter(
       'headgate_delivery_lost_records_total',
       'Records, media files or fragments gone before they were sent, or refused for good.',
+    ),
+    setAside: metrics.counter(
+      'headgate_delivery_failed_records_total',
+      'Records that could not go on and were put aside, by stage.',
     ),
     lastSuccess: metrics.gauge(
       'headgate_delivery_last_success_timestamp_seconds',

@@ -1,120 +1,239 @@
 /**
- * Sends one shard to an object sink, every record in exactly one object.
+ * Puts the records of a plan into objects, one for each of its partitions. Each has a key that is a
+ * function of the plan and the partition, so one that is put again replaces itself.
  *
- * Plan, then put: the range and the key of the next object are saved before it goes up, and the
- * checkpoint moves only afterwards, in the transaction that deletes the plan. Whatever happens in
- * between, the same range goes up again under the same key. Size and age alone would cut
- * elsewhere the second time, and leave the first object lying there as well.
+ * An object that arrived is not made again by a later attempt; after a restart all of them are.
  */
-import { z } from 'zod';
-import type { Plan, ShardDescription } from '../../storage/model.ts';
-import { untilDone, type Worker } from './attempts.ts';
-import { gather } from './gather.ts';
-import { recordObjectKey, type KeyScope } from './keys.ts';
-import { lineBytesEstimate, type RecordFormat } from './ndjson.ts';
-import { packRange } from './pack.ts';
-import type { ObjectSink } from './sink.ts';
+import type { Pace } from './attempts.ts';
+import { formatOf } from './format/formats.ts';
+import type { Encoded, EncodedObject, Format } from './format/encoder.ts';
+import {
+  compileLayout,
+  hasPartitions,
+  objectKey,
+  partitionIdOf,
+  type Layout,
+} from './layout/layout.ts';
+import type { Emission, PlanInHand } from './planned.ts';
+import { failureOf, type Failure, type Position } from './shape/failures.ts';
+import type { PartitionValues, ShapedRecord } from './shape/shaped-record.ts';
+import { SinkError, type ObjectSink, type ObjectUpload } from './sink.ts';
+import { inOrder } from './uploads.ts';
 
-const planDetail = z.object({
-  kind: z.literal('records'),
-  key: z.string(),
-  format: z.enum(['data', 'envelope']),
-  oldestMs: z.number().optional(),
-});
+/** So often all objects of partitions are refused before their records are put aside. */
+const refusalsMax = 5;
+/** Objects of a plan that are put side by side. */
+const putsAtOnce = 4;
 
-type PlanDetail = z.infer<typeof planDetail>;
-
-export interface RecordObjectsOptions {
-  readonly sink: ObjectSink;
-  readonly shard: ShardDescription;
-  readonly streamCreatedMs: number;
-  readonly scope: KeyScope;
-  readonly format: RecordFormat;
-  readonly maxBytes: number;
-  readonly maxAgeMs: number;
+/** Records that go into one object. */
+export interface Part {
+  /** '' where there are no partitions. */
+  readonly name: string;
+  readonly partition: PartitionValues | null;
+  readonly encode: () => Promise<Encoded>;
+  /** Of its records, where there are partitions. */
+  readonly positions: readonly Position[];
 }
 
-/**
- * Runs until all of the lane is sent and no more will come, or its turn is over.
- * @throws the signal's reason, once it aborts; StorageError
- */
-export async function sendShardAsObjects(
-  worker: Worker,
-  options: RecordObjectsOptions,
-): Promise<void> {
-  for (;;) {
-    const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
-    if (plan === null) return;
-    const arrived = await carryOut(worker, options, plan);
-    await worker.lease.completePlan();
-    if (arrived && !(await worker.lane.goOn())) return;
+/** Makes the objects of a plan, each with its key. */
+export class ObjectMaker {
+  readonly #inHand: PlanInHand;
+  readonly #format: Format;
+  readonly #layout: Layout;
+  readonly hasPartitions: boolean;
+
+  constructor(inHand: PlanInHand) {
+    this.#inHand = inHand;
+    const { record, format, layout } = inHand.detail.shape;
+    this.#format = formatOf(format, { record, shardIndex: inHand.source.origin.shardIndex });
+    this.#layout = compileLayout(layout);
+    this.hasPartitions = hasPartitions(this.#layout);
+  }
+
+  /** What tells the objects of a plan apart. */
+  partOf({ partition }: ShapedRecord): string {
+    return this.hasPartitions ? (partitionIdOf(this.#layout, partition) ?? '') : '';
+  }
+
+  /**
+   * Divides records among objects. Where there is one only, it is made as they come; otherwise they
+   * are gathered, as many encoders would take more memory than the records.
+   */
+  async parts(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<readonly Part[]> {
+    if (!this.hasPartitions) return this.#onePart(slices);
+    const parts = new Map<string, ShapedRecord[]>();
+    for await (const slice of slices) {
+      for (const record of slice) {
+        const name = this.partOf(record);
+        const part = parts.get(name);
+        if (part === undefined) parts.set(name, [record]);
+        else part.push(record);
+      }
+    }
+    return [...parts].map(([name, records]) => ({
+      name,
+      partition: records[0]?.partition ?? null,
+      encode: () => this.#encode(inOneSlice(records)),
+      positions: records.map(({ sequence, subSequence }) => ({ sequence, subSequence })),
+    }));
+  }
+
+  async #onePart(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<readonly Part[]> {
+    const encoded = await this.#encode(slices);
+    const encode = (): Promise<Encoded> => Promise.resolve(encoded);
+    return [{ name: '', partition: null, encode, positions: [] }];
+  }
+
+  async #encode(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<Encoded> {
+    const encoder = this.#format.encoder();
+    let isEmpty = true;
+    try {
+      for await (const slice of slices) {
+        if (slice.length === 0) continue;
+        isEmpty = false;
+        await encoder.add(slice);
+      }
+      return isEmpty ? { object: null, failed: [] } : await encoder.end();
+    } finally {
+      encoder.close();
+    }
+  }
+
+  uploadOf(object: EncodedObject, partition: PartitionValues | null): ObjectUpload {
+    const { sizeBytes, sha256, pieces } = object;
+    return {
+      ...{ key: this.#keyOf(partition), contentType: this.#format.contentType, sizeBytes, sha256 },
+      read: () => inOrder(pieces),
+    };
+  }
+
+  #keyOf(partition: PartitionValues | null): string {
+    const { detail, source, plan } = this.#inHand;
+    if (detail.key !== null) return detail.key;
+    const { stream, streamCreatedMs } = source.origin;
+    return objectKey(this.#layout, detail.scope, {
+      ...{ stream, streamCreatedMs, shardId: source.shard.id, partition },
+      ...{ from: plan.from, to: plan.to, oldestArrivalMs: detail.oldestMs },
+      extension: this.#format.extension,
+    });
   }
 }
 
-async function nextPlan(worker: Worker, options: RecordObjectsOptions): Promise<Plan | null> {
-  await worker.gate.pass(worker.signal);
-  const checkpoint = worker.lease.checkpoint;
-  const gathered = await gather({
-    log: worker.log,
-    clock: worker.clock,
-    shardId: options.shard.id,
-    from: checkpoint,
-    until: worker.lane.end,
-    maxBytes: options.maxBytes,
-    maxAgeMs: options.maxAgeMs,
-    measure: (record) => lineBytesEstimate(record, options.format),
-    worker: worker.name,
-    progress: worker.progress,
-    signal: worker.signal,
-  });
-  if (gathered.kind === 'end') {
-    if (gathered.to > checkpoint) await worker.lease.advance(gathered.to);
-    return null;
-  }
-  const key = recordObjectKey(options.scope, {
-    stream: options.shard.stream,
-    streamCreatedMs: options.streamCreatedMs,
-    shardId: options.shard.id,
-    from: gathered.from,
-    to: gathered.to,
-    oldestArrivalMs: gathered.oldestArrivalMs,
-  });
-  const detail: PlanDetail = {
-    kind: 'records',
-    key,
-    format: options.format,
-    oldestMs: gathered.oldestArrivalMs,
-  };
-  const { from, to } = gathered;
-  const plan: Plan = { from, to, detail, createdMs: worker.clock.nowMs() };
-  await worker.lease.savePlan(plan);
-  return plan;
+// An async generator, because that is what an encoder is fed from.
+// eslint-disable-next-line @typescript-eslint/require-await
+async function* inOneSlice<T>(slice: T): AsyncGenerator<T, void> {
+  yield slice;
 }
 
-/** Returns whether anything arrived: nothing does when all of the range is gone. */
-async function carryOut(
-  worker: Worker,
-  options: RecordObjectsOptions,
-  plan: Plan,
-): Promise<boolean> {
-  const detail = planDetail.parse(plan.detail);
-  const range = {
-    shardId: options.shard.id,
-    shardIndex: options.shard.index,
-    from: plan.from,
-    to: plan.to,
-    format: detail.format,
-    key: detail.key,
-  };
-  // Made anew for each attempt: while the sink is down for hours, nothing lies in memory.
-  const work = { sizeBytes: options.maxBytes, oldestMs: detail.oldestMs ?? plan.createdMs };
-  const sent = await untilDone(worker, work, async (signal, pace) => {
-    const packed = await packRange(worker.log, range, signal);
-    if (packed.upload !== null) await options.sink.put(pace(packed.upload), signal);
-    return packed;
-  });
-  worker.progress.lost(worker.name, sent.trimmed, 'trimmed');
-  if (sent.upload === null) return false;
-  worker.progress.sent({ records: sent.records, bytes: sent.plainBytes, objects: 1 });
-  return true;
+/** An object that the destination does not take as it stands. */
+interface Refused {
+  readonly error: SinkError;
+  readonly positions: readonly Position[];
+}
+
+export class ObjectEmission implements Emission {
+  readonly boundsItself = false;
+  readonly stage = 'delivery-failed';
+  readonly sent = { records: 0, bytes: 0, objects: 0 };
+  readonly failures: Failure[] = [];
+  readonly #inHand: PlanInHand;
+  readonly #sink: ObjectSink;
+  readonly #maker: ObjectMaker;
+  /** Partitions whose objects have arrived, or are not to be. */
+  readonly #settled = new Set<string>();
+  readonly #refused = new Map<string, Refused>();
+  #refusals = 0;
+
+  constructor(inHand: PlanInHand, sink: ObjectSink) {
+    this.#inHand = inHand;
+    this.#sink = sink;
+    this.#maker = new ObjectMaker(inHand);
+  }
+
+  isSettled(record: ShapedRecord): boolean {
+    return this.#settled.has(this.#maker.partOf(record));
+  }
+
+  async attempt(
+    slices: AsyncIterable<readonly ShapedRecord[]>,
+    signal: AbortSignal,
+    pace: Pace,
+  ): Promise<void> {
+    const parts = [...(await this.#maker.parts(this.#unsettled(slices)))];
+    let failure: unknown = null;
+    const putParts = async (): Promise<void> => {
+      for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+        try {
+          await this.#put(part, signal, pace);
+        } catch (error) {
+          failure ??= error;
+          return;
+        }
+      }
+    };
+    // All of them end before the attempt does: nothing is put behind its back.
+    await Promise.all(Array.from({ length: putsAtOnce }, putParts));
+    if (failure !== null) throw failure as Error;
+    this.#settleRefused();
+  }
+
+  async *#unsettled(
+    slices: AsyncIterable<readonly ShapedRecord[]>,
+  ): AsyncGenerator<readonly ShapedRecord[], void> {
+    for await (const slice of slices) {
+      yield this.#settled.size === 0 ? slice : slice.filter((record) => !this.isSettled(record));
+    }
+  }
+
+  async #put(
+    { name, partition, encode, positions }: Part,
+    signal: AbortSignal,
+    pace: Pace,
+  ): Promise<void> {
+    const { object, failed } = await encode();
+    try {
+      if (object !== null) {
+        await this.#sink.put(pace(this.#maker.uploadOf(object, partition)), signal);
+      }
+    } catch (error) {
+      if (!isOfObject(error) || !this.#maker.hasPartitions) throw error;
+      this.#refused.set(name, { error, positions });
+      return;
+    }
+    this.#arrived(name, object);
+    this.failures.push(...failed.map(failureOf));
+  }
+
+  #arrived(name: string, object: EncodedObject | null): void {
+    this.#settled.add(name);
+    this.#refused.delete(name);
+    this.#inHand.budget.taken();
+    if (object === null) return;
+    this.sent.records += object.records;
+    this.sent.bytes += object.plainBytes;
+    this.sent.objects += 1;
+  }
+
+  /**
+   * Objects of some partitions were refused as they stand. It is for their names, which records
+   * gave them, where others are taken, or where it stays so; otherwise it may be the destination.
+   * @throws SinkError to try again
+   */
+  #settleRefused(): void {
+    const [first] = this.#refused.values();
+    if (first === undefined) return;
+    this.#refusals += 1;
+    if (this.sent.objects === 0 && this.#refusals < refusalsMax) throw first.error;
+    for (const [name, { error, positions }] of this.#refused) {
+      this.#settled.add(name);
+      const { code: errorCode, message: errorMessage } = error;
+      const why = { stage: this.stage, errorCode, errorMessage, attempts: this.#refusals } as const;
+      for (const position of positions) this.failures.push({ ...position, ...why });
+    }
+    this.#refused.clear();
+  }
+}
+
+function isOfObject(error: unknown): error is SinkError {
+  return error instanceof SinkError && (error.code === 'rejected' || error.code === 'too-large');
 }

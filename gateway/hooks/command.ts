@@ -3,13 +3,15 @@
  * `_CAMERA`, `_FRAGMENT`, `_TIME_US` and `_CONTENT_TYPE`; its answer on stdout. How it is run is said
  * in `program.ts`.
  */
-import { HookError } from './hook-error.ts';
+import { FunctionError } from '../functions/function.ts';
+import { AnswerBytes } from '../functions/limits.ts';
+import { HookError, hookErrorOf } from './hook-error.ts';
 import { runProgram, type ProgramOptions, type ProgramTarget } from './program.ts';
-import { AnswerBytes, type Ask } from './target.ts';
+import { answerBytesMax, type Ask } from './target.ts';
 
 export function askCommand(target: ProgramTarget, options: ProgramOptions): Ask {
   return async (input, signal) => {
-    const answer = new AnswerBytes();
+    const answer = new AnswerBytes(answerBytesMax);
     const variables = {
       HEADGATE_HOOK: input.hook,
       HEADGATE_CAMERA: input.camera,
@@ -29,6 +31,7 @@ export function askCommand(target: ProgramTarget, options: ProgramOptions): Ask 
       throw new HookError(ended.isNotStarted ? 'unreachable' : 'failed', ended.text);
     } catch (cause) {
       if (cause instanceof HookError) throw cause;
+      if (cause instanceof FunctionError) throw hookErrorOf(cause);
       signal.throwIfAborted();
       throw new HookError('unreachable', `${target.program} can't be started`, { cause });
     }

@@ -1,3 +1,5 @@
+import { FunctionError, type FunctionErrorCode } from '../functions/function.ts';
+
 export type HookErrorCode =
   /** It took longer than it may. */
   | 'timeout'
@@ -22,5 +24,30 @@ export class HookError extends Error {
   constructor(code: HookErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
+  }
+}
+
+const codesOfFunctions: Readonly<Record<FunctionErrorCode, HookErrorCode>> = {
+  timeout: 'timeout',
+  'out-of-memory': 'failed',
+  'too-large': 'too-large',
+  unreachable: 'unreachable',
+  throttled: 'failed',
+  failed: 'failed',
+  denied: 'failed',
+  'bad-answer': 'bad-answer',
+};
+
+/** What became of asking a function, as a hook tells it. */
+export function hookErrorOf({ code, message, cause }: FunctionError): HookError {
+  return new HookError(codesOfFunctions[code], message, { cause });
+}
+
+/** @throws HookError in place of FunctionError */
+export async function asHookErrors<T>(asked: Promise<T>): Promise<T> {
+  try {
+    return await asked;
+  } catch (error) {
+    throw error instanceof FunctionError ? hookErrorOf(error) : error;
   }
 }

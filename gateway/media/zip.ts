@@ -58,7 +58,7 @@ export async function* zip(entries: readonly ZipEntry[]): AsyncGenerator<Buffer,
 type Field = readonly [bytes: 2 | 4 | 8, value: number];
 
 /** Little-endian. */
-function fields(...values: readonly Field[]): Buffer {
+export function fields(...values: readonly Field[]): Buffer {
   const bytes = Buffer.alloc(values.reduce((sum, [size]) => sum + size, 0));
   let at = 0;
   for (const [size, value] of values) {

@@ -62,6 +62,7 @@ const testPackages = [
   { name: 'debootstrap', program: 'debootstrap', downloadMB: 2, diskMB: 4 },
   { name: 'awscli', downloadMB: 26, diskMB: 225 },
   { name: 'python3-boto3', downloadMB: 15, diskMB: 120 },
+  { name: 'unzip', program: 'unzip', downloadMB: 1, diskMB: 1 },
 ];
 
 module.exports = { ffmpegPackages, nativePackages, testPackages, workerPackages };

@@ -39,6 +39,8 @@ export interface PlanRow {
   readonly to_position: number;
   readonly detail: string;
   readonly created_ms: number;
+  readonly output_pieces: number | null;
+  readonly appended_to: number;
 }
 
 export type LeaseChange = Partial<Omit<LeaseState, 'source'>>;

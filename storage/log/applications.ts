@@ -16,14 +16,23 @@
  * `../retention.ts`.
  */
 import { StorageError } from '../errors.ts';
-import type { ApplicationOptions, Applications, Lease, Plan, SourceKey } from '../model.ts';
+import type {
+  AlsoAppend,
+  ApplicationOptions,
+  Applications,
+  Lease,
+  Plan,
+  RecordInput,
+  SourceKey,
+} from '../model.ts';
 import type { Clock } from '../ports.ts';
 import type { Transaction } from '../group-commit.ts';
 import type { Writer } from '../writer.ts';
 import { keyOf, loadApplications } from './application-memory.ts';
 import type { ApplicationMemory, LeaseChange, LeaseRow, PlanRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
-import { forgetFree, startFree, type Parts } from './begin-anew.ts';
+import { forgetFree, startFree, tablesOfLeases, type Parts } from './begin-anew.ts';
+import type { PlanOutputs } from './plan-output.ts';
 import { Tenures } from './tenures.ts';
 
 /** Longest JSON of a plan's detail. */
@@ -40,6 +49,7 @@ export interface ApplicationTableOptions {
   readonly clock: Clock;
   /** @throws StorageError `not-found` for a source that can't exist */
   readonly sourceEnd: SourceEnd;
+  readonly outputs: PlanOutputs;
 }
 
 const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
@@ -49,6 +59,7 @@ export class ApplicationTable implements Applications {
   readonly #queries: Queries;
   readonly #clock: Clock;
   readonly #sourceEnd: SourceEnd;
+  readonly #outputs: PlanOutputs;
   readonly #memory: ApplicationMemory;
   readonly #tenures: Tenures;
 
@@ -63,6 +74,7 @@ export class ApplicationTable implements Applications {
     this.#queries = options.queries;
     this.#clock = options.clock;
     this.#sourceEnd = options.sourceEnd;
+    this.#outputs = options.outputs;
   }
 
   static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
@@ -91,8 +103,9 @@ export class ApplicationTable implements Applications {
   async remove(name: string): Promise<void> {
     await this.#writer.transact(async (transaction) => {
       const { id } = await this.#application(transaction, name);
-      await transaction.run('DELETE FROM plan WHERE application_id = ?', id);
-      await transaction.run('DELETE FROM lease WHERE application_id = ?', id);
+      for (const table of tablesOfLeases) {
+        await transaction.run(`DELETE FROM ${table} WHERE application_id = ?`, id);
+      }
       await transaction.run('DELETE FROM application WHERE id = ?', id);
       transaction.onCommit(() => {
         this.#memory.remove(name);
@@ -260,7 +273,7 @@ export class ApplicationTable implements Applications {
   async forget(lease: Lease): Promise<void> {
     await this.#writer.transact(async (transaction) => {
       const { application_id: id } = await this.#fence(transaction, lease, 'owner = NULL');
-      for (const table of ['lease', 'plan']) {
+      for (const table of tablesOfLeases) {
         await transaction.run(
           `DELETE FROM ${table} WHERE ${ofSource}`,
           id,
@@ -345,12 +358,71 @@ export class ApplicationTable implements Applications {
       to: row.to_position,
       detail: JSON.parse(row.detail) as unknown,
       createdMs: row.created_ms,
+      ...(row.appended_to > 0 && { appendedTo: row.appended_to }),
     };
   }
 
-  async completePlan(lease: Lease): Promise<Lease> {
-    return this.#writer.transact(async (transaction) => {
+  async shortenPlan(lease: Lease, to: number): Promise<void> {
+    await this.#writer.transact(async (transaction) => {
+      const { from_position: from } = await this.#changePlan(transaction, lease, {
+        set: 'to_position = min(to_position, ?)',
+        value: to,
+      });
+      if (to <= from) {
+        throw new StorageError('invalid-argument', `a plan from ${from} can't end at ${to}`);
+      }
+      this.#mirror(transaction, lease, { plan: { from, to } });
+    });
+  }
+
+  async appendForPlan(lease: Lease, { stream, records }: AlsoAppend, to: number): Promise<void> {
+    await this.#writer.transact(
+      async (transaction) => {
+        await this.#changePlan(transaction, lease, { set: 'appended_to = ?', value: to });
+        await transaction.append(stream, records);
+      },
+      { bytes: bytesOf(records) },
+    );
+  }
+
+  async savePlanOutput(
+    lease: Lease,
+    piece: { readonly index: number; readonly bytes: Buffer; readonly isLast: boolean },
+  ): Promise<void> {
+    const { index, bytes, isLast } = piece;
+    await this.#outputs.ready(lease.source);
+    await this.#writer.transact(
+      async (transaction) => {
+        const { application_id: applicationId } = await this.#changePlan(transaction, lease, {
+          set: 'output_pieces = ?',
+          value: isLast ? index + 1 : null,
+        });
+        await this.#outputs.save(
+          transaction,
+          { applicationId, source: lease.source, index },
+          bytes,
+        );
+      },
+      { bytes: bytes.length },
+    );
+  }
+
+  async planOutput(lease: Lease): Promise<AsyncIterable<Buffer> | null> {
+    const row = await this.#queries.get<PlanRow>(
+      `SELECT plan.* FROM plan JOIN application ON application.id = application_id
+        WHERE name = ? AND source_kind = ? AND source_id = ?`,
+      lease.application,
+      lease.source.kind,
+      lease.source.id,
+    );
+    if (row === undefined) return null;
+    return this.#outputs.read(row.application_id, lease.source, row.output_pieces);
+  }
+
+  async completePlan(lease: Lease, append?: AlsoAppend): Promise<Lease> {
+    const complete = async (transaction: Transaction): Promise<Lease> => {
       const row = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
+      if (append !== undefined) await transaction.append(append.stream, append.records);
       const [plan] = await transaction.all<{ to_position: number }>(
         `DELETE FROM plan WHERE ${ofSource} RETURNING to_position`,
         row.application_id,
@@ -362,7 +434,26 @@ export class ApplicationTable implements Applications {
       }
       this.#mirror(transaction, lease, { plan: null });
       return this.checkpointIn(transaction, lease, Math.max(plan.to_position, row.checkpoint));
-    });
+    };
+    const bytes = append === undefined ? {} : { bytes: bytesOf(append.records) };
+    return this.#writer.transact(complete, bytes);
+  }
+
+  /** Changes the row of the plan, fenced. @throws StorageError `lease-lost`, `not-found` */
+  async #changePlan(
+    transaction: Transaction,
+    lease: Lease,
+    change: { readonly set: string; readonly value: number | null },
+  ): Promise<PlanRow> {
+    const { application_id: id } = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
+    const [row] = await transaction.all<PlanRow>(
+      `UPDATE plan SET ${change.set} WHERE ${ofSource} RETURNING *`,
+      ...[change.value, id, lease.source.kind, lease.source.id],
+    );
+    if (row === undefined) {
+      throw new StorageError('not-found', `there is no plan for ${keyOf(lease.source)}`);
+    }
+    return row;
   }
 
   /**
@@ -400,7 +491,7 @@ export class ApplicationTable implements Applications {
     ids: readonly number[],
   ): Promise<void> {
     const list = JSON.stringify(ids);
-    for (const table of ['lease', 'plan']) {
+    for (const table of tablesOfLeases) {
       await transaction.run(
         `DELETE FROM ${table} WHERE source_kind = ? AND source_id IN (SELECT value FROM json_each(?))`,
         kind,
@@ -473,6 +564,14 @@ export class ApplicationTable implements Applications {
       this.#memory.change(application, source, change);
     });
   }
+}
+
+/** About what records hold in memory while they wait. */
+function bytesOf(records: readonly RecordInput[]): number {
+  return records.reduce(
+    (sum, { partitionKey, data }) => sum + partitionKey.length + data.length,
+    0,
+  );
 }
 
 /** A shard may have gone with an earlier item of the same group. @throws StorageError `not-found` */

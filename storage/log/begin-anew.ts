@@ -18,6 +18,9 @@ interface Named {
   readonly name: string;
 }
 
+/** What goes when a lease goes for good. */
+export const tablesOfLeases = ['lease', 'plan'] as const;
+
 const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
 
 /** Forgets the lease and the plan. @throws StorageError `lease-held` */
@@ -27,7 +30,7 @@ export async function forgetFree(
   source: SourceKey,
 ): Promise<void> {
   tenures.checkFree(id, source);
-  for (const table of ['lease', 'plan']) {
+  for (const table of tablesOfLeases) {
     await transaction.run(
       `DELETE FROM ${table} WHERE ${ofSource}`,
       ...[id, source.kind, source.id],

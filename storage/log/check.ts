@@ -12,6 +12,7 @@ import { accountedBytes, verifyBatch } from './batch.ts';
 import { trimSequenceNow } from './batch-table.ts';
 import type { BatchRow, Queries } from './batch-table.ts';
 import { fromHashKey, hashKeyMax } from './hash-keys.ts';
+import { checkPlanOutputs } from './plan-output-check.ts';
 import { isSaneShard, shardColumns } from './streams.ts';
 import type { ShardRow } from './streams.ts';
 
@@ -45,6 +46,7 @@ export async function* checkLog(
   yield* checkRanges(shards);
   yield* checkStreams(queries);
   yield* checkOrphans(queries);
+  yield* checkPlanOutputs(queries, keyIds);
 }
 
 async function* checkShard(

@@ -20,6 +20,7 @@ import type { Database } from '../sqlite.ts';
 import { StorageError } from '../errors.ts';
 import { accountedBytes, verifyBatch } from './batch.ts';
 import { restoreShards } from './lost-shards.ts';
+import { repairPlanOutputs } from './plan-output-check.ts';
 
 /** Keeps bytes that are taken out of the store; answers where. */
 export type SetAside = (name: string, bytes: Buffer) => Promise<string>;
@@ -71,6 +72,7 @@ export async function* repairLog(mending: Mending): AsyncGenerator<string, void>
   const isLost = yield* repairKeys(mending);
   for (const shard of shards) yield* repairShard({ ...mending, isLost }, shard);
   yield* deleteOrphans(database);
+  yield* repairPlanOutputs(database, isLost);
   // What was to be sealed anew may be forgotten with the row of a shard: all is looked at again.
   await database.run('UPDATE stream SET sealing_key_id = 0');
 }

@@ -9,7 +9,7 @@
  * - What was sealed stays sealed for as long as it is kept, also when its stream's encryption ends.
  */
 import { StorageError } from '../errors.ts';
-import type { Keyring } from '../keys.ts';
+import type { Keyring, Sealed } from '../keys.ts';
 import { isEncrypted } from './batch.ts';
 import { openBatch, openBody, scopeOf, sealBatch } from './sealed-batch.ts';
 import type { Shard, Stream } from './streams.ts';
@@ -70,6 +70,20 @@ export class Sealing {
    */
   async openBody(shard: Shard, blob: Buffer, keyId: number): Promise<Buffer> {
     return openBody(this.#keys(), placeOf(shard), blob, keyId);
+  }
+
+  /**
+   * What belongs to a stream beside its batches.
+   * @param binding says what it is: it opens as nothing else
+   * @throws StorageError `key-unavailable`, `overloaded`
+   */
+  sealBytes(streamId: number, bytes: Buffer, binding: Buffer): Sealed {
+    return this.#keys().seal(scopeOf(streamId), bytes, binding);
+  }
+
+  /** @throws StorageError `corrupt`, `wrong-key`, `key-unavailable` */
+  async openBytes(keyId: number, sealed: Buffer, binding: Buffer): Promise<Buffer> {
+    return this.#keys().open(keyId, sealed, binding);
   }
 
   #keys(): Keyring {

@@ -13,6 +13,7 @@ import { encryptionMigration } from './012-encryption.ts';
 import { itemsMigration } from './013-items.ts';
 import { footageMigration } from './014-footage.ts';
 import { cameraFactsMigration } from './015-camera-facts.ts';
+import { planOutputMigration } from './016-plan-output.ts';
 import type { Migration } from './migration.ts';
 
 /** Every migration, in order of version without a gap. */
@@ -32,4 +33,5 @@ export const migrations: readonly Migration[] = [
   itemsMigration,
   footageMigration,
   cameraFactsMigration,
+  planOutputMigration,
 ];

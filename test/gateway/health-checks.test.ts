@@ -150,6 +150,7 @@ const held: DeliveryStatus = {
   sentObjects: 0,
   failures: 0,
   lostRecords: 0,
+  failedRecords: 0,
   lastSuccessMs: null,
   lastFailure: null,
 };

@@ -542,6 +542,7 @@ export const DeliverySchema = z
     sentBytes: bytes.describe('Since the start'),
     errors: count.describe('Since the start'),
     lost: count.describe('Records, or media files, gone before they were sent; since the start'),
+    failed: count.describe('Records put aside with the reason, in the stream failed.<name>'),
     lastError: z
       .object({
         time,

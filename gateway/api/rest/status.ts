@@ -226,6 +226,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
     sentBytes: delivery.sentBytes,
     errors: delivery.failures,
     lost: delivery.lostRecords,
+    failed: delivery.failedRecords,
     lastError:
       lastFailure === null
         ? null

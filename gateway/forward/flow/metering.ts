@@ -34,17 +34,14 @@ const ofDestination = {
 
 /** Of what is done with records on their way. */
 const ofProcessing = {
-  'ExecuteProcessing.Duration': ['Milliseconds', 'Time that calls of the transform took.'],
+  'ExecuteProcessing.Duration': [
+    'Milliseconds',
+    'Time that the transform took, its calls and what is between them.',
+  ],
   'ExecuteProcessing.Success': ['Count', 'Calls of the transform that were answered as agreed.'],
   'SucceedProcessing.Records': ['Count', 'Records that the transform gave back.'],
   'SucceedProcessing.Bytes': ['Bytes', 'Bytes that the transform gave back.'],
-  'SucceedConversion.Records': ['Count', 'Records that were brought into another format.'],
-  'SucceedConversion.Bytes': ['Bytes', 'Bytes that were brought into another format.'],
   'FailedConversion.Records': ['Count', 'Records that could not be brought into another format.'],
-  'FailedConversion.Bytes': ['Bytes', 'Bytes that could not be brought into another format.'],
-  'BackupToS3.Records': ['Count', 'Records that were kept beside, or as failed.'],
-  'BackupToS3.Bytes': ['Bytes', 'Bytes that were kept beside, or as failed.'],
-  PartitionCountExceeded: ['Count', 'Times that a plan had more partitions than it may.'],
 } as const;
 
 export type ProcessingMeasure = keyof typeof ofProcessing;
@@ -71,6 +68,7 @@ export class DeliveryMetering {
   readonly #metrics: Metrics;
   readonly #labels: { readonly delivery: string };
   readonly #destination: string;
+  readonly #hasObjects: boolean;
   readonly #sums = new Map<string, Counted>();
   readonly #succeeded = new Sum();
   readonly #attempted = new Sum();
@@ -86,6 +84,7 @@ export class DeliveryMetering {
     this.#metrics = options.metrics;
     this.#labels = { delivery: options.delivery };
     this.#destination = destinations[options.kind];
+    this.#hasObjects = options.kind === 's3' || options.kind === 'folder';
   }
 
   /** An attempt at the destination succeeded. */
@@ -96,7 +95,7 @@ export class DeliveryMetering {
   }): void {
     this.#ofDestination('Records', amount.records);
     this.#ofDestination('Bytes', amount.bytes);
-    if (amount.objects > 0) this.#ofDestination('ObjectCount', amount.objects);
+    if (this.#hasObjects) this.#ofDestination('ObjectCount', amount.objects);
     this.#attempt(true);
   }
 

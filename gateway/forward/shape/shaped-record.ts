@@ -11,6 +11,21 @@ export interface ShapedRecord {
   readonly data: Buffer;
   /** Where it goes among the dynamic partitions; null: there are none. */
   readonly partition: PartitionValues | null;
+  /** Of one that failed before and is sent again: where it was then. */
+  readonly origin?: RecordOrigin;
+}
+
+/** Which record of which stream. */
+export interface RecordOrigin {
+  readonly stream: string;
+  /** Tells a stream from a later one of the same name. */
+  readonly streamCreatedMs: number;
+  readonly shardId: number;
+  readonly shardIndex: number;
+  readonly sequence: number;
+  readonly subSequence: number;
+  /** It was taken out of another record before it failed, and is not taken apart again. */
+  readonly isSeparate: boolean;
 }
 
 /** What a prefix may name; see `../layout/prefix.ts`. */

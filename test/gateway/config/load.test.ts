@@ -251,7 +251,9 @@ test('paths start at the folder of the file; a program without a slash is looked
   assert.equal(config.dataDir, '/etc/d');
   assert.equal(config.mediaDir, '/m');
   assert.equal(config.ffmpegPath, 'ffmpeg');
-  assert.deepEqual(config.deliveries['d']?.to, { folder: { path: '/etc/headgate/out' } });
+  assert.deepEqual(config.deliveries['d']?.to, {
+    folder: { path: '/etc/headgate/out', prefix: '' },
+  });
   assert.equal(configOf('ffmpegPath: ./bin/ffmpeg').ffmpegPath, '/etc/headgate/bin/ffmpeg');
 });
 

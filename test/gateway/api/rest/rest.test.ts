@@ -303,6 +303,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
         sentObjects: 1,
         failures: 3,
         lostRecords: 0,
+        failedRecords: 2,
         lastSuccessMs: null,
         lastFailure: {
           code: 'unreachable',
@@ -320,6 +321,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
     { name: 'old', backlog: { bytes: 10, records: 1, ms: 2000 }, pins: true },
   ]);
   assert.equal(deliveries[0]?.backlog.ms, 61_500);
+  assert.equal(deliveries[0].failed, 2);
   assert.deepEqual(
     deliveries[0].lanes.map(({ kind, backlog }) => [kind, backlog.bytes, backlog.ms]),
     [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { recordLine } from '../../../gateway/forward/ndjson.ts';
-import type { LogRecord } from '../../../storage/model.ts';
+import { recordLine } from '../../../../gateway/forward/format/ndjson.ts';
+import type { LogRecord } from '../../../../storage/model.ts';
 
 function record(data: Buffer | string): LogRecord {
   return {

@@ -1,0 +1,242 @@
+/**
+ * The records of a delivery that can't go on, kept with the reason until somebody has them sent again:
+ * in a stream of the log, `failed.<delivery>`, which every tool can read that reads streams.
+ *
+ * - A record of it is JSON: why it failed and where, where it was, and its data in Base64 as it was
+ *   in the log (`FailedEnvelope`). One that would be too long is several, one behind the other.
+ * - It is made when the first record fails, encrypted if the delivery's source is. It holds 256 MiB
+ *   and 30 days; past that the oldest go, and are accounted for as lost.
+ * - Records are appended in the transaction that completes their plan, or in one that notes how far
+ *   that is done: a kill in between leaves none out, and doubles none.
+ */
+import { createHash } from 'node:crypto';
+import type { Log, LogRecord, RecordInput, StreamDescription } from '../../storage/model.ts';
+import { applicationOf } from './applications.ts';
+import type { Failure } from './shape/failures.ts';
+import type { Reading } from './shape/source.ts';
+import type { RecordOrigin, ShapedRecord } from './shape/shaped-record.ts';
+
+const prefix = 'failed.';
+const longestName = 128;
+const retentionMs = 30 * 24 * 3_600_000;
+const maxBytes = 256 * 1024 ** 2;
+/** Up to where failed records were asked to be sent again. */
+const replayAttribute = 'replay';
+/** Of data in one record, before Base64; a record of a stream has at most 10 MiB. */
+const partBytes = 6 * 1024 ** 2;
+
+/** A record of `failed.<delivery>`, as JSON. */
+export interface FailedEnvelope {
+  readonly delivery: string;
+  /** Where it went wrong, such as `processing-failed`. */
+  readonly stage: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly attempts: number;
+  readonly failedAt: string;
+  /** The stream and the shard that it was in. */
+  readonly stream: string;
+  readonly streamCreated: string;
+  readonly shard: string;
+  readonly shardKey: number;
+  readonly sequence: number;
+  /** Of a record that was taken out of another one: which of those it is. */
+  readonly subSequence: number;
+  /** It was taken out of another one, and is not taken apart again. */
+  readonly separate: boolean;
+  readonly partitionKey: string;
+  readonly arrival: string;
+  /** Of a record that is kept in several: which one of how many. */
+  readonly part?: readonly [index: number, count: number];
+  /** Base64. */
+  readonly rawData: string;
+}
+
+/** The stream of a delivery's failed records. */
+export function failedStreamOf(delivery: string): string {
+  const name = `${prefix}${delivery}`;
+  if (name.length <= longestName) return name;
+  return `${prefix}${createHash('sha256').update(delivery).digest('hex')}`;
+}
+
+/** null: no record has failed yet. */
+export function failedStream(log: Log, delivery: string): StreamDescription | null {
+  const name = failedStreamOf(delivery);
+  return log.streams().find((stream) => stream.name === name) ?? null;
+}
+
+/**
+ * Makes the stream if it is not there; what it is by now stays. The delivery begins with it, and so
+ * keeps its records within its byte limit, if it is required.
+ * @returns its name
+ * @throws StorageError
+ */
+export async function ensureFailedStream(
+  log: Log,
+  delivery: string,
+  encryption: NonNullable<StreamDescription['encryption']>,
+): Promise<string> {
+  const stream =
+    failedStream(log, delivery) ??
+    (await log.ensureStream({
+      name: failedStreamOf(delivery),
+      // One shard, so that they stay in their order, and the parts of one beside each other.
+      ...{ shardCount: 1, mode: 'provisioned' },
+      ...{ retentionMs, maxBytes, whenFull: 'drop-oldest', encryption },
+    }));
+  const starts = stream.shards.map(({ id, trimSequence }) => ({
+    source: { kind: 'shard', id } as const,
+    position: trimSequence,
+  }));
+  if (replayedTo(log, delivery) === null) {
+    await log.applications.begin(applicationOf(delivery), starts);
+  }
+  return stream.name;
+}
+
+/** Up to where failed records were sent again, and are no longer counted; null: nowhere yet. */
+export function replayedTo(log: Log, delivery: string): number | null {
+  const id = failedStream(log, delivery)?.shards[0]?.id;
+  const application = log.applications.list().find(({ name }) => name === applicationOf(delivery));
+  const lease = application?.leases.find(
+    ({ source }) => source.kind === 'shard' && source.id === id,
+  );
+  return lease?.checkpoint ?? null;
+}
+
+/** How many wait to be sent again; parts count each. */
+export async function failedCount(log: Log, delivery: string): Promise<number> {
+  const shard = failedStream(log, delivery)?.shards[0];
+  if (shard === undefined) return 0;
+  const { records } = await log.backlog(shard.id, replayedTo(log, delivery) ?? shard.trimSequence);
+  return records;
+}
+
+/**
+ * Asks for all that have failed by now to be sent again, for good: a restart goes on with it.
+ * @returns how many that are
+ * @throws StorageError
+ */
+export async function askForReplay(log: Log, delivery: string): Promise<number> {
+  const stream = failedStream(log, delivery);
+  const shard = stream?.shards[0];
+  if (stream === null || shard === undefined) return 0;
+  const records = await failedCount(log, delivery);
+  if (records > 0) await log.setAttribute(stream.name, replayAttribute, shard.nextSequence);
+  return records;
+}
+
+/** Up to where failed records are to be sent again; null: none are. */
+export function replayEnd(log: Log, delivery: string): number | null {
+  const asked = failedStream(log, delivery)?.attributes[replayAttribute];
+  const end = typeof asked === 'number' ? asked : 0;
+  return end > (replayedTo(log, delivery) ?? 0) ? end : null;
+}
+
+export interface FailedPlace {
+  readonly delivery: string;
+  readonly failedAtMs: number;
+  /** What counts for records without an origin of their own. */
+  readonly origin: Omit<RecordOrigin, 'sequence' | 'subSequence'>;
+}
+
+/** As it is appended. */
+export function failedInputs(
+  record: ShapedRecord,
+  failure: Failure,
+  place: FailedPlace,
+): readonly RecordInput[] {
+  const { partitionKey, data } = record;
+  const { stage, errorCode, errorMessage, attempts } = failure;
+  const { sequence, subSequence } = record;
+  const { isSeparate } = place.origin;
+  const origin = record.origin ?? { ...place.origin, sequence, subSequence };
+  const head = {
+    ...{ delivery: place.delivery, stage, errorCode, errorMessage, attempts },
+    failedAt: new Date(place.failedAtMs).toISOString(),
+    stream: origin.stream,
+    streamCreated: new Date(origin.streamCreatedMs).toISOString(),
+    shard: `shardId-${String(origin.shardIndex).padStart(12, '0')}`,
+    shardKey: origin.shardId,
+    ...{ sequence: origin.sequence, subSequence: origin.subSequence },
+    separate: isSeparate,
+    partitionKey,
+    arrival: new Date(record.arrivalMs).toISOString(),
+  };
+  const count = Math.max(1, Math.ceil(data.length / partBytes));
+  return Array.from({ length: count }, (_, index) => {
+    const rawData = data.subarray(index * partBytes, (index + 1) * partBytes).toString('base64');
+    const envelope: FailedEnvelope = {
+      ...head,
+      ...(count > 1 && { part: [index, count] as const }),
+      rawData,
+    };
+    return { partitionKey, data: Buffer.from(JSON.stringify(envelope)) };
+  });
+}
+
+/** A record has at most this many parts. */
+export const partsMax = 2;
+
+/**
+ * Reads failed records as what they were, for one plan that ends at `to`. A record belongs to the plan
+ * in which its first part lies: parts at the beginning of a range are of one that is done, and a
+ * record at its end may reach beyond it by `partsMax - 1`.
+ */
+export function readFailed(to: number): Reading {
+  let begun: { envelope: FailedEnvelope; sequence: number; parts: Buffer[] } | null = null;
+  return (records) => {
+    const found: ShapedRecord[] = [];
+    for (const record of records) {
+      const envelope = parse(record);
+      // Somebody else may have written into the stream.
+      if (envelope === null) continue;
+      const [index, count] = envelope.part ?? [0, 1];
+      if (index === 0 && record.sequence < to) {
+        begun = { envelope, sequence: record.sequence, parts: [] };
+      }
+      if (begun?.parts.length !== index) {
+        begun = null;
+        continue;
+      }
+      begun.parts.push(Buffer.from(envelope.rawData, 'base64'));
+      if (index < count - 1) continue;
+      found.push(recordOf(begun.envelope, begun.sequence, Buffer.concat(begun.parts)));
+      begun = null;
+    }
+    return found;
+  };
+}
+
+function recordOf(envelope: FailedEnvelope, sequence: number, data: Buffer): ShapedRecord {
+  const { stream, shardKey: shardId, partitionKey } = envelope;
+  return {
+    ...{ sequence, subSequence: 0, partitionKey, data, partition: null },
+    arrivalMs: Date.parse(envelope.arrival),
+    origin: {
+      ...{ stream, shardId },
+      streamCreatedMs: Date.parse(envelope.streamCreated),
+      shardIndex: Number(envelope.shard.replace(/^\D*/, '')),
+      sequence: envelope.sequence,
+      subSequence: envelope.subSequence,
+      isSeparate: envelope.separate,
+    },
+  };
+}
+
+function parse({ data }: LogRecord): FailedEnvelope | null {
+  try {
+    const value = JSON.parse(data.toString('utf8')) as Partial<FailedEnvelope> | null;
+    const isOne =
+      typeof value?.rawData === 'string' &&
+      typeof value.partitionKey === 'string' &&
+      typeof value.stream === 'string' &&
+      typeof value.shard === 'string' &&
+      typeof value.sequence === 'number' &&
+      !Number.isNaN(Date.parse(value.streamCreated ?? '')) &&
+      !Number.isNaN(Date.parse(value.arrival ?? ''));
+    return isOne ? (value as FailedEnvelope) : null;
+  } catch {
+    return null;
+  }
+}

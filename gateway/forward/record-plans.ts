@@ -1,0 +1,116 @@
+/** From what a delivery is told to how its shards are sent by plans (`planned.ts`). */
+import type { ShardDescription, StreamDescription } from '../../storage/model.ts';
+import { partsMax, readFailed } from './failed-records.ts';
+import type { KeyScope } from './keys.ts';
+import { bufferDefaults, type DeliveryOptions } from './options.ts';
+import type { Emission, PlanInHand, PlannedOptions, PlannedSource } from './planned.ts';
+import { BatchEmission } from './record-batches.ts';
+import { ObjectEmission } from './record-objects.ts';
+import { TableEmission } from './record-tables.ts';
+import { asTheyAre } from './shape/source.ts';
+import { plainShape, type ShapeOptions } from './shape/shaping.ts';
+import type { Transform, TransformContext } from './transform/transform.ts';
+import type { BatchSink, ObjectSink, Sink, TableSink } from './sink.ts';
+
+export type PlannedSink = ObjectSink | BatchSink | TableSink;
+
+export function takesPlans(sink: Sink): sink is PlannedSink {
+  return 'put' in sink || 'deliver' in sink || 'load' in sink;
+}
+
+export interface RecordPlans {
+  readonly options: DeliveryOptions;
+  readonly scope: KeyScope;
+  readonly sink: PlannedSink;
+  readonly transform: Transform | null;
+  /** For the ARNs that a function is told. */
+  readonly account: Account;
+  readonly stream: StreamDescription;
+}
+
+export interface Account {
+  readonly accountId: string;
+  readonly region: string;
+}
+
+/** How a shard of the delivery's stream is sent. */
+export function plansOfShard(plans: RecordPlans, shard: ShardDescription): PlannedOptions {
+  const { stream } = plans;
+  return plansOf(plans, {
+    shard,
+    origin: {
+      ...{ stream: stream.name, streamCreatedMs: stream.createdMs },
+      ...{ shardId: shard.id, shardIndex: shard.index, isSeparate: false },
+    },
+    reading: () => asTheyAre,
+    beyond: 0,
+  });
+}
+
+/** How its failed records are sent again, from the stream that they are in. */
+export function plansOfFailed(
+  plans: RecordPlans,
+  failed: StreamDescription,
+  shard: ShardDescription,
+): PlannedOptions {
+  const planned = plansOf(plans, {
+    shard,
+    // Objects are named after the stream that the records came from.
+    origin: {
+      ...{ stream: plans.stream.name, streamCreatedMs: failed.createdMs },
+      ...{ shardId: shard.id, shardIndex: shard.index, isSeparate: false },
+    },
+    reading: readFailed,
+    beyond: partsMax - 1,
+  });
+  // They have waited for long enough.
+  return { ...planned, maxAgeMs: 0 };
+}
+
+function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
+  const { options, scope, sink, stream, transform } = plans;
+  const { buffer, retrySeconds = null } = options;
+  return {
+    ...{ source, scope, shape: shapeOf(options, scope) },
+    transform: transform && {
+      run: (records, context, signal) => transform.run(records, context, signal),
+      context: (planId) => contextOf(plans, source, planId),
+    },
+    maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
+    maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
+    retryMs: retrySeconds === null ? Infinity : retrySeconds * 1000,
+    emission: (plan) => emissionOf(plan, sink),
+    failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },
+    errors: 'put' in sink ? sink : null,
+  };
+}
+
+function contextOf(
+  { options, stream, account: { accountId, region } }: RecordPlans,
+  { shard: { index, createdMs } }: PlannedSource,
+  planId: string,
+): TransformContext {
+  return {
+    planId,
+    deliveryStreamArn: `arn:aws:firehose:${region}:${accountId}:deliverystream/${options.name}`,
+    sourceStreamArn: `arn:aws:kinesis:${region}:${accountId}:stream/${stream.name}`,
+    region,
+    shard: { index, createdMs },
+  };
+}
+
+function shapeOf(options: DeliveryOptions, { prefix }: KeyScope): ShapeOptions {
+  return {
+    deaggregate: options.deaggregate ?? plainShape.deaggregate,
+    filter: options.filter ?? null,
+    select: options.select ?? null,
+    record: options.record ?? plainShape.record,
+    format: options.format ?? plainShape.format,
+    layout: { ...options.layout, prefix },
+  };
+}
+
+function emissionOf(plan: PlanInHand, sink: PlannedSink): Emission {
+  if ('put' in sink) return new ObjectEmission(plan, sink);
+  return 'deliver' in sink ? new BatchEmission(plan, sink) : new TableEmission(plan, sink);
+}

@@ -1,0 +1,78 @@
+/**
+ * Loads the records of a plan into a table: as objects beside it, and then all of them at once. Both
+ * the objects' keys and the load's id are functions of the plan, so a load that was done is known.
+ *
+ * Where the table refuses them, the plan is halved until the record is found that it refuses
+ * (`planned.ts`): what was refused as a whole was not loaded in part.
+ */
+import type { Pace } from './attempts.ts';
+import { keyNamespace } from './keys.ts';
+import { PlanRefused, type Emission, type PlanInHand } from './planned.ts';
+import { ObjectMaker } from './record-objects.ts';
+import { failureOf, type Failure } from './shape/failures.ts';
+import type { ShapedRecord } from './shape/shaped-record.ts';
+import { SinkError, type TableLoad, type TableSink } from './sink.ts';
+import { uuidV5 } from './uuid.ts';
+
+export class TableEmission implements Emission {
+  readonly boundsItself = false;
+  readonly stage = 'redshift-failed';
+  readonly sent = { records: 0, bytes: 0, objects: 0 };
+  failures: readonly Failure[] = [];
+  readonly #inHand: PlanInHand;
+  readonly #sink: TableSink;
+  readonly #maker: ObjectMaker;
+
+  constructor(inHand: PlanInHand, sink: TableSink) {
+    this.#inHand = inHand;
+    this.#sink = sink;
+    this.#maker = new ObjectMaker(inHand);
+  }
+
+  /** All are loaded, or none. */
+  isSettled(): boolean {
+    return false;
+  }
+
+  async attempt(
+    slices: AsyncIterable<readonly ShapedRecord[]>,
+    signal: AbortSignal,
+    pace: Pace,
+  ): Promise<void> {
+    const failures: Failure[] = [];
+    const staged: TableLoad['objects'][number][] = [];
+    let bytes = 0;
+    for (const { encode, partition } of await this.#maker.parts(slices)) {
+      const { object, failed } = await encode();
+      failures.push(...failed.map(failureOf));
+      if (object === null) continue;
+      const upload = this.#maker.uploadOf(object, partition);
+      await this.#sink.staging.put(pace(upload), signal);
+      const { sizeBytes, records, plainBytes } = object;
+      staged.push({ key: upload.key, sizeBytes, records });
+      bytes += plainBytes;
+    }
+    if (staged.length > 0) await this.#load({ id: this.#loadId(), objects: staged }, signal);
+    this.failures = failures;
+    this.sent.records = staged.reduce((sum, { records }) => sum + records, 0);
+    this.sent.bytes = bytes;
+    this.sent.objects = staged.length;
+  }
+
+  async #load(load: TableLoad, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#sink.load(load, signal);
+    } catch (error) {
+      const isOfRecords = error instanceof SinkError && error.code === 'rejected';
+      throw isOfRecords ? new PlanRefused(error) : error;
+    }
+  }
+
+  #loadId(): string {
+    const { detail, source, plan } = this.#inHand;
+    const { gatewayId, delivery, version } = detail.scope;
+    const place = [source.origin.stream, source.origin.streamCreatedMs, source.shard.id];
+    const name = ['load', gatewayId, delivery, version, ...place, plan.from, plan.to];
+    return uuidV5(keyNamespace, JSON.stringify(name));
+  }
+}
