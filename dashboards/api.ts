@@ -3,6 +3,7 @@ import type {
   ApiError,
   Cameras,
   Deliveries,
+  Delivery,
   Keys,
   Series,
   Status,
@@ -41,6 +42,8 @@ export const api = {
   cameras: () => call<Cameras>('/api/v1/cameras'),
   streams: () => call<Streams>('/api/v1/streams'),
   deliveries: () => call<Deliveries>('/api/v1/deliveries'),
+  changeDelivery: (name: string, what: 'pause' | 'resume') =>
+    call<Delivery>(`/api/v1/deliveries/${encodeURIComponent(name)}/${what}`, { method: 'POST' }),
 
   timeline: (camera: string, fromMs: number, toMs: number, mergeGapMs: number) =>
     call<Timeline>(

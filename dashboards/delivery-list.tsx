@@ -1,6 +1,6 @@
 import type { Delivery } from '../gateway/api/rest/schemas.ts';
 import * as format from './format.ts';
-import { deliveries, gatewayNowMs } from './state.ts';
+import { attempt, changeDelivery, deliveries, gatewayNowMs } from './state.ts';
 
 /** Where the data goes, and what still waits to be sent. */
 export function DeliveryList() {
@@ -46,7 +46,11 @@ function Row({ delivery }: { delivery: Delivery }) {
         </span>
       </div>
       <div class="outcome">
-        {delivery.state === 'backing-off' && delivery.lastError !== null ? (
+        {delivery.held !== null ? (
+          <span class={delivery.held.isFault ? 'problem' : 'detail'}>
+            {heldText(delivery.held)}
+          </span>
+        ) : delivery.state === 'backing-off' && delivery.lastError !== null ? (
           <span class="problem">
             {delivery.lastError.message}
             {delivery.nextAttemptTime !== null &&
@@ -63,6 +67,26 @@ function Row({ delivery }: { delivery: Delivery }) {
           </span>
         )}
       </div>
+      <PauseButton delivery={delivery} />
     </article>
+  );
+}
+
+function heldText({ reason, untilTime }: NonNullable<Delivery['held']>): string {
+  if (untilTime === null) return `waits: ${reason}`;
+  return `waits, goes on ${format.relative(Date.parse(untilTime), gatewayNowMs())}: ${reason}`;
+}
+
+function PauseButton({ delivery: { name, held } }: { delivery: Delivery }) {
+  const what = held?.by === 'pause' ? 'resume' : 'pause';
+  return (
+    <button
+      type="button"
+      class="quiet"
+      aria-label={`${what} ${name}`}
+      onClick={() => void attempt(() => changeDelivery(name, what))}
+    >
+      {what}
+    </button>
   );
 }

@@ -88,6 +88,12 @@ export function playOn(camera: string, afterMs: number): void {
   else seek(Math.max(afterMs, Date.parse(next.startTime)), camera);
 }
 
+/** Holds a delivery back, or lets it go on. */
+export async function changeDelivery(name: string, what: 'pause' | 'resume'): Promise<void> {
+  const changed = await api.changeDelivery(name, what);
+  deliveries.value = deliveries.value.map((one) => (one.name === name ? changed : one));
+}
+
 async function refresh(): Promise<void> {
   const [newStatus, newCameras, newDeliveries, newStreams] = await Promise.all([
     api.status(),

@@ -2,6 +2,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import type { Clock, Metrics } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
+import type { Deliveries } from './forward/deliveries.ts';
 import { fullAtMs, type Growth } from './observe/forecast.ts';
 
 const askEveryMs = 60_000;
@@ -10,6 +11,8 @@ const ageMsMin = 600_000;
 
 export interface ForecastOptions {
   readonly store: Pick<Store, 'log' | 'video'>;
+  /** One that is paused and required keeps what it has not sent, however old that is. */
+  readonly deliveries: Pick<Deliveries, 'status'>;
   readonly dataDir: string;
   readonly mediaFolder: string;
   /** What footage leaves free. */
@@ -44,11 +47,20 @@ export function forecast(options: ForecastOptions): () => Promise<number | null>
 async function firstFullMs(options: ForecastOptions, nowMs: number): Promise<number | null> {
   const { store, dataDir, mediaFolder, minFreeBytes } = options;
   const footage = await store.video.growth();
+  const paused = (await options.deliveries.status()).filter(
+    ({ held, required }) => held?.by === 'pause' && required,
+  );
+  const pinned = new Set(paused.map(({ from }) => (from.kind === 'stream' ? from.name : null)));
   const streams = store.log.streams().map((stream): Growth => {
-    const { storedBytes, retentionMs, maxBytes, createdMs } = stream;
+    const { name, storedBytes, retentionMs, maxBytes, createdMs } = stream;
     const ageMs = Math.min(nowMs - createdMs, retentionMs);
     const bytesPerMs = ageMs < ageMsMin ? 0 : storedBytes / ageMs;
-    return { storedBytes, retentionMs, maxBytes, bytesPerMs };
+    return {
+      storedBytes,
+      retentionMs: pinned.has(name) ? null : retentionMs,
+      maxBytes,
+      bytesPerMs,
+    };
   });
   const [data, media] = await Promise.all([diskOf(dataDir), diskOf(mediaFolder)]);
   if (data === null) return null;

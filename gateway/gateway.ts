@@ -434,6 +434,7 @@ function startForwarding(building: Building, first: readonly DeliveryOptions[]):
     log: store.log,
     video: store.video,
     gatewayId: identity.gatewayId,
+    programs: { env: building.env, killGroup: building.killGroup },
     clock,
     logger,
     metrics,
@@ -511,6 +512,7 @@ async function startHttp(
     ...(webRtc === null ? {} : { webRtc }),
     wake: (camera) => wake(cameras, camera),
     metering,
+    audit: parts.kinesis.audit,
     media,
     operations,
     cameraSettings: cameraSettings({
@@ -539,7 +541,7 @@ async function startHttp(
       },
       freeBytes,
       fullMs: forecast({
-        ...{ store, clock, metrics, dataDir: config.dataDir },
+        ...{ store, deliveries, clock, metrics, dataDir: config.dataDir },
         mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
         minFreeBytes: config.video.minFreeBytes,
       }),
@@ -548,6 +550,7 @@ async function startHttp(
       deliveries: () => deliveries.status(),
       removedDeliveries: () => deliveries.removed(),
       forgetDelivery: (name) => deliveries.forget(name),
+      deliveryFlow: deliveries,
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

@@ -1,9 +1,11 @@
 /** What the gateway's health is made of. An uplink or a camera that is away degrades it, no more. */
+import type { Log } from '../storage/model.ts';
 import type { Clock } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import type { Files } from './files.ts';
 import type { Deliveries } from './forward/deliveries.ts';
+import type { DeliveryStatus } from './forward/delivery-status.ts';
 import type { Hooks } from './hooks.ts';
 import type { CheckResult, Health } from './observe/health.ts';
 import type { LoopDelay } from './observe/loop-delay.ts';
@@ -14,6 +16,9 @@ const freeBytesMin = 64 * 2 ** 20;
 const loopDelayMaxMs = 100;
 /** A certificate should be renewed before the last moment. */
 const certificateDaysMin = 14;
+
+/** What a delivery that is held back may keep of its stream's bytes, before it is told. */
+const keptShareMax = 0.8;
 
 export interface Checked {
   readonly store: Store;
@@ -68,7 +73,7 @@ export function addChecks(health: Health, checked: Checked): void {
         .filter(({ refusing }) => refusing)
         .map(
           ({ name, maxBytes }) =>
-            `${name} is full (maxBytes ${String(maxBytes)}) and refuses new records: see whether its deliveries are behind, raise maxBytes, or let it drop the oldest (whenFull)`,
+            `${name} is full (maxBytes ${String(maxBytes)}) and refuses new records: see whether its deliveries are behind or held back, raise maxBytes, or let it drop the oldest (whenFull)`,
         ),
     ),
   );
@@ -134,14 +139,28 @@ export function addChecks(health: Health, checked: Checked): void {
   );
   health.add('deliveries', async () =>
     degradedBy(
-      (await deliveries.status())
-        .filter(({ state }) => state === 'backing-off')
-        .map(({ name, lastFailure }) => {
-          const { message = 'failing', advice = null } = lastFailure ?? {};
-          return `${name}: ${message}${advice === null ? '' : ` (${advice})`}`;
-        }),
+      (await deliveries.status()).flatMap((delivery) => {
+        const trouble = deliveryTrouble(delivery, store.log);
+        return trouble === null ? [] : [`${delivery.name}: ${trouble}`];
+      }),
     ),
   );
+}
+
+/** null: all is as it should be, which a delivery that somebody holds back is too, while there is room. */
+function deliveryTrouble(delivery: DeliveryStatus, log: Pick<Log, 'streams'>): string | null {
+  const { state, held, from, required, backlog, lastFailure } = delivery;
+  if (held?.isFault === true) return `it waits: ${held.reason}`;
+  if (held !== null && required && from.kind === 'stream') {
+    const maxBytes = log.streams().find(({ name }) => name === from.name)?.maxBytes ?? null;
+    if (maxBytes !== null && backlog.bytes >= maxBytes * keptShareMax) {
+      const share = Math.floor((backlog.bytes / maxBytes) * 100);
+      return `it is held back (${held.reason}), and what it keeps is ${share} % of what ${from.name} may hold (maxBytes): let it go on, or raise maxBytes`;
+    }
+  }
+  if (state !== 'backing-off') return null;
+  const { message = 'failing', advice = null } = lastFailure ?? {};
+  return `${message}${advice === null ? '' : ` (${advice})`}`;
 }
 
 function degradedBy(troubles: readonly string[]): CheckResult {

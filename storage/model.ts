@@ -319,6 +319,17 @@ export interface Applications {
     application: string,
     starts: readonly { readonly source: SourceKey; readonly position: number }[],
   ): Promise<void>;
+  /**
+   * Has the application begin anew with sources, forwards or back, all at once: what it, and the
+   * others of `lanes`, knew of them is forgotten, plans included.
+   * @throws StorageError `lease-held` while one of these is at work on a source, `not-found`,
+   *   `invalid-argument`
+   */
+  beginAnew(
+    application: string,
+    lanes: readonly string[],
+    starts: readonly { readonly source: SourceKey; readonly position: number }[],
+  ): Promise<void>;
   /** Milliseconds until the lease of a source, unless it is renewed, may be taken; 0: now. */
   heldForMs(application: string, source: SourceKey): number;
 

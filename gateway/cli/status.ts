@@ -140,14 +140,14 @@ function show({ status, streams, files, cameras, deliveries, removed }: Answers)
       ]),
     ),
     ...table(
-      ['DELIVERY', 'STATE', 'BACKLOG', 'AGE', 'LAST SUCCESS', 'ERROR'],
+      ['DELIVERY', 'STATE', 'BACKLOG', 'AGE', 'LAST SUCCESS', 'WHY'],
       deliveries.map((delivery) => [
         delivery.name,
         delivery.state,
         backlogText(delivery),
         formatAge(delivery.backlog.ms),
         since(delivery.lastSuccessTime),
-        delivery.state === 'backing-off' ? (delivery.lastError?.message ?? '') : '',
+        deliveryTrouble(delivery),
       ]),
     ),
     ...deliveries.flatMap(({ name, state, lastError }) =>
@@ -155,6 +155,9 @@ function show({ status, streams, files, cameras, deliveries, removed }: Answers)
         ? [`${name}: ${lastError.advice}`]
         : [],
     ),
+    ...deliveries
+      .filter(({ held }) => held?.by === 'pause')
+      .map(({ name }) => `${name}: "headgate delivery resume ${name}" lets it go on.`),
     ...removed.map(
       ({ name, backlog, pins }) =>
         `Removed: ${name} is no longer configured; ${formatBytes(backlog.bytes)} were not sent${pins ? ', and it keeps what it had planned to send' : ''}. It goes on where it was if it is configured again; "headgate delivery forget ${name}" lets go of it.`,
@@ -168,6 +171,13 @@ function fileTrouble({ state, lastError, refusal, troubles }: Answers['files'][n
   if (refusal !== null) return refusal;
   const [first] = troubles;
   return first === undefined ? '' : `${first.path}: ${first.reason}`;
+}
+
+function deliveryTrouble({ state, held, lastError }: Answers['deliveries'][number]): string {
+  if (held !== null) {
+    return held.untilTime === null ? held.reason : `until ${held.untilTime}: ${held.reason}`;
+  }
+  return state === 'backing-off' ? (lastError?.message ?? '') : '';
 }
 
 /** How much is left; apart, while what is new goes out first. */

@@ -1,6 +1,7 @@
 /** `deliveries`: what is sent on, and how. */
 import { z } from 'zod';
 import { destination } from './destinations.ts';
+import { flow } from './flow.ts';
 import { format } from './format.ts';
 import { layout, shapeKeys } from './layout.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
@@ -67,6 +68,7 @@ export const delivery = z.strictObject({
     .nullable()
     .default(null)
     .describe('What it sends in a second at most; null: no limit of its own.'),
+  ...flow,
   startAt: choice(['earliest', 'latest'])
     .default('earliest')
     .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),

@@ -741,7 +741,7 @@ export const configSchema = z
           .nullable()
           .default(null)
           .describe(
-            'What all deliveries together send in a second at most. What is new goes before a backlog, and the deliveries take turns. null: as much as there is.',
+            'What all deliveries together send in a second at most. A delivery of higher priority goes first, what is new goes before a backlog, and the deliveries take turns. null: as much as there is.',
           ),
       })
       .prefault({})
@@ -795,6 +795,12 @@ export const configSchema = z
           video: {
             from: { camera: 'front' },
             to: { kinesisVideo: { stream: 'front', region: 'eu-central-1' } },
+            priority: 3,
+            schedule: {
+              windows: [{ hours: '22:00-06:00' }, { hours: '12:00-13:00', days: ['sat', 'sun'] }],
+              timeZone: 'Europe/Berlin',
+            },
+            onlyWhile: { program: './is-on-wifi', arguments: ['wlan0'] },
           },
           partner: {
             from: { stream: 'readings' },

@@ -6,6 +6,7 @@ import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import type { BackOff } from './backoff.ts';
 import type { Share, Urgency } from './bandwidth.ts';
+import type { Gate } from './flow/flow.ts';
 import type { Lane } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Progress } from './progress.ts';
@@ -24,6 +25,8 @@ export interface Worker {
   readonly lane: Lane;
   /** Of the lane. */
   readonly lease: LeaseKeeper;
+  /** Passed before anything is begun. */
+  readonly gate: Gate;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly progress: Progress;
@@ -116,6 +119,11 @@ export class RetryBudget {
     if (nowMs - this.#sinceMs >= this.#limitMs) throw new AttemptsOver(error, this.#attempts);
   }
 
+  /** Time in which no attempt was to be made does not count. */
+  waited(ms: number): void {
+    if (this.#sinceMs !== null) this.#sinceMs += ms;
+  }
+
   taken(): void {
     this.#attempts = 0;
     this.#sinceMs = null;
@@ -135,8 +143,8 @@ export class Postponed extends Error {
 
 /**
  * Repeats an attempt until it succeeds, in one of the delivery's slots each time. Failures of the
- * sink are counted, shown and waited out; anything else is thrown. Waiting for bandwidth is no part
- * of the time that an attempt may take.
+ * sink are counted, shown and waited out; anything else is thrown. None is begun while the delivery
+ * is held back. Waiting for bandwidth is no part of the time that an attempt may take.
  *
  * @throws AttemptsOver; the signal's reason, once it aborts
  */
@@ -147,19 +155,26 @@ export async function untilDone<T>(
 ): Promise<T> {
   const limitMs = work.sizeBytes === null ? null : attemptLimitMs(work.sizeBytes);
   for (;;) {
-    worker.signal.throwIfAborted();
+    const sinceMs = worker.clock.monotonicMs();
+    await worker.gate.pass(worker.signal);
+    work.budget?.waited(worker.clock.monotonicMs() - sinceMs);
     try {
       const result = await worker.slots.use(
         worker.signal,
-        () =>
-          within(worker.clock, limitMs, worker.signal, (signal, hold) =>
+        async () => {
+          // The slot may have been waited for.
+          if (worker.gate.held !== null) return null;
+          const value = await within(worker.clock, limitMs, worker.signal, (signal, hold) =>
             attempt(signal, paceOf(worker, urgencyOf(worker, work.oldestMs), signal, hold)),
-          ),
+          );
+          return { value };
+        },
         { behind: worker.lane.behind },
       );
+      if (result === null) continue;
       worker.backOff.succeeded();
       worker.progress.recovered(worker.name);
-      return result;
+      return result.value;
     } catch (error) {
       worker.signal.throwIfAborted();
       const delayMs = error instanceof Postponed ? error.delayMs : failedFor(worker, work, error);

@@ -7,14 +7,17 @@
  * attempt; the protocols' own headers are not.
  *
  * Who goes first
+ * - A delivery of higher priority before all others, whatever it sends.
  * - What is new before a backlog.
  * - Among equals the delivery that had its turn longest ago, however many uploads it has under way.
- * - Nobody waits longer than `patienceMs` for a grant while others get theirs: an upload that
- *   stood still would be hung up on by its server.
+ * - Nobody waits longer than `patienceMs` for a grant while others get theirs, of whatever priority:
+ *   an upload that stood still would be hung up on by its server. So the lowest gets through too, a
+ *   grant (an eighth of a second's worth) every five seconds for each of its uploads.
  *
  * The caps hold over every stretch of time, but for a quarter of a second's worth and one grant.
  */
 import type { CancelTimer, Clock } from '../../storage/ports.ts';
+import { defaultPriority } from './options.ts';
 import { SinkError } from './sink.ts';
 
 /** `live`: what is sent is as new as can be; `backlog`: it should have gone long ago. */
@@ -60,6 +63,7 @@ class Bucket {
 
 interface Member {
   readonly bucket: Bucket | null;
+  readonly priority: number;
   /** Counts grants; the lowest had its turn longest ago. */
   turn: number;
 }
@@ -89,12 +93,13 @@ export class Bandwidth {
 
   /**
    * @param ownMaxBytesPerSecond null: no limit of its own
+   * @param priority the higher goes first
    * @example
    * const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: 1_000_000 });
    * await bandwidth.share(200_000).take(1400, 'live', signal);
    */
-  share(ownMaxBytesPerSecond: number | null): Share {
-    const member: Member = { bucket: bucketOf(ownMaxBytesPerSecond), turn: 0 };
+  share(ownMaxBytesPerSecond: number | null, priority: number = defaultPriority): Share {
+    const member: Member = { bucket: bucketOf(ownMaxBytesPerSecond), priority, turn: 0 };
     const cap = (): number | null => {
       const caps = [ownMaxBytesPerSecond, this.#maxBytesPerSecond].filter((one) => one !== null);
       return caps.length === 0 ? null : Math.min(...caps);
@@ -179,15 +184,17 @@ export class Bandwidth {
   }
 
   #next(nowMs: number): Waiting {
-    const rank = ({ urgency, sinceMs }: Waiting): number => {
-      if (nowMs - sinceMs >= patienceMs) return 0;
-      return urgency === 'live' ? 1 : 2;
+    // The lower goes first.
+    const rank = ({ member, urgency, sinceMs }: Waiting): number => {
+      if (nowMs - sinceMs >= patienceMs) return -Infinity;
+      return (urgency === 'live' ? 0 : 1) - 2 * member.priority;
     };
     return this.#waiting
       .filter(({ member }) => (member.bucket?.readyMs ?? -Infinity) <= nowMs)
       .reduce((first, other) => {
-        const order = rank(other) - rank(first) || other.member.turn - first.member.turn;
-        return order < 0 ? other : first;
+        const [one, two] = [rank(first), rank(other)];
+        if (one !== two) return two < one ? other : first;
+        return other.member.turn < first.member.turn ? other : first;
       });
   }
 }

@@ -9,6 +9,10 @@ import { Supervisor } from '../supervisor.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
+import { forgetFlow } from './flow/kept.ts';
+import type { DeliveryMeasure } from './flow/metering.ts';
+import type { Programs } from './flow/only-while.ts';
+import type { RewindTo } from './flow/rewind.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
@@ -27,6 +31,8 @@ export interface DeliveriesOptions {
   readonly video: VideoStore;
   /** Of this box; the same at every start, as it is part of the names of objects. */
   readonly gatewayId: string;
+  /** What commands are run with. */
+  readonly programs: Programs;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -43,6 +49,14 @@ export interface Deliveries {
   removed(): Promise<readonly RemovedDelivery[]>;
   /** Lets go of one of those. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
+  /** What one did, under Firehose's names; null: there is none of that name. */
+  metered(name: string): Promise<MeteredDelivery | null>;
+  /** Holds one back until it is resumed. @throws StorageError */
+  pause(name: string): Promise<DeliveryStatus | null>;
+  /** @returns null: there is none of that name @throws StorageError */
+  resume(name: string): Promise<DeliveryStatus | null>;
+  /** Has one begin anew elsewhere: `flow/rewind.ts`. @throws StorageError */
+  rewind(name: string, to: RewindTo): Promise<DeliveryStatus | null>;
   /**
    * Sends the records of a delivery again that have failed by now; it goes on by itself.
    * @returns how many they are; null: there is no such delivery
@@ -68,17 +82,17 @@ export interface Deliveries {
  * @example
  * const deliveries = startDeliveries({
  *   deliveries: [{ name: 'archive', from: { stream: 'readings' }, to: { folder: { path: '/mnt' } } }],
- *   log: store.log, video: store.video, gatewayId, clock, logger, metrics, random: Math.random,
+ *   log: store.log, video: store.video, gatewayId, programs: { env, killGroup }, clock, logger, metrics, random: Math.random,
  * });
  */
 export function startDeliveries(options: DeliveriesOptions): Deliveries {
-  const { log, video, gatewayId, clock, logger, metrics, random } = options;
+  const { log, video, gatewayId, programs, clock, logger, metrics, random } = options;
   const supervisor = new Supervisor({ clock, logger, metrics, random });
   const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
   const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null });
   const limits = sharedLimits(bandwidth);
   const ports = {
-    ...{ log, video, gatewayId, owner, supervisor, limits },
+    ...{ log, video, gatewayId, owner, supervisor, limits, programs },
     ...{ clock, logger, metrics, random },
     ...(options.account !== undefined && { account: options.account }),
   };
@@ -95,6 +109,18 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
+  const sinceMs = clock.nowMs();
+  const named = (name: string): Delivery | undefined =>
+    running.find(({ options: { name: other } }) => other === name)?.delivery;
+  const having = async (
+    name: string,
+    work: (delivery: Delivery) => Promise<void>,
+  ): Promise<DeliveryStatus | null> => {
+    const delivery = named(name);
+    if (delivery === undefined) return null;
+    await work(delivery);
+    return delivery.status();
+  };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     await Promise.all(running.map(({ delivery }) => delivery.close()));
@@ -104,11 +130,25 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
-    replay: async (name) => {
-      const one = running.find(({ options: { name: other } }) => other === name);
-      return one === undefined ? null : one.delivery.replay();
+    forget: async (name) => {
+      const outcome = await forgetRemoved(log, configured(), name);
+      if (outcome === 'forgotten') await forgetFlow({ log, video }, name);
+      return outcome;
     },
-    forget: (name) => forgetRemoved(log, configured(), name),
+    metered: async (name) => {
+      const delivery = named(name);
+      if (delivery === undefined) return null;
+      // The age of what waits is told by counting it.
+      const { from } = await delivery.status();
+      return { from, sinceMs, measures: delivery.metering.list() };
+    },
+    pause: (name) => having(name, (delivery) => delivery.pause()),
+    resume: (name) => having(name, (delivery) => delivery.resume()),
+    rewind: (name, to) => having(name, (delivery) => delivery.rewind(to)),
+    replay: async (name) => {
+      const delivery = named(name);
+      return delivery === undefined ? null : delivery.replay();
+    },
     update: async (wanted, maxBytesPerSecond) => {
       if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
       const same = (one: DeliveryOptions): Running | undefined =>
@@ -124,6 +164,13 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       return closing;
     },
   };
+}
+
+export interface MeteredDelivery {
+  readonly from: DeliveryStatus['from'];
+  /** Since when it is counted, at the earliest. */
+  readonly sinceMs: number;
+  readonly measures: readonly DeliveryMeasure[];
 }
 
 interface Running {

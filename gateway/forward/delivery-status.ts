@@ -1,7 +1,8 @@
 /** What a delivery tells about itself, and how it is put together. */
 import type { TaskStatus } from '../supervisor.ts';
 import type { Backlog, Backlogs } from './backlog.ts';
-import type { DeliveryOptions } from './options.ts';
+import type { Held } from './flow/flow.ts';
+import { defaultPriority, type DeliveryOptions } from './options.ts';
 import type { DeliveryFailure, Progress } from './progress.ts';
 
 export interface DeliveryStatus {
@@ -10,8 +11,15 @@ export interface DeliveryStatus {
   readonly to: { readonly kind: string; readonly description: string };
   readonly required: boolean;
   readonly catchUp: 'in-order' | 'live-first';
-  /** `idle`: everything is sent; `backing-off`: something failed and will be tried again. */
-  readonly state: 'starting' | 'idle' | 'sending' | 'backing-off' | 'stopped';
+  /**
+   * `idle`: everything is sent; `backing-off`: something failed and will be tried again; `waiting`: it
+   * is held back.
+   */
+  readonly state: 'starting' | 'idle' | 'sending' | 'backing-off' | 'waiting' | 'stopped';
+  /** Why it is held back; null: it is not. */
+  readonly held: Held | null;
+  /** Who goes first where the link is narrow. */
+  readonly priority: number;
   /** When the next attempt begins, while backing off. */
   readonly retryAtMs: number | null;
   readonly backlog: Backlog;
@@ -39,17 +47,19 @@ export function deliveryStatus(given: {
   readonly options: DeliveryOptions;
   readonly to: DeliveryStatus['to'];
   readonly stopped: boolean;
+  readonly held: Held | null;
   readonly backlogs: Backlogs;
   readonly failedRecords: number;
   readonly progress: Progress;
   readonly tasks: readonly TaskStatus[];
 }): DeliveryStatus {
-  const { options, to, backlogs, progress, tasks } = given;
+  const { options, to, held, backlogs, progress, tasks } = given;
   const { from } = options;
-  const retryAtMs = [progress.retryAtMs, ...tasks.map((task) => task.retryAtMs)].reduce(
-    earliest,
-    null,
-  );
+  // What is held back attempts nothing.
+  const retryAtMs = [
+    held === null ? progress.retryAtMs : null,
+    ...tasks.map((task) => task.retryAtMs),
+  ].reduce(earliest, null);
   return {
     name: options.name,
     from:
@@ -59,7 +69,9 @@ export function deliveryStatus(given: {
     to,
     required: options.required ?? true,
     catchUp: options.catchUp ?? 'in-order',
-    state: given.stopped ? 'stopped' : stateOf(retryAtMs, tasks[0], backlogs.all),
+    state: given.stopped ? 'stopped' : stateOf(held, retryAtMs, tasks[0], backlogs.all),
+    held,
+    priority: options.priority ?? defaultPriority,
     retryAtMs,
     backlog: backlogs.all,
     lanes: backlogs.divided
@@ -85,11 +97,13 @@ export function deliveryStatus(given: {
 }
 
 function stateOf(
+  held: Held | null,
   retryAtMs: number | null,
   task: TaskStatus | undefined,
   backlog: Backlog,
 ): DeliveryStatus['state'] {
   if (retryAtMs !== null) return 'backing-off';
+  if (held !== null) return 'waiting';
   if (task?.state === 'starting') return 'starting';
   return backlog.records > 0 ? 'sending' : 'idle';
 }

@@ -7,6 +7,8 @@
  * - A shard is begun only when its parents are sent to their ends, so order survives resharding.
  * - `startAt` counts only while the delivery has no checkpoint anywhere; what comes to be later
  *   (children of a reshard) is always read from its beginning.
+ * - Whether it may send now is asked of its flow (`flow/flow.ts`). Paused or not, it holds its leases.
+ *   Rewound, it is stopped, put elsewhere, and begun again.
  */
 import type {
   Lease,
@@ -25,6 +27,11 @@ import type { Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
 import { askForReplay, failedCount, failedStream, replayEnd } from './failed-records.ts';
+import { Flow } from './flow/flow.ts';
+import { keepFlow, keptFlow } from './flow/kept.ts';
+import { DeliveryMetering } from './flow/metering.ts';
+import type { Programs } from './flow/only-while.ts';
+import { startOfCamera, startsOfStream, type RewindTo } from './flow/rewind.ts';
 import type { KeyScope } from './keys.ts';
 import { runLanes, type Lane, type LiveFirst } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -67,6 +74,8 @@ export interface DeliveryPorts {
   readonly owner: string;
   readonly supervisor: Supervisor;
   readonly limits: SharedLimits;
+  /** What commands are run with. */
+  readonly programs: Programs;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -88,19 +97,24 @@ interface Job {
 export class Delivery {
   readonly name: string;
   readonly application: string;
+  /** What it did, under Firehose's names. */
+  readonly metering: DeliveryMetering;
   /** Those of its further lanes too. */
   readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
   readonly #sink: Sink;
   readonly #transform: Transform | null;
   readonly #ports: DeliveryPorts;
-  readonly #scope: KeyScope;
+  #scope: KeyScope;
   readonly #logger: Logger;
   readonly #progress: Progress;
   readonly #slots: Slots;
   readonly #share: Share;
+  readonly #flow: Flow;
   readonly #workers = new Map<string, SupervisedTask>();
-  readonly #task: SupervisedTask;
+  #task: SupervisedTask;
+  /** What changes where it is goes one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | null = null;
   /** Looks for shards that may be begun now, before the next scan is due. */
   #wake: () => void = () => undefined;
@@ -126,18 +140,32 @@ export class Delivery {
     this.#transform = transform && openTransform(transform, { ...ports, fetch });
     this.#ports = ports;
     const { gatewayId, clock, metrics } = ports;
-    this.#slots = new Slots(uploadsAtOnce, ports.limits.spareSlots);
-    this.#share = ports.limits.bandwidth.share(options.maxBytesPerSecond ?? null);
+    const { priority, maxBytesPerSecond = null } = options;
+    this.#slots = new Slots(uploadsAtOnce, ports.limits.spareSlots, priority);
+    this.#share = ports.limits.bandwidth.share(maxBytesPerSecond, priority);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
+    this.metering = new DeliveryMetering({
+      ...{ delivery: options.name, kind: sink.kind, clock, metrics },
+    });
     this.#progress = new Progress({
       delivery: options.name,
       clock,
       logger: this.#logger,
       metrics,
+      metering: this.metering,
     });
-    this.#task = ports.supervisor.start({
-      name: `delivery/${options.name}`,
+    const { schedule = null, onlyWhile = null } = options;
+    this.#flow = new Flow({
+      ...{ delivery: options.name, schedule, onlyWhile, programs: ports.programs },
+      ...{ clock, logger: this.#logger },
+    });
+    this.#task = this.#start();
+  }
+
+  #start(): SupervisedTask {
+    return this.#ports.supervisor.start({
+      name: `delivery/${this.name}`,
       run: (context) => this.#run(context),
     });
   }
@@ -150,6 +178,7 @@ export class Delivery {
       options: this.#options,
       to: { kind: this.#sink.kind, description: this.#sink.description },
       stopped: this.#closing !== null,
+      held: this.#flow.held,
       backlogs,
       failedRecords: await failedCount(this.#ports.log, this.name),
       progress: this.#progress,
@@ -174,13 +203,74 @@ export class Delivery {
    * no longer than the supervisor waits for a task. Twice is harmless.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#inTurn(async () => {
+      await Promise.all([this.#task.stop(), this.#flow.close()]);
+      await Promise.all([this.#sink.close(), this.#transform?.close()]);
+    });
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
-    await this.#task.stop();
-    await Promise.all([this.#sink.close(), this.#transform?.close()]);
+  /**
+   * Begins nothing any more, also after restarts, until it is resumed. What is under way is finished.
+   * Twice is harmless. @throws StorageError `not-found` when its source is not there
+   */
+  pause(): Promise<void> {
+    return this.#setPaused(this.#flow.pausedMs ?? this.#ports.clock.nowMs());
+  }
+
+  /** @throws StorageError `not-found` when its source is not there */
+  resume(): Promise<void> {
+    return this.#setPaused(null);
+  }
+
+  #setPaused(pausedMs: number | null): Promise<void> {
+    return this.#inTurn(async () => {
+      const kept = await keptFlow(this.#ports, this.#options);
+      await keepFlow(this.#ports, this.#options, { ...kept, pausedMs });
+      this.#flow.setPaused(pausedMs);
+      this.#logger.info({}, pausedMs === null ? 'a delivery is resumed' : 'a delivery is paused');
+    });
+  }
+
+  /**
+   * Begins anew elsewhere in the source (`flow/rewind.ts`). What is under way is called off. One that
+   * is paused stays so.
+   * @throws StorageError; nothing is changed then: `lease-held` while a worker is not done yet
+   */
+  rewind(to: RewindTo): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#closing !== null) return;
+      await this.#task.stop();
+      try {
+        await this.#beginAnew(to);
+      } finally {
+        this.#task = this.#start();
+      }
+    });
+  }
+
+  async #beginAnew(to: RewindTo): Promise<void> {
+    const { log, video } = this.#ports;
+    const { from } = this.#options;
+    const kept = await keptFlow(this.#ports, this.#options);
+    await this.#ensureApplications();
+    const starts =
+      'stream' in from
+        ? await startsOfStream(log, log.stream(from.stream), to)
+        : [await startOfCamera(video, (await video.camera(from.camera)).id, to)];
+    // First: objects of what goes again never carry the version of those before.
+    await keepFlow(this.#ports, this.#options, { ...kept, rewinds: kept.rewinds + 1 });
+    await log.applications.beginAnew(this.application, this.#applications, starts);
+    // Of a media sink: what was confirmed of the file that was under way.
+    if ('camera' in from) await video.setCameraAttribute(from.camera, this.application, undefined);
+    const place = typeof to === 'string' ? to : new Date(to.timeMs).toISOString();
+    this.#logger.info({ to: place }, 'a delivery is rewound');
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => undefined);
+    return turn;
   }
 
   get #liveFirst(): boolean {
@@ -208,18 +298,25 @@ export class Delivery {
   }
 
   async #run(context: TaskContext): Promise<void> {
-    const { applications } = this.#ports.log;
-    await applications.ensure({ name: this.application, required: this.#required });
-    for (const { name, required } of applications.list()) {
-      if (!this.#applications.includes(name) || required === this.#required) continue;
-      await applications.ensure({ name, required: this.#required });
-    }
+    await this.#ensureApplications();
+    const { pausedMs, rewinds } = await keptFlow(this.#ports, this.#options);
+    this.#scope = { ...this.#scope, version: (this.#options.version ?? 1) + rewinds };
+    this.#flow.open(pausedMs);
     const { from } = this.#options;
     try {
       if ('stream' in from) await this.#followStream(from.stream, context);
       else await this.#followCamera(from.camera, context);
     } finally {
       await Promise.all([...this.#workers.values()].map((worker) => worker.stop()));
+    }
+  }
+
+  async #ensureApplications(): Promise<void> {
+    const { applications } = this.#ports.log;
+    await applications.ensure({ name: this.application, required: this.#required });
+    for (const { name, required } of applications.list()) {
+      if (!this.#applications.includes(name) || required === this.#required) continue;
+      await applications.ensure({ name, required: this.#required });
     }
   }
 
@@ -437,6 +534,7 @@ export class Delivery {
       video,
       lane,
       lease: lane.lease,
+      gate: this.#flow,
       clock,
       logger: this.#logger,
       progress: this.#progress,

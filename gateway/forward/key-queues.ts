@@ -49,6 +49,7 @@ export class KeyQueues {
   readonly #failing = new Set<string>();
   #records = 0;
   #bytes = 0;
+  #highestTaken = -1;
 
   constructor(options: {
     readonly limits: RecordSink['limits'];
@@ -91,6 +92,25 @@ export class KeyQueues {
   close(): void {
     this.#count(-this.#records, -this.#bytes);
     this.#queues.clear();
+  }
+
+  /**
+   * Lets go of the records behind the last one that was taken; those before it stay, as what lies
+   * between was taken.
+   * @returns the first of those; null: there are none
+   */
+  forgetUntouched(): number | null {
+    let first: number | null = null;
+    for (const [name, queue] of this.#queues) {
+      const at = queue.records.findIndex(({ sequence }) => sequence > this.#highestTaken);
+      const gone = at < 0 ? [] : queue.records.splice(at);
+      for (const { sequence } of gone.slice(0, 1)) first = Math.min(first ?? sequence, sequence);
+      this.#count(-gone.length, -gone.reduce((sum, record) => sum + recordBytes(record), 0));
+      if (queue.records.length > 0) continue;
+      this.#queues.delete(name);
+      this.#failing.delete(name);
+    }
+    return first;
   }
 
   #count(records: number, bytes: number): void {
@@ -163,6 +183,7 @@ export class KeyQueues {
   taken({ of }: Entry): void {
     const [name, queue] = this.#find(of);
     queue.records.splice(0, of.length);
+    this.#highestTaken = Math.max(this.#highestTaken, of.at(-1)?.sequence ?? -1);
     queue.backOff.succeeded();
     this.#failing.delete(name);
     this.#count(-of.length, -of.reduce((sum, record) => sum + recordBytes(record), 0));

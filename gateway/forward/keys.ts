@@ -15,7 +15,7 @@ export interface KeyScope {
   readonly delivery: string;
   /** Put before everything else, as it is; end it with `/` to get a folder. */
   readonly prefix: string;
-  /** Of the delivery's configuration, from 1. */
+  /** Of the delivery's configuration, from 1, and one more for each time it was rewound. */
   readonly version: number;
 }
 

@@ -64,6 +64,7 @@ async function nextPlan(
   worker: Worker,
   options: MediaObjectsOptions,
 ): Promise<Plan | 'end' | null> {
+  await worker.gate.pass(worker.signal);
   const from = worker.lease.checkpoint;
   const [file] = await worker.video.closedMediaFiles(options.cameraId, from, 1);
   const { end } = worker.lane;

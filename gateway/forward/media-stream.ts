@@ -45,6 +45,7 @@ export async function sendMedia(worker: Worker, options: MediaStreamOptions): Pr
       // No connection is opened before there is something to send.
       const first = await outbox.next();
       if (first === null) return;
+      await worker.gate.pass(worker.signal);
       try {
         await new Conversation(worker, outbox, pace).hold(options.sink, first.timecodeMs);
       } catch (error) {
@@ -119,12 +120,13 @@ class Conversation {
     patience: Patience,
     over: Promise<'over'>,
   ): Promise<void> {
-    const { clock, signal, bandwidth } = this.#worker;
+    const { clock, signal, bandwidth, gate } = this.#worker;
     const openedMs = clock.monotonicMs();
     let last: Outgoing | null = null;
     for (;;) {
       const next = await this.#next(over);
       if (next === null || clock.monotonicMs() - openedMs > connectionMs) return;
+      if (gate.held !== null) return;
       if (last !== null && needsAnother(last, next)) return;
       const media = await this.#read(next, last === null);
       if (media === null) continue;

@@ -2,6 +2,8 @@
  * What a delivery is told: where from, where to, how much at a time. The shapes fit the
  * configuration's `deliveries` entries; what is null there has the SDK's or the sink's default.
  */
+import type { OnlyWhileOptions } from './flow/only-while.ts';
+import type { ScheduleOptions } from './flow/schedule.ts';
 import type { FormatOptions } from './format/formats.ts';
 import type { RecordFormat } from './format/ndjson.ts';
 import type { LayoutOptions } from './layout/layout.ts';
@@ -218,10 +220,18 @@ export interface DeliveryOptions {
   readonly catchUp?: 'in-order' | 'live-first';
   /** What it sends in a second at most; null or left out: no limit of its own. */
   readonly maxBytesPerSecond?: number | null;
+  /** Who goes first where the link is narrow: 1 to 10, the higher before the lower. Default 5. */
+  readonly priority?: number;
+  /** When it sends; null or left out: at any time. */
+  readonly schedule?: ScheduleOptions | null;
+  /** It sends while this program says so; null or left out: nobody is asked. */
+  readonly onlyWhile?: OnlyWhileOptions | null;
   /** Where it begins while it has no checkpoint. Default `earliest`. */
   readonly startAt?: 'earliest' | 'latest';
-  /** Part of the names of its objects. Default 1. */
+  /** Part of the names of its objects, with one more for each time it was rewound. Default 1. */
   readonly version?: number;
 }
 
 export const bufferDefaults = { maxBytes: 5 * 1024 ** 2, maxSeconds: 60 } as const;
+
+export const defaultPriority = 5;

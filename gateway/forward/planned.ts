@@ -120,6 +120,7 @@ export async function sendShardPlanned(worker: Worker, options: PlannedOptions):
 
 async function nextPlan(worker: Worker, options: PlannedOptions): Promise<Plan | null> {
   const { source, scope, shape, transform } = options;
+  await worker.gate.pass(worker.signal);
   const checkpoint = worker.lease.checkpoint;
   const gathered = await gather({
     log: worker.log,
@@ -194,7 +195,14 @@ function failedObjects(
   const { stream, streamCreatedMs } = source.origin;
   return {
     ...{ sink, layout, scope },
-    place: { stream, streamCreatedMs, shardId: source.shard.id, from, to, oldestArrivalMs: oldestMs },
+    place: {
+      stream,
+      streamCreatedMs,
+      shardId: source.shard.id,
+      from,
+      to,
+      oldestArrivalMs: oldestMs,
+    },
     budget: new RetryBudget(worker.clock, retryMs),
   };
 }

@@ -6,9 +6,11 @@
  * How far behind the delivery is (its backlog) is asked of the log, in `delivery.ts`.
  */
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import type { DeliveryMetering } from './flow/metering.ts';
 import { Rate } from './rate.ts';
 import type { FailedRecord } from './shape/shaped-record.ts';
 import type { SinkError } from './sink.ts';
+import type { TransformedBatch } from './transform/transform.ts';
 
 const summaryMs = 60_000;
 
@@ -46,6 +48,7 @@ export class Progress {
   readonly #byteRate: Rate;
   readonly #waiting = new Map<string, Waiting>();
   readonly #metrics: ReturnType<typeof deliveryMetrics>;
+  readonly #metering: DeliveryMetering;
   #asideLoggedMs = -Infinity;
   #unloggedAside = 0;
   #failing: { key: string; loggedAtMs: number; unlogged: number } | null = null;
@@ -55,6 +58,8 @@ export class Progress {
     readonly clock: Clock;
     readonly logger: Logger;
     readonly metrics: Metrics;
+    /** The same under Firehose's names. */
+    readonly metering: DeliveryMetering;
   }) {
     this.#delivery = options.delivery;
     this.#clock = options.clock;
@@ -62,6 +67,7 @@ export class Progress {
     this.#recordRate = new Rate(options.clock);
     this.#byteRate = new Rate(options.clock);
     this.#metrics = deliveryMetrics(options.metrics);
+    this.#metering = options.metering;
   }
 
   get recordsPerSecond(): number {
@@ -89,6 +95,7 @@ export class Progress {
     this.#metrics.records.add(amount.records, labels);
     this.#metrics.bytes.add(amount.bytes, labels);
     this.#metrics.objects.add(amount.objects, labels);
+    this.#metering.sent(amount);
     this.lastSuccessMs = this.#clock.nowMs();
     this.#metrics.lastSuccess.set(this.lastSuccessMs / 1000, labels);
   }
@@ -107,6 +114,7 @@ export class Progress {
     const atMs = this.#clock.nowMs();
     this.failures += 1;
     this.#metrics.failures.add(1, { delivery: this.#delivery, code: error.code });
+    this.#metering.failed();
     this.#waiting.set(worker, { retryAtMs: atMs + delayMs });
     this.lastFailure = {
       code: error.code,
@@ -139,12 +147,24 @@ export class Progress {
     );
   }
 
+  /** A function was through with a batch, after so long. */
+  transformed({ records, failed }: TransformedBatch, tookMs: number): void {
+    this.#metering.processed('ExecuteProcessing.Duration', tookMs);
+    const isSuccess = records.length > 0 || failed.length === 0;
+    this.#metering.processed('ExecuteProcessing.Success', isSuccess ? 1 : 0);
+    const bytes = records.reduce((sum, { data }) => sum + data.length, 0);
+    this.#metering.processed('SucceedProcessing.Records', records.length);
+    this.#metering.processed('SucceedProcessing.Bytes', bytes);
+  }
+
   /** Records of a plan that can't go on were put aside. */
   setAside(worker: string, failures: readonly PutAside[]): void {
     const [first] = failures;
     if (first === undefined) return;
     this.failedRecords += failures.length;
     this.#unloggedAside += failures.length;
+    const unconverted = failures.filter(({ stage }) => stage === 'format-conversion-failed').length;
+    if (unconverted > 0) this.#metering.processed('FailedConversion.Records', unconverted);
     for (const { stage } of failures) {
       this.#metrics.setAside.add(1, { delivery: this.#delivery, stage });
     }
@@ -162,6 +182,7 @@ export class Progress {
     this.#metrics.backlogRecords.set(backlog.records, labels);
     this.#metrics.backlogBytes.set(backlog.bytes, labels);
     this.#metrics.backlogSeconds.set(backlog.seconds, labels);
+    this.#metering.fresh(backlog.seconds);
   }
 
   #log(worker: string, error: SinkError, delayMs: number): void {

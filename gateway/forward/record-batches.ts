@@ -125,7 +125,9 @@ export class BatchEmission implements Emission {
     items: readonly Item[],
     signal: AbortSignal,
   ): Promise<readonly (SinkError | null)[]> {
-    const { clock, bandwidth } = this.#worker;
+    const { clock, bandwidth, gate } = this.#worker;
+    // Between two batches it may have been held back: what is left goes once it may.
+    if (gate.held !== null) throw new Postponed(new SinkError('aborted', gate.held.reason), 0);
     const bytes = items.reduce((sum, { data }) => sum + data.length, 0);
     const urgency = urgencyOf(this.#worker, this.#inHand.detail.oldestMs);
     const id = uuidV5(keyNamespace, JSON.stringify(['batch', ...items.map((item) => item.id)]));

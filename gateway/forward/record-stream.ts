@@ -69,7 +69,7 @@ async function sendFrom(
   queues: KeyQueues,
   packed: boolean,
 ): Promise<boolean> {
-  const { clock, lease, log, signal } = worker;
+  const { clock, lease, log, gate, signal } = worker;
   let next = lease.checkpoint;
   let ended = false;
   let result: CallResult = { taken: 0, moved: false };
@@ -84,6 +84,16 @@ async function sendFrom(
     if (queues.empty) {
       if (ended) return false;
       await log.waitForRecords(options.shardId, next, signal);
+      continue;
+    }
+    if (gate.held !== null) {
+      // Others may have the memory meanwhile.
+      const forgotten = queues.forgetUntouched();
+      if (forgotten !== null) {
+        next = forgotten;
+        ended = false;
+      }
+      await gate.pass(signal);
       continue;
     }
     const call = queues.nextCall(clock.monotonicMs());

@@ -5,9 +5,13 @@
  * - A delivery can always have one upload under way, whatever others do: a destination that hangs
  *   holds up nobody else.
  * - It can have up to `count`, while there are spare slots, which all deliveries share.
- * - Slots are given in the order they are asked for, but to a lane that drains a backlog after all
- *   others, and never the last of them: what is new finds it.
+ * - A spare slot goes to the delivery of the highest priority that waits for one, among equals to who
+ *   asked first.
+ * - Within a delivery slots are given in the order they are asked for, but to a lane that drains a
+ *   backlog after all others, and never the last of them: what is new finds it.
  */
+import { defaultPriority } from './options.ts';
+
 interface Waiting {
   readonly behind: boolean;
   readonly begin: () => void;
@@ -16,17 +20,17 @@ interface Waiting {
 /** The slots beyond each delivery's first. */
 export class SpareSlots {
   #free: number;
-  /** Who could not have one, in the order of asking. */
-  readonly #waiting = new Set<() => void>();
+  /** Who could not have one, in the order of asking, with their priorities. */
+  readonly #waiting = new Map<() => void, number>();
 
   constructor(count: number) {
     this.#free = count;
   }
 
   /** @param later called once when one is free again, if there is none now */
-  take(later: () => void): boolean {
+  take(later: () => void, priority: number): boolean {
     if (this.#free === 0) {
-      this.#waiting.add(later);
+      this.#waiting.set(later, priority);
       return false;
     }
     this.#waiting.delete(later);
@@ -36,8 +40,9 @@ export class SpareSlots {
 
   give(): void {
     this.#free += 1;
-    const [next] = this.#waiting;
-    if (next === undefined) return;
+    const [first] = [...this.#waiting].sort(([, one], [, two]) => two - one);
+    if (first === undefined) return;
+    const [next] = first;
     this.#waiting.delete(next);
     next();
   }
@@ -46,15 +51,17 @@ export class SpareSlots {
 export class Slots {
   readonly #count: number;
   readonly #spare: SpareSlots;
+  readonly #priority: number;
   #used = 0;
   readonly #waiting: Waiting[] = [];
   readonly #more = (): void => {
     this.#begin();
   };
 
-  constructor(count: number, spare: SpareSlots) {
+  constructor(count: number, spare: SpareSlots, priority: number = defaultPriority) {
     this.#count = count;
     this.#spare = spare;
+    this.#priority = priority;
   }
 
   /** Runs `work` once a slot is free. The signal calls off the waiting, not the work. */
@@ -98,7 +105,7 @@ export class Slots {
     for (;;) {
       const next = this.#next();
       if (next === undefined) return;
-      if (this.#used > 0 && !this.#spare.take(this.#more)) return;
+      if (this.#used > 0 && !this.#spare.take(this.#more, this.#priority)) return;
       this.#waiting.splice(this.#waiting.indexOf(next), 1);
       this.#used += 1;
       next.begin();

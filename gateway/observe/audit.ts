@@ -20,11 +20,12 @@ import { maskUrls } from './mask.ts';
 export interface AuditEntry {
   /** `kinesis:CreateStream` */
   readonly action: string;
-  /** An ARN; null: the operation has none. */
+  /** An ARN, or `delivery/archive`; null: the operation has none. */
   readonly resource: string | null;
-  /** The ARN of who asked. */
+  /** The ARN of who asked; `operator`: by our own API. */
   readonly caller: string;
-  readonly accessKeyId: string;
+  /** null: of our own API, which knows tokens. */
+  readonly accessKeyId: string | null;
   readonly sourceAddress: string | null;
   readonly requestId: string | null;
   /** `ok`, or the type of the error that it was answered with. */

@@ -31,6 +31,7 @@ import type { Writer } from '../writer.ts';
 import { keyOf, loadApplications } from './application-memory.ts';
 import type { ApplicationMemory, LeaseChange, LeaseRow, PlanRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
+import { forgetFree, startFree, tablesOfLeases, type Parts } from './begin-anew.ts';
 import type { PlanOutputs } from './plan-output.ts';
 import { Tenures } from './tenures.ts';
 
@@ -52,8 +53,6 @@ export interface ApplicationTableOptions {
 }
 
 const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
-/** What goes when a lease goes for good. */
-const tablesOfLeases = ['lease', 'plan'] as const;
 
 export class ApplicationTable implements Applications {
   readonly #writer: Writer;
@@ -162,6 +161,31 @@ export class ApplicationTable implements Applications {
     });
   }
 
+  async beginAnew(
+    application: string,
+    lanes: readonly string[],
+    starts: readonly { readonly source: SourceKey; readonly position: number }[],
+  ): Promise<void> {
+    for (const { source, position } of starts) this.#checkPosition(source, position);
+    await this.#writer.transact(async (transaction) => {
+      const { id } = await this.#application(transaction, application);
+      const others: { readonly id: number; readonly name: string }[] = [];
+      for (const name of lanes) {
+        const otherId = this.#memory.idOf(name);
+        if (otherId !== null && otherId !== id) others.push({ id: otherId, name });
+      }
+      for (const { source, position } of starts) {
+        await checkThere(transaction, source);
+        for (const other of others) await forgetFree(this.#parts(transaction), other, source);
+        await startFree(this.#parts(transaction), { id, name: application }, source, position);
+      }
+    });
+  }
+
+  #parts(transaction: Transaction): Parts {
+    return { transaction, memory: this.#memory, tenures: this.#tenures };
+  }
+
   async acquire(
     application: string,
     source: SourceKey,
@@ -211,8 +235,7 @@ export class ApplicationTable implements Applications {
 
   #checkFree(applicationId: number, source: SourceKey, row: LeaseRow, owner: string): void {
     if (row.owner === null || row.owner === owner) return;
-    if (this.#tenures.holder(applicationId, source) === null) return;
-    throw new StorageError('lease-held', `${row.owner} holds the lease of ${keyOf(source)}`);
+    this.#tenures.checkFree(applicationId, source);
   }
 
   async renew(lease: Lease, durationMs: number): Promise<Lease> {

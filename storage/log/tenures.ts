@@ -5,6 +5,7 @@
  * their last duration anew, so that whoever still works renews in time and keeps them. All others
  * are free.
  */
+import { StorageError } from '../errors.ts';
 import type { Transaction } from '../group-commit.ts';
 import type { SourceKey } from '../model.ts';
 import type { Clock } from '../ports.ts';
@@ -46,6 +47,13 @@ export class Tenures {
   holder(applicationId: number, source: SourceKey): string | null {
     const tenure = this.#bySource.get(keyOf(source))?.get(applicationId);
     return tenure !== undefined && this.#lasts(tenure) ? tenure.owner : null;
+  }
+
+  /** @throws StorageError `lease-held` */
+  checkFree(applicationId: number, source: SourceKey): void {
+    const holder = this.holder(applicationId, source);
+    if (holder === null) return;
+    throw new StorageError('lease-held', `${holder} holds the lease of ${keyOf(source)}`);
   }
 
   /** Milliseconds for which the lease is still held; 0: it is free. */

@@ -117,6 +117,7 @@ async function drain(folder: string, records: number, to: Destination): Promise<
     const deliveries = startDeliveries({
       deliveries: [{ name: 'out', from: { stream: 'readings' }, to, buffer: { maxSeconds: 0.1 } }],
       ...{ log: store.log, video: store.video, gatewayId: 'bench', random: Math.random },
+      programs: { env: {}, killGroup: () => undefined },
       ...ports,
     });
     await metrics.sent(records);

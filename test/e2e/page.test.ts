@@ -78,6 +78,14 @@ it(
       await deliveries.getByText('40 records sent').waitFor();
     });
 
+    await t.test('the delivery is paused and resumed', async () => {
+      const deliveries = page.getByRole('region', { name: 'Deliveries' });
+      await deliveries.getByRole('button', { name: 'pause archive' }).click();
+      await deliveries.getByText(/waits: paused since 20/).waitFor();
+      await deliveries.getByRole('button', { name: 'resume archive' }).click();
+      await deliveries.getByText(/last success/).waitFor();
+    });
+
     await t.test('a click on the timeline replays that time', async () => {
       await page.getByRole('button', { name: '5 min' }).click();
       const wantedMs = (await firstMs(gateway)) + 2_500;

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { addChecks } from '../../gateway/health-checks.ts';
 import type { CameraStatus } from '../../gateway/api/rest/cameras.ts';
+import { forecast } from '../../gateway/forecast.ts';
 import type { Deliveries } from '../../gateway/forward/deliveries.ts';
+import type { DeliveryStatus } from '../../gateway/forward/delivery-status.ts';
 import { Health } from '../../gateway/observe/health.ts';
 import { openTestStore, streamOptions } from '../storage/support/open.ts';
 
@@ -127,4 +129,80 @@ it('a stream that is full degrades the gateway, and is named with what to do', a
   assert.equal(status, 'degraded');
   const message = checks.find(({ name }) => name === 'streams')?.message;
   assert.match(message ?? '', /^readings is full \(maxBytes 20000\).* raise maxBytes/);
+});
+
+const held: DeliveryStatus = {
+  name: 'archive',
+  from: { kind: 'stream', name: 'readings' },
+  to: { kind: 's3', description: 's3://bucket' },
+  required: true,
+  catchUp: 'in-order',
+  state: 'waiting',
+  held: { by: 'pause', reason: 'paused since noon', isFault: false, untilMs: null },
+  priority: 5,
+  retryAtMs: null,
+  backlog: { records: 10, bytes: 15_000, seconds: 60 },
+  lanes: [],
+  maxBytesPerSecond: null,
+  rate: { recordsPerSecond: 0, bytesPerSecond: 0 },
+  sentRecords: 0,
+  sentBytes: 0,
+  sentObjects: 0,
+  failures: 0,
+  lostRecords: 0,
+  failedRecords: 0,
+  lastSuccessMs: null,
+  lastFailure: null,
+};
+
+it('a delivery that is held back is no trouble, until what it keeps fills its stream', async (t) => {
+  const { store, clock } = await openTestStore(t);
+  await store.log.createStream(streamOptions({ maxBytes: 20_000 }));
+  const health = new Health(clock);
+  let delivery = held;
+  addChecks(health, {
+    store,
+    files: { statuses: () => [] },
+    cameras: { statuses: () => [] },
+    deliveries: { status: () => Promise.resolve([delivery]) },
+    hooks: { troubles: () => [] },
+    freeBytes: () => Promise.resolve(1e9),
+    loopDelay: { p99Ms: () => 3, close: () => undefined },
+    configurationTrouble: () => null,
+    mqttTrouble: () => null,
+    certificateEndsMs: null,
+    clock,
+  });
+  const said = async (): Promise<string | null | undefined> =>
+    (await health.report()).checks.find(({ name }) => name === 'deliveries')?.message;
+  assert.equal(await said(), null);
+  delivery = { ...held, backlog: { ...held.backlog, bytes: 17_000 } };
+  assert.match(
+    (await said()) ?? '',
+    /^archive: it is held back \(paused since noon\).*85 % of what readings may hold/,
+  );
+  delivery = { ...delivery, required: false };
+  assert.equal(await said(), null, 'it keeps nothing');
+  const reason = 'is-wifi ended with 127';
+  delivery = { ...held, held: { by: 'command', reason, isFault: true, untilMs: null } };
+  assert.equal(await said(), 'archive: it waits: is-wifi ended with 127');
+});
+
+it('a disk will be full of what a paused delivery keeps, however old that may be', async (t) => {
+  const { store, clock, folder, metrics } = await openTestStore(t);
+  await store.log.createStream(streamOptions());
+  const record = { partitionKey: 'k', data: Buffer.alloc(100_000) };
+  await store.log.append('readings', [record]);
+  clock.advance(2 * 3_600_000);
+  let delivery: DeliveryStatus = { ...held, held: null };
+  const fullMs = (): Promise<number | null> =>
+    forecast({
+      ...{ store, clock, metrics, dataDir: folder, mediaFolder: folder, minFreeBytes: 0 },
+      deliveries: { status: () => Promise.resolve([delivery]) },
+    })();
+  assert.equal(await fullMs(), null, 'its retention bounds it');
+  delivery = held;
+  assert.ok(((await fullMs()) ?? 0) > clock.nowMs());
+  delivery = { ...held, required: false };
+  assert.equal(await fullMs(), null);
 });

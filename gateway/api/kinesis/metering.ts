@@ -346,9 +346,9 @@ class PrometheusMeasures {
 }
 
 /** `GetRecords.IteratorAgeMilliseconds`: `get_records_iterator_age_milliseconds`. */
-function prometheusName(name: MeasureName): string {
+export function prometheusName(name: string): string {
   return name
-    .replace(/\./g, '')
+    .replace(/\./g, '_')
     .replace(/([a-z])([A-Z])/g, '$1_$2')
     .toLowerCase();
 }

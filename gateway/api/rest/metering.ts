@@ -1,9 +1,20 @@
-/** The route of metering: what a stream took and gave, under the names that Kinesis has for it. */
+/**
+ * The routes of metering: what a stream took and gave, under the names that Kinesis has for it, and
+ * what a delivery did, under those of Firehose.
+ */
 import { createRoute } from '@hono/zod-openapi';
 import type { Log } from '../../../storage/model.ts';
+import type { Deliveries } from '../../forward/deliveries.ts';
 import type { Metering } from '../kinesis/metering.ts';
+import type { DeliveryMeasure } from '../../forward/flow/metering.ts';
+import { HttpError } from '../../http/errors.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import { MeteringSchema, type MeteringAnswer } from './schemas.ts';
+import {
+  DeliveryMeteringSchema,
+  MeteringSchema,
+  type DeliveryMeteringAnswer,
+  type MeteringAnswer,
+} from './schemas.ts';
 import { isoFromMs } from './times.ts';
 
 const metering = createRoute({
@@ -17,10 +28,53 @@ const metering = createRoute({
   responses: answers(MeteringSchema, 'By name: of the stream, its consumers, and monitored shards'),
 });
 
+const ofDelivery = createRoute({
+  method: 'get',
+  path: '/deliveries/{name}/metering',
+  summary: 'What a delivery did',
+  description:
+    'Since the gateway started, under the names that Firehose has in CloudWatch, made by the kind of ' +
+    'destination: DeliveryToS3.DataFreshness is the age of the oldest record not sent yet, ' +
+    'DeliveryToHttpEndpoint.Success the share of attempts that succeeded. Incoming and throttled ' +
+    'records are those of its stream. A measure is left out until there is something to measure.',
+  request: { params: nameParameter },
+  responses: answers(DeliveryMeteringSchema, 'By name'),
+});
+
+/** Of a delivery's stream, what Firehose shows too, and under which name. */
+const incoming: ReadonlyMap<string, string> = new Map([
+  ['IncomingBytes', 'IncomingBytes'],
+  ['IncomingRecords', 'IncomingRecords'],
+  ['WriteProvisionedThroughputExceeded', 'ThrottledRecords'],
+]);
+
 export function meteringRoutes(
   router: RestRouter,
-  options: { readonly log: Log; readonly metering: Metering },
+  options: {
+    readonly log: Log;
+    readonly metering: Metering;
+    readonly deliveries: () => Pick<Deliveries, 'metered'>;
+  },
 ): void {
+  router.openapi(ofDelivery, async (c) => {
+    const { name } = c.req.valid('param');
+    const metered = await options.deliveries().metered(name);
+    if (metered === null) throw new HttpError('not-found', `There is no delivery named ${name}.`);
+    const { from, sinceMs, measures } = metered;
+    const stream = options.log.streams().find((one) => one.name === from.name);
+    const taken = from.kind === 'stream' && stream !== undefined ? options.metering.of(stream) : [];
+    const ofStream = taken.flatMap(({ name: its, consumer, shard, total, lastMinute }) => {
+      const here = consumer === null && shard === null ? incoming.get(its) : undefined;
+      const unit: DeliveryMeasure['unit'] = here === 'IncomingBytes' ? 'Bytes' : 'Count';
+      return here === undefined ? [] : [{ name: here, unit, total, lastMinute }];
+    });
+    const answer: DeliveryMeteringAnswer = {
+      sinceTime: isoFromMs(sinceMs),
+      metrics: [...ofStream, ...measures.map((measure) => ({ ...measure }))],
+    };
+    return c.json(answer, 200);
+  });
+
   router.openapi(metering, (c) => {
     const stream = options.log.stream(c.req.valid('param').name);
     const answer: MeteringAnswer = {

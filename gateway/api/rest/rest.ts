@@ -3,8 +3,10 @@ import { applicationRoutes } from './applications.ts';
 import { cameraDiscoveryRoutes } from './camera-discovery.ts';
 import { cameraEventRoutes } from './camera-events.ts';
 import { cameraRoutes } from './cameras.ts';
+import { deliveryFlowRoutes } from './delivery-flow.ts';
 import type { CameraFinding } from '../../camera-finding.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
+import type { AuditLog } from '../../observe/audit.ts';
 import type { Operations } from '../../operations.ts';
 import { operationsRoutes } from './operations.ts';
 import type { Metering } from '../kinesis/metering.ts';
@@ -22,6 +24,7 @@ export interface RestOptions extends StatusRoutesOptions {
   readonly cameraSettings: CameraSettings;
   readonly cameraFinding: CameraFinding;
   readonly metering: Metering;
+  readonly audit: Pick<AuditLog, 'record'>;
   readonly media: Media;
   /** Aborted when the gateway closes: no request waits any longer. */
   readonly closing: AbortSignal;
@@ -31,13 +34,18 @@ export function restRoutes(options: RestOptions): RestRouter {
   const { clock, log, video, sources, version } = options;
   const router = createRouter();
   statusRoutes(router, options);
+  deliveryFlowRoutes(router, { flow: () => sources.deliveryFlow, audit: options.audit });
   operationsRoutes(router, options);
   const waiting = new Waiting({ log, clock, closing: options.closing });
   streamRoutes(router, { log, clock, waiting });
   applicationRoutes(router, { log, clock });
   putRoutes(router, { log, random: Math.random });
   seriesRoutes(router, { log });
-  meteringRoutes(router, { log, metering: options.metering });
+  meteringRoutes(router, {
+    log,
+    metering: options.metering,
+    deliveries: () => sources.deliveryFlow,
+  });
   cameraRoutes(router, {
     video,
     cameraStatuses: () => sources.cameras(),

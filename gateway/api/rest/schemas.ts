@@ -513,8 +513,24 @@ export const DeliverySchema = z
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),
     state: z
-      .enum(['starting', 'idle', 'sending', 'backing-off', 'stopped'])
-      .describe('idle: everything is sent; backing-off: failed, and will be tried again'),
+      .enum(['starting', 'idle', 'sending', 'backing-off', 'waiting', 'stopped'])
+      .describe(
+        'idle: everything is sent; backing-off: failed, and will be tried again; waiting: held back, see held',
+      ),
+    held: z
+      .object({
+        by: z
+          .enum(['pause', 'schedule', 'command'])
+          .describe('What holds it back: a pause, deliveries.*.schedule or deliveries.*.onlyWhile'),
+        reason: z.string(),
+        isFault: z.boolean().describe('Nobody wants it: the command can not be asked'),
+        untilTime: time.nullable().describe('When it ends by itself; null: not known'),
+      })
+      .nullable()
+      .describe(
+        'Why nothing is begun now; null: it is not held back. A required delivery keeps what it has not sent meanwhile, within the byte limit of its source',
+      ),
+    priority: z.int().min(1).max(10).describe('The higher goes first where the link is narrow'),
     nextAttemptTime: time.nullable(),
     backlog: BacklogSchema,
     catchUp: z.enum(['in-order', 'live-first']),
@@ -542,6 +558,26 @@ export const DeliverySchema = z
     lastSuccessTime: time.nullable(),
   })
   .openapi('Delivery');
+
+export const DeliveryMeteringSchema = z
+  .object({
+    sinceTime: time.describe('When counting began, at the earliest: the start of the gateway'),
+    metrics: z.array(
+      z.object({
+        name: z.string().openapi({ example: 'DeliveryToS3.DataFreshness' }),
+        unit: z
+          .enum(['Bytes', 'Count', 'Milliseconds', 'Seconds', 'Ratio'])
+          .describe('Ratio: successes, of all attempts'),
+        total: z.number().min(0).nullable().describe('null: it does not add up'),
+        lastMinute: z
+          .number()
+          .min(0)
+          .nullable()
+          .describe('Of the last whole minute; in seconds: as it is now. null: none'),
+      }),
+    ),
+  })
+  .openapi('DeliveryMetering');
 
 export const RemovedDeliverySchema = z
   .object({
@@ -616,6 +652,7 @@ export type Stream = z.infer<typeof StreamSchema>;
 export type Streams = z.infer<typeof StreamsSchema>;
 export type StreamRecord = z.infer<typeof RecordSchema>;
 export type StreamRecords = z.infer<typeof RecordsSchema>;
+export type DeliveryMeteringAnswer = z.infer<typeof DeliveryMeteringSchema>;
 export type MeteringAnswer = z.infer<typeof MeteringSchema>;
 export type Keys = z.infer<typeof KeysSchema>;
 export type Series = z.infer<typeof SeriesSchema>;

@@ -10,6 +10,7 @@ import { HttpError } from '../../http/errors.ts';
 import type { HealthReport } from '../../observe/health.ts';
 import { isSubstreamName } from '../../substreams.ts';
 import type { CameraStatus } from './cameras.ts';
+import type { DeliveryFlow } from './delivery-flow.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
   DeliveriesSchema,
@@ -39,6 +40,7 @@ export interface StatusSources {
   readonly deliveries: () => Promise<readonly DeliveryStatus[]>;
   readonly removedDeliveries: Deliveries['removed'];
   readonly forgetDelivery: Deliveries['forget'];
+  readonly deliveryFlow: DeliveryFlow;
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
   readonly files: () => readonly FileSourceStatus[];
@@ -198,14 +200,22 @@ function backlogOf({ bytes, records, seconds }: DeliveryStatus['backlog']): Deli
   return { bytes, records, ms: Math.max(0, Math.round(seconds * 1_000)) };
 }
 
-function deliveryOf(delivery: DeliveryStatus): Delivery {
-  const { lastFailure } = delivery;
+export function deliveryOf(delivery: DeliveryStatus): Delivery {
+  const { lastFailure, held } = delivery;
   return {
     name: delivery.name,
     from: { ...delivery.from },
     to: { ...delivery.to },
     required: delivery.required,
     state: delivery.state,
+    held:
+      held === null
+        ? null
+        : {
+            ...{ by: held.by, reason: held.reason, isFault: held.isFault },
+            untilTime: isoFromMsOrNull(held.untilMs),
+          },
+    priority: delivery.priority,
     nextAttemptTime: isoFromMsOrNull(delivery.retryAtMs),
     backlog: backlogOf(delivery.backlog),
     catchUp: delivery.catchUp,

@@ -100,8 +100,12 @@ export async function transformPlan(plan: ShapedPlan, signal: AbortSignal): Prom
       if (part.records.length > 0) yield part.records;
     }
   };
+  const { clock, progress } = worker;
+  let sinceMs = clock.monotonicMs();
   for await (const batch of transform.run(records(), transform.context, signal)) {
+    progress.transformed(batch, clock.monotonicMs() - sinceMs);
     await save({ records: batch.records, failures: batch.failed.map(failureOf) });
+    sinceMs = clock.monotonicMs();
   }
   await save({ records: [], failures: early });
   await worker.lease.savePlanOutput(index, writer.rest(), true);

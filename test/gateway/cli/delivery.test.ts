@@ -58,3 +58,64 @@ test('status says what is wrong with a delivery; one that was removed is named a
   assert.doesNotMatch((await headgate(folder, ['status'])).stdout, /Removed/);
   assert.equal(await gateway.stop(), 0);
 });
+
+test('a delivery is paused over a restart, rewound and resumed by commands', async (t) => {
+  const folder = await temporaryFolder(t);
+  const bucket = join(folder, 'bucket');
+  const sections = `streams: { readings: {} }\ndeliveries: { archive: { from: { stream: readings }, to: { folder: { path: ${bucket} } }, buffer: { maxSeconds: 0.1 } } }\n`;
+  const routes = "[{ topic: 'site/+', stream: readings }]";
+  const gateway = await GatewayProcess.start(t, folder, sections, undefined, routes);
+  const device = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, {
+    username: 'device',
+    password: 'device-password',
+  });
+  await device.publishAsync('site/1', '{"id":1}', { qos: 1 });
+  const sent = (count: number): Promise<Deliveries> =>
+    gateway.until<Deliveries>(
+      '/deliveries',
+      ({ deliveries }) => deliveries[0]?.sentRecords === count,
+    );
+  await sent(1);
+  const run = async (...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await headgate(folder, ['delivery', ...args]);
+    assert.equal(code, 0, stderr);
+    return stdout;
+  };
+  assert.equal(await run('pause', 'archive'), 'archive is paused. Nothing waits to be sent.\n');
+  await device.publishAsync('site/1', '{"id":2}', { qos: 1 });
+  await device.endAsync(true);
+  await gateway.kill();
+  await gateway.restart();
+  const status = await headgate(folder, ['status']);
+  assert.match(status.stdout, /archive +waiting .*paused since 20/);
+  assert.match(status.stdout, /archive: "headgate delivery resume archive" lets it go on/);
+  assert.match(
+    await run('rewind', 'archive', '--to', 'earliest'),
+    /^archive will begin anew, and waits: paused since .* 2 records \(.*\) to send, kept within/,
+  );
+  const bad = await headgate(folder, ['delivery', 'rewind', 'archive', '--to', 'yesterday']);
+  assert.equal(bad.code, 1);
+  assert.match(bad.stderr, /must be earliest, latest, or a time such as/);
+  const without = await headgate(folder, ['delivery', 'rewind', 'archive']);
+  assert.notEqual(without.code, 0);
+  assert.match(without.stderr, /--to/);
+  const nobody = await headgate(folder, ['delivery', 'pause', 'nobody']);
+  assert.match(nobody.stderr, /There is no delivery named nobody/);
+  assert.match(await run('resume', 'archive'), /^archive goes on\./);
+  await sent(2);
+  const audit = await readFile(join(gateway.dataFolder, 'audit.log'), 'utf8');
+  const actions = audit
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { action: string; resource: string; outcome: string });
+  assert.deepEqual(
+    actions.map(({ action, resource, outcome }) => `${action} ${resource} ${outcome}`),
+    [
+      'headgate:PauseDelivery delivery/archive ok',
+      'headgate:RewindDelivery delivery/archive ok',
+      'headgate:PauseDelivery delivery/nobody not-found',
+      'headgate:ResumeDelivery delivery/archive ok',
+    ],
+  );
+  assert.equal(await gateway.stop(), 0);
+});

@@ -45,6 +45,28 @@ async function pass(clock: ManualClock, seconds: number): Promise<void> {
 const about = (actual: number, expected: number): boolean =>
   Math.abs(actual - expected) <= expected * 0.1;
 
+test('the higher priority goes first, whatever it sends; the lowest still gets through', async () => {
+  const clock = new ManualClock();
+  const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: 100_000 });
+  const at = (): number => clock.monotonicMs();
+  const high = taker(bandwidth.share(null, 9), 'backlog', 1500, at);
+  const middle = taker(bandwidth.share(null, 5), 'live', 1500, at);
+  const low = taker(bandwidth.share(null, 1), 'backlog', 1500, at);
+  await pass(clock, 60);
+  assert.ok(high.bytes() > 0.95 * 6_000_000, `nearly all goes to the highest: ${high.bytes()}`);
+  for (const other of [middle, low]) {
+    assert.ok(other.taken.length >= 11, `every five seconds it gets something: ${other.bytes()}`);
+    for (const [index, { atMs }] of other.taken.entries()) {
+      assert.ok(atMs - (other.taken[index - 1]?.atMs ?? 0) <= 5_100);
+    }
+  }
+  await high.stop();
+  const before = middle.bytes();
+  await pass(clock, 10);
+  assert.ok(middle.bytes() - before > 900_000, 'the next has it all then');
+  await Promise.all([middle.stop(), low.stop()]);
+});
+
 test('a cap holds over every stretch of time, and is used', async () => {
   const clock = new ManualClock();
   const bandwidth = new Bandwidth({ clock, maxBytesPerSecond: 100_000 });

@@ -7,7 +7,7 @@ import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { unpinRemoved } from '../../../gateway/forward/removed.ts';
 import type { Config } from '../../../gateway/config/schema.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { numbered, openRig, streamOptions, type Rig } from './support/rig.ts';
+import { numbered, openRig, streamOptions, testPrograms, type Rig } from './support/rig.ts';
 
 /** What the configuration yields is what deliveries take: the compiler proves it. */
 export function fromConfig(config: Config): DeliveryOptions[] {
@@ -23,6 +23,7 @@ function optionsFor(rig: Rig, deliveries: readonly DeliveryOptions[]): Deliverie
     clock: rig.clock,
     logger: rig.logger,
     metrics: rig.metrics,
+    programs: testPrograms,
     random: () => 0.5,
   };
 }

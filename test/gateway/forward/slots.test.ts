@@ -48,6 +48,41 @@ test('waiting for a slot is called off at once, and takes none', async () => {
   assert.equal(await slots.use(never, () => Promise.resolve(3)), 3);
 });
 
+test('a spare slot goes to the highest priority that waits, whoever asked first', async () => {
+  const spare = new SpareSlots(1);
+  const order: string[] = [];
+  const gates = new Map<string, () => void>();
+  const uploads = ([name, priority]: readonly [string, number]): Promise<void>[] => {
+    const slots = new Slots(3, spare, priority);
+    return ['1', '2'].map((number) =>
+      slots.use(never, async () => {
+        const { open, passed } = gate();
+        gates.set(`${name}${number}`, open);
+        order.push(`${name}${number}`);
+        await passed;
+      }),
+    );
+  };
+  const deliveries = [
+    ['low', 1],
+    ['middle', 5],
+    ['high', 9],
+    ['same', 5],
+  ] as const;
+  const runs = deliveries.map(uploads);
+  await Promise.resolve();
+  assert.deepEqual(order, ['low1', 'low2', 'middle1', 'high1', 'same1']);
+  // The second of each takes the spare slot: it is given on when that has ended.
+  for (const next of ['low2', 'high2', 'middle2', 'same2']) {
+    const index = deliveries.findIndex(([name]) => next.startsWith(name));
+    gates.get(next)!();
+    await runs[index]![1];
+  }
+  assert.deepEqual(order.slice(5), ['high2', 'middle2', 'same2']);
+  for (const open of gates.values()) open();
+  await Promise.all(runs.flat());
+});
+
 test('spare slots are shared, and each delivery can always have one upload', async () => {
   const spare = new SpareSlots(3);
   const deliveries = Array.from({ length: 5 }, () => new Slots(4, spare));

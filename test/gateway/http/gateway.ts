@@ -11,6 +11,7 @@ import {
   type AppSources,
 } from '../../../gateway/http/app.ts';
 import type { Page } from '../../../gateway/http/page.ts';
+import type { AuditEntry } from '../../../gateway/observe/audit.ts';
 import { startMedia } from '../../../gateway/media.ts';
 import { startOperations } from '../../../gateway/operations.ts';
 import { Tokens } from '../../../gateway/security/tokens.ts';
@@ -32,6 +33,8 @@ export interface TestGateway {
   readonly clock: ManualClock;
   readonly logger: MemoryLogger;
   readonly metrics: MemoryMetrics;
+  /** What went to the audit log. */
+  readonly audited: readonly AuditEntry[];
   readonly sources: { -readonly [name in keyof AppSources]: AppSources[name] };
   /** Asks with the token. */
   get(path: string): Promise<Response>;
@@ -82,6 +85,12 @@ export async function startGateway(
     deliveries: () => Promise.resolve([]),
     removedDeliveries: () => Promise.resolve([]),
     forgetDelivery: () => Promise.resolve('unknown'),
+    deliveryFlow: {
+      pause: () => Promise.resolve(null),
+      resume: () => Promise.resolve(null),
+      rewind: () => Promise.resolve(null),
+      metered: () => Promise.resolve(null),
+    },
     cameras: () => [],
     files: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),
@@ -103,6 +112,7 @@ export async function startGateway(
   context.after(() => {
     media.close();
   });
+  const audited: AuditEntry[] = [];
   const closing = new AbortController();
   context.after(() => {
     closing.abort();
@@ -119,6 +129,7 @@ export async function startGateway(
     video,
     operations,
     metering,
+    audit: { record: (entry) => audited.push(entry) },
     media,
     cameraSettings: cameraSettings({
       file: options.configFile ?? null,
@@ -147,5 +158,6 @@ export async function startGateway(
     if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(body)}`);
     return body;
   };
-  return { app, log, video, tokens, token, clock, logger, metrics, sources, get, json };
+  const made = { app, log, video, tokens, token, clock, logger, metrics };
+  return { ...made, sources, audited, get, json };
 }

@@ -293,3 +293,47 @@ test('where an application begins is said once, for all sources or none', async 
   assert.equal((await again.checkpoint(lease, 5)).checkpoint, 5, 'it is still held');
   await assert.rejects(again.begin('nobody', [{ source, position: 0 }]), code('not-found'));
 });
+
+test('an application begins anew: its lanes and plans are forgotten, and no old lease is good', async (t) => {
+  const { applications, source, reopen } = await withApplication(t);
+  await applications.ensure({ name: 'uplink:lane-2', required: true });
+  const first = await applications.acquire('uplink', source, 'a', leaseMs, 0);
+  const second = await applications.acquire('uplink:lane-2', source, 'a', leaseMs, 6);
+  await applications.savePlan(first, plan(0, 4));
+  await applications.savePlan(second, plan(6, 8));
+  const lanes = ['uplink', 'uplink:lane-2', 'uplink:lane-3'];
+  const anew = (position: number): Promise<void> =>
+    applications.beginAnew('uplink', lanes, [{ source, position }]);
+  await assert.rejects(anew(2), code('lease-held'));
+  await applications.release(first);
+  await assert.rejects(anew(2), code('lease-held'), 'a lane is at work');
+  assert.equal((await applications.plan(first))?.to, 4, 'all or nothing');
+  await applications.release(second);
+  await assert.rejects(anew(11), code('invalid-argument'));
+  await assert.rejects(
+    applications.beginAnew('uplink', lanes, [{ source: { kind: 'shard', id: 99 }, position: 0 }]),
+    code('not-found'),
+  );
+
+  await anew(2);
+  const leases = (all: Applications): readonly (readonly [string, number, number])[] =>
+    all
+      .list()
+      .flatMap(({ leases: each }) =>
+        each.map(({ application, start, checkpoint }) => [application, start, checkpoint] as const),
+      );
+  assert.deepEqual(leases(applications), [['uplink', 2, 2]]);
+  assert.equal(await applications.plan(first), null);
+  assert.equal(await applications.plan(second), null);
+  const taken = await applications.acquire('uplink', source, 'a', leaseMs, 0);
+  assert.equal(taken.checkpoint, 2);
+  await assert.rejects(applications.checkpoint(first, 5), code('lease-lost'), 'the same owner too');
+  await applications.savePlan(taken, plan(2, 3));
+  await applications.completePlan(taken);
+  await applications.release(taken);
+  await anew(7);
+  await anew(1);
+  assert.deepEqual(leases(applications), [['uplink', 1, 1]], 'forwards and back');
+  const again = await reopen();
+  assert.deepEqual(leases(again.log.applications), [['uplink', 1, 1]]);
+});

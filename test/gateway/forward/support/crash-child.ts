@@ -44,6 +44,7 @@ startDeliveries({
   log: store.log,
   video: store.video,
   gatewayId: 'box-1',
+  programs: { env: {}, killGroup: () => undefined },
   random: () => 0,
   ...ports,
 });

@@ -21,3 +21,8 @@ export function assertExactlyOnce(ids: readonly number[], count: number): void {
     Array.from({ length: count }, (_, id) => id),
   );
 }
+
+/** Each after the one before it. */
+export function ascending(ids: readonly number[]): boolean {
+  return ids.every((id, index) => index === 0 || id > ids[index - 1]!);
+}

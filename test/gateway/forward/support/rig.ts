@@ -76,6 +76,18 @@ export class WatchedMetrics extends MemoryMetrics {
   }
 }
 
+/** As they are run on a box. */
+export const testPrograms: DeliveryPorts['programs'] = {
+  env: process.env,
+  killGroup: (pid) => {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  },
+};
+
 export interface Rig {
   readonly folder: string;
   readonly store: Store;
@@ -124,6 +136,7 @@ export async function openRig(
     limits: sharedLimits(
       new Bandwidth({ clock, maxBytesPerSecond: options.maxBytesPerSecond ?? null }),
     ),
+    programs: testPrograms,
     clock,
     logger,
     metrics,

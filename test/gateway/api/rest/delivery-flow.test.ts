@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { DeliveryMeteringSchema, DeliverySchema } from '../../../../gateway/api/rest/schemas.ts';
+import { startDeliveries, type Deliveries } from '../../../../gateway/forward/deliveries.ts';
+import { streamOptions } from '../../../storage/support/open.ts';
+import { testPrograms } from '../../forward/support/rig.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+import { startGateway, type TestGateway } from '../../http/gateway.ts';
+
+interface Started {
+  readonly gateway: TestGateway;
+  readonly deliveries: Deliveries;
+  readonly post: (path: string, body?: unknown) => Promise<Response>;
+}
+
+async function start(context: TestContext): Promise<Started> {
+  const gateway = await startGateway(context);
+  const { log, video, clock, logger, metrics } = gateway;
+  await log.createStream(streamOptions());
+  await log.append('readings', [{ partitionKey: 'k', data: Buffer.from('{"id":1}') }]);
+  const path = await temporaryFolder(context);
+  const deliveries = startDeliveries({
+    deliveries: [
+      {
+        ...{ name: 'archive', from: { stream: 'readings' }, to: { folder: { path } } },
+        buffer: { maxSeconds: 1 },
+      },
+    ],
+    ...{ log, video, gatewayId: 'box', programs: testPrograms, random: () => 0.5 },
+    ...{ clock, logger, metrics },
+  });
+  context.after(() => deliveries.close());
+  gateway.sources.deliveryFlow = deliveries;
+  gateway.sources.deliveries = () => deliveries.status();
+  const post = async (path: string, body?: unknown): Promise<Response> =>
+    gateway.app.request(`http://localhost/api/v1/deliveries/${path}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${gateway.token}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+  return { gateway, deliveries, post };
+}
+
+test('a delivery is paused, rewound and resumed, each written down', async (context) => {
+  const { gateway, post } = await start(context);
+  const paused = DeliverySchema.parse(await (await post('archive/pause')).json());
+  assert.equal(paused.state, 'waiting');
+  assert.deepEqual(paused.held, {
+    by: 'pause',
+    reason: 'paused since 2026-01-01T00:00:00.000Z',
+    isFault: false,
+    untilTime: null,
+  });
+  assert.equal(paused.backlog.records, 1);
+  const rewound = await post('archive/rewind', { to: 'latest' });
+  assert.equal(DeliverySchema.parse(await rewound.json()).backlog.records, 0);
+  for (const to of ['2026-01-01T00:00:00Z', '0', 'earliest']) {
+    const back = await post('archive/rewind', { to });
+    assert.equal(DeliverySchema.parse(await back.json()).backlog.records, 1, to);
+  }
+  const resumed = DeliverySchema.parse(await (await post('archive/resume')).json());
+  assert.equal(resumed.held, null);
+  const entry = {
+    ...{ resource: 'delivery/archive', caller: 'operator', accessKeyId: null },
+    ...{ sourceAddress: 'unknown', requestId: null, outcome: 'ok' },
+  };
+  assert.deepEqual(gateway.audited, [
+    { ...entry, action: 'headgate:PauseDelivery' },
+    ...[1, 2, 3, 4].map(() => ({ ...entry, action: 'headgate:RewindDelivery' })),
+    { ...entry, action: 'headgate:ResumeDelivery' },
+  ]);
+});
+
+test('what is not there or not a time is refused, and nothing changes', async (context) => {
+  const { gateway, post } = await start(context);
+  for (const what of ['pause', 'resume']) {
+    const answer = await post(`nobody/${what}`);
+    assert.equal(answer.status, 404);
+    assert.match(await answer.text(), /There is no delivery named nobody/);
+  }
+  assert.equal((await post('nobody/rewind', { to: 'latest' })).status, 404);
+  assert.equal(gateway.audited.at(-1)?.outcome, 'not-found');
+  const rubbish = [undefined, {}, { to: '' }, { to: 'yesterday' }, { to: null }, { to: -1 }, []];
+  for (const body of [...rubbish, { to: '2026-02-30T00:00:00Z' }, { to: 'latest', more: 1 }]) {
+    const answer = await post('archive/rewind', body);
+    assert.equal(answer.status, 400, JSON.stringify(body));
+  }
+  assert.equal(gateway.audited.length, 3, 'what was not understood was not asked for');
+  const asNobody = await gateway.app.request('http://localhost/api/v1/deliveries/archive/pause', {
+    method: 'POST',
+  });
+  assert.equal(asNobody.status, 401);
+  const answer = await gateway.json('/api/v1/deliveries');
+  assert.match(JSON.stringify(answer), /"held":null/);
+});
+
+test('the measures of a delivery and of its stream, under the names of Firehose', async (context) => {
+  const { gateway } = await start(context);
+  const { metrics } = DeliveryMeteringSchema.parse(
+    await gateway.json('/api/v1/deliveries/archive/metering'),
+  );
+  const byName = new Map(metrics.map(({ name, total }) => [name, total]));
+  assert.equal(byName.get('IncomingRecords'), 1);
+  assert.equal(byName.get('IncomingBytes'), 9);
+  assert.ok(byName.has('DeliveryToFolder.DataFreshness'));
+  assert.equal((await gateway.get('/api/v1/deliveries/nobody/metering')).status, 404);
+});
