@@ -153,6 +153,15 @@ for (const [name, source, code, message] of [
   });
 }
 
+test('an answer counts also when the thread ends right behind it', async (t) => {
+  const source = `export const handler = async (event) => {
+    setImmediate(() => process.exit(1));
+    return event.n;
+  }`;
+  const path = await moduleFile(t, source);
+  for (let n = 0; n < 20; n += 1) assert.equal(await call(opened(t, path).remote, { n }), n);
+});
+
 test('a function that never lets go of its thread is ended', async (t) => {
   const source = `export function handler({ isSound }) {
     if (isSound) return 1;
