@@ -141,8 +141,9 @@ export class Columns {
     }
   }
 
-  /** What they are, for all that was learnt. */
+  /** What they are, for all that was learnt. Of nothing but empty objects, one of nulls. */
   known(): readonly Column[] {
+    if (this.#slots.length === 0) return [{ name: '_', type: { kind: 'string' } }];
     return this.#slots.map(({ name, declared, seen }) => ({
       name,
       type: declared ?? (this.#learnsTypes ? typeOf(seen) : { kind: 'string' }),

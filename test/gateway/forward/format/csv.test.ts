@@ -69,7 +69,7 @@ test('declared types are printed in one way, and checked', async () => {
       [3, '"at" is no time: "soon"'],
     ],
   );
-  const [, first, second] = parse(object?.content ?? '') as string[][];
+  const [, first, second] = parse<string[]>(object?.content ?? '');
   assert.deepEqual(first, [
     '2018-02-07T19:58:48.500000Z',
     '2026-01-02',
@@ -93,7 +93,7 @@ test('texts of all kinds come back from two readers as they were', async (t) => 
   const records = texts.map((text, at) => shaped(at, JSON.stringify({ at, text, end: 1 })));
   const { object } = await encode(csv, records);
   const content = object?.content ?? Buffer.alloc(0);
-  const read = parse(content, { columns: true }) as { at: string; text: string; end: string }[];
+  const read = parse<{ at: string; text: string; end: string }>(content, { columns: true });
   assert.deepEqual(
     read,
     texts.map((text, at) => ({ at: String(at), text, end: '1' })),

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { formatOf } from '../../../../gateway/forward/format/formats.ts';
 import { EncoderThreads } from '../../../../gateway/forward/format/thread/threads.ts';
 import { SinkError } from '../../../../gateway/forward/sink.ts';
+import { compiled } from '../../../support/program.ts';
 import { shaped } from './support/encode.ts';
 
 const parquet = { type: 'parquet' } as const;
@@ -63,19 +64,10 @@ test('what is closed in the middle is given up, and nothing else', async () => {
   );
 });
 
-test('threads do not keep a process that has nothing else to do', async () => {
-  const folder = resolve(import.meta.dirname, '../../../../gateway/forward/format');
-  const formats = JSON.stringify(join(folder, 'formats.ts'));
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [
-      ...['--import', import.meta.resolve('tsx'), '--input-type=module', '-e'],
-      `const { formatOf } = await import(${formats});
-       const encoder = formatOf({ type: 'csv', compression: 'zstd' }, { shardIndex: 0 }).encoder();
-       await encoder.add([{ data: Buffer.from('{"a":1}') }]);
-       console.log((await encoder.end()).object.records);`,
-    ],
-    { cwd: resolve(folder, '../../..') },
-  );
-  assert.equal(stdout, '1\n');
+test('threads do not keep a program that has nothing else to do, compiled or not', async () => {
+  const program = join(import.meta.dirname, 'support/encode-once.ts');
+  for (const args of [['--import', import.meta.resolve('tsx'), program], [compiled(program)]]) {
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    assert.equal(stdout, '1\n');
+  }
 });

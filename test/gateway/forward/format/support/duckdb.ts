@@ -37,7 +37,7 @@ export async function readByDuckDb(
   const file = reader(`'${path}'`);
   const ask = async (sql: string): Promise<readonly Row[]> => {
     const result = await connection.runAndReadAll(sql.replaceAll('FILE', file));
-    return result.getRowObjectsJson() as readonly Row[];
+    return result.getRowObjectsJson();
   };
   const described = await ask('DESCRIBE SELECT * FROM FILE');
   return {
