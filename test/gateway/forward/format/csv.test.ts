@@ -69,7 +69,7 @@ test('declared types are printed in one way, and checked', async () => {
       [3, '"at" is no time: "soon"'],
     ],
   );
-  const [, first, second] = parse<string[]>(object?.content ?? '');
+  const [, first, second] = parse(object?.content ?? '');
   assert.deepEqual(first, [
     '2018-02-07T19:58:48.500000Z',
     '2026-01-02',

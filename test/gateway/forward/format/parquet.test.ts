@@ -244,8 +244,8 @@ test('an object of which no record fits is none', async () => {
 test('empty objects are rows too', async () => {
   const { object } = await encode({ type: 'parquet' }, recordsOf('{}', '{}'));
   assert.deepEqual(await readByHyparquet(object?.content ?? Buffer.alloc(0)), [
-    { _: undefined },
-    { _: undefined },
+    { _: null },
+    { _: null },
   ]);
   const csv = await encode({ type: 'csv', compression: 'none' }, recordsOf('{}', '{}'));
   assert.equal(String(csv.object?.content), '_\r\n""\r\n""\r\n');
