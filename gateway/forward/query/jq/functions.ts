@@ -369,10 +369,9 @@ function placeOf(
   part: Json | undefined,
   which: 'indexOf' | 'lastIndexOf',
 ): number | null {
-  if (value === null) return null;
-  const text = textOf(value, 'index');
+  if (typeof value !== 'string') return null;
   const searched = textOf(part, 'index');
-  const place = searched === '' ? -1 : Buffer.from(text)[which](searched);
+  const place = searched === '' ? -1 : Buffer.from(value)[which](searched);
   return place < 0 ? null : place;
 }
 
