@@ -865,6 +865,7 @@ export const configSchema = z
                 username: 'gateway',
                 password: '${REDSHIFT_PASSWORD:-change-me}',
                 table: 'readings',
+                columns: ['device', 'time', 'value'],
                 iamRole: 'arn:aws:iam::123456789012:role/load-readings',
                 staging: { bucket: 'plant-staging', region: 'eu-central-1' },
               },

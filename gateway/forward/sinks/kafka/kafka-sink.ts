@@ -1,6 +1,7 @@
 /**
  * Records into a topic of Kafka: acknowledged by all replicas in sync, by key and partition as
- * Kafka's own clients have them, with the record's id in the header `headgate-id`.
+ * Kafka's own clients have them, with the record's id in the header `headgate-id` and
+ * its time of arrival in `headgate-arrival-ms`.
  *
  * The producer is idempotent, so a record is there once whatever happens to connections and brokers
  * while the gateway runs: see `session.ts`. What was on its way when the gateway ended, or was called

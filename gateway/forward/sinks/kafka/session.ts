@@ -7,6 +7,10 @@
  * Therefore the session remembers which records each partition's unanswered batch was made of, and
  * those go again first, by themselves. A session is for one call at a time.
  *
+ * A record's time in Kafka is that of its sending, and its arrival a header: brokers forget a producer
+ * by the times of its records (producer.id.expiration.ms, a day), and records by theirs, so that what
+ * comes after a long outage would be dropped early, or be there twice after a broker's crash.
+ *
  * Every request is for one partition: the client counts a request that failed in part as if
  * nothing of it had been taken.
  */
@@ -20,11 +24,12 @@ export interface SessionOptions {
   readonly requestBytes: number;
 }
 
-/** About what a record has in a batch beside key and data: lengths, times, the header with its id. */
-const overheadBytes = 80;
+/** About what a record has in a batch beside key and data: lengths, times, the headers. */
+const overheadBytes = 120;
 /** Numbers of a partition are of 31 bits; the client does not begin anew by itself. */
 const recordsMax = 2 ** 30;
 const idHeader = Buffer.from('headgate-id');
+const arrivalHeader = Buffer.from('headgate-arrival-ms');
 
 export class KafkaSession {
   readonly #producer: Producer;
@@ -122,8 +127,10 @@ export class KafkaSession {
       await this.#producer.send({
         messages: batch.map(({ id, partitionKey, data, arrivalMs }) => ({
           ...{ topic, partition, key: Buffer.from(partitionKey), value: data },
-          timestamp: BigInt(Math.floor(arrivalMs)),
-          headers: new Map([[idHeader, Buffer.from(id)]]),
+          headers: new Map([
+            [idHeader, Buffer.from(id)],
+            [arrivalHeader, Buffer.from(String(arrivalMs))],
+          ]),
         })),
       });
       this.#unanswered.delete(partition);

@@ -15,7 +15,7 @@ import org.apache.kafka.common.utils.Utils;
  * Kafka's own client on a topic, one line of input at a time.
  *
  * Argument: host:port. Input: "create TOPIC PARTITIONS SETTING=VALUE…", which prints "created TOPIC";
- * "read TOPIC", which prints "record PARTITION WANTED KEY ID TIME DATA" for each record, WANTED
+ * "read TOPIC", which prints "record PARTITION WANTED KEY ID ARRIVAL DATA" for each record, WANTED
  * being where Kafka's own producers put that key, and then "end TOPIC". Ends with its input.
  */
 public final class TopicReader {
@@ -72,7 +72,7 @@ public final class TopicReader {
             String.valueOf(Utils.toPositive(Utils.murmur2(record.key())) % partitions),
             text(record.key()),
             text(record.headers().lastHeader("headgate-id").value()),
-            String.valueOf(record.timestamp()),
+            text(record.headers().lastHeader("headgate-arrival-ms").value()),
             text(record.value())));
   }
 

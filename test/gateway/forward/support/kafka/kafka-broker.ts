@@ -54,7 +54,7 @@ export interface TopicRecord {
   readonly wanted: number;
   readonly key: string;
   readonly id: string;
-  readonly timeMs: number;
+  readonly arrivalMs: number;
   readonly data: string;
 }
 
@@ -150,10 +150,10 @@ export class KafkaBroker {
     client.process.stdin?.write(`read ${topic}\n`);
     await client.line(new RegExp(`^end ${topic}$`));
     return client.lines.slice(begin).flatMap((line) => {
-      const [kind, partition, wanted, key = '', id = '', time, ...data] = line.split(' ');
+      const [kind, partition, wanted, key = '', id = '', arrival, ...data] = line.split(' ');
       if (kind !== 'record') return [];
       const place = { partition: Number(partition), wanted: Number(wanted) };
-      return { ...place, key, id, timeMs: Number(time), data: data.join(' ') };
+      return { ...place, key, id, arrivalMs: Number(arrival), data: data.join(' ') };
     });
   }
 
