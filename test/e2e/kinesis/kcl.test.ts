@@ -3,60 +3,26 @@
  * only on request, where there are Java, Maven and a repository that it reaches. Its only endpoint is
  * the gateway: its leases are there too.
  */
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { startChild, type Child } from '../../support/child.ts';
-import { needs } from '../../support/tools.ts';
+import { mavenJars, taken } from '../../support/maven.ts';
 import { Load, type Handed } from './load.ts';
-import { clientOf, createStream, run, startGateway } from './rig.ts';
+import { clientOf, createStream, startGateway } from './rig.ts';
 
 const StreamName = 'readings';
-const isWanted = process.env['HEADGATE_TEST_KCL'] !== undefined;
-// The gateway takes whatever begins so for a setting of its own.
-delete process.env['HEADGATE_TEST_KCL'];
+const variable = 'HEADGATE_TEST_KCL';
+const isWanted = taken(variable);
 const sources = join(import.meta.dirname, 'kcl');
-/** What was downloaded, and the list that it was downloaded by. */
-const downloads = resolve(import.meta.dirname, '../../../build/kcl');
 
 /** The folder of the library and all that it needs; null, and a skip, where it can't be had. */
-async function library(t: TestContext, version: string): Promise<string | null> {
-  if (!isWanted) {
-    t.skip('takes minutes and a download of 70 MB: set HEADGATE_TEST_KCL=1 for it');
-    return null;
-  }
-  if (!needs(t, 'java', 'mvn')) return null;
-  const kept = join(downloads, version);
-  const [wanted, have] = await Promise.all([
-    readFile(join(sources, 'pom.xml'), 'utf8'),
-    readFile(join(kept, 'pom.xml'), 'utf8').catch(() => ''),
-  ]);
-  const jars = join(kept, 'jars');
-  if (wanted === have) return jars;
-  await rm(kept, { recursive: true, force: true });
-  await mkdir(kept, { recursive: true });
-  const pom = join(kept, 'wanted.xml');
-  await cp(join(sources, 'pom.xml'), pom);
-  const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
-  try {
-    await run('mvn', [
-      '-q',
-      '-B',
-      '-f',
-      pom,
-      goal,
-      `-Dkcl.version=${version}`,
-      `-DoutputDirectory=${jars}`,
-    ]);
-  } catch (error) {
-    const { stdout } = error as { readonly stdout: string };
-    if (!/Could not (transfer|find)|Unknown host|could not be resolved/.test(stdout)) throw error;
-    t.skip('needs a Maven repository with the Kinesis Client Library, and reaches none');
-    return null;
-  }
-  await writeFile(join(kept, 'pom.xml'), wanted);
-  return jars;
+function library(t: TestContext, version: string): Promise<string | null> {
+  return mavenJars(t, {
+    ...{ name: `kcl/${version}`, title: 'the Kinesis Client Library', megabytes: 70 },
+    ...{ pom: join(sources, 'pom.xml'), properties: { 'kcl.version': version } },
+    ...{ variable, isWanted },
+  });
 }
 
 for (const version of ['2.7.2', '3.0.0']) {
