@@ -63,6 +63,8 @@ const testPackages = [
   { name: 'awscli', downloadMB: 26, diskMB: 225 },
   { name: 'python3-boto3', downloadMB: 15, diskMB: 120 },
   { name: 'unzip', program: 'unzip', downloadMB: 1, diskMB: 1 },
+  { name: 'zstd', program: 'zstd', downloadMB: 1, diskMB: 2 },
+  { name: 'python3-snappy', downloadMB: 10, diskMB: 36 },
 ];
 
 module.exports = { ffmpegPackages, nativePackages, testPackages, workerPackages };
