@@ -43,7 +43,7 @@ class MemoryTable implements TableSink {
     try {
       this.after(load);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     return Promise.resolve();
   }

@@ -48,8 +48,9 @@ export interface KillsRun {
 
 /** A function over HTTP: what it does with a record is chance, each time it is asked. */
 async function transformOf(context: Scope, random: () => number): Promise<string> {
-  const { endpoint } = await startProxy(context, null, async ({ body, response }) => {
-    const { records } = JSON.parse((await body()).toString()) as {
+  const { endpoint } = await startProxy(context, null, async (passing) => {
+    const { response } = passing;
+    const { records } = JSON.parse((await passing.body()).toString()) as {
       readonly records: readonly { readonly recordId: string; readonly data: string }[];
     };
     if (random() < 0.05) {
@@ -185,8 +186,8 @@ async function destinationOf(
     return { to: endpoint, itemIds, arrived };
   }
   let turn = 0;
-  const take = async ({ body, response }: Passing, answers: boolean): Promise<void> => {
-    const items = JSON.parse((await body()).toString()) as Item[];
+  const take = async (passing: Passing, answers: boolean): Promise<void> => {
+    const items = JSON.parse((await passing.body()).toString()) as Item[];
     const outcomes = items.map(({ id, data }, index) => {
       turn += 1;
       const record = JSON.parse(data) as { id: number };
@@ -195,7 +196,7 @@ async function destinationOf(
       itemIds.set(record.id, (itemIds.get(record.id) ?? new Set()).add(id));
       return null;
     });
-    if (answers) response.end(JSON.stringify(outcomes));
+    if (answers) passing.response.end(JSON.stringify(outcomes));
   };
   const { endpoint } = await startProxy(context, null, (passing) =>
     handler(passing, (answers) => take(passing, answers)),
@@ -293,7 +294,7 @@ async function killAfter(child: Child, lines: number): Promise<void> {
 async function finish(
   context: Scope,
   run: KillsRun,
-  { arrived, itemIds }: Destination,
+  destination: Destination,
 ): Promise<{ readonly records: number; readonly failed: number }> {
   const [clock, logger, metrics] = [systemClock, new MemoryLogger(), new MemoryMetrics()];
   const alive = setInterval(() => undefined, 2 ** 30);
@@ -316,12 +317,13 @@ async function finish(
     ({ rawData }) => (JSON.parse(Buffer.from(rawData, 'base64').toString()) as { id: number }).id,
   );
   const records = store.log.stream('readings').shards[0]?.nextSequence ?? 0;
-  const all = [...(await arrived()), ...failed];
+  const all = [...(await destination.arrived()), ...failed];
   assert.equal(new Set(failed).size, failed.length, 'a record failed twice');
   assert.equal(new Set(all).size, records, 'a record is lost');
   assert.ok(records > 0);
   if (run.target === 'batches') {
-    for (const [id, ids] of itemIds) assert.equal(ids.size, 1, `record ${id} had several ids`);
+    for (const [id, ids] of destination.itemIds)
+      assert.equal(ids.size, 1, `record ${id} had several ids`);
   } else {
     assert.equal(all.length, records, 'a record is there twice');
   }
