@@ -1,6 +1,7 @@
 /** `deliveries`: what is sent on, and how. */
 import { z } from 'zod';
 import { destination } from './destinations.ts';
+import { layout, shapeKeys } from './layout.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
 
 const MiB = 2 ** 20;
@@ -27,6 +28,8 @@ export const delivery = z.strictObject({
     .describe(
       'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
     ),
+  ...shapeKeys,
+  layout,
   buffer: z
     .strictObject({
       maxBytes: size(1024)

@@ -10,19 +10,26 @@ import { redshiftDestination } from './destinations/redshift.ts';
 import { splunkDestination } from './destinations/splunk.ts';
 import { choice, flag, keyNotes, line, name, oneOf, path } from './leaves.ts';
 
+const prefix = z
+  .string()
+  .max(1024)
+  .register(keyNotes, { allowed: 'at most 1024 characters' })
+  .default('')
+  .describe(
+    'Begins every key; end it with / for a folder. Of records it may have expressions, in quotes: "!{timestamp:yyyy/MM}/", and those of firehose, partitionKeyFromQuery and partitionKeyFromLambda. Without a time or a partition in it, yyyy/MM/dd/HH/ follows.',
+  );
+
 export const destination = oneOf({
   folder: z
-    .strictObject({ path: path('a folder').describe('The folder; it is made when missing.') })
+    .strictObject({
+      path: path('a folder').describe('The folder; it is made when missing.'),
+      prefix,
+    })
     .describe('A folder on this machine, laid out as the bucket would be.'),
   s3: z
     .strictObject({
       bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
-      prefix: z
-        .string()
-        .max(512)
-        .register(keyNotes, { allowed: 'at most 512 characters' })
-        .default('')
-        .describe('Begins every key; end it with / for a folder.'),
+      prefix,
       region,
       endpoint,
       ...awsCredentials,

@@ -9,6 +9,7 @@ import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
 import { regionOfFunction } from '../hooks/lambda.ts';
 import { destinationProblems } from './destinations/rules.ts';
+import { shapeProblems } from './layout-rules.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -40,6 +41,7 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkEncryption(config, report);
   checkFiles(config, report);
   checkHooks(config, report);
+  checkShapes(config, report);
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -228,6 +230,14 @@ function checkReferences(config: Fields, report: Report): void {
         ['deliveries', name, 'as'],
         'is of objects, and kinesisVideo gets each fragment anyway',
       );
+    }
+  }
+}
+
+function checkShapes(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    for (const { path, message } of shapeProblems(delivery)) {
+      report(['deliveries', name, ...path], message);
     }
   }
 }

@@ -760,6 +760,16 @@ export const configSchema = z
               },
             },
           },
+          'by-device': {
+            from: { stream: 'readings' },
+            to: {
+              folder: {
+                path: './by-device',
+                prefix: '!{partitionKeyFromQuery:device}/!{timestamp:yyyy/MM/dd}/',
+              },
+            },
+            layout: { partitionBy: { device: 'device.id' } },
+          },
           footage: { from: { camera: 'front' }, to: { folder: { path: './delivered' } } },
           live: {
             from: { stream: 'camera-events' },
@@ -776,6 +786,7 @@ export const configSchema = z
               http: {
                 url: 'https://ingest.example.net/v1',
                 accessKey: '${HTTP_KEY:-change-me}',
+                commonAttributes: { site: 'north' },
                 compression: 'gzip',
               },
             },
@@ -804,7 +815,7 @@ export const configSchema = z
           },
           twins: {
             from: { stream: 'readings' },
-            to: { dynamodb: { table: 'devices', region: 'eu-central-1' } },
+            to: { dynamodb: { table: 'devices', region: 'eu-central-1', sets: ['tags'] } },
           },
           warehouse: {
             from: { stream: 'readings' },

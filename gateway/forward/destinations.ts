@@ -22,6 +22,7 @@ import { kafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
 import { kinesisVideoSink } from './sinks/kinesis-video/kinesis-video-sink.ts';
 import { natsSink } from './sinks/nats/nats-sink.ts';
+import { idsBy } from './sinks/opensearch/bulk.ts';
 import { openSearchSink } from './sinks/opensearch/opensearch-sink.ts';
 import { redshiftSink } from './sinks/redshift/redshift-sink.ts';
 import { s3Sink } from './sinks/s3/s3-sink.ts';
@@ -123,7 +124,8 @@ function openSearchSinkFor(to: OpenSearchDestination, clock: Clock): BatchSink {
     service === 'es' || service === 'aoss'
       ? { service, ...awsOptions({ region, accessKeyId, secretAccessKey }) }
       : null;
-  const documents = { index, rotation, operation, documentId };
+  const ids = documentId === 'query' ? idsBy(to.idQuery ?? '') : documentId;
+  const documents = { index, rotation, operation, documentId: ids };
   return openSearchSink({
     ...{ endpoint, ...documents, access: signing ?? login, maxBytes, caFile, clock },
   });
@@ -143,6 +145,7 @@ function splunkSinkFor(to: SplunkDestination, clock: Clock): BatchSink {
 /** What every key at the destination begins with. */
 export function prefixOf(destination: Destination): string {
   if ('redshift' in destination) return destination.redshift.staging.prefix ?? '';
+  if ('folder' in destination) return destination.folder.prefix ?? '';
   return 's3' in destination ? (destination.s3.prefix ?? '') : '';
 }
 

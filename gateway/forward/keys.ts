@@ -5,8 +5,8 @@
  */
 import { uuidV5 } from './uuid.ts';
 
-/** The namespace of every UUID below. Changing it would give every object another name. */
-const namespace = '5f0c1a0e-7d0b-4b57-9a4e-3c2f6f1d8e90';
+/** The namespace of every UUID in a key. Changing it would give every object another name. */
+export const keyNamespace = '5f0c1a0e-7d0b-4b57-9a4e-3c2f6f1d8e90';
 
 /** What the UUID in an object's name stands for: fixed while a delivery keeps its name. */
 export interface KeyScope {
@@ -36,7 +36,7 @@ export function recordObjectKey(
   },
 ): string {
   const uuid = uuidV5(
-    namespace,
+    keyNamespace,
     JSON.stringify([
       'records',
       scope.gatewayId,
@@ -62,7 +62,7 @@ export function mediaObjectKeys(
   content: { readonly camera: string; readonly mediaFileId: number; readonly startUs: number },
 ): { readonly media: string; readonly index: string } {
   const uuid = uuidV5(
-    namespace,
+    keyNamespace,
     JSON.stringify([
       'media',
       scope.gatewayId,
@@ -84,7 +84,7 @@ export function fragmentObjectKeys(
 ): { readonly media: string; readonly index: string } {
   const { camera, number, startUs } = content;
   const uuid = uuidV5(
-    namespace,
+    keyNamespace,
     JSON.stringify(['fragment', scope.gatewayId, scope.delivery, camera, number, startUs]),
   );
   const startMs = Math.floor(startUs / 1000);

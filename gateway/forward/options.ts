@@ -14,6 +14,8 @@ export interface AwsDestination {
 
 export interface FolderDestination {
   readonly path: string;
+  /** Begins every key. Default none. */
+  readonly prefix?: string;
 }
 
 export interface S3Destination extends AwsDestination {
@@ -56,7 +58,9 @@ export interface OpenSearchDestination {
   /** Default `index`. */
   readonly operation?: 'index' | 'create';
   /** Default `record`. */
-  readonly documentId?: 'record' | 'none';
+  readonly documentId?: 'record' | 'query' | 'none';
+  /** In JMESPath; goes with `documentId: query`. */
+  readonly idQuery?: string | null;
   readonly username?: string | null;
   readonly password?: string | null;
   /** Requests are signed for it; null or left out: they are not. */

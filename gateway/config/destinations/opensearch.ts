@@ -1,7 +1,7 @@
 /** `deliveries.*.to.opensearch` */
 import { z } from 'zod';
 import { awsCredentials, region } from '../aws-access.ts';
-import { choice, keyNotes, secret, size, url, username } from '../leaves.ts';
+import { choice, keyNotes, line, secret, size, url, username } from '../leaves.ts';
 import { caFile } from './tls.ts';
 
 const MiB = 2 ** 20;
@@ -21,17 +21,24 @@ export const openSearchDestination = z
     rotation: choice(['none', 'hour', 'day', 'week', 'month'])
       .default('none')
       .describe(
-        'How often another index is begun, named by the time of arrival in UTC: -2026-02-25-13, -2026-02-25, -2026-w08 or -2026-02 is put behind the name.',
+        'How often another index is begun, named by the time of arrival in UTC: -2026-02-25-13, -2026-02-25, -2026-w09 or -2026-02 is put behind the name.',
       ),
     operation: choice(['index', 'create'])
       .default('index')
       .describe(
         'What is done with a document whose id is there already: index replaces it, create leaves it. Data streams take create alone.',
       ),
-    documentId: choice(['record', 'none'])
+    documentId: choice(['record', 'query', 'none'])
       .default('record')
       .describe(
-        'record: the id of a document is that of its record, so what is sent twice is there once. none: the cluster makes one, and what is sent twice is there twice.',
+        'record: the id of a document is that of its record, so what is sent twice is there once. query: idQuery gives it. none: the cluster makes one, and what is sent twice is there twice.',
+      ),
+    idQuery: line(4096, 'a query in JMESPath')
+      .register(keyNotes, { allowed: 'a query in JMESPath', example: 'device.id' })
+      .nullable()
+      .default(null)
+      .describe(
+        'Gives the id of a document, in JMESPath: a text, a number, true or false. Of documents with one id the last one stays, or with "operation: create" the first.',
       ),
     username: username().nullable().default(null).describe('Goes with password; null: no login.'),
     password: secret().nullable().default(null).describe('Goes with username.'),

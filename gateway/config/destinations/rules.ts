@@ -1,4 +1,5 @@
 /** What the keys of one destination mean together. */
+import { compileQuery } from '../../forward/query/query.ts';
 
 export interface DestinationProblem {
   /** Under the destination; with dots between its parts. */
@@ -17,13 +18,23 @@ export function destinationProblems(kind: string, to: Fields): readonly Destinat
   if (kind === 'kafka') return kafkaProblems(to);
   if (kind === 'redshift') return redshiftProblems(to);
   if (kind !== 'opensearch') return [];
-  const { username, service } = to;
+  const { username, service, documentId, idQuery } = to;
   const problems = [
     ...addressProblems('endpoint', to['endpoint']),
     ...pairProblems(to, 'username', 'password'),
   ];
   if (typeof username === 'string' && typeof service === 'string') {
     problems.push({ key: 'username', message: 'is a login, and service signs: one of the two' });
+  }
+  if (documentId === 'query' && idQuery === null) {
+    problems.push({ key: 'documentId', message: 'needs idQuery beside it' });
+  }
+  if (typeof idQuery === 'string') {
+    if (documentId !== 'query') {
+      problems.push({ key: 'idQuery', message: 'needs "documentId: query" beside it' });
+    }
+    const problem = queryProblem(idQuery);
+    if (problem !== null) problems.push({ key: 'idQuery', message: `is no query: ${problem}` });
   }
   return problems;
 }
@@ -88,6 +99,15 @@ function pairProblems(to: Fields, one: string, other: string, within = ''): Dest
       ? [{ key: `${within}${key}`, message: `needs ${missing} beside it` }]
       : [],
   );
+}
+
+function queryProblem(text: string): string | null {
+  try {
+    compileQuery(text, 'jmespath');
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** Passwords have keys of their own, which are not shown. */

@@ -1,4 +1,5 @@
 /** Records as JSON for destinations that take nothing else. */
+import type { Json } from '../query/query.ts';
 
 const strict = new TextDecoder('utf-8', { fatal: true });
 
@@ -11,7 +12,7 @@ export function utf8Of(data: Buffer): string | null {
   }
 }
 
-export type JsonObject = Readonly<Record<string, unknown>>;
+export type JsonObject = Readonly<Record<string, Json>>;
 
 /** The value of a text that is a JSON object; null: it is not one. */
 export function objectIn(text: string): JsonObject | null {

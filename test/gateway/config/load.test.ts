@@ -205,6 +205,13 @@ deliveries:
   four: { from: { camera: front }, to: { folder: { path: out } }, events: events }
   six: { from: { camera: front }, to: { folder: { path: out } }, as: fragments, events: event }
   five: { from: { stream: events }, to: { kinesisVideo: { stream: k } }, catchUp: live-first }
+  seven: { from: { camera: front }, to: { http: { url: 'https://u:p@example.net/' } } }
+  eight: { from: { stream: events }, to: { opensearch: { endpoint: 'http://x:9', index: a, username: u } } }
+  nine: { from: { stream: events }, to: { splunk: { endpoint: 'http://u@x:9', token: t } } }
+  ten: { from: { stream: events }, to: { dynamodb: { table: abc, secretAccessKey: k } } }
+  eleven:
+    from: { stream: events }
+    to: { opensearch: { endpoint: 'http://x:9', index: a, username: u, password: p, service: es } }
 `);
   for (const pattern of [
     /http\.hostnames: 5 is not allowed/,
@@ -224,11 +231,52 @@ deliveries:
     /deliveries\.five\.to\.kinesisVideo: takes footage, and a stream has records/,
     /deliveries\.five\.catchUp: "live-first" is not for kinesisVideo/,
     /deliveries\.two\.to\.s3\.accessKeyId: "k" needs secretAccessKey/,
+    /deliveries\.seven\.to\.http: takes records.*events stream to http/,
+    /deliveries\.seven\.to\.http\.url: .*has a user in it/,
+    /deliveries\.eight\.to\.opensearch\.username: "u" needs password/,
+    /deliveries\.nine\.to\.splunk\.endpoint: .*has a user in it/,
+    /deliveries\.ten\.to\.dynamodb\.secretAccessKey: .*needs accessKeyId/,
+    /deliveries\.eleven\.to\.opensearch\.username: "u" is a login, and service signs/,
   ]) {
     assert.ok(
       problems.some((problem) => pattern.test(problem)),
       `${String(pattern)}\n${problems.join('\n')}`,
     );
+  }
+});
+
+test('destinations of batches have limits, and defaults', () => {
+  const to = (destination: string): readonly string[] =>
+    problemsOf(`
+streams: { s: {} }
+deliveries: { d: { from: { stream: s }, to: ${destination} } }
+`);
+  for (const destination of [
+    '{ http: { url: "https://x/" } }',
+    '{ opensearch: { endpoint: "https://x", index: logs-2 } }',
+    '{ splunk: { endpoint: "https://x:8088", token: t } }',
+    '{ dynamodb: { table: devices } }',
+  ]) {
+    assert.deepEqual(to(destination), []);
+  }
+  for (const [destination, problem] of [
+    ['{ http: { url: "ftp://x/" } }', /http:\/\/ or https/],
+    ['{ http: { url: "https://x/", timeoutSeconds: 601 } }', /1 to 600/],
+    ['{ opensearch: { endpoint: "https://x", index: Logs } }', /lower case/],
+    ['{ opensearch: { endpoint: "https://x", index: _x } }', /lower case/],
+    ['{ opensearch: { endpoint: "https://x", index: x, documentId: query } }', /needs idQuery/],
+    ['{ opensearch: { endpoint: "https://x", index: x, idQuery: a } }', /documentId: query/],
+    [
+      '{ opensearch: { endpoint: "https://x", index: x, documentId: query, idQuery: "a[" } }',
+      /idQuery: .* is no query: /,
+    ],
+    ['{ opensearch: { endpoint: "https://x", index: x, maxBytes: 101 MiB } }', /1 MiB to 100 MiB/],
+    ['{ splunk: { endpoint: "https://x", token: t, channel: main } }', /a UUID/],
+    ['{ splunk: { endpoint: "https://x", token: t, maxBytes: 1 } }', /1 MB to 100 MB/],
+    ['{ dynamodb: { table: "a b" } }', /3 to 255/],
+  ] as const) {
+    const [found = 'none'] = to(destination);
+    assert.match(found, problem, destination);
   }
 });
 
@@ -251,7 +299,9 @@ test('paths start at the folder of the file; a program without a slash is looked
   assert.equal(config.dataDir, '/etc/d');
   assert.equal(config.mediaDir, '/m');
   assert.equal(config.ffmpegPath, 'ffmpeg');
-  assert.deepEqual(config.deliveries['d']?.to, { folder: { path: '/etc/headgate/out' } });
+  assert.deepEqual(config.deliveries['d']?.to, {
+    folder: { path: '/etc/headgate/out', prefix: '' },
+  });
   assert.equal(configOf('ffmpegPath: ./bin/ffmpeg').ffmpegPath, '/etc/headgate/bin/ffmpeg');
 });
 

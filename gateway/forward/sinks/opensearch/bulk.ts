@@ -5,6 +5,8 @@
  * Source: OpenSearch documentation, "Bulk".
  */
 import { z } from 'zod';
+import { compileQuery } from '../../query/query.ts';
+import { QueryError } from '../../query/values.ts';
 import { SinkError, type BatchItem, type Outcomes, type SinkErrorCode } from '../../sink.ts';
 import { adviceFor } from '../advice.ts';
 import type { Said } from '../http-client.ts';
@@ -27,6 +29,22 @@ export interface BulkDocument {
   readonly id: string | null;
   /** Two lines. */
   readonly lines: Buffer;
+}
+
+/**
+ * Ids by a query in JMESPath; undefined: it gives none.
+ * @throws QueryError that says what is wrong with the query
+ */
+export function idsBy(query: string): (document: JsonObject) => unknown {
+  const compiled = compileQuery(query, 'jmespath');
+  return (document) => {
+    try {
+      return compiled.run(document)[0];
+    } catch (error) {
+      if (error instanceof QueryError) return undefined;
+      throw error;
+    }
+  };
 }
 
 /** Of an id; the cluster refuses a whole request for one that is longer. */

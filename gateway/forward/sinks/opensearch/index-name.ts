@@ -6,9 +6,10 @@ const dayMs = 86_400_000;
 
 /**
  * The name with Firehose's suffix, such as `logs-2016-02-25-13` for an hour. A week begins on
- * Sunday, and the first one of a year is the one with its first Saturday: `logs-2016-w08`.
+ * Sunday, and the first one of a year is the one with its first Saturday: `logs-2016-w09`.
  *
- * Source: Firehose Developer Guide, "Configure index rotation for OpenSearch Service".
+ * Source: Firehose Developer Guide, "Configure index rotation for OpenSearch Service". Its example
+ * counts that week as the 8th, as ISO 8601 does; what it says of weeks makes it the 9th.
  */
 export function indexName(name: string, rotation: Rotation, arrivalMs: number): string {
   const text = new Date(arrivalMs).toISOString();

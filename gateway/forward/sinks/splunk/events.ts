@@ -31,7 +31,7 @@ function rawOf(data: Buffer): Buffer | SinkError {
   return data.at(-1) === lineFeed[0] ? data : Buffer.concat([data, lineFeed]);
 }
 
-/** JSON stays what it is, any other text becomes a string. */
+/** A JSON object stays what it is, any other text becomes a string. */
 function objectOf(item: BatchItem, options: EventOptions): Buffer | SinkError {
   const text = utf8Of(item.data);
   if (text === null) {

@@ -1,0 +1,142 @@
+/** What is wrong with a layout that somebody wrote: for the configuration, and for Firehose's API. */
+import { compileQuery } from '../query/query.ts';
+import { QueryError } from '../query/values.ts';
+import { keyPart } from './key-part.ts';
+import { compileLayout, hasPartitions, type LayoutOptions } from './layout.ts';
+import { prefixBytesMax, prefixCharactersMax } from './partitioner.ts';
+import { compilePrefix, fixedLengths, PrefixError, type PrefixPiece } from './prefix.ts';
+import { isTimeZone } from './zoned-time.ts';
+
+export interface LayoutProblem {
+  readonly option: keyof LayoutOptions;
+  /** Of `partitionBy`: which of its names. */
+  readonly name?: string;
+  /** Goes on from the option: `prefix` "has a { that is not closed". */
+  readonly says: string;
+}
+
+export interface LayoutUse {
+  /** Whether there is a function, which may give values of partitions. */
+  readonly hasFunction: boolean;
+  /** Whether expressions ask for an error prefix, as they do at Firehose. */
+  readonly needsErrorPrefix: boolean;
+}
+
+/** As many keys as Firehose takes in a prefix would not fit there anyway. */
+const partitionKeysMax = 50;
+/** Of Firehose. */
+const extensionPattern = /^\.[0-9a-z!\-_.*'()]{1,127}$/;
+
+/** All that is wrong, in sentences. */
+export function layoutProblems(options: LayoutOptions, use: LayoutUse): readonly LayoutProblem[] {
+  const { timeZone = null, extension = null } = options;
+  const problems: LayoutProblem[] = [];
+  const prefix = piecesOf('prefix', options, problems);
+  const errorPrefix = piecesOf('errorPrefix', options, problems);
+  if (prefix !== null) checkPrefix(prefix, options, use, problems);
+  if (errorPrefix !== null) checkErrorPrefix(errorPrefix, problems);
+  checkQueries(options, problems);
+  if (timeZone !== null && !isTimeZone(timeZone)) {
+    problems.push({ option: 'timeZone', says: 'is no time zone that is known' });
+  }
+  if (extension !== null && !extensionPattern.test(extension)) {
+    problems.push({ option: 'extension', says: 'is no extension' });
+  }
+  if (prefix !== null && errorPrefix !== null && problems.length === 0) {
+    checkLengths(options, problems);
+  }
+  return problems;
+}
+
+function piecesOf(
+  option: 'prefix' | 'errorPrefix',
+  options: LayoutOptions,
+  problems: LayoutProblem[],
+): readonly PrefixPiece[] | null {
+  try {
+    return compilePrefix(options[option] ?? '');
+  } catch (error) {
+    if (!(error instanceof PrefixError)) throw error;
+    problems.push({ option, says: `is no prefix: ${error.message}` });
+    return null;
+  }
+}
+
+function checkPrefix(
+  prefix: readonly PrefixPiece[],
+  { errorPrefix = null, partitionBy, hive = false }: LayoutOptions,
+  use: LayoutUse,
+  problems: LayoutProblem[],
+): void {
+  const names = new Set(Object.keys(partitionBy ?? {}));
+  const unused = new Set(names);
+  for (const piece of prefix) {
+    if (piece.kind === 'error-type') {
+      const says = 'has !{firehose:error-output-type}, which is of errorPrefix alone';
+      problems.push({ option: 'prefix', says });
+    }
+    if (piece.kind !== 'partition') continue;
+    if (piece.namespace === 'partitionKeyFromLambda') {
+      if (use.hasFunction) continue;
+      const says = `has !{partitionKeyFromLambda:${piece.name}}, and there is no function`;
+      problems.push({ option: 'prefix', says });
+    } else if (!names.has(piece.name)) {
+      const says = `has !{partitionKeyFromQuery:${piece.name}}, and partitionBy has no ${piece.name}`;
+      problems.push({ option: 'prefix', says });
+    }
+    unused.delete(piece.name);
+  }
+  const isAppended = hive && !prefix.some(({ kind }) => kind === 'partition');
+  for (const name of isAppended ? [] : unused) {
+    const says = `is not in the prefix, as !{partitionKeyFromQuery:${name}}`;
+    problems.push({ option: 'partitionBy', name, says });
+  }
+  const hasExpressions = prefix.some(({ kind }) => kind !== 'text');
+  if (use.needsErrorPrefix && errorPrefix === null && hasExpressions) {
+    problems.push({ option: 'errorPrefix', says: 'is needed where the prefix has expressions' });
+  }
+}
+
+function checkErrorPrefix(errorPrefix: readonly PrefixPiece[], problems: LayoutProblem[]): void {
+  const kinds = new Set(errorPrefix.map(({ kind }) => kind));
+  if (kinds.has('partition')) {
+    const says = 'has a partition key, and records fail before they have one';
+    problems.push({ option: 'errorPrefix', says });
+  }
+  if ((kinds.has('timestamp') || kinds.has('random')) && !kinds.has('error-type')) {
+    const says = 'has expressions, and !{firehose:error-output-type} is not among them';
+    problems.push({ option: 'errorPrefix', says });
+  }
+}
+
+function checkQueries(options: LayoutOptions, problems: LayoutProblem[]): void {
+  const { partitionBy, queryLanguage = 'jmespath', hive = false } = options;
+  const entries = Object.entries(partitionBy ?? {});
+  if (entries.length > partitionKeysMax) {
+    problems.push({ option: 'partitionBy', says: `has more than ${partitionKeysMax} keys` });
+  }
+  for (const [name, query] of entries) {
+    if (hive && keyPart(name, true) !== name) {
+      problems.push({ option: 'partitionBy', name, says: 'is no name for Hive' });
+    }
+    try {
+      compileQuery(query, queryLanguage);
+    } catch (error) {
+      if (!(error instanceof QueryError)) throw error;
+      const says = `is no query of ${queryLanguage}: ${error.message}`;
+      problems.push({ option: 'partitionBy', name, says });
+    }
+  }
+}
+
+/** Without the values of partitions, which are looked at record by record. */
+function checkLengths(options: LayoutOptions, problems: LayoutProblem[]): void {
+  const layout = compileLayout(options);
+  for (const option of ['prefix', 'errorPrefix'] as const) {
+    const { characters, bytes } = fixedLengths(layout[option]);
+    const room = option === 'prefix' && hasPartitions(layout) ? 1 : 0;
+    if (characters + room <= prefixCharactersMax && bytes + room <= prefixBytesMax) continue;
+    const says = `makes more than ${prefixCharactersMax} characters, or ${prefixBytesMax} bytes`;
+    problems.push({ option, says });
+  }
+}

@@ -1,0 +1,408 @@
+/**
+ * JMESPath (https://jmespath.org/specification.html), compiled once to functions.
+ *
+ * The specification is followed to the letter where libraries are looser: comparisons of anything
+ * but numbers give null, and literals in backquotes are JSON.
+ */
+import type { Json, Query } from '../query.ts';
+import {
+  equals,
+  fieldOf,
+  isArray,
+  isObject,
+  objectOf,
+  QueryError,
+  queryDepthMax,
+  queryLengthMax,
+  Steps,
+  withinStack,
+} from '../values.ts';
+import { functionCall, isTrue, type Argument } from './functions.ts';
+import { tokensOf, type Token } from './lexer.ts';
+
+/** What an expression makes of a value. */
+export type Evaluate = (value: Json, steps: Steps) => Json;
+
+/** How tightly what follows an expression holds on to it. */
+const powers: Readonly<Record<string, number>> = {
+  '|': 1,
+  '||': 2,
+  '&&': 3,
+  '==': 5,
+  '!=': 5,
+  '<': 5,
+  '<=': 5,
+  '>': 5,
+  '>=': 5,
+  '[]': 9,
+  '*': 20,
+  '[?': 21,
+  '.': 40,
+  '!': 45,
+  '{': 50,
+  '[': 55,
+  '(': 60,
+};
+
+/** Whatever holds less ends a projection. */
+const projectionEnd = 10;
+
+const itself: Evaluate = (value) => value;
+
+/** @throws QueryError */
+export function compileJmespath(text: string): Query {
+  if (text.length > queryLengthMax) {
+    throw new QueryError(`it is longer than ${queryLengthMax} characters`);
+  }
+  const evaluate = new Parser(tokensOf(text)).whole();
+  return { run: (value) => withinStack(() => [evaluate(value, new Steps())]) };
+}
+
+/** Top-down operator precedence, as the reference implementations do it. */
+class Parser {
+  readonly #tokens: readonly Token[];
+  #at = 0;
+  #depth = 0;
+
+  constructor(tokens: readonly Token[]) {
+    this.#tokens = tokens;
+  }
+
+  whole(): Evaluate {
+    const evaluate = this.#expression(0);
+    const token = this.#next();
+    if (token.kind !== 'end') throw unexpected(token);
+    return evaluate;
+  }
+
+  #expression(power: number): Evaluate {
+    this.#depth += 1;
+    if (this.#depth > queryDepthMax) {
+      throw new QueryError(`it is nested more than ${queryDepthMax} deep`);
+    }
+    let left = this.#prefix();
+    while (power < this.#power()) left = this.#suffix(left);
+    this.#depth -= 1;
+    return counted(left);
+  }
+
+  /** An expression's beginning. */
+  #prefix(): Evaluate {
+    const token = this.#next();
+    switch (token.kind) {
+      case 'literal':
+        return () => token.value;
+      case 'name':
+        return this.#takes('(') ? this.#call(token.text, token.at) : field(token.text);
+      case 'quoted':
+        return field(token.text);
+      case 'sign':
+        return this.#prefixSign(token);
+      case 'number':
+      case 'end':
+        throw unexpected(token);
+    }
+  }
+
+  #prefixSign(token: Token & { kind: 'sign' | 'name' | 'quoted' }): Evaluate {
+    switch (token.text) {
+      case '@':
+        return itself;
+      case '!': {
+        const right = this.#expression(powerOf('!'));
+        return (value, steps) => !isTrue(right(value, steps));
+      }
+      case '*':
+        return valueProjection(itself, this.#projected('*'));
+      case '[?':
+        return this.#filter(itself);
+      case '[]':
+        return projection(flatten(itself), this.#projected('[]'));
+      case '{':
+        return this.#hash();
+      case '[':
+        return this.#bracket();
+      case '(': {
+        const inner = this.#expression(0);
+        this.#expect(')');
+        return inner;
+      }
+      default:
+        throw unexpected(token);
+    }
+  }
+
+  /** What goes on from an expression. */
+  #suffix(left: Evaluate): Evaluate {
+    const token = this.#next();
+    const sign = token.kind === 'sign' ? token.text : '';
+    switch (sign) {
+      case '.':
+        if (this.#takes('*')) return valueProjection(left, this.#projected('.'));
+        return pipe(left, this.#afterDot('.'));
+      case '|':
+        return pipe(left, this.#expression(powerOf('|')));
+      case '||':
+        return logical(left, this.#expression(powerOf('||')), true);
+      case '&&':
+        return logical(left, this.#expression(powerOf('&&')), false);
+      case '[?':
+        return this.#filter(left);
+      case '[]':
+        return projection(flatten(left), this.#projected('[]'));
+      case '[':
+        return this.#indexed(left);
+      case '==':
+      case '!=':
+      case '<':
+      case '<=':
+      case '>':
+      case '>=':
+        return comparison(sign, left, this.#expression(powerOf(sign)));
+      default:
+        throw unexpected(token);
+    }
+  }
+
+  /** What is done to each element of a projection, behind the sign that makes it. */
+  #projected(sign: string): Evaluate {
+    if (this.#power() < projectionEnd) return itself;
+    if (this.#isSign('[') || this.#isSign('[?')) return this.#expression(powerOf(sign));
+    if (!this.#takes('.')) throw unexpected(this.#peek());
+    return this.#afterDot(sign);
+  }
+
+  #afterDot(sign: string): Evaluate {
+    const token = this.#peek();
+    if (token.kind === 'name' || token.kind === 'quoted' || this.#isSign('*')) {
+      return this.#expression(powerOf(sign));
+    }
+    if (this.#takes('[')) return this.#list();
+    if (this.#takes('{')) return this.#hash();
+    throw unexpected(token);
+  }
+
+  #filter(left: Evaluate): Evaluate {
+    const condition = this.#expression(0);
+    this.#expect(']');
+    const right = this.#projected('[?');
+    return (value, steps) => {
+      const items = left(value, steps);
+      if (!isArray(items)) return null;
+      const kept = items.filter((item) => isTrue(condition(item, steps)));
+      return present(kept.map((item) => right(item, steps)));
+    };
+  }
+
+  /** `[0]`, `[1:2]`, `[*]` or a list of expressions, on its own. */
+  #bracket(): Evaluate {
+    const next = this.#tokens[this.#at + 1];
+    const isAll = this.#isSign('*') && next?.kind === 'sign' && next.text === ']';
+    const isIndex = this.#peek().kind === 'number' || this.#isSign(':');
+    return isIndex || isAll ? this.#indexed(itself) : this.#list();
+  }
+
+  /** `[0]`, `[1:2]` or `[*]` behind an expression. */
+  #indexed(left: Evaluate): Evaluate {
+    if (this.#takes('*')) {
+      this.#expect(']');
+      return projection(left, this.#projected('*'));
+    }
+    const parts: (number | null)[] = [null];
+    while (!this.#takes(']')) {
+      const token = this.#next();
+      if (token.kind === 'sign' && token.text === ':' && parts.length < 3) parts.push(null);
+      else if (token.kind === 'number' && parts.at(-1) === null) {
+        parts[parts.length - 1] = token.value;
+      } else throw unexpected(token);
+    }
+    const [start = null, stop = null, step = null] = parts;
+    if (parts.length > 1) {
+      if (step === 0) throw new QueryError('a slice has a step of 0');
+      const sliced = slice(left, { start, stop, step: step ?? 1 });
+      return projection(sliced, this.#projected('*'));
+    }
+    if (start === null) throw new QueryError('an index is missing');
+    return (value, steps) => {
+      const items = left(value, steps);
+      return isArray(items) ? (items.at(start) ?? null) : null;
+    };
+  }
+
+  #list(): Evaluate {
+    const items = this.#separated(']', () => this.#expression(0));
+    if (items.length === 0) throw new QueryError('a list of expressions is empty');
+    return (value, steps) => (value === null ? null : items.map((item) => item(value, steps)));
+  }
+
+  #hash(): Evaluate {
+    const entries = this.#separated('}', () => {
+      const key = this.#next();
+      if (key.kind !== 'name' && key.kind !== 'quoted') throw unexpected(key);
+      this.#expect(':');
+      return [key.text, this.#expression(0)] as const;
+    });
+    if (entries.length === 0) throw new QueryError('an object of expressions is empty');
+    return (value, steps) => {
+      if (value === null) return null;
+      return objectOf(entries.map(([name, evaluate]) => [name, evaluate(value, steps)]));
+    };
+  }
+
+  #call(name: string, at: number): Evaluate {
+    const args = this.#separated(')', (): Argument => {
+      const isReference = this.#takes('&');
+      return { isReference, evaluate: this.#expression(0) };
+    });
+    return functionCall(name, args, at);
+  }
+
+  #separated<Item>(end: ')' | ']' | '}', item: () => Item): readonly Item[] {
+    const items: Item[] = [];
+    if (this.#takes(end)) return items;
+    do items.push(item());
+    while (this.#takes(','));
+    this.#expect(end);
+    return items;
+  }
+
+  /** Of what comes next. */
+  #power(): number {
+    const token = this.#peek();
+    return token.kind === 'sign' ? powerOf(token.text) : 0;
+  }
+
+  #peek(): Token {
+    const token = this.#tokens[this.#at];
+    if (token === undefined) throw new QueryError('it ends too early');
+    return token;
+  }
+
+  #next(): Token {
+    const token = this.#peek();
+    this.#at += 1;
+    return token;
+  }
+
+  #isSign(text: string): boolean {
+    const token = this.#peek();
+    return token.kind === 'sign' && token.text === text;
+  }
+
+  #takes(text: string): boolean {
+    if (!this.#isSign(text)) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #expect(text: string): void {
+    if (!this.#takes(text)) throw unexpected(this.#peek());
+  }
+}
+
+function powerOf(sign: string): number {
+  return powers[sign] ?? 0;
+}
+
+function unexpected(token: Token): QueryError {
+  if (token.kind === 'end') return new QueryError('it ends too early');
+  return new QueryError(`character ${token.at + 1} was not expected to be there`);
+}
+
+/** `&&`, and with `decided` true `||`: the left value is the result when it is that. */
+function logical(left: Evaluate, right: Evaluate, decided: boolean): Evaluate {
+  return (value, steps) => {
+    const first = left(value, steps);
+    return isTrue(first) === decided ? first : right(value, steps);
+  };
+}
+
+function counted(evaluate: Evaluate): Evaluate {
+  return (value, steps) => {
+    steps.take(1);
+    return evaluate(value, steps);
+  };
+}
+
+function pipe(left: Evaluate, right: Evaluate): Evaluate {
+  return (value, steps) => right(left(value, steps), steps);
+}
+
+function field(name: string): Evaluate {
+  return (value) => (isObject(value) ? fieldOf(value, name) : null);
+}
+
+function present(values: readonly Json[]): readonly Json[] {
+  return values.filter((value) => value !== null);
+}
+
+function projection(left: Evaluate, right: Evaluate): Evaluate {
+  return (value, steps) => {
+    const items = left(value, steps);
+    if (!isArray(items)) return null;
+    steps.take(items.length);
+    return present(items.map((item) => right(item, steps)));
+  };
+}
+
+function valueProjection(left: Evaluate, right: Evaluate): Evaluate {
+  return (value, steps) => {
+    const object = left(value, steps);
+    if (!isObject(object)) return null;
+    const items = Object.values(object);
+    steps.take(items.length);
+    return present(items.map((item) => right(item, steps)));
+  };
+}
+
+function flatten(left: Evaluate): Evaluate {
+  return (value, steps) => {
+    const items = left(value, steps);
+    if (!isArray(items)) return null;
+    const flat = items.flat(1) as readonly Json[];
+    steps.take(flat.length);
+    return flat;
+  };
+}
+
+function slice(
+  left: Evaluate,
+  cut: { readonly start: number | null; readonly stop: number | null; readonly step: number },
+): Evaluate {
+  return (value, steps) => {
+    const items = left(value, steps);
+    if (!isArray(items)) return null;
+    const { length } = items;
+    const forward = cut.step > 0;
+    const [low, high] = forward ? [0, length] : [-1, length - 1];
+    const bound = (index: number | null, otherwise: number): number =>
+      index === null
+        ? otherwise
+        : Math.min(Math.max(index < 0 ? index + length : index, low), high);
+    const start = bound(cut.start, forward ? low : high);
+    const stop = bound(cut.stop, forward ? high : low);
+    const taken: Json[] = [];
+    for (let at = start; forward ? at < stop : at > stop; at += cut.step) {
+      steps.take(1);
+      taken.push(items[at] ?? null);
+    }
+    return taken;
+  };
+}
+
+function comparison(
+  sign: '==' | '!=' | '<' | '<=' | '>' | '>=',
+  left: Evaluate,
+  right: Evaluate,
+): Evaluate {
+  return (value, steps) => {
+    const a = left(value, steps);
+    const b = right(value, steps);
+    if (sign === '==') return equals(a, b, steps);
+    if (sign === '!=') return !equals(a, b, steps);
+    if (typeof a !== 'number' || typeof b !== 'number') return null;
+    if (sign === '<') return a < b;
+    if (sign === '<=') return a <= b;
+    return sign === '>' ? a > b : a >= b;
+  };
+}

@@ -1,0 +1,109 @@
+/** What both query languages ask of JSON values. */
+import type { Json } from './query.ts';
+
+/** The query can't be compiled, or a record gives it no answer. Its message is a sentence's end. */
+export class QueryError extends Error {
+  override readonly name = 'QueryError';
+}
+
+/** Characters of a query. */
+export const queryLengthMax = 4096;
+/** Of expressions in one another. */
+export const queryDepthMax = 64;
+/** Of one run over one record. */
+const stepsMax = 1_000_000;
+
+/** Counts what a run costs, in values looked at and characters made. */
+export class Steps {
+  #left = stepsMax;
+
+  /** @throws QueryError once it is too much */
+  take(count: number): void {
+    this.#left -= count;
+    if (this.#left < 0) throw new QueryError(`it takes more than ${stepsMax} steps`);
+  }
+}
+
+export function isArray(value: Json): value is readonly Json[] {
+  return Array.isArray(value);
+}
+
+export function isObject(value: Json): value is { readonly [name: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The field of an object; null: it has none. */
+export function fieldOf(value: { readonly [name: string]: Json }, name: string): Json {
+  // Objects that were parsed still inherit `constructor` and the like.
+  return Object.hasOwn(value, name) ? (value[name] ?? null) : null;
+}
+
+/** An object with just these fields, whatever their names are. */
+export function objectOf(entries: Iterable<readonly [string, Json]>): Json {
+  return Object.fromEntries(entries);
+}
+
+/** The characters of a text, as Unicode counts them. */
+export function charactersOf(text: string): readonly string[] {
+  return Array.from(text);
+}
+
+export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 'array' | 'object' {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'array';
+  return typeof value as 'boolean' | 'number' | 'string' | 'object';
+}
+
+/** Whether they are the same, the order of fields aside. */
+export function equals(a: Json, b: Json, steps: Steps): boolean {
+  steps.take(1);
+  if (a === b) return true;
+  if (isArray(a) && isArray(b)) {
+    return a.length === b.length && a.every((item, index) => equals(item, b[index] ?? null, steps));
+  }
+  if (!isObject(a) || !isObject(b)) return false;
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length &&
+    names.every(
+      (name) => Object.hasOwn(b, name) && equals(fieldOf(a, name), fieldOf(b, name), steps),
+    )
+  );
+}
+
+/** By code points, as both languages order texts. */
+export function compareTexts(a: string, b: string): number {
+  if (a === b) return 0;
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** As JSON. It is measured first: what refers to one value many times over prints long. */
+export function print(value: Json, steps: Steps): string {
+  measure(value, steps);
+  return JSON.stringify(value);
+}
+
+function measure(value: Json, steps: Steps): void {
+  steps.take(1);
+  if (typeof value === 'string') steps.take(value.length);
+  else if (isArray(value)) for (const item of value) measure(item, steps);
+  else if (isObject(value)) {
+    for (const [name, field] of Object.entries(value)) {
+      steps.take(name.length);
+      measure(field, steps);
+    }
+  }
+}
+
+/**
+ * Does what goes as deep as its input is nested.
+ * @throws QueryError where that is deeper than the stack
+ */
+export function withinStack<Result>(work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new QueryError('it is nested too deeply', { cause: error });
+  }
+}
