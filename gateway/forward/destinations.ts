@@ -21,8 +21,8 @@ import { httpSink } from './sinks/http/http-sink.ts';
 import { kafkaSink } from './sinks/kafka/kafka-sink.ts';
 import { kinesisSink } from './sinks/kinesis/kinesis-sink.ts';
 import { kinesisVideoSink } from './sinks/kinesis-video/kinesis-video-sink.ts';
-import { idsBy } from './sinks/opensearch/bulk.ts';
 import { natsSink } from './sinks/nats/nats-sink.ts';
+import { idsBy } from './sinks/opensearch/bulk.ts';
 import { openSearchSink } from './sinks/opensearch/opensearch-sink.ts';
 import { redshiftSink } from './sinks/redshift/redshift-sink.ts';
 import { s3Sink } from './sinks/s3/s3-sink.ts';
@@ -144,8 +144,8 @@ function splunkSinkFor(to: SplunkDestination, clock: Clock): BatchSink {
 
 /** What every key at the destination begins with. */
 export function prefixOf(destination: Destination): string {
-  if ('folder' in destination) return destination.folder.prefix ?? '';
   if ('redshift' in destination) return destination.redshift.staging.prefix ?? '';
+  if ('folder' in destination) return destination.folder.prefix ?? '';
   return 's3' in destination ? (destination.s3.prefix ?? '') : '';
 }
 

@@ -131,7 +131,8 @@ export class BatchEmission implements Emission {
     const bytes = items.reduce((sum, { data }) => sum + data.length, 0);
     const urgency = urgencyOf(this.#worker, this.#inHand.detail.oldestMs);
     const id = uuidV5(keyNamespace, JSON.stringify(['batch', ...items.map((item) => item.id)]));
-    const outcomes = await within(clock, attemptLimitMs(bytes), signal, async (inner, hold) => {
+    const limitMs = Math.max(attemptLimitMs(bytes), this.#sink.attemptMs ?? 0);
+    const outcomes = await within(clock, limitMs, signal, async (inner, hold) => {
       await hold(bandwidth.take(bytes, urgency, inner));
       return this.#sink.deliver({ id, items }, inner);
     });

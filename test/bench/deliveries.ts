@@ -14,7 +14,7 @@ import { startDeliveries } from '../../gateway/forward/deliveries.ts';
 import { bufferDefaults, type DeliveryOptions } from '../../gateway/forward/options.ts';
 import { systemClock } from '../../storage/clock.ts';
 import { openStore, type Store } from '../../storage/store.ts';
-import { WatchedMetrics } from '../gateway/forward/support/rig.ts';
+import { testPrograms, WatchedMetrics } from '../gateway/forward/support/rig.ts';
 import { credentials, s3Client, startS3 } from '../gateway/forward/support/servers.ts';
 import { MemoryLogger } from '../support/memory-logger.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -192,7 +192,7 @@ async function drain(
       from: { stream: 'readings' },
       buffer: { maxSeconds: 0.1 },
     })),
-    ...{ log: store.log, video: store.video, gatewayId: 'bench', random: Math.random },
+    ...{ log: store.log, video: store.video, gatewayId: 'bench', random: Math.random, programs: testPrograms },
     ...ports,
   });
   await metrics.sent(already + records * wanted.length);

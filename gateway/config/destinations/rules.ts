@@ -39,15 +39,6 @@ export function destinationProblems(kind: string, to: Fields): readonly Destinat
   return problems;
 }
 
-function queryProblem(text: string): string | null {
-  try {
-    compileQuery(text, 'jmespath');
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-}
-
 function natsProblems(to: Fields): readonly DestinationProblem[] {
   const servers = Array.isArray(to['servers']) ? (to['servers'] as unknown[]) : [];
   const ways = ['username', 'token', 'nkeySeed', 'credentialsFile'];
@@ -108,6 +99,15 @@ function pairProblems(to: Fields, one: string, other: string, within = ''): Dest
       ? [{ key: `${within}${key}`, message: `needs ${missing} beside it` }]
       : [],
   );
+}
+
+function queryProblem(text: string): string | null {
+  try {
+    compileQuery(text, 'jmespath');
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** Passwords have keys of their own, which are not shown. */

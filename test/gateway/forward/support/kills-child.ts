@@ -12,7 +12,7 @@ import { openStore } from '../../../../storage/store.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
 import { MemoryMetrics } from '../../../support/memory-metrics.ts';
 import { deliveryOf, recordsFrom, sinkOf, type KillsRun } from './kills-run.ts';
-import { streamOptions } from './rig.ts';
+import { streamOptions, testPrograms } from './rig.ts';
 
 const appendedAtOnce = 20;
 const aheadMax = 1_500;
@@ -28,7 +28,7 @@ const delivery = new Delivery(deliveryOf(run), sinkOf(run), run.prefix, {
   ...{ log: store.log, video: store.video, gatewayId: 'box-1', owner: 'process-1' },
   supervisor: new Supervisor({ clock, logger, metrics, random }),
   limits: sharedLimits(new Bandwidth({ clock, maxBytesPerSecond: null })),
-  ...{ clock, logger, metrics, random },
+  ...{ clock, logger, metrics, random, programs: testPrograms },
 });
 for (;;) {
   const next = store.log.stream('readings').shards[0]?.nextSequence ?? 0;

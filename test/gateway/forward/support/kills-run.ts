@@ -30,6 +30,7 @@ import type { Scope } from '../../../support/scope.ts';
 import { memoryFolder } from '../../../support/temporary-folder.ts';
 import { failedOf } from './failed.ts';
 import { startProxy, type Passing } from './proxy.ts';
+import { testPrograms } from './rig.ts';
 import { credentials, getObjects, listKeys, passWhole, s3Client, startS3 } from './servers.ts';
 
 export type KillsTarget = 's3' | 'folder' | 'batches';
@@ -304,7 +305,7 @@ async function finish(
   const delivery = new Delivery(deliveryOf(run), sinkOf(run), run.prefix, {
     ...{ log: store.log, video: store.video, gatewayId: 'box-1', owner: 'process-1', supervisor },
     limits: sharedLimits(new Bandwidth({ clock, maxBytesPerSecond: null })),
-    ...{ clock, logger, metrics, random },
+    ...{ clock, logger, metrics, random, programs: testPrograms },
   });
   context.after(async () => {
     await delivery.close();
