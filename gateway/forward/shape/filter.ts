@@ -7,7 +7,7 @@
  * JSON, or that makes the query fail. What is selected is printed anew: whole numbers beyond 2^53
  * lose digits.
  */
-import { isTrue } from '../query/jmespath/functions.ts';
+import { isTrue } from '../query/jmespath/evaluate.ts';
 import { compileJmespath } from '../query/jmespath/jmespath.ts';
 import type { Json, Query } from '../query/query.ts';
 import { print, QueryError, Steps, withinStack } from '../query/values.ts';

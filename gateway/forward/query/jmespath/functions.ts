@@ -13,7 +13,7 @@ import {
   typeOf,
   type Steps,
 } from '../values.ts';
-import type { Evaluate } from './jmespath.ts';
+import type { Evaluate } from './evaluate.ts';
 
 export interface Argument {
   /** Whether it is `&expression`: handed over as such, for the function to evaluate. */
@@ -166,13 +166,6 @@ export function functionCall(name: string, args: readonly Argument[], at: number
     }
     return run({ values, each: (item) => reference(item, steps), steps });
   };
-}
-
-/** Whether a value counts as true. */
-export function isTrue(value: Json): boolean {
-  if (value === null || value === false || value === '') return false;
-  if (isArray(value)) return value.length > 0;
-  return !isObject(value) || Object.keys(value).length > 0;
 }
 
 function check(name: string, kind: Kind, value: Json): void {

@@ -4,12 +4,9 @@
  * The specification is followed to the letter where libraries are looser: comparisons of anything
  * but numbers give null, and literals in backquotes are JSON.
  */
-import type { Json, Query } from '../query.ts';
+import type { Query } from '../query.ts';
 import {
-  equals,
-  fieldOf,
   isArray,
-  isObject,
   objectOf,
   QueryError,
   queryDepthMax,
@@ -17,11 +14,23 @@ import {
   Steps,
   withinStack,
 } from '../values.ts';
-import { functionCall, isTrue, type Argument } from './functions.ts';
+import {
+  comparison,
+  counted,
+  field,
+  flatten,
+  isTrue,
+  itself,
+  logical,
+  pipe,
+  projection,
+  present,
+  slice,
+  valueProjection,
+  type Evaluate,
+} from './evaluate.ts';
+import { functionCall, type Argument } from './functions.ts';
 import { tokensOf, type Token } from './lexer.ts';
-
-/** What an expression makes of a value. */
-export type Evaluate = (value: Json, steps: Steps) => Json;
 
 /** How tightly what follows an expression holds on to it. */
 const powers: Readonly<Record<string, number>> = {
@@ -46,8 +55,6 @@ const powers: Readonly<Record<string, number>> = {
 
 /** Whatever holds less ends a projection. */
 const projectionEnd = 10;
-
-const itself: Evaluate = (value) => value;
 
 /** @throws QueryError */
 export function compileJmespath(text: string): Query {
@@ -307,102 +314,4 @@ function powerOf(sign: string): number {
 function unexpected(token: Token): QueryError {
   if (token.kind === 'end') return new QueryError('it ends too early');
   return new QueryError(`character ${token.at + 1} was not expected to be there`);
-}
-
-/** `&&`, and with `decided` true `||`: the left value is the result when it is that. */
-function logical(left: Evaluate, right: Evaluate, decided: boolean): Evaluate {
-  return (value, steps) => {
-    const first = left(value, steps);
-    return isTrue(first) === decided ? first : right(value, steps);
-  };
-}
-
-function counted(evaluate: Evaluate): Evaluate {
-  return (value, steps) => {
-    steps.take(1);
-    return evaluate(value, steps);
-  };
-}
-
-function pipe(left: Evaluate, right: Evaluate): Evaluate {
-  return (value, steps) => right(left(value, steps), steps);
-}
-
-function field(name: string): Evaluate {
-  return (value) => (isObject(value) ? fieldOf(value, name) : null);
-}
-
-function present(values: readonly Json[]): readonly Json[] {
-  return values.filter((value) => value !== null);
-}
-
-function projection(left: Evaluate, right: Evaluate): Evaluate {
-  return (value, steps) => {
-    const items = left(value, steps);
-    if (!isArray(items)) return null;
-    steps.take(items.length);
-    return present(items.map((item) => right(item, steps)));
-  };
-}
-
-function valueProjection(left: Evaluate, right: Evaluate): Evaluate {
-  return (value, steps) => {
-    const object = left(value, steps);
-    if (!isObject(object)) return null;
-    const items = Object.values(object);
-    steps.take(items.length);
-    return present(items.map((item) => right(item, steps)));
-  };
-}
-
-function flatten(left: Evaluate): Evaluate {
-  return (value, steps) => {
-    const items = left(value, steps);
-    if (!isArray(items)) return null;
-    const flat = items.flat(1) as readonly Json[];
-    steps.take(flat.length);
-    return flat;
-  };
-}
-
-function slice(
-  left: Evaluate,
-  cut: { readonly start: number | null; readonly stop: number | null; readonly step: number },
-): Evaluate {
-  return (value, steps) => {
-    const items = left(value, steps);
-    if (!isArray(items)) return null;
-    const { length } = items;
-    const forward = cut.step > 0;
-    const [low, high] = forward ? [0, length] : [-1, length - 1];
-    const bound = (index: number | null, otherwise: number): number =>
-      index === null
-        ? otherwise
-        : Math.min(Math.max(index < 0 ? index + length : index, low), high);
-    const start = bound(cut.start, forward ? low : high);
-    const stop = bound(cut.stop, forward ? high : low);
-    const taken: Json[] = [];
-    for (let at = start; forward ? at < stop : at > stop; at += cut.step) {
-      steps.take(1);
-      taken.push(items[at] ?? null);
-    }
-    return taken;
-  };
-}
-
-function comparison(
-  sign: '==' | '!=' | '<' | '<=' | '>' | '>=',
-  left: Evaluate,
-  right: Evaluate,
-): Evaluate {
-  return (value, steps) => {
-    const a = left(value, steps);
-    const b = right(value, steps);
-    if (sign === '==') return equals(a, b, steps);
-    if (sign === '!=') return !equals(a, b, steps);
-    if (typeof a !== 'number' || typeof b !== 'number') return null;
-    if (sign === '<') return a < b;
-    if (sign === '<=') return a <= b;
-    return sign === '>' ? a > b : a >= b;
-  };
 }
