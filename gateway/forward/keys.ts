@@ -20,40 +20,6 @@ export interface KeyScope {
 }
 
 /**
- * `<prefix>yyyy/MM/dd/HH/<stream>-<version>-yyyy-MM-dd-HH-mm-ss-<uuid>.ndjson.gz`; the time is the
- * oldest record's arrival, UTC.
- */
-export function recordObjectKey(
-  scope: KeyScope,
-  content: {
-    readonly stream: string;
-    /** Tells a stream from a later one of the same name. */
-    readonly streamCreatedMs: number;
-    readonly shardId: number;
-    readonly from: number;
-    readonly to: number;
-    readonly oldestArrivalMs: number;
-  },
-): string {
-  const uuid = uuidV5(
-    keyNamespace,
-    JSON.stringify([
-      'records',
-      scope.gatewayId,
-      scope.delivery,
-      content.stream,
-      content.streamCreatedMs,
-      scope.version,
-      content.shardId,
-      content.from,
-      content.to,
-    ]),
-  );
-  const time = timeParts(content.oldestArrivalMs);
-  return `${scope.prefix}${time.folder}/${content.stream}-${scope.version}-${time.stamp}-${uuid}.ndjson.gz`;
-}
-
-/**
  * `<prefix><camera>/yyyy/MM/dd/HH/<camera>-yyyy-MM-dd-HH-mm-ss-<uuid>.mp4` and, beside it, the
  * same with `.json`; the time is the start of the footage, UTC.
  */
