@@ -549,6 +549,7 @@ async function startHttp(
       deliveries: () => deliveries.status(),
       removedDeliveries: () => deliveries.removed(),
       forgetDelivery: (name) => deliveries.forget(name),
+      replayDelivery: (name) => deliveries.replay(name),
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { RemovedDeliverySchema } from '../api/rest/schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { addReplayCommand } from './delivery-replay.ts';
 
 export function addDeliveryCommand(
   program: Command,
@@ -11,7 +12,7 @@ export function addDeliveryCommand(
 ): void {
   const delivery = program
     .command('delivery')
-    .description('let go of a delivery that is no longer configured')
+    .description('send failed records again, or let go of a delivery that is no longer configured')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false);
   delivery
@@ -26,6 +27,7 @@ export function addDeliveryCommand(
     .action(async (name: string, options: ClientOptions) => {
       finish(await forget(context, name, options));
     });
+  addReplayCommand(delivery, context, finish);
 }
 
 /** @throws UnusableConfig */

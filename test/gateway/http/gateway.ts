@@ -82,6 +82,7 @@ export async function startGateway(
     deliveries: () => Promise.resolve([]),
     removedDeliveries: () => Promise.resolve([]),
     forgetDelivery: () => Promise.resolve('unknown'),
+    replayDelivery: () => Promise.resolve(null),
     cameras: () => [],
     files: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),

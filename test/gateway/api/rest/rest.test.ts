@@ -372,6 +372,7 @@ test('the description names every route, and nothing that is not there', async (
     '/clock/confirm',
     '/deliveries',
     '/deliveries/{name}/forget',
+    '/deliveries/{name}/replay',
     '/export.zip',
     '/files',
     '/reload',
