@@ -551,6 +551,7 @@ async function startHttp(
       removedDeliveries: () => deliveries.removed(),
       forgetDelivery: (name) => deliveries.forget(name),
       deliveryFlow: deliveries,
+      replayDelivery: (name) => deliveries.replay(name),
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

@@ -7,6 +7,7 @@ import { DeliverySchema, RemovedDeliverySchema, type Delivery } from '../api/res
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { counted, formatBytes } from './table.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { addReplayCommand } from './delivery-replay.ts';
 
 export function addDeliveryCommand(
   program: Command,
@@ -15,7 +16,9 @@ export function addDeliveryCommand(
 ): void {
   const delivery = program
     .command('delivery')
-    .description('pause, resume or rewind a delivery, or forget one that is no longer configured')
+    .description(
+      'pause, resume or rewind a delivery, send its failed records again, or forget one that is no longer configured',
+    )
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false);
   delivery
@@ -44,6 +47,7 @@ export function addDeliveryCommand(
       'begin anew elsewhere: what came since then is sent, again where it was before, in objects of the next version',
     run: async (name, options) => finish(await change(context, name, 'rewind', options)),
   }).requiredOption('--to <time>', 'earliest, latest, or a time such as 2026-01-31T09:30:00Z');
+  addReplayCommand(delivery, context, finish);
 }
 
 interface FlowOptions extends ClientOptions {

@@ -587,6 +587,10 @@ export const RemovedDeliverySchema = z
   })
   .openapi('RemovedDelivery');
 
+export const ReplaySchema = z
+  .object({ name: z.string(), records: count.describe('That had failed by then') })
+  .openapi('Replay');
+
 export const DeliveriesSchema = z
   .object({
     deliveries: z.array(DeliverySchema),

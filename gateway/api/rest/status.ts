@@ -16,6 +16,7 @@ import {
   DeliveriesSchema,
   FileSourcesSchema,
   RemovedDeliverySchema,
+  ReplaySchema,
   StatusSchema,
   type Delivery,
   type Loss,
@@ -41,6 +42,7 @@ export interface StatusSources {
   readonly removedDeliveries: Deliveries['removed'];
   readonly forgetDelivery: Deliveries['forget'];
   readonly deliveryFlow: DeliveryFlow;
+  readonly replayDelivery: Deliveries['replay'];
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
   readonly files: () => readonly FileSourceStatus[];
@@ -90,6 +92,16 @@ const forgetDelivery = createRoute({
   summary: 'Lets go of a delivery that is no longer configured: how far it had come, what it holds',
   request: { params: nameParameter },
   responses: answers(RemovedDeliverySchema.pick({ name: true }), 'It is forgotten'),
+});
+
+const replayDelivery = createRoute({
+  method: 'post',
+  path: '/deliveries/{name}/replay',
+  summary: 'Sends the records of a delivery again that have failed by now',
+  description:
+    'They are in the stream failed.<name>, and go through the delivery as it is configured now, in the background. Those that fail once more are kept once more.',
+  request: { params: nameParameter },
+  responses: answers(ReplaySchema, 'They are on their way'),
 });
 
 export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): void {
@@ -170,6 +182,13 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
       throw new HttpError('not-found', `There is no removed delivery named ${name}.`);
     }
     return c.json({ name }, 200);
+  });
+
+  router.openapi(replayDelivery, async (c) => {
+    const { name } = c.req.valid('param');
+    const records = await sources.replayDelivery(name);
+    if (records === null) throw new HttpError('not-found', `There is no delivery named ${name}.`);
+    return c.json({ name, records }, 200);
   });
 }
 

@@ -119,3 +119,35 @@ test('a delivery is paused over a restart, rewound and resumed by commands', asy
   );
   assert.equal(await gateway.stop(), 0);
 });
+
+test('failed records are counted, and sent again on demand', async (t) => {
+  const folder = await temporaryFolder(t);
+  const gateway = await GatewayProcess.start(
+    t,
+    folder,
+    `streams: { readings: {} }
+deliveries:
+  sorted:
+    from: { stream: readings }
+    to: { folder: { path: out, prefix: '!{partitionKeyFromQuery:device}/' } }
+    layout: { partitionBy: { device: device } }
+    buffer: { maxSeconds: 0 }
+`,
+    undefined,
+    "[{ topic: 'site/+', stream: readings }]",
+  );
+  const device = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, {
+    username: 'device',
+    password: 'device-password',
+  });
+  t.after(() => device.endAsync(true));
+  await device.publishAsync('site/1', '{"device":null}', { qos: 1 });
+  await gateway.until<Deliveries>('/deliveries', ({ deliveries }) => deliveries[0]?.failed === 1);
+  const again = await headgate(folder, ['delivery', 'replay', 'sorted']);
+  assert.equal(again.code, 0, again.stderr);
+  assert.match(again.stdout, /sorted sends 1 failed records again/);
+  const unknown = await headgate(folder, ['delivery', 'replay', 'nobody']);
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stderr, /no delivery named nobody/);
+  assert.equal(await gateway.stop(), 0);
+});

@@ -91,6 +91,7 @@ export async function startGateway(
       rewind: () => Promise.resolve(null),
       metered: () => Promise.resolve(null),
     },
+    replayDelivery: () => Promise.resolve(null),
     cameras: () => [],
     files: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),

@@ -378,6 +378,7 @@ test('the description names every route, and nothing that is not there', async (
     '/deliveries/{name}/pause',
     '/deliveries/{name}/resume',
     '/deliveries/{name}/rewind',
+    '/deliveries/{name}/replay',
     '/export.zip',
     '/files',
     '/reload',
