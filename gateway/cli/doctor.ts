@@ -18,6 +18,7 @@ import {
   judgePool,
   variableOf,
 } from '../doctor/machine.ts';
+import { diagnoseFunction } from '../doctor/functions.ts';
 import { diagnoseHook } from '../doctor/hooks.ts';
 import { diagnosePort } from '../doctor/ports.ts';
 import { diagnoseFfmpeg, diagnoseWorker } from '../doctor/programs.ts';
@@ -70,6 +71,7 @@ export async function doctor(
   report(await ports(config, running.pid));
   report(await attempt('Certificate', () => certificate(config, context.clock.nowMs())));
   report(await destinations(config, context.clock));
+  report(await transforms(context, config));
   report(await hooks(context, config));
   if (options.json === true) context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   else context.stdout.write(sum(found));
@@ -244,6 +246,17 @@ async function destinations(config: Config, clock: Clock): Promise<readonly Diag
         ...('folder' in to ? await diagnoseMount(`Delivery ${name}`, to.folder.path) : []),
       ]),
     ),
+  );
+  return found.flat();
+}
+
+async function transforms({ fetch }: CliContext, config: Config): Promise<readonly Diagnosis[]> {
+  const found = await Promise.all(
+    Object.entries(config.deliveries).map(async ([delivery, { transform }]) => {
+      const name = `Transform ${delivery}`;
+      if (transform === null) return [];
+      return attempt(name, async () => [await diagnoseFunction(name, transform.function, fetch)]);
+    }),
   );
   return found.flat();
 }

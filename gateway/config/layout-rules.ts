@@ -14,7 +14,7 @@ export interface ShapeProblem {
 const lenient = z.object({
   from: z.record(z.string(), z.unknown()).catch({}),
   to: z.record(z.string(), z.unknown()).catch({}),
-  transform: z.unknown(),
+  transform: z.unknown().optional(),
   filter: z.string().nullable().catch(null),
   select: z.string().nullable().catch(null),
   deaggregate: z.object({ type: z.string() }).catch({ type: 'none' }),

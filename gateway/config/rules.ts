@@ -21,6 +21,9 @@ export interface RuleParams {
   readonly candidates?: readonly string[];
 }
 
+/** Where records arrive many in an object. */
+const objectDestinations = ['folder', 's3', 'redshift'];
+
 /** A line is one record, and grows when it is converted. */
 const lineBytesMax = 8 * 2 ** 20;
 
@@ -246,9 +249,17 @@ function checkShapes(config: Fields, report: Report): void {
 
 function checkFormats(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    const { record, format } = fields(delivery);
+    const { from, to, record, format } = fields(delivery);
     const path: Path = ['deliveries', name, 'format'];
     const { type, delimiter, compression } = fields(format);
+    const isChosen = typeof type === 'string' && type !== 'ndjson';
+    if (isChosen && 'camera' in fields(from)) {
+      report([...path, 'type'], 'is of records, and footage is files');
+    } else if (isChosen && !objectDestinations.some((kind) => kind in fields(to))) {
+      report([...path, 'type'], 'is of objects, and records are sent there as they are', {
+        allowed: `ndjson, or a delivery to ${objectDestinations.join(' or ')}`,
+      });
+    }
     const columns = list(fields(format)['columns']);
     if (type === 'raw' && record === 'envelope') {
       report(['deliveries', name, 'record'], 'does not go with format.type: raw', {

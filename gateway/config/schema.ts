@@ -787,6 +787,23 @@ export const configSchema = z
               ],
             },
           },
+          cleaned: {
+            from: { stream: 'readings' },
+            to: { folder: { path: './cleaned' } },
+            transform: {
+              function: {
+                http: {
+                  url: 'http://127.0.0.1:9000/clean',
+                  authorization: '${CLEANER_TOKEN:-Bearer x}',
+                },
+              },
+            },
+          },
+          enriched: {
+            from: { stream: 'readings' },
+            to: { folder: { path: './enriched' } },
+            transform: { function: { lambda: { function: 'enrich', region: 'eu-central-1' } } },
+          },
           live: {
             from: { stream: 'camera-events' },
             to: { kinesis: { stream: 'camera-events', region: 'eu-central-1' } },

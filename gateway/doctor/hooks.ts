@@ -1,12 +1,8 @@
 /** Whether what a hook asks is there, found out without handing anything to it. */
 import type { Config } from '../config/schema.ts';
-import { whyUnreachable } from '../functions/post.ts';
-import { lambdaUrl } from '../functions/lambda.ts';
-import { findCredentials } from '../security/sign-request.ts';
-import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
+import { failure, fine, type Diagnosis } from './diagnosis.ts';
+import { diagnoseFunction } from './functions.ts';
 import { findProgram, isProgram } from './programs.ts';
-
-const askTimeoutMs = 8000;
 
 export interface HookSurroundings {
   /** The variable: folders of programs. */
@@ -21,15 +17,7 @@ export async function diagnoseHook(
 ): Promise<Diagnosis> {
   const name = `Hook ${hook}`;
   if ('command' in to) return diagnoseCommand(name, to.command.program, path);
-  if ('http' in to) return diagnoseAddress(name, new URL(to.http.url), fetcher);
-  const { lambda } = to;
-  try {
-    await findCredentials(lambda);
-  } catch {
-    const advice = 'set accessKeyId and secretAccessKey, or give them as to every AWS program';
-    return failure(name, `there are no credentials for ${lambda.function}`, advice);
-  }
-  return diagnoseAddress(name, lambdaUrl(lambda), fetcher);
+  return diagnoseFunction(name, to, fetcher);
 }
 
 async function diagnoseCommand(name: string, program: string, path: string): Promise<Diagnosis> {
@@ -39,18 +27,4 @@ async function diagnoseCommand(name: string, program: string, path: string): Pro
   return isPath
     ? failure(name, `${program} is no program that can be run`, 'correct its path, or chmod +x it')
     : failure(name, `${program} is not in the PATH`, 'install it, or give its whole path');
-}
-
-/** Any answer will do: what it takes is the business of the hook. */
-async function diagnoseAddress(name: string, url: URL, fetcher: typeof fetch): Promise<Diagnosis> {
-  try {
-    const response = await fetcher(url.origin, {
-      ...{ method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(askTimeoutMs) },
-    });
-    await response.body?.cancel();
-    return fine(name, `${url.host} answers`);
-  } catch (error) {
-    const advice = 'start what is to listen there, or check the network';
-    return warning(name, `${url.host} does not answer: ${whyUnreachable(error)}`, advice);
-  }
 }

@@ -194,7 +194,14 @@ function failedObjects(
   const { stream, streamCreatedMs } = source.origin;
   return {
     ...{ sink, layout, scope },
-    place: { stream, streamCreatedMs, shardId: source.shard.id, from, to, oldestArrivalMs: oldestMs },
+    place: {
+      stream,
+      streamCreatedMs,
+      shardId: source.shard.id,
+      from,
+      to,
+      oldestArrivalMs: oldestMs,
+    },
     budget: new RetryBudget(worker.clock, retryMs),
   };
 }

@@ -64,8 +64,11 @@ const testPackages = [
   { name: 'gstreamer1.0-tools', program: 'gst-launch-1.0', downloadMB: 4, diskMB: 11 },
   { name: 'debootstrap', program: 'debootstrap', downloadMB: 2, diskMB: 4 },
   { name: 'awscli', downloadMB: 26, diskMB: 225 },
+  { name: 'jq', program: 'jq', downloadMB: 1, diskMB: 2 },
   { name: 'python3-boto3', downloadMB: 15, diskMB: 120 },
   { name: 'unzip', program: 'unzip', downloadMB: 1, diskMB: 1 },
+  { name: 'zstd', program: 'zstd', downloadMB: 1, diskMB: 2 },
+  { name: 'python3-snappy', downloadMB: 10, diskMB: 36 },
 ];
 
 module.exports = { ffmpegPackages, nativePackages, testPackages, workerPackages };

@@ -132,6 +132,7 @@ function workOf(options: FormatOptions): Work | null {
     columns: options.columns ?? [],
     ignoreCase: options.ignoreCase ?? true,
     dotsToUnderscores: options.dotsToUnderscores ?? false,
+    learnsTypes: options.type === 'parquet',
   };
   if (options.type === 'csv') {
     const csv = { delimiter: options.delimiter ?? ',', header: options.header ?? true };

@@ -133,6 +133,7 @@ function checkQueries(options: LayoutOptions, problems: LayoutProblem[]): void {
 function checkLengths(options: LayoutOptions, problems: LayoutProblem[]): void {
   const layout = compileLayout(options);
   for (const option of ['prefix', 'errorPrefix'] as const) {
+    if (option === 'errorPrefix' && typeof options.errorPrefix !== 'string') continue;
     const { characters, bytes } = fixedLengths(layout[option]);
     const room = option === 'prefix' && hasPartitions(layout) ? 1 : 0;
     if (characters + room <= prefixCharactersMax && bytes + room <= prefixBytesMax) continue;

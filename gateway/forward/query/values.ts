@@ -10,17 +10,42 @@ export class QueryError extends Error {
 export const queryLengthMax = 4096;
 /** Of expressions in one another. */
 export const queryDepthMax = 64;
-/** Of one run over one record. */
-const stepsMax = 1_000_000;
+/** Of one run over one record: a fraction of a second, whatever the query and the record. */
+const stepsMax = 250_000;
+/** What costs as much as a step of a query. */
+const itemsPerStep = 4;
+const charactersPerStep = 16;
 
-/** Counts what a run costs, in values looked at and characters made. */
+/** Counts what a run costs. */
 export class Steps {
-  #left = stepsMax;
+  readonly #most: number;
+  #left: number;
+
+  constructor(most = stepsMax) {
+    this.#most = most;
+    this.#left = most;
+  }
 
   /** @throws QueryError once it is too much */
   take(count: number): void {
     this.#left -= count;
-    if (this.#left < 0) throw new QueryError(`it takes more than ${stepsMax} steps`);
+    if (this.#left < 0) throw new QueryError(`it takes more than ${this.#most} steps`);
+  }
+
+  /** For items that are gone through without a query being asked of each. */
+  takeItems(count: number): void {
+    this.take(count / itemsPerStep);
+  }
+
+  takeCharacters(count: number): void {
+    this.take(count / charactersPerStep);
+  }
+
+  /** For going through a text, or the items of a list or an object. */
+  takeWhole(value: Json): void {
+    if (typeof value === 'string') this.takeCharacters(value.length);
+    else if (isArray(value)) this.takeItems(value.length);
+    else if (isObject(value)) this.takeItems(Object.keys(value).length);
   }
 }
 
@@ -45,7 +70,12 @@ export function objectOf(entries: Iterable<readonly [string, Json]>): Json {
 
 /** The characters of a text, as Unicode counts them. */
 export function charactersOf(text: string): readonly string[] {
-  return Array.from(text);
+  return surrogate.test(text) ? Array.from(text) : text.split('');
+}
+
+/** How many there are. */
+export function charactersIn(text: string): number {
+  return surrogate.test(text) ? Array.from(text).length : text.length;
 }
 
 export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 'array' | 'object' {
@@ -57,6 +87,9 @@ export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 
 /** Whether they are the same, the order of fields aside. */
 export function equals(a: Json, b: Json, steps: Steps): boolean {
   steps.take(1);
+  if (typeof a === 'string' && typeof b === 'string' && a.length === b.length) {
+    steps.takeCharacters(a.length);
+  }
   if (a === b) return true;
   if (isArray(a) && isArray(b)) {
     return a.length === b.length && a.every((item, index) => equals(item, b[index] ?? null, steps));
@@ -71,10 +104,14 @@ export function equals(a: Json, b: Json, steps: Steps): boolean {
   );
 }
 
+const surrogate = /[\ud800-\udfff]/;
+
 /** By code points, as both languages order texts. */
 export function compareTexts(a: string, b: string): number {
   if (a === b) return 0;
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  // JavaScript compares halves of surrogate pairs.
+  const isSimple = !surrogate.test(a) && !surrogate.test(b);
+  return isSimple ? (a < b ? -1 : 1) : Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 /** As JSON. It is measured first: what refers to one value many times over prints long. */
@@ -84,12 +121,12 @@ export function print(value: Json, steps: Steps): string {
 }
 
 function measure(value: Json, steps: Steps): void {
-  steps.take(1);
-  if (typeof value === 'string') steps.take(value.length);
+  steps.takeItems(1);
+  if (typeof value === 'string') steps.takeCharacters(value.length);
   else if (isArray(value)) for (const item of value) measure(item, steps);
   else if (isObject(value)) {
     for (const [name, field] of Object.entries(value)) {
-      steps.take(name.length);
+      steps.takeCharacters(name.length);
       measure(field, steps);
     }
   }

@@ -14,6 +14,9 @@ import { print, QueryError, Steps, withinStack } from '../query/values.ts';
 import { parseJson } from './record-json.ts';
 import type { FailedRecord, ShapedRecord } from './shaped-record.ts';
 
+/** For what is printed, which may be as large as a record: measuring it is cheap. */
+const selectedSteps = 10_000_000;
+
 /** @throws QueryError that says what is wrong with the query */
 export function recordFilter(query: string): (record: ShapedRecord) => boolean | FailedRecord {
   const compiled = compileJmespath(query);
@@ -27,7 +30,7 @@ export function recordSelect(query: string): (record: ShapedRecord) => ShapedRec
     attempt(record, 'Select', () => {
       const selected = resultOf(compiled, record);
       if (selected === null) throw new QueryError('it gives nothing');
-      const text = withinStack(() => print(selected, new Steps()));
+      const text = withinStack(() => print(selected, new Steps(selectedSteps)));
       return { ...record, data: Buffer.from(text) };
     });
 }

@@ -56,7 +56,7 @@ export interface FailedRecord {
   /** As it was in the log: `data` has not been changed by anything. */
   readonly record: ShapedRecord;
   readonly stage: FailureStage;
-  /** One word, such as `Lambda.InvokeFailed` or `DataFormatConversion.MalformedJson`. */
+  /** One word, such as `Lambda.InvokeFailed` or `DataFormatConversion.ParseError`. */
   readonly errorCode: string;
   /** A sentence. */
   readonly errorMessage: string;

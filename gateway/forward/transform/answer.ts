@@ -6,8 +6,12 @@
  * One record that is answered wrongly spoils no other. Records that were never asked for are passed
  * over.
  */
+import { setImmediate } from 'node:timers/promises';
 import { z } from 'zod';
 import { FunctionError } from '../../functions/function.ts';
+
+/** After which others have their turn. */
+const pieceRecords = 1000;
 
 /** Why a record can't go on; codes as Firehose has them. */
 export interface Failure {
@@ -28,18 +32,13 @@ export type Verdict =
   /** Not answered as agreed. */
   | { readonly type: 'wrong'; readonly failure: Failure };
 
-const named = z.object({ recordId: z.string() });
-const result = z.object({ result: z.enum(['Ok', 'Dropped', 'ProcessingFailed']) });
-const ok = z.object({
-  data: z.string(),
-  metadata: z
-    .object({
-      partitionKeys: z
-        .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
-        .nullish(),
-    })
-    .nullish(),
-});
+const metadata = z
+  .object({
+    partitionKeys: z
+      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
+      .nullish(),
+  })
+  .nullish();
 
 const missing = wrong(
   'Lambda.MissingRecordId',
@@ -70,19 +69,24 @@ const refused: Verdict = {
  * @returns for each id, in order, what is said of it
  * @throws FunctionError `bad-answer`: it is no JSON
  */
-export function readAnswer(answer: Buffer, ids: readonly string[]): readonly Verdict[] {
+export async function readAnswer(
+  answer: Buffer,
+  ids: readonly string[],
+): Promise<readonly Verdict[]> {
   const items = new Map<string, unknown>();
   const twice = new Set<string>();
   for (const item of itemsOf(answer)) {
-    const { data } = named.safeParse(item);
-    if (data === undefined) continue;
-    if (items.has(data.recordId)) twice.add(data.recordId);
-    items.set(data.recordId, item);
+    const { recordId } = fields(item);
+    if (typeof recordId !== 'string') continue;
+    if (items.has(recordId)) twice.add(recordId);
+    items.set(recordId, item);
   }
-  return ids.map((id) => {
-    if (twice.has(id)) return duplicated;
-    return items.has(id) ? verdictOf(items.get(id)) : missing;
-  });
+  const verdicts: Verdict[] = [];
+  for (const id of ids) {
+    verdicts.push(twice.has(id) ? duplicated : items.has(id) ? verdictOf(items.get(id)) : missing);
+    if (verdicts.length % pieceRecords === 0) await setImmediate();
+  }
+  return verdicts;
 }
 
 function itemsOf(answer: Buffer): readonly unknown[] {
@@ -92,20 +96,24 @@ function itemsOf(answer: Buffer): readonly unknown[] {
   } catch (cause) {
     throw new FunctionError('bad-answer', 'the answer is no JSON', { cause });
   }
-  if (typeof value !== 'object' || value === null || !('records' in value)) return [];
-  return Array.isArray(value.records) ? value.records : [];
+  const { records } = fields(value);
+  return Array.isArray(records) ? records : [];
 }
 
 function verdictOf(item: unknown): Verdict {
-  const said = result.safeParse(item).data?.result;
-  if (said === undefined) return noResult;
-  if (said === 'Dropped') return { type: 'dropped' };
-  if (said === 'ProcessingFailed') return refused;
-  const made = ok.safeParse(item).data;
-  if (made === undefined) return noData;
-  const data = fromBase64(made.data);
+  const { result, data: text, metadata: about } = fields(item);
+  if (result === 'Dropped') return { type: 'dropped' };
+  if (result === 'ProcessingFailed') return refused;
+  if (result !== 'Ok') return noResult;
+  const named = about === undefined ? null : metadata.safeParse(about);
+  if (typeof text !== 'string' || named?.success === false) return noData;
+  const data = fromBase64(text);
   if (data === null) return noBase64;
-  return { type: 'ok', data, partitionKeys: made.metadata?.partitionKeys ?? null };
+  return { type: 'ok', data, partitionKeys: named?.data?.partitionKeys ?? null };
+}
+
+function fields(item: unknown): Readonly<Record<string, unknown>> {
+  return typeof item === 'object' && item !== null ? (item as Record<string, unknown>) : {};
 }
 
 /** Node's decoder leaves out what it does not know. */

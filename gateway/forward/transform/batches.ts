@@ -21,6 +21,7 @@ export interface Entry {
   readonly id: string;
   /** JSON; null: it is too large for any call. */
   readonly text: string | null;
+  readonly bytes: number;
 }
 
 export interface Call {
@@ -41,6 +42,7 @@ export async function* callsOf(
   { batchBytes, payloadBytesMax }: BatchLimits,
 ): AsyncGenerator<Call> {
   const numbers = new SequenceNumbers(context.shard);
+  const shardId = shardIdOf(context.shard.index);
   const emptyBytes = payloadOf('0'.repeat(36), [], context).length;
   let entries: Entry[] = [];
   let dataBytes = 0;
@@ -56,8 +58,9 @@ export async function* callsOf(
   };
   for await (const some of records) {
     for (const record of some) {
-      const entry = entryOf(record, context, numbers, payloadBytesMax - emptyBytes);
-      const bytes = entry.text === null ? Infinity : Buffer.byteLength(entry.text) + 1;
+      const sequenceNumber = numbers.of(record.sequence, record.arrivalMs);
+      const entry = entryOf({ record, sequenceNumber }, shardId, payloadBytesMax - emptyBytes);
+      const bytes = entry.bytes + 1;
       const isFull =
         dataBytes + record.data.length > batchBytes || payloadBytes + bytes > payloadBytesMax;
       if (isFull && entries.length > 0) yield take();
@@ -90,28 +93,23 @@ export function payloadOf(
   return Buffer.from(`${JSON.stringify(about).slice(0, -1)},"records":[${records}]}`);
 }
 
+/** Put together by hand: JSON.stringify takes several times as long, and there are many. */
 function entryOf(
-  record: ShapedRecord,
-  { shard }: TransformContext,
-  numbers: SequenceNumbers,
+  { record, sequenceNumber }: { readonly record: ShapedRecord; readonly sequenceNumber: string },
+  shardId: string,
   maxBytes: number,
 ): Entry {
-  const { sequence, subSequence, partitionKey, arrivalMs, data } = record;
-  const sequenceNumber = numbers.of(sequence, arrivalMs);
-  const recordId = `${sequenceNumber}${String(subSequence).padStart(6, '0')}`;
-  const about = JSON.stringify({
-    recordId,
-    approximateArrivalTimestamp: arrivalMs,
-    kinesisRecordMetadata: {
-      ...{ sequenceNumber, subsequenceNumber: subSequence, partitionKey },
-      ...{ shardId: shardIdOf(shard.index), approximateArrivalTimestamp: arrivalMs },
-    },
-  });
-  const base64Bytes = 4 * Math.ceil(data.length / 3);
+  const { subSequence, partitionKey, arrivalMs, data } = record;
+  const id = `${sequenceNumber}${String(subSequence).padStart(6, '0')}`;
+  const key = JSON.stringify(partitionKey);
+  const metadata = `{"sequenceNumber":"${sequenceNumber}","subsequenceNumber":${subSequence},"partitionKey":${key},"shardId":"${shardId}","approximateArrivalTimestamp":${arrivalMs}}`;
+  const about = `{"recordId":"${id}","approximateArrivalTimestamp":${arrivalMs},"kinesisRecordMetadata":${metadata},"data":"`;
+  // All the rest of it is ASCII.
+  const keyBytes = Buffer.byteLength(key) - key.length;
+  const bytes = about.length + keyBytes + 4 * Math.ceil(data.length / 3) + 2;
   // Before it takes any memory.
-  const isTooLarge = Buffer.byteLength(`${about},"data":""`) + base64Bytes > maxBytes;
-  const text = isTooLarge ? null : `${about.slice(0, -1)},"data":"${data.toString('base64')}"}`;
-  return { record, id: recordId, text };
+  const text = bytes > maxBytes ? null : `${about}${data.toString('base64')}"}`;
+  return { record, id, text, bytes };
 }
 
 function callId({ planId }: TransformContext, [first]: readonly Entry[]): string {

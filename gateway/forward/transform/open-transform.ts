@@ -147,7 +147,7 @@ class Runner {
       const payload = payloadOf(id, open, context);
       const answer = await this.#function.call({ id, payload }, signal);
       const ids = open.map((entry) => entry.id);
-      settling.answered(open, readAnswer(answer, ids));
+      settling.answered(open, await readAnswer(answer, ids));
       this.#answered();
       return null;
     } catch (error) {

@@ -52,6 +52,6 @@ export interface Transform {
     context: TransformContext,
     signal: AbortSignal,
   ): AsyncIterable<TransformedBatch>;
-  /** Ends what is under way. Twice is harmless. */
+  /** Lets go of the function; a run that is under way is ended by its signal first. Twice is harmless. */
   close(): Promise<void>;
 }

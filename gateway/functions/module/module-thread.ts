@@ -5,7 +5,12 @@
  */
 import { pathToFileURL } from 'node:url';
 import { basename } from 'node:path';
-import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import {
+  MessageChannel,
+  receiveMessageOnPort,
+  Worker,
+  type MessagePort,
+} from 'node:worker_threads';
 import { z } from 'zod';
 import type { Logger } from '../../../storage/ports.ts';
 import { FunctionError, type FunctionCall } from '../function.ts';
@@ -59,11 +64,13 @@ export class ModuleThread {
     output.follow(this.#worker.stderr, 'warn');
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
+        this.#hearOut();
         this.#end(this.#lost(`its thread ended with ${code}`));
         resolve();
       });
     });
     this.#worker.on('error', (error) => {
+      this.#hearOut();
       this.#end(this.#errorOf(error));
     });
     const { port1, port2 } = new MessageChannel();
@@ -116,6 +123,15 @@ export class ModuleThread {
   async close(): Promise<void> {
     this.#end(new FunctionError('unreachable', 'it is closed'));
     await this.#exited;
+  }
+
+  /** What it said before it ended may come after the news of its end. */
+  #hearOut(): void {
+    while (this.#ended === null) {
+      const left = receiveMessageOnPort(this.#port);
+      if (left === undefined) return;
+      this.#hear(left.message);
+    }
   }
 
   #hear(value: unknown): void {

@@ -49,13 +49,24 @@ deliveries:
   away:
     from: { stream: readings }
     to: { s3: { bucket: b, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
-  near: { from: { stream: readings }, to: { folder: { path: ./out } } }
   posted: { from: { stream: readings }, to: { http: { url: 'http://127.0.0.1:${listens}/in?key=hunter2' } } }
   search: { from: { stream: readings }, to: { opensearch: { endpoint: 'http://127.0.0.1:1', index: logs } } }
   events: { from: { stream: readings }, to: { splunk: { endpoint: 'http://127.0.0.1:${listens}', token: hunter2 } } }
   items:
     from: { stream: readings }
     to: { dynamodb: { table: devices, region: eu-central-1, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
+  near:
+    from: { stream: readings }
+    to: { folder: { path: ./out } }
+    transform: { function: { module: { path: ./none.mjs } } }
+  file:
+    from: { stream: readings }
+    to: { folder: { path: ./out } }
+    transform: { function: { module: { path: ./headgate.yaml } } }
+  called:
+    from: { stream: readings }
+    to: { folder: { path: ./out } }
+    transform: { function: { lambda: { function: f, region: eu-central-1, endpoint: 'http://127.0.0.1:${listens}', accessKeyId: A, secretAccessKey: hunter2 } } }
 hooks:
   shell: { camera: yard, to: { command: { program: sh } } }
   none: { camera: yard, to: { command: { program: ./detect } } }
@@ -78,6 +89,9 @@ hooks:
   );
   assert.match(stdout, /^[!✗] Delivery events +Splunk at 127\.0\.0\.1:\d+: status 405/m);
   assert.match(stdout, /^! Delivery items +table devices: .*ECONNREFUSED/m);
+  assert.match(stdout, /^✗ Transform near .*none\.mjs can't be read\n +→ correct its path/m);
+  assert.match(stdout, /^✓ Transform file .*headgate\.yaml can be read$/m);
+  assert.match(stdout, new RegExp(`^✓ Transform called +127\\.0\\.0\\.1:${listens} answers$`, 'm'));
   assert.match(stdout, /^✓ Hook shell +\/.*\/sh can be run$/m);
   assert.match(stdout, /^✗ Hook none .*\/detect is no program.*\n +→ correct its path/m);
   assert.match(stdout, /^✗ Hook text .*headgate\.yaml is no program/m);

@@ -52,6 +52,16 @@ test('what does not go together is refused', () => {
   assert.deepEqual(problems({ format: { type: 'csv', columns: twice, ignoreCase: false } }), []);
 });
 
+test('what is sent without objects has no format', () => {
+  const kinesis = { stream: 'x', region: 'eu-central-1' };
+  assert.deepEqual(problems({ to: { kinesis }, format: { type: 'csv' } }), [
+    'format.type: is of objects, and records are sent there as they are',
+  ]);
+  assert.deepEqual(problems({ to: { kinesis } }), []);
+  const camera = { from: { camera: 'c' }, format: { type: 'parquet' } };
+  assert.ok(problems(camera).includes('format.type: is of records, and footage is files'));
+});
+
 test('a type of a column that is none is refused, with what is wrong about it', () => {
   const reasons: [string, RegExp][] = [
     ['text', /"text" is not a type/],

@@ -176,9 +176,17 @@ test('after retrySeconds records are put aside and the shard goes on, and nothin
   assert.ok(first.attempts > 3);
   up = true;
   await rig.store.log.append('readings', numbered(100, 100));
-  await runClock(rig, clock, () => rig.metrics.total('headgate_delivery_sent_records_total') >= 100);
+  await runClock(
+    rig,
+    clock,
+    () => rig.metrics.total('headgate_delivery_sent_records_total') >= 100,
+  );
   await one.replay();
-  await runClock(rig, clock, () => rig.metrics.total('headgate_delivery_sent_records_total') >= 200);
+  await runClock(
+    rig,
+    clock,
+    () => rig.metrics.total('headgate_delivery_sent_records_total') >= 200,
+  );
   assertExactlyOnce(idsOf(sink.objects.values()), 200);
 });
 
@@ -282,7 +290,9 @@ test('a function that can not be reached holds the plan, and after retrySeconds 
   const sink = new MemorySink();
   await rig.store.log.append('readings', numbered(0, 10));
   const transform = {
-    function: { module: { path: '/nowhere.mjs', export: 'handler', memoryMaxMiB: 64, concurrency: 1 } },
+    function: {
+      module: { path: '/nowhere.mjs', export: 'handler', memoryMaxMiB: 64, concurrency: 1 },
+    },
     ...{ batchBytes: 200_000, retries: 0, timeoutSeconds: 20 },
   };
   const one = rig.start({ ...delivery, transform, retrySeconds: 10 }, sink);

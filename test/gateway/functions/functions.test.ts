@@ -1,26 +1,20 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import {
-  FunctionError,
-  type FunctionErrorCode,
-  type RemoteFunction,
-} from '../../../gateway/functions/function.ts';
+import type { RemoteFunction } from '../../../gateway/functions/function.ts';
 import { openFunction } from '../../../gateway/functions/open.ts';
 import type { FunctionTarget } from '../../../gateway/functions/target.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
-import { functionOf, ImpatientClock, keys, kinds, serve } from './support/functions.ts';
+import {
+  functionError,
+  functionOf,
+  ImpatientClock,
+  keys,
+  kinds,
+  serve,
+} from './support/functions.ts';
 
 const never = new AbortController().signal;
 const timeoutMs = 300_000;
-
-function functionError(code: FunctionErrorCode, message = /./) {
-  return (error: unknown): boolean => {
-    assert.ok(error instanceof FunctionError, String(error));
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  };
-}
 
 function opened(t: TestContext, target: FunctionTarget) {
   const clock = new ImpatientClock();

@@ -2,17 +2,13 @@ import assert from 'node:assert/strict';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { test, type TestContext } from 'node:test';
-import {
-  FunctionError,
-  type FunctionErrorCode,
-  type RemoteFunction,
-} from '../../../gateway/functions/function.ts';
+import type { RemoteFunction } from '../../../gateway/functions/function.ts';
 import { Output } from '../../../gateway/functions/module/output.ts';
 import { openFunction } from '../../../gateway/functions/open.ts';
 import type { ModuleTarget } from '../../../gateway/functions/target.ts';
 import type { LogFields } from '../../../storage/ports.ts';
 import { MemoryLogger } from '../../support/memory-logger.ts';
-import { ImpatientClock, moduleFile } from './support/functions.ts';
+import { functionError, ImpatientClock, moduleFile } from './support/functions.ts';
 
 const never = new AbortController().signal;
 const timeoutMs = 300_000;
@@ -44,15 +40,6 @@ function opened(t: TestContext, path: string, more: Partial<ModuleTarget> = {}) 
 async function call(remote: RemoteFunction, event: unknown = {}): Promise<unknown> {
   const payload = Buffer.from(JSON.stringify(event));
   return JSON.parse((await remote.call({ id: 'call-1', payload }, never)).toString()) as unknown;
-}
-
-function functionError(code: FunctionErrorCode, message = /./) {
-  return (error: unknown): boolean => {
-    assert.ok(error instanceof FunctionError, String(error));
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  };
 }
 
 for (const [name, file, source] of [
@@ -165,6 +152,15 @@ for (const [name, source, code, message] of [
     assert.equal(await call(remote, { isSound: true }), 1);
   });
 }
+
+test('an answer counts also when the thread ends right behind it', async (t) => {
+  const source = `export const handler = async (event) => {
+    setImmediate(() => process.exit(1));
+    return event.n;
+  }`;
+  const path = await moduleFile(t, source);
+  for (let n = 0; n < 20; n += 1) assert.equal(await call(opened(t, path).remote, { n }), n);
+});
 
 test('a function that never lets go of its thread is ended', async (t) => {
   const source = `export function handler({ isSound }) {

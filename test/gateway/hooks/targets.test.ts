@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { readAnswer, tagOf } from '../../../gateway/hooks/answer.ts';
 import { askCommand } from '../../../gateway/hooks/command.ts';
 import { HookError, type HookErrorCode } from '../../../gateway/hooks/hook-error.ts';
@@ -13,6 +12,7 @@ import type { HookInput } from '../../../gateway/hooks/target.ts';
 import { sha256Hex, signatureOf, signingKey } from '../../../gateway/security/sigv4.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { configOf, problemsOf } from '../config/support.ts';
+import { keys, serve } from '../functions/support/functions.ts';
 
 const input: HookInput = {
   ...{ hook: 'people', camera: 'front', fragment: 4097, atUs: 1_767_225_600_000_000 },
@@ -23,26 +23,6 @@ const never = new AbortController().signal;
 function hookError(code: HookErrorCode, message = /./) {
   return (error: unknown): boolean =>
     error instanceof HookError && error.code === code && message.test(error.message);
-}
-
-async function serve(
-  t: TestContext,
-  answer: (request: IncomingMessage, body: Buffer, response: ServerResponse) => void,
-): Promise<string> {
-  const server = createServer((request, response) => {
-    const parts: Buffer[] = [];
-    request.on('data', (part: Buffer) => parts.push(part));
-    request.on('end', () => {
-      answer(request, Buffer.concat(parts), response);
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 test('labels become the text of a tag, the surest first, as many as there is room for', () => {
@@ -213,7 +193,6 @@ test('an endpoint that fails, floods, redirects, hangs or is away says so', asyn
   await assert.rejects(away(input, never), hookError('unreachable', /127.0.0.1:1 does not answer/));
 });
 
-const keys = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret' };
 const arn = 'arn:aws:lambda:eu-central-1:123456789012:function:plates:live';
 
 test('a function is invoked with a signature that is right', async (t) => {

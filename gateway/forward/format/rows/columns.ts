@@ -1,11 +1,11 @@
 /**
  * Which column a value of a record goes to, and what the columns are where that was not said.
  *
- * What is not declared is learnt from all the records of an object, in a way that seldom changes
- * from one object to the next: whole numbers are `bigint` however small they are, other numbers and
- * mixtures of both `double`, texts `string` whatever they look like, arrays and objects `json`, and
- * so is what is sometimes one of these; any other mixture is `string`. A column of nulls alone is
- * `string`.
+ * A type that is not declared is learnt from all the records of an object, in a way that seldom
+ * changes from one object to the next: whole numbers are `bigint` however small they are, other
+ * numbers and mixtures of both `double`, texts `string` whatever they look like, arrays and objects
+ * `json`, and so is what is sometimes one of these; any other mixture is `string`. A column of nulls
+ * alone is `string`.
  */
 import { parseColumnType, type ColumnType } from './column-type.ts';
 import { converterOf, Misfit, type Converter, type NameRule } from './convert.ts';
@@ -28,6 +28,8 @@ export interface ColumnsOptions {
   readonly ignoreCase: boolean;
   /** The key `a.b` is the column `a_b`. */
   readonly dotsToUnderscores: boolean;
+  /** Otherwise what has no type is `string`: as it is. */
+  readonly learnsTypes: boolean;
 }
 
 export interface Column {
@@ -48,6 +50,8 @@ export class RowError extends Error {
 
 /** Learnt ones, of one object. */
 const columnsMax = 1_000;
+/** What is nested deeper can't be printed again everywhere. */
+const depthMax = 500;
 
 /** @throws RowError when it is no object of JSON */
 export function parseRow(text: string): Record<string, unknown> {
@@ -55,13 +59,29 @@ export function parseRow(text: string): Record<string, unknown> {
   try {
     row = parseExactly(text);
   } catch (error) {
+    if (error instanceof RangeError) throw tooDeep();
     const { message } = error as Error;
     throw new RowError('DataFormatConversion.ParseError', `The record is no JSON: ${message}`);
   }
+  // Each level takes two characters at least.
+  if (text.length > 2 * depthMax && isDeeper(row, depthMax)) throw tooDeep();
   if (typeof row === 'object' && row !== null && !Array.isArray(row)) {
     if (!(row instanceof ExactNumber)) return row as Record<string, unknown>;
   }
   throw new RowError('DataFormatConversion.MalformedData', 'The record is no JSON object');
+}
+
+function tooDeep(): RowError {
+  return new RowError(
+    'DataFormatConversion.MalformedData',
+    `The record is nested deeper than ${depthMax}`,
+  );
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  return Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
 interface Slot {
@@ -81,14 +101,17 @@ export class Columns {
   readonly #byKey = new Map<string, number>();
   readonly #rule: NameRule;
   readonly #isOpen: boolean;
+  readonly #dots: boolean;
+  readonly #learnsTypes: boolean;
 
-  constructor({ columns, ignoreCase, dotsToUnderscores }: ColumnsOptions) {
+  constructor({ columns, ignoreCase, dotsToUnderscores, learnsTypes }: ColumnsOptions) {
     this.#rule = (name) => {
       const text = ignoreCase ? name.toLowerCase() : name;
       return dotsToUnderscores ? text.replaceAll('.', '_') : text;
     };
     this.#isOpen = columns.length === 0;
     this.#dots = dotsToUnderscores;
+    this.#learnsTypes = learnsTypes;
     for (const { name, type, from } of columns) {
       const declared = typeof type === 'string' ? parseColumnType(type) : null;
       const convert = declared === null ? null : converterOf(declared, this.#rule);
@@ -97,11 +120,10 @@ export class Columns {
     }
   }
 
-  readonly #dots: boolean;
-
   /** Whether the columns are known before any record is. */
   get areKnown(): boolean {
-    return !this.#isOpen && this.#slots.every(({ declared }) => declared !== null);
+    if (this.#isOpen) return false;
+    return !this.#learnsTypes || this.#slots.every(({ declared }) => declared !== null);
   }
 
   /** @throws RowError when a row has no place; nothing is learnt from it then */
@@ -119,11 +141,12 @@ export class Columns {
     }
   }
 
-  /** What they are, for all that was learnt. */
+  /** What they are, for all that was learnt. Of nothing but empty objects, one of nulls. */
   known(): readonly Column[] {
+    if (this.#slots.length === 0) return [{ name: '_', type: { kind: 'string' } }];
     return this.#slots.map(({ name, declared, seen }) => ({
       name,
-      type: declared ?? typeOf(seen),
+      type: declared ?? (this.#learnsTypes ? typeOf(seen) : { kind: 'string' }),
     }));
   }
 
@@ -190,13 +213,10 @@ function checked(column: string, check: () => unknown): void {
   }
 }
 
-/** @throws what is neither of the value's making */
+/** @throws what is not of the value's making */
 function asRowError(column: string, error: unknown): RowError {
-  if (error instanceof Misfit) {
-    return new RowError('DataFormatConversion.MalformedData', `"${column}" ${error.message}`);
-  }
-  if (!(error instanceof RangeError)) throw error;
-  return new RowError('DataFormatConversion.MalformedData', `"${column}" is nested too deep`);
+  if (!(error instanceof Misfit)) throw error;
+  return new RowError('DataFormatConversion.MalformedData', `"${column}" ${error.message}`);
 }
 
 function kindOf(value: unknown): number {

@@ -169,10 +169,10 @@ function startThread(heapMiB: number): Worker {
   const limits = {
     resourceLimits: { maxOldGenerationSizeMb: heapMiB, maxYoungGenerationSizeMb: 48 },
   };
-  const compiled = new URL('./thread.js', import.meta.url);
+  const compiled = new URL('./encoder-thread.js', import.meta.url);
   if (!import.meta.url.endsWith('.ts')) return new Worker(compiled, limits);
   // From the sources: what makes a program read TypeScript is not taken over by its threads.
-  const source = new URL('./thread.ts', import.meta.url);
+  const source = new URL('./encoder-thread.ts', import.meta.url);
   const reader = import.meta.resolve('tsx/esm/api');
   const code = `
     import(${JSON.stringify(reader)}).then(({ register }) => {

@@ -1,6 +1,7 @@
 /** The functions of JMESPath. What has a type that they don't take is an error, as specified. */
 import type { Json } from '../query.ts';
 import {
+  charactersIn,
   charactersOf,
   compareTexts,
   equals,
@@ -66,7 +67,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
     run: ({ values, steps }) => {
       const glue = textOf(values[0]);
       const texts = arrayOf(values[1]).map(textOf);
-      for (const { length } of texts) steps.take(length + glue.length);
+      for (const { length } of texts) steps.takeCharacters(length + glue.length);
       return texts.join(glue);
     },
   },
@@ -75,7 +76,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
     takes: ['any'],
     run: ({ values: [subject = null] }) => {
       if (isArray(subject)) return subject.length;
-      return isObject(subject) ? Object.keys(subject).length : charactersOf(textOf(subject)).length;
+      return isObject(subject) ? Object.keys(subject).length : charactersIn(textOf(subject));
     },
   },
   map: { takes: ['expression', 'array'], run: ({ values, each }) => arrayOf(values[1]).map(each) },
@@ -159,7 +160,10 @@ export function functionCall(name: string, args: readonly Argument[], at: number
     const values = args.map(({ isReference, evaluate }) =>
       isReference ? null : evaluate(value, steps),
     );
-    for (const [index, given] of values.entries()) check(name, kinds[index] ?? 'any', given);
+    for (const [index, given] of values.entries()) {
+      check(name, kinds[index] ?? 'any', given);
+      steps.takeWhole(given);
+    }
     return run({ values, each: (item) => reference(item, steps), steps });
   };
 }

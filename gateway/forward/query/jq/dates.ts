@@ -100,46 +100,50 @@ function dayOfYear(time: Date): number {
 function written(time: Date, letter: string): string {
   const shorthand = shorthands[letter];
   if (shorthand !== undefined) return strftimeOf(time, shorthand);
-  const two = (value: number, fill = '0'): string => String(value).padStart(2, fill);
-  const year = time.getUTCFullYear();
-  const hour = time.getUTCHours();
-  const weekday = time.getUTCDay();
-  const iso = isoWeek(time);
-  const fields: Readonly<Record<string, () => string>> = {
-    '%': () => '%',
-    A: () => weekdays[weekday] ?? '',
-    a: () => (weekdays[weekday] ?? '').slice(0, 3),
-    B: () => months[time.getUTCMonth()] ?? '',
-    b: () => (months[time.getUTCMonth()] ?? '').slice(0, 3),
-    C: () => two(Math.floor(year / 100)),
-    d: () => two(time.getUTCDate()),
-    e: () => two(time.getUTCDate(), ' '),
-    G: () => String(iso.year),
-    g: () => two(iso.year % 100),
-    H: () => two(hour),
-    I: () => two(hour % 12 || 12),
-    j: () => String(dayOfYear(time) + 1).padStart(3, '0'),
-    k: () => two(hour, ' '),
-    l: () => two(hour % 12 || 12, ' '),
-    M: () => two(time.getUTCMinutes()),
-    m: () => two(time.getUTCMonth() + 1),
-    n: () => '\n',
-    P: () => (hour < 12 ? 'am' : 'pm'),
-    p: () => (hour < 12 ? 'AM' : 'PM'),
-    S: () => two(time.getUTCSeconds()),
-    s: () => String(time.getTime() / 1000),
-    t: () => '\t',
-    U: () => two(Math.floor((dayOfYear(time) + 7 - weekday) / 7)),
-    u: () => String(weekday || 7),
-    V: () => two(iso.week),
-    W: () => two(Math.floor((dayOfYear(time) + 7 - ((weekday + 6) % 7)) / 7)),
-    w: () => String(weekday),
-    Y: () => String(year),
-    y: () => two(((year % 100) + 100) % 100),
-    Z: () => 'UTC',
-    z: () => '+0000',
-  };
-  return fields[letter]?.() ?? `%${letter}`;
+  return fields[letter]?.(time) ?? `%${letter}`;
+}
+
+const fields: Readonly<Record<string, (time: Date) => string>> = {
+  '%': () => '%',
+  A: (time) => weekdays[time.getUTCDay()] ?? '',
+  a: (time) => (weekdays[time.getUTCDay()] ?? '').slice(0, 3),
+  B: (time) => months[time.getUTCMonth()] ?? '',
+  b: (time) => (months[time.getUTCMonth()] ?? '').slice(0, 3),
+  C: (time) => two(Math.floor(time.getUTCFullYear() / 100)),
+  d: (time) => two(time.getUTCDate()),
+  e: (time) => two(time.getUTCDate(), ' '),
+  G: (time) => String(isoWeek(time).year),
+  g: (time) => two(lastTwo(isoWeek(time).year)),
+  H: (time) => two(time.getUTCHours()),
+  I: (time) => two(time.getUTCHours() % 12 || 12),
+  j: (time) => String(dayOfYear(time) + 1).padStart(3, '0'),
+  k: (time) => two(time.getUTCHours(), ' '),
+  l: (time) => two(time.getUTCHours() % 12 || 12, ' '),
+  M: (time) => two(time.getUTCMinutes()),
+  m: (time) => two(time.getUTCMonth() + 1),
+  n: () => '\n',
+  P: (time) => (time.getUTCHours() < 12 ? 'am' : 'pm'),
+  p: (time) => (time.getUTCHours() < 12 ? 'AM' : 'PM'),
+  S: (time) => two(time.getUTCSeconds()),
+  s: (time) => String(time.getTime() / 1000),
+  t: () => '\t',
+  U: (time) => two(Math.floor((dayOfYear(time) + 7 - time.getUTCDay()) / 7)),
+  u: (time) => String(time.getUTCDay() || 7),
+  V: (time) => two(isoWeek(time).week),
+  W: (time) => two(Math.floor((dayOfYear(time) + 7 - ((time.getUTCDay() + 6) % 7)) / 7)),
+  w: (time) => String(time.getUTCDay()),
+  Y: (time) => String(time.getUTCFullYear()),
+  y: (time) => two(lastTwo(time.getUTCFullYear())),
+  Z: () => 'UTC',
+  z: () => '+0000',
+};
+
+function two(value: number, fill = '0'): string {
+  return String(value).padStart(2, fill);
+}
+
+function lastTwo(year: number): number {
+  return ((year % 100) + 100) % 100;
 }
 
 const shorthands: Readonly<Record<string, string>> = {

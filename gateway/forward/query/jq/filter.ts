@@ -193,10 +193,12 @@ export function iterate(value: Json, { steps }: Scope): Iterable<Json> {
 
 /** `..` */
 export function* descend(value: Json, scope: Scope): Generator<Json> {
-  scope.steps.take(1);
-  yield value;
-  if (!isArray(value) && !isObject(value)) return;
-  for (const inner of iterate(value, scope)) yield* descend(inner, scope);
+  const waiting: Json[] = [value];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    scope.steps.take(1);
+    yield next;
+    if (isArray(next) || isObject(next)) waiting.push(...Object.values(next).reverse());
+  }
 }
 
 export function textOf(value: Json | undefined, what: string): string {

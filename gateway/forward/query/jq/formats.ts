@@ -25,7 +25,7 @@ export function formatOf(name: string): Format {
 /** A text as it is, anything else as JSON. */
 export function toText(value: Json, steps: Steps): string {
   if (typeof value !== 'string') return print(value, steps);
-  steps.take(value.length);
+  steps.takeCharacters(value.length);
   return value;
 }
 

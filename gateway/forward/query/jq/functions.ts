@@ -1,6 +1,7 @@
 /** The functions of jq that are here, by their names and numbers of arguments. */
 import type { Json } from '../query.ts';
 import {
+  charactersIn,
   charactersOf,
   equals,
   isArray,
@@ -46,7 +47,7 @@ const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   },
   explode: (value, steps) => {
     const text = textOf(value, 'explode');
-    steps.take(text.length);
+    steps.takeItems(text.length);
     return charactersOf(text).map((character) => character.codePointAt(0) ?? 0);
   },
   fabs: (value) => Math.abs(numberOf(value, 'fabs')),
@@ -56,7 +57,11 @@ const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   floor: (value) => Math.floor(numberOf(value, 'floor')),
   fromdate: (value) => mktime(strptime(value, isoFormat)),
   fromdateiso8601: (value) => mktime(strptime(value, isoFormat)),
-  fromjson: (value) => fromJson(textOf(value, 'fromjson')),
+  fromjson: (value, steps) => {
+    const text = textOf(value, 'fromjson');
+    steps.takeItems(text.length);
+    return fromJson(text);
+  },
   gmtime: (value) => gmtime(value),
   implode: (value) => imploded(arrayOf(value, 'implode')),
   keys: (value) => (isObject(value) ? sortedKeys(value) : [...arrayOf(value, 'keys').keys()]),
@@ -104,7 +109,7 @@ const withValues: Readonly<
   },
   'flatten/1': (value, [depth], steps) => flattened(value, numberOf(depth, 'flatten'), steps),
   'has/1': (value, [key = null]) => has(value, key),
-  'index/1': (value, [part], steps) => placeOf(value, part, 'indexOf', steps),
+  'index/1': (value, [part]) => placeOf(value, part, 'indexOf'),
   'inside/1': (value, [other = null], steps) => contains(other, value, steps),
   'join/1': (value, [glue], steps) => joined(value, glue, steps),
   'ltrimstr/1': (value, [start]) =>
@@ -118,7 +123,7 @@ const withValues: Readonly<
       ? null
       : Math.min(Math.max(power, -Number.MAX_VALUE), Number.MAX_VALUE);
   },
-  'rindex/1': (value, [part], steps) => placeOf(value, part, 'lastIndexOf', steps),
+  'rindex/1': (value, [part]) => placeOf(value, part, 'lastIndexOf'),
   'rtrimstr/1': (value, [end]) =>
     typeof value === 'string' && typeof end === 'string' && end !== '' && value.endsWith(end)
       ? value.slice(0, -end.length)
@@ -127,8 +132,14 @@ const withValues: Readonly<
     split(textOf(value, 'split input'), textOf(separator, 'split'), steps),
   'startswith/1': (value, [start]) =>
     textOf(value, 'startswith').startsWith(textOf(start, 'startswith')),
-  'strftime/1': (value, [format = null]) => strftime(value, format),
-  'strptime/1': (value, [format = null]) => strptime(value, format),
+  'strftime/1': (value, [format = null], steps) => {
+    steps.take(lengthOf(format));
+    return strftime(value, format);
+  },
+  'strptime/1': (value, [format = null], steps) => {
+    steps.take(lengthOf(format));
+    return strptime(value, format);
+  },
 };
 
 /** Of a value and of a filter that they apply themselves. */
@@ -178,14 +189,20 @@ const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>>
 export function functionCall(name: string, args: readonly Filter[]): Filter {
   const called = `${name}/${args.length}`;
   const one = args.length === 0 && Object.hasOwn(plain, name) ? plain[name] : undefined;
-  if (one !== undefined) return single((value, { steps }) => one(value, steps));
+  if (one !== undefined) {
+    return single((value, { steps }) => {
+      steps.takeWhole(value);
+      return one(value, steps);
+    });
+  }
   const filtered = Object.hasOwn(withFilters, called) ? withFilters[called] : undefined;
   if (filtered !== undefined) return filtered(args);
   const valued = Object.hasOwn(withValues, called) ? withValues[called] : undefined;
   if (valued === undefined) throw new QueryError(`there is no function ${called} here`);
-  return combined([identity, ...args], ([value = null, ...rest], { steps }) =>
-    valued(value, rest, steps),
-  );
+  return combined([identity, ...args], ([value = null, ...rest], { steps }) => {
+    for (const each of [value, ...rest]) steps.takeWhole(each);
+    return valued(value, rest, steps);
+  });
 }
 
 /** `strings`, `numbers` and the like let through what is of that type. */
@@ -310,7 +327,7 @@ function lengthOf(value: Json): number {
   if (value === null) return 0;
   if (typeof value === 'boolean') throw new JqError('boolean has no length');
   if (typeof value === 'number') return Math.abs(value);
-  if (typeof value === 'string') return charactersOf(value).length;
+  if (typeof value === 'string') return charactersIn(value);
   return Object.keys(value).length;
 }
 
@@ -351,13 +368,10 @@ function placeOf(
   value: Json,
   part: Json | undefined,
   which: 'indexOf' | 'lastIndexOf',
-  steps: Steps,
 ): number | null {
-  if (value === null) return null;
-  const text = textOf(value, 'index');
-  steps.take(text.length);
+  if (typeof value !== 'string') return null;
   const searched = textOf(part, 'index');
-  const place = searched === '' ? -1 : Buffer.from(text)[which](searched);
+  const place = searched === '' ? -1 : Buffer.from(value)[which](searched);
   return place < 0 ? null : place;
 }
 

@@ -35,7 +35,7 @@ export function slice(value: Json, from: Json, to: Json, steps: Steps): Json {
   if ((from !== null && typeof from !== 'number') || (to !== null && typeof to !== 'number')) {
     throw new JqError('Start and end indices of an array slice must be numbers');
   }
-  steps.take(value.length);
+  steps.takeWhole(value);
   const start = Math.floor(from ?? 0);
   const end = to === null ? undefined : Math.ceil(to);
   if (isArray(value)) return value.slice(start, end);
@@ -86,16 +86,17 @@ export function add(a: Json, b: Json, steps: Steps): Json {
   if (b === null) return a;
   if (typeof a === 'number' && typeof b === 'number') return finite(a + b);
   if (typeof a === 'string' && typeof b === 'string') {
-    steps.take(a.length + b.length);
+    // The longer one is not copied.
+    steps.takeCharacters(Math.min(a.length, b.length));
     return a + b;
   }
   if (isArray(a) && isArray(b)) {
-    steps.take(a.length + b.length);
+    steps.takeItems(a.length + b.length);
     return [...a, ...b];
   }
   if (isObject(a) && isObject(b)) {
     const entries = [...Object.entries(a), ...Object.entries(b)];
-    steps.take(entries.length);
+    steps.takeItems(entries.length);
     return objectOf(entries);
   }
   throw new JqError(`${typeOf(a)} and ${typeOf(b)} cannot be added`);
@@ -112,21 +113,23 @@ function merged(
     const other = fieldOf(a, name);
     return [name, isObject(other) && isObject(value) ? merged(other, value, steps) : value];
   });
-  steps.take(Object.keys(a).length);
+  steps.takeWhole(a);
   return objectOf([...Object.entries(a), ...entries]);
 }
 
 function repeated(text: string, count: number, steps: Steps): string | null {
   const further = Math.trunc(count - 1);
   if (further < 0 || Number.isNaN(count)) return null;
-  steps.take(text.length * (further + 1));
+  steps.takeCharacters(text.length * (further + 1));
   return text.repeat(further + 1);
 }
 
 export function split(text: string, separator: string, steps: Steps): readonly Json[] {
-  steps.take(text.length + 1);
+  steps.takeWhole(text);
   if (text === '') return [];
-  return separator === '' ? charactersOf(text) : text.split(separator);
+  const parts = separator === '' ? charactersOf(text) : text.split(separator);
+  steps.takeWhole(parts);
+  return parts;
 }
 
 export function comparison(sign: string, a: Json, b: Json, steps: Steps): boolean {
@@ -146,7 +149,10 @@ export function compare(a: Json, b: Json, steps: Steps): number {
   const difference = rankOf(a) - rankOf(b);
   if (difference !== 0) return difference;
   if (typeof a === 'number' && typeof b === 'number') return a - b;
-  if (typeof a === 'string' && typeof b === 'string') return compareTexts(a, b);
+  if (typeof a === 'string' && typeof b === 'string') {
+    steps.takeCharacters(Math.min(a.length, b.length));
+    return compareTexts(a, b);
+  }
   if (isArray(a) && isArray(b)) return compareLists(a, b, steps);
   if (!isObject(a) || !isObject(b)) return 0;
   const names = sortedKeys(a);

@@ -1,7 +1,4 @@
-import {
-  failedStreamOf,
-  type FailedEnvelope,
-} from '../../../../gateway/forward/failed-records.ts';
+import { failedStreamOf, type FailedEnvelope } from '../../../../gateway/forward/failed-records.ts';
 import type { Log } from '../../../../storage/model.ts';
 
 /** What lies in a delivery's stream of failed records, parts and all. */

@@ -2,6 +2,7 @@
  * The same function behind each kind of target: as a module in a thread, behind an HTTP endpoint,
  * and behind Lambda's Invoke, which can't be had here, by a server that checks what Lambda checks.
  */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -9,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { FunctionError, type FunctionErrorCode } from '../../../../gateway/functions/function.ts';
 import type { FunctionTarget } from '../../../../gateway/functions/target.ts';
 import { sha256Hex, signatureOf, signingKey } from '../../../../gateway/security/sigv4.ts';
 import type { CancelTimer } from '../../../../storage/ports.ts';
@@ -43,6 +45,15 @@ export class ImpatientClock extends ManualClock {
     this.#awaited.get(delayMs)?.();
     return super.setTimer(delayMs, callback);
   }
+}
+
+export function functionError(code: FunctionErrorCode, message = /./) {
+  return (error: unknown): boolean => {
+    assert.ok(error instanceof FunctionError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  };
 }
 
 export type Answer = (request: IncomingMessage, body: Buffer, response: ServerResponse) => void;
