@@ -79,6 +79,8 @@ export class DeliveryStreams {
   #streams: Map<string, KeptStream> = new Map();
   #configured: ReadonlyMap<string, DeliveryOptions> = new Map();
   readonly #troubles = new Map<string, string>();
+  /** Checking one takes milliseconds, and each change asks for all of them. */
+  readonly #mapped = new WeakMap<MadeStream, DeliveryOptions>();
   readonly #creating: PassingStates<true>;
   readonly #deleting: PassingStates<DeliveryStream>;
   #running: RunningDeliveries | null = null;
@@ -320,8 +322,13 @@ export class DeliveryStreams {
   }
 
   #deliveryOf(name: string, made: MadeStream): DeliveryOptions {
-    const { places } = this.#options;
-    return deliveryOf({ name, arn: this.arnOf(name), made, places });
+    let delivery = this.#mapped.get(made);
+    if (delivery === undefined) {
+      const { places } = this.#options;
+      delivery = deliveryOf({ name, arn: this.arnOf(name), made, places });
+      this.#mapped.set(made, delivery);
+    }
+    return delivery;
   }
 
   #checkFree(name: string): void {

@@ -316,3 +316,42 @@ test('OpenSearch gets documents into an index that changes by the day, or as is 
   assert.match(refusal(kind, { ...search, VpcConfiguration: {} }), /VpcConfiguration/);
   assert.match(refusal(kind, { ...search, ClusterEndpoint: undefined }), /ClusterEndpoint/);
 });
+
+test('Redshift loads what lies in a bucket, by the role that it is given', () => {
+  const redshift = {
+    RoleARN: role,
+    ClusterJDBCURL: 'jdbc:redshift://warehouse.example.net:5439/plant',
+    CopyCommand: {
+      ...{ DataTableName: 'sales.orders', DataTableColumns: 'id, price' },
+      CopyOptions: "JSON 'auto' GZIP",
+    },
+    ...{ Username: 'loader', Password: 'hush-hush' },
+    S3Configuration: { ...bucket, Prefix: 'staging/', CompressionFormat: 'GZIP' },
+  };
+  const { to, format, retrySeconds } = mapped('Redshift', redshift);
+  assert.ok('redshift' in to);
+  const { host, port, database, username, password, schema, table, columns } = to.redshift;
+  assert.deepEqual(
+    { host, port, database, username, password, schema, table, columns },
+    {
+      ...{ host: 'warehouse.example.net', port: 5439, database: 'plant', username: 'loader' },
+      ...{ password: 'hush-hush', schema: 'sales', table: 'orders', columns: ['id', 'price'] },
+    },
+  );
+  const { iamRole, copyOptions, staging } = to.redshift;
+  assert.deepEqual([iamRole, copyOptions], [role, "JSON 'auto' GZIP"]);
+  assert.deepEqual([staging.bucket, staging.prefix], ['archive', 'staging/']);
+  assert.deepEqual([format?.type, format?.compression, retrySeconds], ['raw', 'gzip', 3600]);
+  const cases: readonly (readonly [object, RegExp])[] = [
+    [{ ClusterJDBCURL: 'jdbc:redshift://other.example.net:5439/plant' }, /not among the hosts/],
+    [{ S3Configuration: { ...bucket, BucketARN: 'arn:aws:s3:::secret' } }, /bucket secret/],
+    [{ S3Configuration: { ...bucket, CompressionFormat: 'ZIP' } }, /UNCOMPRESSED or GZIP/],
+    [{ CopyCommand: { DataTableName: 'a', CopyOptions: '; DROP TABLE a' } }, /copyOptions/],
+    [{ CopyCommand: { DataTableName: 'a.b.c' } }, /not the name of a table/],
+    [{ Password: undefined }, /Password/],
+    [{ S3BackupMode: 'Enabled' }, /backup/],
+  ];
+  for (const [more, reason] of cases) {
+    assert.match(refusal('Redshift', { ...redshift, ...more }), reason);
+  }
+});
