@@ -86,6 +86,7 @@ class Session {
   readonly #upstream: Socket;
   readonly #shared: Shared;
   #pid = 0;
+  #isAnswered = true;
   /** Statements go one after the other. */
   #turn: Promise<void> = Promise.resolve();
   /** What the server says while it is not for the client; null: it is. */
@@ -124,6 +125,7 @@ class Session {
 
   #relay(message: Message): void {
     if (message.type === 'K') this.#pid = message.body.readInt32BE(0);
+    if (message.type === 'Z') this.#isAnswered = true;
     if (this.#kept === null) {
       this.#pass(message);
       return;
@@ -143,6 +145,7 @@ class Session {
       return;
     }
     const statement = message.type === 'Q' ? textOf(message.body) : 'startup';
+    this.#isAnswered = false;
     const fault = this.#shared.redshift.fault(statement);
     if (fault === 'cut-before') {
       this.#cut();
@@ -155,14 +158,32 @@ class Session {
     }
     if (fault === 'lose-answer') this.#answer = 'is lost';
     const copy = copyPattern.exec(statement);
-    if (copy === null) this.#upstream.write(message.bytes);
-    else {
+    // Redshift takes a primary key, and enforces none.
+    if (statement.startsWith('CREATE')) {
+      this.#upstream.write(query(statement.replace(' PRIMARY KEY', '')));
+    } else if (copy === null) {
+      this.#upstream.write(message.bytes);
+    } else {
       this.#kept = [];
       for (const message of await this.#copy(statement, copy)) this.#pass(message);
       this.#kept = null;
     }
     if (fault === 'cut-after') this.#cut();
-    if (!statement.startsWith('LOCK')) return;
+    if (fault === null && statement.startsWith('LOCK')) await this.#untilLocked();
+    if (fault === null && statement === 'COMMIT') this.#release();
+  }
+
+  /** Those that are late go on while this one waits for them; one that need not wait goes first. */
+  async #untilLocked(): Promise<void> {
+    while (!this.#isAnswered && !this.#upstream.destroyed) {
+      const { rows } = await this.#shared.administrator.query(
+        'SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1',
+      );
+      if (rows.length > 0) this.#release();
+    }
+  }
+
+  #release(): void {
     for (const goOn of this.#shared.late) goOn();
     this.#shared.late.clear();
   }
