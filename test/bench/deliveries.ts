@@ -192,7 +192,13 @@ async function drain(
       from: { stream: 'readings' },
       buffer: { maxSeconds: 0.1 },
     })),
-    ...{ log: store.log, video: store.video, gatewayId: 'bench', random: Math.random, programs: testPrograms },
+    ...{
+      log: store.log,
+      video: store.video,
+      gatewayId: 'bench',
+      random: Math.random,
+      programs: testPrograms,
+    },
     ...ports,
   });
   await metrics.sent(already + records * wanted.length);

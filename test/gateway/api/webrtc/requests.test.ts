@@ -64,25 +64,29 @@ test('pages of other sites may ask with a token, and with nothing else', async (
   assert.equal(await ask({ cookie: 'headgate_0197test=anything' }), 403);
 });
 
-test('a camera that is not there, not sending, or fetched from', { timeout: 600_000 }, async (t) => {
-  const rig = await startRig(t);
-  const watching = offer({ direction: 'recvonly' });
-  const cases = [
-    ['/whep/none', watching, 404, /no camera named none/],
-    ['/whep/gate', watching, 404, /not sending now/],
-    ['/whep/stored', watching, 406, /PutMedia.*HLS/],
-    ['/whip/fetched', offer(), 404, /takes no push/],
-  ] as const;
-  for (const [path, body, status, reason] of cases) {
-    const answer = await post(`${rig.url}${path}`, body, rig.login);
-    assert.equal(answer.status, status);
-    assert.match(answer.sdp, reason);
-  }
-  const vp8 = { types: '96', lines: ['a=rtpmap:96 VP8/90000'] };
-  const refused = await post(`${rig.url}/whip/gate`, offer({ codecs: vp8 }), rig.login);
-  assert.equal(refused.status, 406);
-  assert.match(refused.sdp, /H\.264.*vp8/);
-});
+test(
+  'a camera that is not there, not sending, or fetched from',
+  { timeout: 600_000 },
+  async (t) => {
+    const rig = await startRig(t);
+    const watching = offer({ direction: 'recvonly' });
+    const cases = [
+      ['/whep/none', watching, 404, /no camera named none/],
+      ['/whep/gate', watching, 404, /not sending now/],
+      ['/whep/stored', watching, 406, /PutMedia.*HLS/],
+      ['/whip/fetched', offer(), 404, /takes no push/],
+    ] as const;
+    for (const [path, body, status, reason] of cases) {
+      const answer = await post(`${rig.url}${path}`, body, rig.login);
+      assert.equal(answer.status, status);
+      assert.match(answer.sdp, reason);
+    }
+    const vp8 = { types: '96', lines: ['a=rtpmap:96 VP8/90000'] };
+    const refused = await post(`${rig.url}/whip/gate`, offer({ codecs: vp8 }), rig.login);
+    assert.equal(refused.status, 406);
+    assert.match(refused.sdp, /H\.264.*vp8/);
+  },
+);
 
 test('sessions have a limit', { timeout: 600_000 }, async (t) => {
   if (!(await needsMediaWorker(t))) return;
