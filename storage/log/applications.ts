@@ -36,7 +36,7 @@ import type { PlanOutputs } from './plan-output.ts';
 import { Tenures } from './tenures.ts';
 
 /** Longest JSON of a plan's detail. */
-const planDetailBytesMax = 64 * 1024;
+const planDetailBytesMax = 1024 ** 2;
 const namePattern = /^[a-zA-Z0-9_.:-]{1,128}$/;
 const ownerLengthMax = 256;
 

@@ -162,7 +162,7 @@ test('a plan that can not be is refused', async (t) => {
   await assert.rejects(applications.savePlan(lease, plan(3, 6)), refused);
   await assert.rejects(applications.savePlan(lease, plan(5, 5)), refused);
   await assert.rejects(applications.savePlan(lease, plan(5, 11)), refused);
-  await assert.rejects(applications.savePlan(lease, plan(5, 6, 'x'.repeat(70_000))), refused);
+  await assert.rejects(applications.savePlan(lease, plan(5, 6, 'x'.repeat(1_100_000))), refused);
 });
 
 test('after a restart every lease is free, and checkpoints are where they were', async (t) => {

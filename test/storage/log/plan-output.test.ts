@@ -191,7 +191,7 @@ test('check finds what is damaged, and repair has it made again', async (t) => {
   assert.deepEqual(await findings(planned), ['plan-output-damaged']);
   await repair();
   assert.deepEqual(await findings(planned), []);
-  await change('DELETE FROM plan');
+  await change('UPDATE plan_output SET application_id = 99');
   assert.deepEqual(await findings(planned), ['plan-output-damaged']);
   await repair();
   assert.deepEqual(await findings(planned), []);
