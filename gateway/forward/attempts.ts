@@ -79,6 +79,8 @@ function paceOf(worker: Worker, urgency: Urgency, signal: AbortSignal, hold: Hol
 export interface Work {
   /** Bounds the time of an attempt; null: the attempt bounds its own parts. */
   readonly sizeBytes: number | null;
+  /** What else an attempt may take, beside what its size allows; left out: nothing. */
+  readonly extraMs?: number;
   /** When the oldest thing came that is sent. */
   readonly oldestMs: number;
   /** When attempts end; left out: never. */
@@ -153,7 +155,8 @@ export async function untilDone<T>(
   work: Work,
   attempt: (signal: AbortSignal, pace: Pace) => Promise<T>,
 ): Promise<T> {
-  const limitMs = work.sizeBytes === null ? null : attemptLimitMs(work.sizeBytes);
+  const { sizeBytes, extraMs = 0 } = work;
+  const limitMs = sizeBytes === null ? null : attemptLimitMs(sizeBytes) + extraMs;
   for (;;) {
     const sinceMs = worker.clock.monotonicMs();
     await worker.gate.pass(worker.signal);

@@ -61,6 +61,8 @@ export interface PlanInHand {
 export interface Emission {
   /** An attempt bounds the time of its own parts. */
   readonly boundsItself: boolean;
+  /** What the destination may take beside what is sent to it; left out: nothing. */
+  readonly extraMs?: number;
   /** Where records failed that were not sent while attempts were made. */
   readonly stage: FailureStage;
   /** Makes one attempt at what was not sent by those before. @throws SinkError, PlanRefused */
@@ -232,6 +234,7 @@ async function emit(
     sizeBytes: emission.boundsItself ? null : maxBytes,
     oldestMs: detail.oldestMs,
     budget,
+    ...(emission.extraMs !== undefined && { extraMs: emission.extraMs }),
   };
   try {
     // Calls of the function bound their own time.

@@ -16,6 +16,7 @@ import { uuidV5 } from './uuid.ts';
 
 export class TableEmission implements Emission {
   readonly boundsItself = false;
+  readonly extraMs: number;
   readonly stage = 'redshift-failed';
   readonly sent = { records: 0, bytes: 0, objects: 0 };
   failures: readonly Failure[] = [];
@@ -26,6 +27,7 @@ export class TableEmission implements Emission {
   constructor(inHand: PlanInHand, sink: TableSink) {
     this.#inHand = inHand;
     this.#sink = sink;
+    this.extraMs = sink.attemptMs ?? 0;
     this.#maker = new ObjectMaker(inHand);
   }
 
