@@ -4,15 +4,17 @@
  * beside one; the memory and the event loop meanwhile.
  */
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { startDeliveries } from '../../gateway/forward/deliveries.ts';
+import { formatOf } from '../../gateway/forward/format/formats.ts';
 import { bufferDefaults, type DeliveryOptions } from '../../gateway/forward/options.ts';
+import type { ShapedRecord } from '../../gateway/forward/shape/shaped-record.ts';
 import { systemClock } from '../../storage/clock.ts';
+import type { LogRecord } from '../../storage/model.ts';
 import { openStore, type Store } from '../../storage/store.ts';
 import { testPrograms, WatchedMetrics } from '../gateway/forward/support/rig.ts';
 import { credentials, s3Client, startS3 } from '../gateway/forward/support/servers.ts';
@@ -28,6 +30,11 @@ const recordsPerAppend = 500;
 const many = 20;
 const rounds = 3;
 const newline = Buffer.from('\n');
+const columns = [
+  { name: 'id', type: 'bigint' },
+  { name: 'value', type: 'double' },
+  { name: 'padding', type: 'string' },
+] as const;
 
 export const benchmark: Benchmark = {
   name: 'deliveries',
@@ -41,7 +48,8 @@ export const benchmark: Benchmark = {
     });
     try {
       context.note('filling the log');
-      await fill(store);
+      await createStream(store, 'readings');
+      await fill(store, 'readings');
       const log = { store, metrics, ports };
       return [...(await intoS3(context, log)), ...(await twenty(context, log))];
     } finally {
@@ -74,7 +82,9 @@ async function intoS3(context: BenchmarkContext, log: Filled): Promise<readonly 
     context.note(`into S3, round ${round + 1} of ${rounds}`);
     ours.push(await drain(log, [{ name: `gzip-${round}`, to }]));
     bare.push(await bareLoop(log.store, `bare-${round}`, put));
-    parquet.push(await drain(log, [{ name: `parquet-${round}`, to }]));
+    parquet.push(
+      await drain(log, [{ name: `parquet-${round}`, to, format: { type: 'parquet', columns } }]),
+    );
   }
   const perSecond = median(ours.map((drained) => drained.perSecond));
   const barePerSecond = median(bare);
@@ -117,28 +127,42 @@ async function intoS3(context: BenchmarkContext, log: Filled): Promise<readonly 
   ];
 }
 
-/** What one delivery costs beyond its own work, and twenty beyond theirs. */
+/**
+ * What one delivery costs beyond its own work while records come, and what twenty do: reading, plans
+ * and checkpoints, without appending. Their own work is encoding, compressing and writing.
+ */
 async function twenty(context: BenchmarkContext, log: Filled): Promise<readonly Figure[]> {
   const folder = await temporaryFolder(context);
-  const into = (name: string): Wanted => ({ name, to: { folder: { path: join(folder, name) } } });
   const own: number[] = [];
+  const none: number[] = [];
   const one: number[] = [];
+  const all: Drained[] = [];
+  const follow = async (count: number, round: number): Promise<Drained> => {
+    const stream = `live-${count}-${round}`;
+    await createStream(log.store, stream);
+    const wanted = Array.from({ length: count }, (_, index) => {
+      const name = `${stream}-${index}`;
+      return { name, to: { folder: { path: join(folder, name) } } };
+    });
+    return drain(log, wanted, { stream, append: true });
+  };
   for (let round = 0; round < rounds; round += 1) {
+    context.note(`none, one and ${many} deliveries of what comes, round ${round + 1} of ${rounds}`);
     own.push(await ownWork(log.store, join(folder, `own-${round}`)));
-    one.push((await drain(log, [into(`one-${round}`)])).cpuSeconds);
+    none.push((await follow(0, round)).cpuSeconds);
+    one.push((await follow(1, round)).cpuSeconds);
+    all.push(await follow(many, round));
   }
-  context.note(`${many} deliveries at once`);
-  const all = await drain(
-    log,
-    Array.from({ length: many }, (_, index) => into(`many-${index}`)),
-  );
   const ownSeconds = median(own);
-  const beyondOne = median(one) - ownSeconds;
-  const beyondAll = all.cpuSeconds - many * ownSeconds;
+  const appending = median(none);
+  const beyondOne = median(one) - appending - ownSeconds;
+  const allSeconds = median(all.map(({ cpuSeconds }) => cpuSeconds));
+  const beyondAll = allSeconds - appending - many * ownSeconds;
   const buffersBytes = many * shards * bufferDefaults.maxBytes;
+  const grownBytes = Math.max(...all.map((drained) => drained.grownBytes));
   return [
     {
-      name: `CPU of ${many} deliveries of one stream, beyond their own work`,
+      name: `CPU of ${many} deliveries of what comes, beyond their own work`,
       value: beyondAll,
       unit: 's',
       against: { name: 'one delivery, beyond its own', value: beyondOne },
@@ -147,22 +171,22 @@ async function twenty(context: BenchmarkContext, log: Filled): Promise<readonly 
     },
     {
       name: `memory of ${many} deliveries, beyond what was used before`,
-      value: all.grownBytes / 2 ** 20,
+      value: grownBytes / 2 ** 20,
       unit: 'MiB',
       against: { name: 'their buffers and 100 MB', value: (buffersBytes + 1e8) / 2 ** 20 },
-      ratio: all.grownBytes / (buffersBytes + 1e8),
+      ratio: grownBytes / (buffersBytes + 1e8),
       target: { atMost: 1 },
     },
     {
       name: `event-loop delay of ${many} deliveries, p99`,
-      value: all.loopDelayP99Ms,
+      value: median(all.map(({ loopDelayP99Ms }) => loopDelayP99Ms)),
       unit: 'ms',
       target: { atMost: 20 },
     },
   ];
 }
 
-type Wanted = Pick<DeliveryOptions, 'name' | 'to'>;
+type Wanted = Pick<DeliveryOptions, 'name' | 'to' | 'format'>;
 
 interface Drained {
   readonly perSecond: number;
@@ -171,10 +195,11 @@ interface Drained {
   readonly grownBytes: number;
 }
 
-/** Sends all that is in the log, through each of the deliveries. */
+/** Sends all that is in a stream through each of the deliveries, or what is appended meanwhile. */
 async function drain(
   { store, metrics, ports }: Filled,
   wanted: readonly Wanted[],
+  { stream, append } = { stream: 'readings', append: false },
 ): Promise<Drained> {
   const delay = monitorEventLoopDelay({ resolution: 5 });
   const already = metrics.total('headgate_delivery_sent_records_total');
@@ -189,8 +214,8 @@ async function drain(
   const deliveries = startDeliveries({
     deliveries: wanted.map((one) => ({
       ...one,
-      from: { stream: 'readings' },
-      buffer: { maxSeconds: 0.1 },
+      from: { stream },
+      buffer: { maxSeconds: append ? 1 : 0.1 },
     })),
     ...{
       log: store.log,
@@ -201,6 +226,7 @@ async function drain(
     },
     ...ports,
   });
+  if (append) await fill(store, stream);
   await metrics.sent(already + records * wanted.length);
   const seconds = (performance.now() - startedMs) / 1000;
   delay.disable();
@@ -215,28 +241,6 @@ async function drain(
   };
 }
 
-/** Reads each shard in slices, and gives its lines out in bodies as large as those of a delivery. */
-async function* bodies(store: Store, shardId: number): AsyncGenerator<Buffer> {
-  let lines: Buffer[] = [];
-  let bytes = 0;
-  for (let next = 0; ;) {
-    const { records: read, nextSequence } = await store.log.read({
-      ...{ shardId, fromSequence: next, maxRecords: 5000, maxBytes: 2 ** 20 },
-    });
-    for (const { data } of read) {
-      lines.push(data, newline);
-      bytes += data.length + 1;
-    }
-    if (bytes >= bufferDefaults.maxBytes || (read.length === 0 && bytes > 0)) {
-      yield Buffer.concat(lines);
-      lines = [];
-      bytes = 0;
-    }
-    if (read.length === 0) return;
-    next = nextSequence;
-  }
-}
-
 /** As one would write it for a single run: a loop for each shard. Returns records per second. */
 async function bareLoop(
   store: Store,
@@ -247,7 +251,8 @@ async function bareLoop(
   await Promise.all(
     store.log.stream('readings').shards.map(async ({ id }) => {
       let object = 0;
-      for await (const body of bodies(store, id)) {
+      for await (const slice of slices(store, id)) {
+        const body = Buffer.concat(slice.flatMap(({ data }) => [data, newline]));
         await put(`${name}/${id}/${object}.gz`, await compress(body));
         object += 1;
       }
@@ -256,29 +261,58 @@ async function bareLoop(
   return (records * 1000) / (performance.now() - startedMs);
 }
 
-/** The CPU of what every delivery has to do for itself: compress, checksum, write. */
+/** The CPU of what every delivery has to do for itself: encode, compress, checksum, write. */
 async function ownWork(store: Store, folder: string): Promise<number> {
-  const plain: Buffer[] = [];
+  const shaped: ShapedRecord[][] = [];
   for (const { id } of store.log.stream('readings').shards) {
-    for await (const body of bodies(store, id)) plain.push(body);
+    for await (const slice of slices(store, id)) {
+      shaped.push(slice.map((record) => ({ ...record, subSequence: 0, partition: null })));
+    }
   }
   await mkdir(folder);
+  const format = formatOf({ type: 'ndjson' }, { shardIndex: 0 });
   const cpu = process.cpuUsage();
-  for (const [index, body] of plain.entries()) {
-    const compressed = await compress(body);
-    createHash('sha256').update(compressed).digest('hex');
-    await writeFile(join(folder, String(index)), compressed);
+  for (const [index, slice] of shaped.entries()) {
+    const encoder = format.encoder();
+    await encoder.add(slice);
+    const { object } = await encoder.end();
+    encoder.close();
+    await writeFile(join(folder, String(index)), object?.pieces ?? []);
   }
   const { user, system } = process.cpuUsage(cpu);
   return (user + system) / 1e6;
 }
 
-async function fill({ log }: Store): Promise<void> {
+/** What is in a shard, as much at a time as a delivery puts into an object. */
+async function* slices(store: Store, shardId: number): AsyncGenerator<readonly LogRecord[]> {
+  let gathered: LogRecord[] = [];
+  let bytes = 0;
+  for (let next = 0; ;) {
+    const { records: read, nextSequence } = await store.log.read({
+      ...{ shardId, fromSequence: next, maxRecords: 5000, maxBytes: 2 ** 20 },
+    });
+    for (const record of read) {
+      gathered.push(record);
+      bytes += record.data.length + 1;
+    }
+    if (bytes >= bufferDefaults.maxBytes || (read.length === 0 && bytes > 0)) {
+      yield gathered;
+      gathered = [];
+      bytes = 0;
+    }
+    if (read.length === 0) return;
+    next = nextSequence;
+  }
+}
+
+async function createStream({ log }: Store, name: string): Promise<void> {
   const options = { mode: 'on-demand', whenFull: 'refuse', maxBytes: null } as const;
-  const retentionMs = 24 * 3_600_000;
-  await log.createStream({ name: 'readings', shardCount: shards, retentionMs, ...options });
+  await log.createStream({ name, shardCount: shards, retentionMs: 24 * 3_600_000, ...options });
+}
+
+async function fill({ log }: Store, stream: string): Promise<void> {
   for (let from = 0; from < records; from += recordsPerAppend) {
-    await log.append('readings', recordsOf(from));
+    await log.append(stream, recordsOf(from));
   }
 }
 
