@@ -1,6 +1,7 @@
 /** The page as a person uses it: a gateway with a camera, sensors and a delivery, in Chromium. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { createFile, MP4BoxBuffer } from 'mp4box';
 import { connectAsync } from 'mqtt';
