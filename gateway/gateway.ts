@@ -568,6 +568,7 @@ async function startHttp(
       removedDeliveries: () => deliveries.removed(),
       forgetDelivery: (name) => deliveries.forget(name),
       deliveryFlow: deliveries,
+      functions: () => functions.status(),
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

@@ -920,6 +920,17 @@ export const configSchema = z
             tumblingWindowSeconds: 60,
             startAt: { edge: 'latest' },
           },
+          inventory: {
+            from: { stream: 'readings' },
+            function: {
+              http: {
+                url: 'http://127.0.0.1:9000/inventory',
+                authorization: '${INVENTORY_TOKEN:-Bearer x}',
+              },
+            },
+            startAt: { time: '2026-01-31T12:00:00Z' },
+            deadLetter: { stream: 'camera-events' },
+          },
         },
       })
       .prefault({})

@@ -380,6 +380,7 @@ test('the description names every route, and nothing that is not there', async (
     '/deliveries/{name}/rewind',
     '/export.zip',
     '/files',
+    '/functions',
     '/reload',
     '/status',
     '/streams',
