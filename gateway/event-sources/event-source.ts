@@ -9,6 +9,7 @@
  */
 import type { Lease, Log, ShardDescription, StreamDescription } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
+import { hasExpired } from '../forward/expired.ts';
 import { LeaseKeeper } from '../forward/lease-keeper.ts';
 import type { Account } from '../forward/record-plans.ts';
 import { pause } from '../forward/timing.ts';
@@ -312,10 +313,4 @@ function withLanes({
   if (!('module' in target)) return target;
   const concurrency = Math.max(target.module.concurrency, parallelization);
   return { module: { ...target.module, concurrency } };
-}
-
-/** Whether a shard was closed and is no longer listed. */
-function hasExpired(log: Log, { stream, id }: ShardDescription): boolean {
-  const description = log.streams().find(({ name }) => name === stream);
-  return description !== undefined && !description.shards.some((shard) => shard.id === id);
 }
