@@ -39,6 +39,7 @@ import { openDeliveryStreams, startAllDeliveries } from './firehose.ts';
 import { forecast } from './forecast.ts';
 import { startFiles, type Files } from './files.ts';
 import { addChecks } from './health-checks.ts';
+import { startEventSources, type EventSources } from './event-sources.ts';
 import { startHooks, type Hooks } from './hooks.ts';
 import { createApp } from './http/app.ts';
 import { HttpError } from './http/errors.ts';
@@ -169,6 +170,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     ...{ ...building, hooks: config.hooks, images: media.images, video, log, fetch },
   });
   closing.add('parts', 'hooks', () => hooks.close());
+  const functions = await startFunctions(building);
   const { secret } = identity;
   const deliveryStreams = await openDeliveryStreams({ ...building, secret });
   closing.add('servers', 'delivery streams', () => {
@@ -207,6 +209,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
       await mqtt.update(next.mqtt);
       await files.update(next.files);
       await hooks.update(next.hooks);
+      await functions.update(next.functions);
       await all.update(next);
       kinesis.update(next);
       logger.setLevel(next.logging.level);
@@ -223,7 +226,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
   const streaming = putMedia({ ...building, entrance: putMediaEntrance, kinesis, kinesisVideo });
   const receivers = { rtspServer, mqtt, files, cameras, webRtc, media };
   const services = { kinesis, kinesisVideo, streaming };
-  const parts = { ...receivers, ...services, deliveries, hooks, reloader };
+  const parts = { ...receivers, ...services, deliveries, hooks, functions, reloader };
   const { server, tokens } = await startHttp(building, parts);
 
   tell = tellingCommands(building, written, server.url);
@@ -445,6 +448,17 @@ function startForwarding(building: Building, first: readonly DeliveryOptions[]):
   return deliveries;
 }
 
+async function startFunctions(building: Building): Promise<EventSources> {
+  const { config, store, identity, clock, logger, metrics, closing } = building;
+  const { accountId, region } = config.aws;
+  const functions = await startEventSources({
+    ...{ functions: config.functions, log: store.log, gatewayId: identity.gatewayId, fetch },
+    ...{ account: { accountId, region }, clock, logger, metrics, random: Math.random },
+  });
+  closing.add('parts', 'functions', () => functions.close());
+  return functions;
+}
+
 interface Parts {
   readonly rtspServer: RtspServer | null;
   readonly mqtt: Mqtt;
@@ -454,6 +468,7 @@ interface Parts {
   readonly media: RunningMedia;
   readonly deliveries: Deliveries;
   readonly hooks: Hooks;
+  readonly functions: EventSources;
   readonly kinesis: Kinesis;
   readonly kinesisVideo: KinesisVideo;
   readonly streaming: StreamingHandler;
@@ -464,7 +479,8 @@ async function startHttp(
   building: Building,
   parts: Parts,
 ): Promise<{ server: HttpServer; tokens: Tokens }> {
-  const { rtspServer, mqtt, files, cameras, webRtc, media, deliveries, hooks, reloader } = parts;
+  const { rtspServer, mqtt, files, cameras, webRtc, media } = parts;
+  const { deliveries, hooks, functions, reloader } = parts;
   const { config, opening, store, metering, identity, clock, logger, metrics, closing } = building;
   const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
   const health = new Health(clock);
@@ -478,7 +494,8 @@ async function startHttp(
   });
   const configurationTrouble = (): string | null => reloader.trouble;
   addChecks(health, {
-    ...{ store, files, cameras, deliveries, hooks, freeBytes, loopDelay, configurationTrouble },
+    ...{ store, files, cameras, deliveries, hooks, functions },
+    ...{ freeBytes, loopDelay, configurationTrouble },
     mqttTrouble: () => mqtt.trouble(),
     certificateEndsMs: opening.certificate?.notAfterMs ?? null,
     clock,
@@ -552,6 +569,7 @@ async function startHttp(
       forgetDelivery: (name) => deliveries.forget(name),
       deliveryFlow: deliveries,
       replayDelivery: (name) => deliveries.replay(name),
+      functions: () => functions.status(),
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

@@ -3,6 +3,7 @@ import type { Log } from '../storage/model.ts';
 import type { Clock } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
+import type { EventSources } from './event-sources.ts';
 import type { Files } from './files.ts';
 import type { Deliveries } from './forward/deliveries.ts';
 import type { DeliveryStatus } from './forward/delivery-status.ts';
@@ -26,6 +27,7 @@ export interface Checked {
   readonly cameras: { statuses(): readonly CameraStatus[] };
   readonly deliveries: Pick<Deliveries, 'status'>;
   readonly hooks: Pick<Hooks, 'troubles'>;
+  readonly functions: Pick<EventSources, 'status'>;
   /** On the disk of the data folder. */
   readonly freeBytes: () => Promise<number>;
   readonly loopDelay: LoopDelay;
@@ -41,7 +43,7 @@ export interface Checked {
 const ok: CheckResult = { status: 'ok', message: null };
 
 export function addChecks(health: Health, checked: Checked): void {
-  const { store, files, cameras, deliveries, hooks } = checked;
+  const { store, files, cameras, deliveries, hooks, functions } = checked;
   const { freeBytes, loopDelay, configurationTrouble } = checked;
   health.add(
     'storage',
@@ -136,6 +138,13 @@ export function addChecks(health: Health, checked: Checked): void {
   );
   health.add('hooks', () =>
     degradedBy(hooks.troubles().map(({ name, trouble }) => `${name}: ${trouble}`)),
+  );
+  health.add('functions', async () =>
+    degradedBy(
+      (await functions.status()).flatMap(({ name, trouble }) =>
+        trouble === null ? [] : [`${name}: ${trouble}`],
+      ),
+    ),
   );
   health.add('deliveries', async () =>
     degradedBy(

@@ -72,6 +72,7 @@ export async function doctor(
   report(await attempt('Certificate', () => certificate(config, context.clock.nowMs())));
   report(await destinations(config, context.clock));
   report(await transforms(context, config));
+  report(await functions(context, config));
   report(await hooks(context, config));
   if (options.json === true) context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   else context.stdout.write(sum(found));
@@ -256,6 +257,21 @@ async function transforms({ fetch }: CliContext, config: Config): Promise<readon
       const name = `Transform ${delivery}`;
       if (transform === null) return [];
       return attempt(name, async () => [await diagnoseFunction(name, transform.function, fetch)]);
+    }),
+  );
+  return found.flat();
+}
+
+async function functions({ fetch }: CliContext, config: Config): Promise<readonly Diagnosis[]> {
+  const found = await Promise.all(
+    Object.entries(config.functions).map(([entry, { function: target, deadLetter }]) => {
+      const name = `Function ${entry}`;
+      return attempt(name, async () => [
+        await diagnoseFunction(name, target, fetch),
+        ...(deadLetter !== null && 'folder' in deadLetter
+          ? await diagnoseMount(name, deadLetter.folder)
+          : []),
+      ]);
     }),
   );
   return found.flat();

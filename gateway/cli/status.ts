@@ -3,11 +3,13 @@ import {
   CamerasSchema,
   DeliveriesSchema,
   FileSourcesSchema,
+  FunctionsSchema,
   StatusSchema,
   StreamsSchema,
   type Cameras,
   type Deliveries,
   type FileSources,
+  type Functions,
   type Status,
   type Streams,
 } from '../api/rest/schemas.ts';
@@ -27,6 +29,7 @@ interface Answers {
   readonly files: FileSources['files'];
   readonly cameras: Cameras['cameras'];
   readonly deliveries: Deliveries['deliveries'];
+  readonly functions: Functions['functions'];
   readonly removed: Deliveries['removed'];
 }
 
@@ -54,14 +57,15 @@ export async function showStatus(
 
 function ask(client: GatewayClient): Promise<Answers> {
   return client.whileLoggedIn(async () => {
-    const [status, streams, files, cameras, deliveries] = await Promise.all([
+    const [status, streams, files, cameras, deliveries, functions] = await Promise.all([
       client.get('/api/v1/status', StatusSchema),
       client.get('/api/v1/streams', StreamsSchema),
       client.get('/api/v1/files', FileSourcesSchema),
       client.get('/api/v1/cameras', CamerasSchema),
       client.get('/api/v1/deliveries', DeliveriesSchema),
+      client.get('/api/v1/functions', FunctionsSchema),
     ]);
-    return { status, ...streams, ...files, ...cameras, ...deliveries };
+    return { status, ...streams, ...files, ...cameras, ...deliveries, ...functions };
   });
 }
 
@@ -90,7 +94,8 @@ function mqttLine(mqtt: NonNullable<Answers['status']['mqtt']>): string {
   return `MQTT ${mqtt.address}: ${parts.join(', ')}`;
 }
 
-function show({ status, streams, files, cameras, deliveries, removed }: Answers): string {
+function show(answers: Answers): string {
+  const { status, streams, files, cameras, deliveries, functions, removed } = answers;
   const { storage, health, mqtt, rtsp } = status;
   const nowMs = Date.parse(status.time);
   const since = (time: string | null): string =>
@@ -148,6 +153,13 @@ function show({ status, streams, files, cameras, deliveries, removed }: Answers)
         formatAge(delivery.backlog.ms),
         since(delivery.lastSuccessTime),
         deliveryTrouble(delivery),
+      ]),
+    ),
+    ...table(
+      ['FUNCTION', 'STREAM', 'STATE', 'RECORDS', 'BACKLOG', 'AGE', 'GIVEN UP', 'ERROR'],
+      functions.map(({ name, stream, state, records, backlog, metrics, lastError }) => [
+        ...[name, stream, state, String(records), String(backlog.records)],
+        ...[formatAge(backlog.ms), String(metrics.DroppedEventCount), lastError ?? ''],
       ]),
     ),
     ...deliveries.flatMap(({ name, state, lastError }) =>

@@ -1,14 +1,21 @@
 /**
  * What differs between two configurations, and whether a running gateway can take it over.
  *
- * The entries of streams, files, cameras, deliveries and hooks are named one by one (`cameras.front`),
+ * The entries of streams, files, cameras, deliveries, functions and hooks are named one by one (`cameras.front`),
  * anything else by its key (`http.port`). Applying the changes is gateway/reload.ts.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from './schema.ts';
 
 /** Sections that are maps by name. */
-const maps: ReadonlySet<string> = new Set(['streams', 'files', 'cameras', 'deliveries', 'hooks']);
+const maps: ReadonlySet<string> = new Set([
+  'streams',
+  'files',
+  'cameras',
+  'deliveries',
+  'functions',
+  'hooks',
+]);
 
 /** Keys that a running gateway takes over, besides the entries of the maps. */
 const live: ReadonlySet<string> = new Set([

@@ -195,6 +195,23 @@ function checkReferences(config: Fields, report: Report): void {
     refer(['hooks', name, 'camera'], fields(hook)['camera'], 'camera');
     refer(['hooks', name, 'stream'], fields(hook)['stream'], 'stream');
   }
+  for (const [name, source] of Object.entries(fields(config['functions']))) {
+    const from = fields(fields(source)['from'])['stream'];
+    const letters = fields(fields(source)['deadLetter'])['stream'];
+    refer(['functions', name, 'from', 'stream'], from, 'stream');
+    refer(['functions', name, 'deadLetter', 'stream'], letters, 'stream');
+    if (typeof letters === 'string' && letters === from) {
+      report(['functions', name, 'deadLetter', 'stream'], 'is where the records come from', {
+        allowed: 'another stream',
+      });
+    }
+    const { tumblingWindowSeconds, parallelization } = fields(source);
+    if (Number(tumblingWindowSeconds) > 0 && Number(parallelization) > 1) {
+      report(['functions', name, 'parallelization'], 'does not go with tumblingWindowSeconds', {
+        allowed: '1',
+      });
+    }
+  }
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     const from = fields(fields(delivery)['from']);
     refer(['deliveries', name, 'from', 'stream'], from['stream'], 'stream');
@@ -314,6 +331,9 @@ function checkFunctions(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     const target = fields(fields(fields(delivery)['transform'])['function']);
     checkFunction(target, ['deliveries', name, 'transform', 'function'], report);
+  }
+  for (const [name, source] of Object.entries(fields(config['functions']))) {
+    checkFunction(fields(fields(source)['function']), ['functions', name, 'function'], report);
   }
 }
 

@@ -10,6 +10,7 @@ import { privateNetworks } from '../../ingest/rtsp/client/guard.ts';
 import { awsCredentials, endpoint, region } from './aws-access.ts';
 import { delivery } from './deliveries.ts';
 import { firehose } from './firehose.ts';
+import { eventSource } from './event-sources.ts';
 import { hook } from './hooks.ts';
 import {
   accessKeyId,
@@ -899,6 +900,43 @@ export const configSchema = z
       })
       .prefault({})
       .describe('What is sent on, and where, by name.'),
+    functions: z
+      .record(name(), eventSource)
+      .register(keyNotes, {
+        allowed: 'a map of functions by name',
+        example: {
+          alarms: {
+            from: { stream: 'readings' },
+            function: { module: { path: './alarms.mjs' } },
+            batchSize: 500,
+            bisectOnError: true,
+            retries: 3,
+            filter: ['{"data":{"celsius":[{"numeric":[">",30]}]}}'],
+            deadLetter: { folder: './not-done' },
+          },
+          averages: {
+            from: { stream: 'readings' },
+            function: { lambda: { function: 'averages', region: 'eu-central-1' } },
+            tumblingWindowSeconds: 60,
+            startAt: { edge: 'latest' },
+          },
+          inventory: {
+            from: { stream: 'readings' },
+            function: {
+              http: {
+                url: 'http://127.0.0.1:9000/inventory',
+                authorization: '${INVENTORY_TOKEN:-Bearer x}',
+              },
+            },
+            startAt: { time: '2026-01-31T12:00:00Z' },
+            deadLetter: { stream: 'camera-events' },
+          },
+        },
+      })
+      .prefault({})
+      .describe(
+        "Functions that get the records of streams in batches, by Lambda's contract for Kinesis, by name.",
+      ),
     hooks: z
       .record(name(), hook)
       .register(keyNotes, {

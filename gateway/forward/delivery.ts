@@ -26,6 +26,7 @@ import { BackOff } from './backoff.ts';
 import type { Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
+import { hasExpired } from './expired.ts';
 import { askForReplay, failedCount, failedStream, replayEnd } from './failed-records.ts';
 import { Flow } from './flow/flow.ts';
 import { keepFlow, keptFlow } from './flow/kept.ts';
@@ -546,10 +547,4 @@ export class Delivery {
       signal,
     };
   }
-}
-
-/** Whether a shard was closed and is no longer listed. */
-function hasExpired(log: Log, { stream, id }: ShardDescription): boolean {
-  const description = log.streams().find(({ name }) => name === stream);
-  return description !== undefined && !description.shards.some((shard) => shard.id === id);
 }

@@ -600,6 +600,40 @@ export const DeliveriesSchema = z
   })
   .openapi('Deliveries');
 
+// ---------------------------------------------------------------- functions
+
+export const FunctionSchema = z
+  .object({
+    name: z.string(),
+    stream: z.string().describe('Whose records it gets'),
+    function: z.object({
+      kind: z.enum(['lambda', 'http', 'module']),
+      description: z.string().describe('Which it is, without secrets'),
+    }),
+    deadLetter: z.string().nullable().describe('Where batches go that are given up'),
+    state: z.enum(['starting', 'running', 'backing-off', 'paused']),
+    lastError: z.string().nullable().describe('What goes wrong now'),
+    records: count.describe('Done by the function, since the start'),
+    backlog: BacklogSchema,
+    metrics: z
+      .object({
+        Invocations: count,
+        Errors: count.describe('Calls that the function failed'),
+        Throttles: count.describe('Calls that did not reach the function, or that it put off'),
+        Duration: z.object({ Average: z.number().min(0), Maximum: z.number().min(0) }),
+        IteratorAge: z.number().min(0).describe('Of the last record of the last batch'),
+        DeadLetterErrors: count,
+        FilteredOutEventCount: count,
+        DroppedEventCount: count.describe('Records given up, kept or not'),
+      })
+      .describe('Under the names of Lambda, since the start; times in milliseconds'),
+  })
+  .openapi('Function');
+
+export const FunctionsSchema = z
+  .object({ functions: z.array(FunctionSchema) })
+  .openapi('Functions');
+
 export const ReloadSchema = z
   .object({
     changed: z.array(z.string()).describe('What was taken over, such as cameras.front'),
@@ -674,5 +708,6 @@ export type Places = z.infer<typeof PlacesSchema>;
 export type CameraRun = z.infer<typeof RunSchema>;
 export type CameraRuns = z.infer<typeof RunsSchema>;
 export type Timeline = z.infer<typeof TimelineSchema>;
+export type Functions = z.infer<typeof FunctionsSchema>;
 export type Delivery = z.infer<typeof DeliverySchema>;
 export type Deliveries = z.infer<typeof DeliveriesSchema>;

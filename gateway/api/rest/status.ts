@@ -4,6 +4,7 @@ import type { MqttStatus as BrokerStatus } from '../../../ingest/mqtt/broker.ts'
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { lossKinds, type LossReport } from '../../../storage/losses.ts';
+import type { EventSources } from '../../event-sources.ts';
 import type { FileSourceStatus } from '../../files.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import { HttpError } from '../../http/errors.ts';
@@ -15,6 +16,7 @@ import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
   DeliveriesSchema,
   FileSourcesSchema,
+  FunctionsSchema,
   RemovedDeliverySchema,
   ReplaySchema,
   StatusSchema,
@@ -43,6 +45,7 @@ export interface StatusSources {
   readonly forgetDelivery: Deliveries['forget'];
   readonly deliveryFlow: DeliveryFlow;
   readonly replayDelivery: Deliveries['replay'];
+  readonly functions: EventSources['status'];
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
   readonly files: () => readonly FileSourceStatus[];
@@ -77,6 +80,13 @@ const deliveries = createRoute({
   path: '/deliveries',
   summary: 'The deliveries, each with its backlog',
   responses: answers(DeliveriesSchema, 'In the order of the configuration'),
+});
+
+const functions = createRoute({
+  method: 'get',
+  path: '/functions',
+  summary: 'The functions that get the records of streams, each with its backlog',
+  responses: answers(FunctionsSchema, 'In the order of the configuration'),
 });
 
 const files = createRoute({
@@ -158,6 +168,20 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
       200,
     ),
   );
+
+  router.openapi(functions, async (c) => {
+    const nowMs = clock.nowMs();
+    const all = (await sources.functions()).map(({ trouble, backlog, ...one }) => ({
+      ...one,
+      lastError: trouble,
+      backlog: {
+        bytes: backlog.bytes,
+        records: backlog.records,
+        ms: Math.max(0, nowMs - (backlog.oldestArrivalMs ?? nowMs)),
+      },
+    }));
+    return c.json({ functions: all }, 200);
+  });
 
   router.openapi(files, (c) =>
     c.json(

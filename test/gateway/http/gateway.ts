@@ -84,6 +84,7 @@ export async function startGateway(
     rtsp: () => null,
     deliveries: () => Promise.resolve([]),
     removedDeliveries: () => Promise.resolve([]),
+    functions: () => Promise.resolve([]),
     forgetDelivery: () => Promise.resolve('unknown'),
     deliveryFlow: {
       pause: () => Promise.resolve(null),

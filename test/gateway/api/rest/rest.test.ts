@@ -381,6 +381,7 @@ test('the description names every route, and nothing that is not there', async (
     '/deliveries/{name}/replay',
     '/export.zip',
     '/files',
+    '/functions',
     '/reload',
     '/status',
     '/streams',
