@@ -3,11 +3,15 @@
  * that is no longer configured left behind.
  */
 import type { Command } from 'commander';
-import { DeliverySchema, RemovedDeliverySchema, type Delivery } from '../api/rest/schemas.ts';
+import {
+  DeliverySchema,
+  RemovedDeliverySchema,
+  ReplaySchema,
+  type Delivery,
+} from '../api/rest/schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { counted, formatBytes } from './table.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
-import { addReplayCommand } from './delivery-replay.ts';
 
 export function addDeliveryCommand(
   program: Command,
@@ -21,46 +25,41 @@ export function addDeliveryCommand(
     )
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false);
-  delivery
-    .command('forget')
-    .description('forget how far a removed delivery had come, and what it still holds')
-    .argument('<name>', 'its name; "headgate status" tells')
-    .helpOption('-h, --help', 'print this help')
-    .allowExcessArguments(false)
-    .option('-c, --config <file>', 'the configuration file')
-    .option('--url <url>', 'where the gateway is; the configured address otherwise')
-    .option('--token <token>', 'a login token; otherwise HEADGATE_TOKEN, or the data folder')
-    .action(async (name: string, options: ClientOptions) => {
-      finish(await forget(context, name, options));
-    });
-  addFlowCommand(delivery, 'pause', {
+  addCommand(delivery, 'pause', {
     description:
       'begin nothing any more, also after restarts; a required delivery keeps what it has not sent, within the byte limit of its source',
     run: async (name, options) => finish(await change(context, name, 'pause', options)),
   });
-  addFlowCommand(delivery, 'resume', {
+  addCommand(delivery, 'resume', {
     description: 'go on where it was paused',
     run: async (name, options) => finish(await change(context, name, 'resume', options)),
   });
-  addFlowCommand(delivery, 'rewind', {
+  addCommand(delivery, 'rewind', {
     description:
       'begin anew elsewhere: what came since then is sent, again where it was before, in objects of the next version',
     run: async (name, options) => finish(await change(context, name, 'rewind', options)),
   }).requiredOption('--to <time>', 'earliest, latest, or a time such as 2026-01-31T09:30:00Z');
-  addReplayCommand(delivery, context, finish);
+  addCommand(delivery, 'replay', {
+    description: 'send the records again that failed by now, which are in the stream failed.<name>',
+    run: async (name, options) => finish(await replay(context, name, options)),
+  });
+  addCommand(delivery, 'forget', {
+    description: 'forget how far a removed delivery had come, and what it still holds',
+    run: async (name, options) => finish(await forget(context, name, options)),
+  });
 }
 
-interface FlowOptions extends ClientOptions {
+interface DeliveryCommandOptions extends ClientOptions {
   /** Of a rewind. */
   readonly to?: string;
 }
 
-function addFlowCommand(
+function addCommand(
   delivery: Command,
   name: string,
   command: {
     readonly description: string;
-    readonly run: (name: string, options: FlowOptions) => Promise<void>;
+    readonly run: (name: string, options: DeliveryCommandOptions) => Promise<void>;
   },
 ): Command {
   return delivery
@@ -80,7 +79,7 @@ function change(
   context: CliContext,
   name: string,
   what: 'pause' | 'resume' | 'rewind',
-  options: FlowOptions,
+  options: DeliveryCommandOptions,
 ): Promise<ExitCode> {
   return asked(context, async () => {
     const client = await GatewayClient.find(context, options);
@@ -104,6 +103,18 @@ function waitingText({ backlog, from, required }: Delivery): string {
   const what = counted(backlog.records, from.kind === 'camera' ? 'file' : 'record');
   const kept = required ? ', kept within the byte limit of its source' : '';
   return `${what} (${formatBytes(backlog.bytes)}) to send${kept}.`;
+}
+
+/** @throws UnusableConfig */
+function replay(context: CliContext, name: string, options: ClientOptions): Promise<ExitCode> {
+  return asked(context, async () => {
+    const client = await GatewayClient.find(context, options);
+    const path = `/api/v1/deliveries/${encodeURIComponent(name)}/replay`;
+    const { records } = await client.whileLoggedIn(() => client.post(path, ReplaySchema));
+    return records === 0
+      ? `${name} has no failed records.\n`
+      : `${name} sends ${counted(records, 'failed record')} again; what fails once more is kept.\n`;
+  });
 }
 
 /** @throws UnusableConfig */

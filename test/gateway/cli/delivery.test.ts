@@ -145,7 +145,7 @@ deliveries:
   await gateway.until<Deliveries>('/deliveries', ({ deliveries }) => deliveries[0]?.failed === 1);
   const again = await headgate(folder, ['delivery', 'replay', 'sorted']);
   assert.equal(again.code, 0, again.stderr);
-  assert.match(again.stdout, /sorted sends 1 failed records again/);
+  assert.match(again.stdout, /sorted sends 1 failed record again/);
   const unknown = await headgate(folder, ['delivery', 'replay', 'nobody']);
   assert.equal(unknown.code, 1);
   assert.match(unknown.stderr, /no delivery named nobody/);
