@@ -169,7 +169,7 @@ it('records cameras through unplugging, strangers and silence', { timeout: 600_0
       );
       // A fragment lasts 2 s here; ffmpeg by itself would wait 10 s for the sound.
       const waitMs = longestWaitMs(run);
-      assert.ok(waitMs < 4_000, `${camera}: ${waitMs} ms without a fragment`);
+      assert.ok(waitMs < 8_000, `${camera}: ${waitMs} ms without a fragment`);
     }
   });
 

@@ -122,7 +122,7 @@ it(
             return video.readyState >= 2 && !video.paused && ${how};
           })()`,
           undefined,
-          { timeout: 60_000 },
+          { timeout: 240_000 },
         );
       await plays('video.srcObject !== null');
       kill(await gateway.webRtcProcess(), 'SIGKILL');

@@ -1,6 +1,7 @@
+import { randomInt } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { accessFolder } from '../../gateway/security/access-files.ts';
 import { Tokens } from '../../gateway/security/tokens.ts';
@@ -14,15 +15,27 @@ import { ffmpegPath } from './tools.ts';
 
 const mainPath = resolve(import.meta.dirname, '../../gateway/main.ts');
 
-/** A port that nothing listens on just now, for what must keep it over restarts. */
+const handedOutPorts = new Set<number>();
+
+/**
+ * A port that nothing listens on just now, for what must keep it over restarts. It lies below those
+ * that Linux gives to connections and to who asks for any port (from 32768), so that nobody else
+ * comes by it meanwhile, and no two calls of a process get the same.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolveListening) => {
-    server.listen(0, '127.0.0.1', resolveListening);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolveClosed) => server.close(resolveClosed));
-  return port;
+  for (;;) {
+    const port = randomInt(10_000, 32_768);
+    if (handedOutPorts.has(port)) continue;
+    handedOutPorts.add(port);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 const compiler = createRequire(import.meta.url)('../../gateway/setup/compile.cjs') as {

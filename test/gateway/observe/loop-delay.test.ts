@@ -14,18 +14,18 @@ it('shows, of the last window, how long the loop was held', async () => {
   const loopDelay = watchLoopDelay({ clock, metrics });
   try {
     await pause(50);
-    const untilMs = performance.now() + 150;
+    const untilMs = performance.now() + 1_000;
     while (performance.now() < untilMs);
     await pause(50);
     assert.equal(loopDelay.p99Ms(), 0, 'the window is not over');
     clock.advance(10_000);
-    assert.ok(loopDelay.p99Ms() >= 100, `p99 is ${loopDelay.p99Ms()} ms`);
+    assert.ok(loopDelay.p99Ms() >= 900, `p99 is ${loopDelay.p99Ms()} ms`);
     const line = /^headgate_event_loop_delay_seconds\{quantile="1"\} (.*)$/m.exec(
       await metrics.render(),
     );
-    assert.ok(Number(line?.[1]) >= 0.1, `the metric says ${line?.[1] ?? 'nothing'}`);
+    assert.ok(Number(line?.[1]) >= 0.9, `the metric says ${line?.[1] ?? 'nothing'}`);
     clock.advance(10_000);
-    assert.ok(loopDelay.p99Ms() < 100, 'a new window begins anew');
+    assert.ok(loopDelay.p99Ms() < 900, 'a new window begins anew');
   } finally {
     loopDelay.close();
   }

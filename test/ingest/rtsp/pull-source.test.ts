@@ -185,9 +185,9 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
     const fragments = await s.allFragments();
     assertApart(fragments);
     const byArrival = fragments.filter(({ runId }) => runId === runs[2]?.id);
-    // A group of pictures lasts 1 s here, and comes in 0.8.
+    // Two groups of pictures of a second, in 1.6 s when nothing stalls; the clock leaps by 1,000 s.
     for (const { durationUs } of byArrival.slice(0, -1)) {
-      assert.ok(durationUs > 1_500_000 && durationUs < 3_000_000, `${durationUs} µs by arrival`);
+      assert.ok(durationUs > 500_000 && durationUs < 10_000_000, `${durationUs} µs by arrival`);
     }
   });
 
@@ -220,7 +220,8 @@ describe('a camera that is fetched from', { concurrency: 2 }, () => {
       const seconds = fragments
         .filter(({ runId }) => runId === byArrival?.id)
         .map(({ durationUs }) => durationUs / 1e6);
-      for (const one of seconds.slice(0, -1)) assert.ok(one > 1.5 && one < 3, seconds.join());
+      // Two groups of pictures of a second; by what the clock says it would be 20 s, or nothing.
+      for (const one of seconds.slice(0, -1)) assert.ok(one > 0.5 && one < 10, seconds.join());
     });
   }
 
