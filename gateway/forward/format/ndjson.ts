@@ -10,8 +10,8 @@
  * above; for other data `"dataBase64":"<base64>"` in its place. Of several records that were made
  * from one, all but the first have `"subSequence"` behind the sequence number.
  */
-import { isUtf8 } from 'node:buffer';
 import type { LogRecord } from '../../../storage/model.ts';
+import { jsonText } from './json-text.ts';
 
 export type RecordFormat = 'data' | 'envelope';
 
@@ -69,14 +69,9 @@ export function lineBytesEstimate(record: LogRecord, format: RecordFormat): numb
 }
 
 function asJsonOnOneLine(data: Buffer): Buffer | null {
-  if (!isUtf8(data)) return null;
-  try {
-    JSON.parse(data.toString('utf8'));
-  } catch {
-    // Not JSON, or nested deeper than the parser goes: either way it is kept as it is.
-    return null;
-  }
-  if (!data.includes(lineFeed) && !data.includes(carriageReturn)) return data;
+  const found = jsonText(data);
+  if (found === 'none') return null;
+  if (found === 'one-line') return data;
   const line = Buffer.from(data);
   for (let index = 0; index < line.length; index += 1) {
     const byte = line[index];
