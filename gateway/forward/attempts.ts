@@ -6,6 +6,7 @@ import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import type { BackOff } from './backoff.ts';
 import type { Share, Urgency } from './bandwidth.ts';
+import type { AheadBudget } from './encode-ahead.ts';
 import type { Gate } from './flow/flow.ts';
 import type { Lane } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
@@ -33,6 +34,7 @@ export interface Worker {
   readonly backOff: BackOff;
   readonly slots: Slots;
   readonly queueBudget: QueueBudget;
+  readonly aheadBudget: AheadBudget;
   readonly bandwidth: Share;
   /** What is older than this when it is sent is a backlog. */
   readonly backlogAfterMs: number;

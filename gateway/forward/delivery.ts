@@ -542,6 +542,7 @@ export class Delivery {
       backOff: new BackOff(random),
       slots: this.#slots,
       queueBudget: this.#ports.limits.queueBudget,
+      aheadBudget: this.#ports.limits.aheadBudget,
       bandwidth: this.#share,
       backlogAfterMs,
       signal,

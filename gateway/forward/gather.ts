@@ -1,10 +1,12 @@
 /**
  * Decides where the next object of a shard ends: at the buffer's size, at its age, or at the end of
  * the shard. Nothing is kept: the records are counted here and read again when the object is made,
- * from the plan, the same way as after a crash.
+ * from the plan, the same way as after a crash; unless the object is encoded meanwhile
+ * (`encode-ahead.ts`).
  */
 import type { Log, LogRecord, ReadResult } from '../../storage/model.ts';
 import type { Clock } from '../../storage/ports.ts';
+import type { ObjectAhead } from './encode-ahead.ts';
 import type { Progress } from './progress.ts';
 import { pause, within } from './timing.ts';
 
@@ -22,6 +24,8 @@ export interface GatherOptions {
   readonly maxAgeMs: number;
   /** What a record counts for against `maxBytes`. */
   readonly measure: (record: LogRecord) => number;
+  /** Given the records; closed when more have to be waited for. null: nothing is encoded ahead. */
+  readonly ahead: Pick<ObjectAhead, 'add' | 'close' | 'isClosed'> | null;
   readonly worker: string;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -66,9 +70,10 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
       next = until;
       continue;
     }
-    for (const record of slice.records) {
+    for (const [index, record] of slice.records.entries()) {
       const size = options.measure(record);
       if (oldestArrivalMs !== null && bytes + size > maxBytes) {
+        await encode(options, slice.records.slice(0, index));
         return { kind: 'range', from: first, to: record.sequence, oldestArrivalMs };
       }
       bytes += size;
@@ -82,13 +87,23 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     if (oldestArrivalMs !== null) {
       const due = slice.recordsBehind === 0 && clock.monotonicMs() >= dueMs;
       if (bytes >= maxBytes || slice.endOfShard || due) {
+        await encode(options, slice.records);
         return { kind: 'range', from: first, to: next, oldestArrivalMs };
       }
     } else if (slice.endOfShard) {
       return { kind: 'end', to: next };
     }
-    if (slice.recordsBehind === 0) await moreOrDue(options, next, dueMs);
+    if (slice.recordsBehind > 0) {
+      await encode(options, slice.records);
+    } else {
+      options.ahead?.close();
+      await moreOrDue(options, next, dueMs);
+    }
   }
+}
+
+async function encode({ ahead }: GatherOptions, records: readonly LogRecord[]): Promise<void> {
+  if (ahead !== null && !ahead.isClosed) await ahead.add(records);
 }
 
 /** What was skipped may reach into what is somebody else's: no more than `mine` was lost here. */

@@ -1,5 +1,6 @@
 /** What all deliveries share, so that together they keep to a limit. */
 import type { Bandwidth } from './bandwidth.ts';
+import { AheadBudget } from './encode-ahead.ts';
 import { QueueBudget } from './queue-budget.ts';
 import { SpareSlots } from './slots.ts';
 
@@ -9,11 +10,14 @@ export const uploadsAtOnce = 4;
 const spareUploads = 8;
 /** Records of all deliveries that are read ahead for data streams, beyond a little of each. */
 const queuedBytes = 32 * 1024 ** 2;
+/** Buffers of objects of all deliveries that are encoded ahead; compressed they are less. */
+const aheadBytes = 160 * 1024 ** 2;
 
 export interface SharedLimits {
   readonly bandwidth: Bandwidth;
   readonly spareSlots: SpareSlots;
   readonly queueBudget: QueueBudget;
+  readonly aheadBudget: AheadBudget;
 }
 
 export function sharedLimits(bandwidth: Bandwidth): SharedLimits {
@@ -21,5 +25,6 @@ export function sharedLimits(bandwidth: Bandwidth): SharedLimits {
     bandwidth,
     spareSlots: new SpareSlots(spareUploads),
     queueBudget: new QueueBudget(queuedBytes),
+    aheadBudget: new AheadBudget(aheadBytes),
   };
 }

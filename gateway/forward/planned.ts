@@ -7,13 +7,15 @@
  * under the same names. Size and age alone would cut elsewhere the second time.
  *
  * Nothing lies in memory between attempts: what is sent is read and shaped anew for each. A plan in
- * shape holds at most about its buffer, and `slots.ts` limits how many are.
+ * shape holds at most about its buffer, and `slots.ts` limits how many are. Only for the first
+ * attempt may an object be ready (`encode-ahead.ts`).
  *
  * How it is emitted is the business of `record-objects.ts`, `record-batches.ts` and
  * `record-tables.ts`; what becomes of records that can't go on, of `set-aside.ts`.
  */
 import type { Plan, ShardDescription } from '../../storage/model.ts';
 import { AttemptsOver, RetryBudget, untilDone, type Pace, type Worker } from './attempts.ts';
+import type { ObjectAhead } from './encode-ahead.ts';
 import type { FailedObjects } from './failed-objects.ts';
 import { lineBytesEstimate } from './format/ndjson.ts';
 import { gather } from './gather.ts';
@@ -55,6 +57,8 @@ export interface PlanInHand {
   readonly source: PlannedSource;
   /** For what is tried again within an attempt. */
   readonly budget: RetryBudget;
+  /** What was encoded of it while it was gathered; for the first attempt, which closes it. */
+  readonly ahead: ObjectAhead | null;
 }
 
 /** Sends what a plan holds, in as many attempts as it takes. */
@@ -101,6 +105,8 @@ export interface PlannedOptions {
   readonly maxAgeMs: number;
   /** How long attempts may go on failing before records are put aside; Infinity: for ever. */
   readonly retryMs: number;
+  /** Begins to encode the next plan while it is gathered; null where that is not to be. */
+  readonly ahead: (worker: Worker) => ObjectAhead | null;
   readonly emission: (plan: PlanInHand) => Emission;
   readonly failed: Pick<SetAsideOptions, 'delivery' | 'encryption'>;
   /** Where failed records go as objects, where the layout says so; null: nowhere. */
@@ -113,14 +119,24 @@ export interface PlannedOptions {
  */
 export async function sendShardPlanned(worker: Worker, options: PlannedOptions): Promise<void> {
   for (;;) {
-    const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
-    if (plan === null) return;
-    const arrived = await carryOut(worker, options, plan);
-    if (arrived && !(await worker.lane.goOn())) return;
+    const left = await worker.lease.plan();
+    const ahead = left === null ? options.ahead(worker) : null;
+    try {
+      const plan = left ?? (await nextPlan(worker, options, ahead));
+      if (plan === null) return;
+      const arrived = await carryOut(worker, options, plan, ahead);
+      if (arrived && !(await worker.lane.goOn())) return;
+    } finally {
+      ahead?.close();
+    }
   }
 }
 
-async function nextPlan(worker: Worker, options: PlannedOptions): Promise<Plan | null> {
+async function nextPlan(
+  worker: Worker,
+  options: PlannedOptions,
+  ahead: ObjectAhead | null,
+): Promise<Plan | null> {
   const { source, scope, shape, transform } = options;
   await worker.gate.pass(worker.signal);
   const checkpoint = worker.lease.checkpoint;
@@ -133,6 +149,7 @@ async function nextPlan(worker: Worker, options: PlannedOptions): Promise<Plan |
     maxBytes: options.maxBytes,
     maxAgeMs: options.maxAgeMs,
     measure: (record) => lineBytesEstimate(record, shape.record),
+    ahead,
     worker: worker.name,
     progress: worker.progress,
     signal: worker.signal,
@@ -150,7 +167,12 @@ async function nextPlan(worker: Worker, options: PlannedOptions): Promise<Plan |
 }
 
 /** Returns whether anything arrived: nothing does when all of the range is gone, or has failed. */
-async function carryOut(worker: Worker, options: PlannedOptions, plan: Plan): Promise<boolean> {
+async function carryOut(
+  worker: Worker,
+  options: PlannedOptions,
+  plan: Plan,
+  ahead: ObjectAhead | null,
+): Promise<boolean> {
   const { source, transform, scope } = options;
   const detail = readDetail(plan.detail, { scope, createdMs: plan.createdMs });
   let trimmed = 0;
@@ -171,7 +193,7 @@ async function carryOut(worker: Worker, options: PlannedOptions, plan: Plan): Pr
     },
   };
   const budget = new RetryBudget(worker.clock, options.retryMs);
-  const emission = options.emission({ worker, plan, detail, source, budget });
+  const emission = options.emission({ worker, plan, detail, source, budget, ahead });
   const failures = await emit(worker, options, { plan, shaped, emission, budget, detail });
   if (failures === null) {
     await worker.lease.shortenPlan(plan.from + Math.ceil((plan.to - plan.from) / 2));

@@ -5,8 +5,9 @@
  * An object that arrived is not made again by a later attempt; after a restart all of them are.
  */
 import type { Pace } from './attempts.ts';
+import type { Made } from './encode-ahead.ts';
 import { formatOf } from './format/formats.ts';
-import type { Encoded, EncodedObject, Format } from './format/encoder.ts';
+import type { EncodedObject, Format } from './format/encoder.ts';
 import {
   compileLayout,
   hasPartitions,
@@ -30,7 +31,7 @@ export interface Part {
   /** '' where there are no partitions. */
   readonly name: string;
   readonly partition: PartitionValues | null;
-  readonly encode: () => Promise<Encoded>;
+  readonly encode: () => Promise<Made>;
   /** Of its records, where there are partitions. */
   readonly positions: readonly Position[];
 }
@@ -79,12 +80,10 @@ export class ObjectMaker {
   }
 
   async #onePart(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<readonly Part[]> {
-    const encoded = await this.#encode(slices);
-    const encode = (): Promise<Encoded> => Promise.resolve(encoded);
-    return [{ name: '', partition: null, encode, positions: [] }];
+    return [wholePart(await this.#encode(slices))];
   }
 
-  async #encode(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<Encoded> {
+  async #encode(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<Made> {
     const encoder = this.#format.encoder();
     let isEmpty = true;
     try {
@@ -93,7 +92,9 @@ export class ObjectMaker {
         isEmpty = false;
         await encoder.add(slice);
       }
-      return isEmpty ? { object: null, failed: [] } : await encoder.end();
+      if (isEmpty) return { object: null, failures: [] };
+      const { object, failed } = await encoder.end();
+      return { object, failures: failed.map(failureOf) };
     } finally {
       encoder.close();
     }
@@ -117,6 +118,11 @@ export class ObjectMaker {
       extension: this.#format.extension,
     });
   }
+}
+
+/** The only one where there are no partitions. */
+function wholePart(made: Made): Part {
+  return { name: '', partition: null, encode: () => Promise.resolve(made), positions: [] };
 }
 
 // An async generator, because that is what an encoder is fed from.
@@ -159,7 +165,9 @@ export class ObjectEmission implements Emission {
     signal: AbortSignal,
     pace: Pace,
   ): Promise<void> {
-    const parts = [...(await this.#maker.parts(this.#unsettled(slices)))];
+    const parts = [
+      ...((await this.#ahead()) ?? (await this.#maker.parts(this.#unsettled(slices)))),
+    ];
     let failure: unknown = null;
     const putParts = async (): Promise<void> => {
       for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
@@ -177,6 +185,17 @@ export class ObjectEmission implements Emission {
     this.#settleRefused();
   }
 
+  /** What was made of all of the plan before the first attempt; null: there is no such. */
+  async #ahead(): Promise<readonly Part[] | null> {
+    const { ahead } = this.#inHand;
+    if (ahead === null || ahead.isClosed) return null;
+    try {
+      return [wholePart(await ahead.end())];
+    } finally {
+      ahead.close();
+    }
+  }
+
   async *#unsettled(
     slices: AsyncIterable<readonly ShapedRecord[]>,
   ): AsyncGenerator<readonly ShapedRecord[], void> {
@@ -190,7 +209,7 @@ export class ObjectEmission implements Emission {
     signal: AbortSignal,
     pace: Pace,
   ): Promise<void> {
-    const { object, failed } = await encode();
+    const { object, failures } = await encode();
     try {
       if (object !== null) {
         await this.#sink.put(pace(this.#maker.uploadOf(object, partition)), signal);
@@ -201,7 +220,7 @@ export class ObjectEmission implements Emission {
       return;
     }
     this.#arrived(name, object);
-    this.failures.push(...failed.map(failureOf));
+    this.failures.push(...failures);
   }
 
   #arrived(name: string, object: EncodedObject | null): void {

@@ -1,14 +1,18 @@
 /** From what a delivery is told to how its shards are sent by plans (`planned.ts`). */
 import type { ShardDescription, StreamDescription } from '../../storage/model.ts';
+import type { Worker } from './attempts.ts';
+import { ObjectAhead } from './encode-ahead.ts';
 import { partsMax, readFailed } from './failed-records.ts';
+import { formatOf } from './format/formats.ts';
 import type { KeyScope } from './keys.ts';
+import { compileLayout, hasPartitions } from './layout/layout.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import type { Emission, PlanInHand, PlannedOptions, PlannedSource } from './planned.ts';
 import { BatchEmission } from './record-batches.ts';
 import { ObjectEmission } from './record-objects.ts';
 import { TableEmission } from './record-tables.ts';
 import { asTheyAre } from './shape/source.ts';
-import { plainShape, type ShapeOptions } from './shape/shaping.ts';
+import { openShaping, plainShape, type ShapeOptions } from './shape/shaping.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
 import type { BatchSink, ObjectSink, Sink, TableSink } from './sink.ts';
 
@@ -63,22 +67,33 @@ export function plansOfFailed(
     reading: readFailed,
     beyond: partsMax - 1,
   });
-  // They have waited for long enough.
-  return { ...planned, maxAgeMs: 0 };
+  // They have waited for long enough, and what is read of them is not what they were.
+  return { ...planned, maxAgeMs: 0, ahead: () => null };
 }
 
 function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
   const { options, scope, sink, stream, transform } = plans;
   const { buffer, retrySeconds = null } = options;
+  const shape = shapeOf(options, scope);
+  const maxBytes = buffer?.maxBytes ?? bufferDefaults.maxBytes;
+  const isWhole =
+    'put' in sink && transform === null && !hasPartitions(compileLayout(shape.layout));
   return {
-    ...{ source, scope, shape: shapeOf(options, scope) },
+    ...{ source, scope, shape, maxBytes },
     transform: transform && {
       run: (records, context, signal) => transform.run(records, context, signal),
       context: (planId) => contextOf(plans, source, planId),
     },
-    maxBytes: buffer?.maxBytes ?? bufferDefaults.maxBytes,
     maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
     retryMs: retrySeconds === null ? Infinity : retrySeconds * 1000,
+    ahead: ({ aheadBudget: budget }: Worker) => {
+      if (!isWhole) return null;
+      const format = formatOf(shape.format, {
+        record: shape.record,
+        shardIndex: source.origin.shardIndex,
+      });
+      return ObjectAhead.begin({ budget, maxBytes, shaping: openShaping(shape), format });
+    },
     emission: (plan) => emissionOf(plan, sink),
     failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },
     errors: 'put' in sink ? sink : null,

@@ -9,7 +9,7 @@ import type { Pace } from './attempts.ts';
 import { keyNamespace } from './keys.ts';
 import { PlanRefused, type Emission, type PlanInHand } from './planned.ts';
 import { ObjectMaker } from './record-objects.ts';
-import { failureOf, type Failure } from './shape/failures.ts';
+import type { Failure } from './shape/failures.ts';
 import type { ShapedRecord } from './shape/shaped-record.ts';
 import { SinkError, type TableLoad, type TableSink } from './sink.ts';
 import { uuidV5 } from './uuid.ts';
@@ -45,8 +45,8 @@ export class TableEmission implements Emission {
     const staged: TableLoad['objects'][number][] = [];
     let bytes = 0;
     for (const { encode, partition } of await this.#maker.parts(slices)) {
-      const { object, failed } = await encode();
-      failures.push(...failed.map(failureOf));
+      const { object, failures: ofPart } = await encode();
+      failures.push(...ofPart);
       if (object === null) continue;
       const upload = this.#maker.uploadOf(object, partition);
       await this.#sink.staging.put(pace(upload), signal);

@@ -203,10 +203,10 @@ async function drain(
 ): Promise<Drained> {
   const delay = monitorEventLoopDelay({ resolution: 5 });
   const already = metrics.total('headgate_delivery_sent_records_total');
-  const before = process.memoryUsage().rss;
+  const before = process.memoryUsage.rss();
   let most = before;
   const watch = setInterval(() => {
-    most = Math.max(most, process.memoryUsage().rss);
+    most = Math.max(most, process.memoryUsage.rss());
   }, 100);
   const cpu = process.cpuUsage();
   const startedMs = performance.now();
