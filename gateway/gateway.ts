@@ -114,6 +114,7 @@ async function build(start: GatewayStart, closing: Closing): Promise<Reloader> {
     minFreeBytes: config.log.minFreeBytes,
     maxQueuedBytes: config.log.maxQueuedBytes,
     tailCacheBytes: config.log.tailCacheBytes,
+    readCacheBytes: config.log.readCacheBytes,
     maxShards: config.log.maxShards,
     onAppended: metering.took,
     holder: `headgate, process ${start.pid}`,

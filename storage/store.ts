@@ -26,6 +26,7 @@ import { Resharding } from './log/resharding.ts';
 import { Scaling } from './log/scaling.ts';
 import { Sealing } from './log/sealing.ts';
 import { loadStreams } from './log/streams.ts';
+import { ReadCache } from './log/read-cache.ts';
 import { TailCache } from './log/tail-cache.ts';
 import { StorageError } from './errors.ts';
 import { Items } from './items/items.ts';
@@ -55,6 +56,7 @@ const wipeWrittenPages = 'PRAGMA secure_delete = FAST';
 const wipeDeletedPages = 'PRAGMA secure_delete = ON';
 const defaultMaxWalBytes = 64 * 1024 * 1024;
 const defaultTailCacheBytes = 32 * 1024 * 1024;
+const defaultReadCacheBytes = 32 * 1024 * 1024;
 const defaultMaxShards = 16;
 
 /** What the data keys of what is encrypted are wrapped by. */
@@ -100,6 +102,8 @@ export interface StoreOptions {
   readonly freeBytes?: () => Promise<number>;
   /** Bytes of the newest records kept in memory for readers at the head; 32 MiB when left out. */
   readonly tailCacheBytes?: number;
+  /** Bytes of what was read from the disk kept in memory for others; 32 MiB when left out. */
+  readonly readCacheBytes?: number;
   /** Open shards that load alone may give a stream on demand; 16 when left out. */
   readonly maxShards?: number;
   /** Is told of records once they are on disk. */
@@ -220,6 +224,7 @@ async function openParts(
 
   const streams = await loadStreams(database);
   const tail = new TailCache(options.tailCacheBytes ?? defaultTailCacheBytes, metrics);
+  const readCache = new ReadCache(options.readCacheBytes ?? defaultReadCacheBytes, metrics);
   const sealing = new Sealing();
   const appender = new LogAppender(streams, tail, sealing, clock, options.onAppended ?? null);
   const floor = new FreeSpaceFloor({
@@ -288,7 +293,9 @@ async function openParts(
   const compaction = new Compaction({ ...parts, resealing, diskGuard });
   closers.push(() => compaction.close());
   const resharding = new Resharding(parts);
-  const reader = new LogReader({ queries, tail, sealing, losses, logger, metrics });
+  const reader = new LogReader({
+    ...{ queries, tail, readCache, sealing, losses, logger, metrics },
+  });
   const { hasher } = appender;
   const maxShards = options.maxShards ?? defaultMaxShards;
   const scaling = new Scaling({ ...parts, resharding, reader, hasher, maxShards });
@@ -296,6 +303,7 @@ async function openParts(
   const log = new ShardedLog({
     ...parts,
     tail,
+    readCache,
     resharding,
     resealing,
     reader,

@@ -368,6 +368,11 @@ const log = z.strictObject({
   tailCacheBytes: size(0)
     .default(32 * MiB)
     .describe('Memory for the newest records, from which everyone who keeps up is served.'),
+  readCacheBytes: size(0)
+    .default(32 * MiB)
+    .describe(
+      'Memory for records that were read from the disk a moment ago: whoever goes through the same backlog side by side reads it once.',
+    ),
   minFreeBytes: size(0)
     .nullable()
     .default(null)

@@ -31,6 +31,7 @@ import { openShardsMax, type Resharding } from './resharding.ts';
 import type { Sealing } from './sealing.ts';
 import { Shard, Stream, emptyPosition, shardColumns, streamColumns, toOptions } from './streams.ts';
 import type { ShardRow, StreamRow, Streams } from './streams.ts';
+import type { ReadCache } from './read-cache.ts';
 import type { TailCache } from './tail-cache.ts';
 
 const namePattern = /^[a-zA-Z0-9_.-]{1,128}$/;
@@ -41,6 +42,7 @@ export interface ShardedLogOptions {
   readonly writer: Writer;
   readonly reader: LogReader;
   readonly tail: TailCache;
+  readonly readCache: ReadCache;
   readonly applications: ApplicationTable;
   readonly resharding: Resharding;
   readonly sealing: Sealing;
@@ -264,7 +266,10 @@ export class ShardedLog implements Log {
       }
       transaction.onCommit(() => {
         const stream = this.#streams.get(name);
-        for (const shard of stream.shards) this.#options.tail.forget(shard);
+        for (const shard of stream.shards) {
+          this.#options.tail.forget(shard);
+          this.#options.readCache.forget(shard);
+        }
         this.#streams.remove(stream);
       });
     });

@@ -4,9 +4,10 @@
  * Invariants
  * - What is read was committed before the call: the shard's position in memory is the bound, not
  *   what the reader's connection happens to see.
- * - What readers at the head want is in memory (`tail-cache.ts`). Everything else is loaded from the
- *   disk in slices of bounded bytes, each by one statement that runs to its end; reads wait for each
- *   other rather than hold more than `coldBytesMax` together.
+ * - What readers at the head want is in memory (`tail-cache.ts`), and for a while what was loaded last
+ *   (`read-cache.ts`). Everything else is loaded from the disk in slices of bounded bytes, each by one
+ *   statement that runs to its end; reads wait for each other rather than hold more than
+ *   `coldBytesMax` together, or load the same.
  * - Between two statements compaction may have joined batches: what one statement said of a batch
  *   is never held against another, only sequence numbers are.
  * - A corrupt batch costs its own records and nothing else. It is reported once, and counted by
@@ -24,6 +25,7 @@ import { batchAt, batchRowAt, batchSlice, nextBatchBegin, trimSequenceNow } from
 import type { BatchRow, FullRow, Queries, StoredBatch } from './batch-table.ts';
 import { plainBody } from './compressed-batch.ts';
 import { ReadBudget } from './read-budget.ts';
+import type { ReadCache } from './read-cache.ts';
 import { isKeyTrouble, type Sealing } from './sealing.ts';
 import type { Shard } from './streams.ts';
 import type { TailCache } from './tail-cache.ts';
@@ -41,6 +43,7 @@ const reportedMax = 10_000;
 export interface LogReaderOptions {
   readonly queries: Queries;
   readonly tail: TailCache;
+  readonly readCache: ReadCache;
   readonly sealing: Sealing;
   readonly losses: Losses;
   readonly logger: Logger;
@@ -50,6 +53,9 @@ export interface LogReaderOptions {
 export class LogReader {
   readonly #queries: Queries;
   readonly #tail: TailCache;
+  readonly #cache: ReadCache;
+  /** Where slices are being loaded from, by shard. */
+  readonly #loading = new Map<Shard, Map<number, Promise<void>>>();
   readonly #sealing: Sealing;
   readonly #budget = new ReadBudget(coldBytesMax);
   readonly #losses: Losses;
@@ -58,9 +64,10 @@ export class LogReader {
   readonly #readBatches: Counter;
   readonly #reported = new Set<string>();
 
-  constructor({ queries, tail, sealing, losses, logger, metrics }: LogReaderOptions) {
+  constructor({ queries, tail, readCache, sealing, losses, logger, metrics }: LogReaderOptions) {
     this.#queries = queries;
     this.#tail = tail;
+    this.#cache = readCache;
     this.#sealing = sealing;
     this.#losses = losses;
     this.#logger = logger;
@@ -85,9 +92,18 @@ export class LogReader {
     let release: (() => void) | null = null;
     try {
       for (let rows = firstSliceRows; !cursor.full && cursor.next < end;) {
-        if (await this.#readTail(shard, cursor, end)) continue;
-        release ??= await this.#budget.take(options.maxBytes + sliceBytes);
-        await this.#readSlice(shard, cursor, end, rows);
+        if (await this.#readMemory(shard, cursor, end)) continue;
+        if (release === null) {
+          release = await this.#budget.take(options.maxBytes + sliceBytes);
+          // Others may have loaded it meanwhile.
+          continue;
+        }
+        const loading = this.#loading.get(shard)?.get(cursor.next);
+        if (loading !== undefined) {
+          await loading;
+          continue;
+        }
+        await this.#load(shard, cursor, end, rows);
         rows = Math.min(rows * 4, sliceRowsMax);
       }
     } finally {
@@ -108,20 +124,43 @@ export class LogReader {
   }
 
   /** Takes what is in memory from where the read is; false when nothing is. */
-  async #readTail(shard: Shard, cursor: Cursor, end: number): Promise<boolean> {
+  async #readMemory(shard: Shard, cursor: Cursor, end: number): Promise<boolean> {
     let decodedBytes = 0;
     let batches = 0;
+    let isCold = false;
     while (!cursor.full && cursor.next < end && decodedBytes < sliceBytes) {
       const kept = this.#tail.find(shard, cursor.next);
-      if (kept === null) break;
-      cursor.take(kept.records, end);
-      decodedBytes += kept.decodedBytes;
+      const records = kept?.records ?? this.#cache.find(shard, cursor.next);
+      if (records === null) break;
+      cursor.take(records, end);
+      decodedBytes += kept?.decodedBytes ?? 0;
+      isCold ||= kept === null;
       batches += 1;
     }
     if (batches > 0) this.#readBatches.add(batches, { from: 'memory' });
-    // Who comes first decodes for all others, and must not hold up everything for it.
-    if (decodedBytes >= sliceBytes) await setImmediate();
+    // Who comes first decodes for all others, and must not hold up everything for it; nor must who
+    // goes through a backlog that is in memory.
+    if (isCold || decodedBytes >= sliceBytes) await setImmediate();
     return batches > 0;
+  }
+
+  /** As `readSlice`, known to others who want the same. */
+  async #load(shard: Shard, cursor: Cursor, end: number, rows: number): Promise<void> {
+    const ofShard = this.#loading.get(shard) ?? new Map<number, Promise<void>>();
+    this.#loading.set(shard, ofShard);
+    const from = cursor.next;
+    const loading = this.#readSlice(shard, cursor, end, rows);
+    // They have only to know that it is over, and find out for themselves what is wrong.
+    ofShard.set(
+      from,
+      loading.catch(() => undefined),
+    );
+    try {
+      await loading;
+    } finally {
+      ofShard.delete(from);
+      if (ofShard.size === 0) this.#loading.delete(shard);
+    }
   }
 
   /** Takes what one statement loads from where the read is; at least it gets past a gap there. */
@@ -136,7 +175,12 @@ export class LogReader {
         await this.#skipGap(shard, cursor, Math.min(stored.first_sequence, end));
       }
       if (cursor.next >= end) return;
-      const records = await this.#decode(shard, stored, cursor.next - stored.first_sequence);
+      const skip = cursor.next - stored.first_sequence;
+      const records = await this.#opened(shard, stored, (plain) => {
+        const found = recordsIn(plain, stored, skip);
+        this.#cache.add(shard, found, plain.body.length);
+        return found;
+      });
       if (records !== null) cursor.take(records, end);
       else cursor.skipCorrupt(await this.#endOfDamage(shard, stored, slice[index + 1], end));
     }
@@ -162,20 +206,6 @@ export class LogReader {
     if (following !== undefined) return following.first_sequence;
     const next = await nextBatchBegin(this.#queries, shard.id, stored.first_sequence);
     return Math.min(next ?? end, end);
-  }
-
-  /** The records of a batch after the first `skip`, or null when it is corrupt. */
-  #decode(shard: Shard, stored: StoredBatch, skip: number): Promise<LogRecord[] | null> {
-    return this.#opened(shard, stored, (plain) => {
-      const records = recordsOf(plain, skip);
-      if (
-        records.length !== stored.record_count - skip ||
-        records[0]?.sequence !== stored.first_sequence + skip
-      ) {
-        throw new StorageError('corrupt', 'the batch is not the one its row speaks of');
-      }
-      return records;
-    });
   }
 
   /** What `look` finds in a batch that was made plain, or null when it is corrupt. */
@@ -287,7 +317,7 @@ export class LogReader {
   /** What lies behind a position is known without the records at it. */
   async #decodeIfOpen(shard: Shard, row: FullRow, skip: number): Promise<LogRecord[] | null> {
     try {
-      return await this.#decode(shard, row, skip);
+      return await this.#opened(shard, row, (plain) => recordsIn(plain, row, skip));
     } catch (error) {
       if (isKeyTrouble(error)) return null;
       throw error;
@@ -303,6 +333,21 @@ export class LogReader {
       throw error;
     }
   }
+}
+
+/**
+ * The records of a batch after the first `skip`.
+ * @throws StorageError `corrupt`
+ */
+function recordsIn(plain: PlainBatch, stored: StoredBatch, skip: number): LogRecord[] {
+  const records = recordsOf(plain, skip);
+  if (
+    records.length !== stored.record_count - skip ||
+    records[0]?.sequence !== stored.first_sequence + skip
+  ) {
+    throw new StorageError('corrupt', 'the batch is not the one its row speaks of');
+  }
+  return records;
 }
 
 /** How far a read has come. */

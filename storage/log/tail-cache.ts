@@ -16,8 +16,8 @@ import { decodeBatch } from './batch.ts';
 import type { Shard } from './streams.ts';
 
 /** About what a record takes as an object, beside its bytes. */
-const recordObjectBytes = 200;
-const batchObjectBytes = 300;
+export const recordObjectBytes = 200;
+export const batchObjectBytes = 300;
 /** A batch larger than this part of the cache would push too much out of it. */
 const batchesMin = 8;
 

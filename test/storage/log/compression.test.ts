@@ -14,6 +14,7 @@ import {
 } from '../../../storage/log/batch.ts';
 import { compressBatch, plainBatch } from '../../../storage/log/compressed-batch.ts';
 import type { LogRecord, StreamOptions } from '../../../storage/model.ts';
+import type { StoreOptions } from '../../../storage/store.ts';
 import { openTestStore, streamOptions, type TestStore } from '../support/open.ts';
 
 const start = Date.UTC(2026, 0, 1);
@@ -98,8 +99,9 @@ interface Opened extends TestStore {
 async function withStream(
   context: TestContext,
   change: Partial<StreamOptions> = {},
+  store: Partial<StoreOptions> = {},
 ): Promise<Opened> {
-  const opened = await openTestStore(context);
+  const opened = await openTestStore(context, store);
   const options = streamOptions({ compression: 'deflate', ...change });
   const { shards } = await opened.store.log.createStream(options);
   return Object.assign(opened, { shardId: shards[0]!.id });
@@ -198,7 +200,7 @@ test('changing the setting leaves what is stored as it is', async (t) => {
 });
 
 test('a compressed batch that is damaged costs its own records and nothing else', async (t) => {
-  const opened = await withStream(t);
+  const opened = await withStream(t, {}, { readCacheBytes: 0 });
   await append(opened, 400, 20);
   await opened.store.compaction.run();
   const before = await everything(opened);

@@ -383,7 +383,7 @@ test('damage costs its own batch, is found without a key, and can be repaired wi
 });
 
 test('a sealed batch opens in its own place and with its own header alone', async (t) => {
-  const opened = await openTestStore(t, underKey());
+  const opened = await openTestStore(t, { ...underKey(), readCacheBytes: 0 });
   const { log, writer } = opened.store;
   await log.createStream(encrypted({ shardCount: 2 }));
   await log.createStream(encrypted({ name: 'others' }));

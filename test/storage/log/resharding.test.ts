@@ -7,6 +7,7 @@ import { StorageError, type StorageErrorCode } from '../../../storage/errors.ts'
 import { LogReader } from '../../../storage/log/reading.ts';
 import { loadStreams } from '../../../storage/log/streams.ts';
 import { Sealing } from '../../../storage/log/sealing.ts';
+import { ReadCache } from '../../../storage/log/read-cache.ts';
 import { TailCache } from '../../../storage/log/tail-cache.ts';
 import type { Log, ShardDescription, StreamOptions } from '../../../storage/model.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -216,7 +217,8 @@ test('a read that was under way when its shard was closed does not take its own 
     get: (...call) => gate.then(() => store.queries.get(...call)),
   };
   const parts = { losses: store.losses, sealing: new Sealing(), logger, metrics };
-  const reader = new LogReader({ queries, tail: new TailCache(0, metrics), ...parts });
+  const caches = { tail: new TailCache(0, metrics), readCache: new ReadCache(0, metrics) };
+  const reader = new LogReader({ queries, ...caches, ...parts });
   const reading = reader.read(shard, { shardId: 1, fromSequence: 0, maxRecords: 9, maxBytes: 99 });
   await log.append('readings', [at(2n)]);
   shard.position = { ...shard.position, nextSequence: 3 };

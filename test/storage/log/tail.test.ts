@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { ReadBudget } from '../../../storage/log/read-budget.ts';
-import type { ReadResult, StreamOptions } from '../../../storage/model.ts';
+import { loadStreams } from '../../../storage/log/streams.ts';
+import { ReadCache } from '../../../storage/log/read-cache.ts';
+import type { LogRecord, ReadResult, StreamOptions } from '../../../storage/model.ts';
 import type { StoreOptions } from '../../../storage/store.ts';
 import { openTestStore, streamOptions, type TestStore } from '../support/open.ts';
 
@@ -55,13 +57,14 @@ test('a hundred readers at the head are served from memory', async (t) => {
   await append(opened, 5);
   await Promise.all(readers.map((reader) => follow(opened, reader)));
   const before = fromDisk(opened);
+  const beforeFromMemory = fromMemory(opened);
   for (let round = 0; round < 30; round += 1) {
     await append(opened, 7);
     await Promise.all(readers.map((reader) => follow(opened, reader)));
   }
   for (const { at } of readers) assert.equal(at, 5 + 30 * 7);
   assert.equal(fromDisk(opened), before, 'nobody went to the disk');
-  assert.equal(fromMemory(opened), 100 * 30);
+  assert.equal(fromMemory(opened) - beforeFromMemory, 100 * 30);
 });
 
 test('a reader that falls behind what is in memory reads on from the disk, and catches up', async (t) => {
@@ -82,6 +85,61 @@ test('a reader that falls behind what is in memory reads on from the disk, and c
   await append(opened, 5);
   await Promise.all([follow(opened, quick), follow(opened, slow)]);
   assert.equal(fromDisk(opened), caughtUp);
+});
+
+test('those who go through a backlog side by side read it from the disk once', async (t) => {
+  const opened = await withStream(t, { tailCacheBytes: 0 });
+  for (let batch = 0; batch < 300; batch += 1) await append(opened, 4, 1000);
+  const through = async (maxRecords: number): Promise<void> => {
+    const { store, shardId } = opened;
+    const numbers: number[] = [];
+    for (let fromSequence = 0; fromSequence < 1200;) {
+      const read = { shardId, fromSequence, maxRecords, maxBytes: 2 ** 20 };
+      const { records, nextSequence } = await store.log.read(read);
+      for (const { sequence, data } of records) {
+        assert.ok(data.toString().startsWith(`${sequence} `), 'another record');
+        numbers.push(sequence);
+      }
+      fromSequence = nextSequence;
+    }
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 1200 }, (_, sequence) => sequence),
+    );
+  };
+  await Promise.all([100, 100, 100, 7, 1000].map(through));
+  assert.ok(fromDisk(opened) < 2 * 300, `${fromDisk(opened)} batches were loaded`);
+  const before = fromDisk(opened);
+  await through(33);
+  assert.equal(fromDisk(opened), before, 'nor by who comes a moment later');
+});
+
+test('what was read from the disk is kept within bounds, the last that was asked for longest', async (t) => {
+  const { metrics, store } = await withStream(t, {}, { shardCount: 2 });
+  const [shard, other] = (await loadStreams(store.queries)).get('readings').shards;
+  const cache = new ReadCache(40_000, metrics);
+  const bytes = (): number => metrics.values.get('headgate_log_read_cache_bytes') ?? 0;
+  const batch = (from: number, count: number): LogRecord[] =>
+    Array.from({ length: count }, (_, index) => ({
+      ...{ sequence: from + index, partitionKey: 'k', arrivalMs: 1, data: Buffer.alloc(1) },
+    }));
+  const at = (sequence: number): number | undefined => cache.find(shard!, sequence)?.[0]?.sequence;
+  for (const from of [20, 0, 10, 30]) cache.add(shard!, batch(from, 10), 1000);
+  cache.add(other!, batch(5, 5), 1000);
+  assert.deepEqual([0, 9, 10, 25, 39, 40].map(at), [0, 9, 10, 25, 39, undefined]);
+  assert.equal(cache.find(shard!, 25)?.length, 5);
+  for (let from = 100; bytes() < 36_000; from += 10) cache.add(shard!, batch(from, 10), 1000);
+  assert.equal(at(12), 12);
+  for (let from = 1000; from < 1060; from += 10) cache.add(shard!, batch(from, 10), 1000);
+  assert.ok(bytes() <= 40_000, `${bytes()} bytes are kept`);
+  assert.deepEqual([at(20), at(12)], [undefined, 12], 'what was asked for last stays');
+  cache.add(shard!, batch(10, 10), 1000);
+  cache.add(shard!, batch(2000, 10), 6_000);
+  assert.deepEqual([at(12), at(2000)], [12, undefined], 'too much at once is not kept');
+  cache.forget(shard!);
+  assert.equal(at(12), undefined);
+  cache.forget(other!);
+  assert.equal(bytes(), 0);
 });
 
 test('memory is bounded over all streams, and what nobody reads takes none', async (t) => {
