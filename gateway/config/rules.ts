@@ -7,6 +7,7 @@
  */
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
+import { backupNameOf, isBackupName } from '../forward/source-backup.ts';
 import { regionOfFunction } from '../functions/lambda.ts';
 import { destinationProblems } from './destinations/rules.ts';
 import { shapeProblems } from './layout-rules.ts';
@@ -24,6 +25,9 @@ export interface RuleParams {
 /** Where records arrive many in an object. */
 const objectDestinations = ['folder', 's3', 'redshift'];
 
+/** Of whatever the configuration names. */
+const nameMax = 128;
+
 /** A line is one record, and grows when it is converted. */
 const lineBytesMax = 8 * 2 ** 20;
 
@@ -39,7 +43,9 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkListeners(config, report);
   checkUsers(config, report);
   checkReferences(config, report);
+  checkBackups(config, report);
   checkCredentials(config, report);
+  checkFirehose(config, report);
   checkAuth(config, report);
   checkEncryption(config, report);
   checkFiles(config, report);
@@ -256,18 +262,54 @@ function checkReferences(config: Fields, report: Report): void {
   }
 }
 
-function checkShapes(config: Fields, report: Report): void {
+interface Place {
+  readonly path: Path;
+  readonly delivery: Fields;
+}
+
+/** The deliveries, and their backups as the deliveries that they are. */
+function deliveriesOf(config: Fields): readonly Place[] {
+  return Object.entries(fields(config['deliveries'])).flatMap(([name, value]) => {
+    const delivery = fields(value);
+    const { from, backup } = delivery;
+    const path = ['deliveries', name];
+    const own = { path, delivery };
+    if (typeof backup !== 'object' || backup === null) return [own];
+    return [own, { path: [...path, 'backup'], delivery: { ...fields(backup), from } }];
+  });
+}
+
+function checkBackups(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    for (const { path, message } of shapeProblems(delivery)) {
-      report(['deliveries', name, ...path], message);
+    const { from, backup } = fields(delivery);
+    if (isBackupName(name)) {
+      report(['deliveries', name], `is what the backup of another delivery is called`, {
+        allowed: `a name that does not end in ${backupNameOf('')}`,
+      });
+    }
+    if (backup === null || backup === undefined) continue;
+    const path = ['deliveries', name, 'backup'];
+    if ('camera' in fields(from)) report(path, 'is of records, and footage is sent as it is');
+    if (backupNameOf(name).length > nameMax) {
+      report(path, `would be called ${backupNameOf(name)}, which is too long`, {
+        allowed: `a delivery with a name of at most ${nameMax - backupNameOf('').length} characters`,
+      });
+    }
+  }
+}
+
+function checkShapes(config: Fields, report: Report): void {
+  for (const { path, delivery } of deliveriesOf(config)) {
+    for (const problem of shapeProblems(delivery)) {
+      report([...path, ...problem.path], problem.message);
     }
   }
 }
 
 function checkFormats(config: Fields, report: Report): void {
-  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    const { from, to, record, format } = fields(delivery);
-    const path: Path = ['deliveries', name, 'format'];
+  for (const { path: place, delivery } of deliveriesOf(config)) {
+    const { from, to, record, format } = delivery;
+    const path: Path = [...place, 'format'];
     const { type, delimiter, compression } = fields(format);
     const isChosen = typeof type === 'string' && type !== 'ndjson';
     if (isChosen && 'camera' in fields(from)) {
@@ -279,7 +321,7 @@ function checkFormats(config: Fields, report: Report): void {
     }
     const columns = list(fields(format)['columns']);
     if (type === 'raw' && record === 'envelope') {
-      report(['deliveries', name, 'record'], 'does not go with format.type: raw', {
+      report([...place, 'record'], 'does not go with format.type: raw', {
         allowed: 'data',
       });
     }
@@ -372,14 +414,20 @@ function checkTransforms(config: Fields, report: Report): void {
 const takingFootage: readonly string[] = ['folder', 's3', 'kinesisVideo'];
 
 function checkCredentials(config: Fields, report: Report): void {
-  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    for (const [kind, sink] of Object.entries(fields(fields(delivery)['to']))) {
-      const path = ['deliveries', name, 'to', kind];
+  for (const { path: place, delivery } of deliveriesOf(config)) {
+    for (const [kind, sink] of Object.entries(fields(delivery['to']))) {
+      const path = [...place, 'to', kind];
       checkPair(fields(sink), path, report);
       for (const { key, message, ...params } of destinationProblems(kind, fields(sink))) {
         report([...path, ...key.split('.')], message, params);
       }
     }
+  }
+}
+
+function checkFirehose(config: Fields, report: Report): void {
+  for (const section of ['s3', 'opensearch', 'lambda']) {
+    checkPair(fields(fields(config['firehose'])[section]), ['firehose', section], report);
   }
 }
 

@@ -146,8 +146,10 @@ export class Delivery {
     this.#share = ports.limits.bandwidth.share(maxBytesPerSecond, priority);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
+    const { backupOf = null } = options;
     this.metering = new DeliveryMetering({
-      ...{ delivery: options.name, kind: sink.kind, clock, metrics },
+      ...{ delivery: backupOf ?? options.name, isBackup: backupOf !== null },
+      ...{ kind: sink.kind, clock, metrics },
     });
     this.#progress = new Progress({
       delivery: options.name,
