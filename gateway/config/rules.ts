@@ -7,9 +7,10 @@
  */
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
-import { backupNameOf, isBackupName } from '../forward/source-backup.ts';
 import { regionOfFunction } from '../functions/lambda.ts';
+import { backupProblems, deliveryPlaces } from './backup-rules.ts';
 import { destinationProblems } from './destinations/rules.ts';
+import { fields, list, type Fields } from './fields.ts';
 import { shapeProblems } from './layout-rules.ts';
 
 /**
@@ -25,15 +26,11 @@ export interface RuleParams {
 /** Where records arrive many in an object. */
 const objectDestinations = ['folder', 's3', 'redshift'];
 
-/** Of whatever the configuration names. */
-const nameMax = 128;
-
 /** A line is one record, and grows when it is converted. */
 const lineBytesMax = 8 * 2 ** 20;
 
 type Path = readonly (string | number)[];
 type Report = (path: Path, message: string, params?: RuleParams) => void;
-type Fields = Readonly<Record<string, unknown>>;
 
 export function checkRules(value: unknown, context: z.RefinementCtx): void {
   const report: Report = (path, message, params = {}) => {
@@ -262,44 +259,14 @@ function checkReferences(config: Fields, report: Report): void {
   }
 }
 
-interface Place {
-  readonly path: Path;
-  readonly delivery: Fields;
-}
-
-/** The deliveries, and their backups as the deliveries that they are. */
-function deliveriesOf(config: Fields): readonly Place[] {
-  return Object.entries(fields(config['deliveries'])).flatMap(([name, value]) => {
-    const delivery = fields(value);
-    const { from, backup } = delivery;
-    const path = ['deliveries', name];
-    const own = { path, delivery };
-    if (typeof backup !== 'object' || backup === null) return [own];
-    return [own, { path: [...path, 'backup'], delivery: { ...fields(backup), from } }];
-  });
-}
-
 function checkBackups(config: Fields, report: Report): void {
-  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    const { from, backup } = fields(delivery);
-    if (isBackupName(name)) {
-      report(['deliveries', name], `is what the backup of another delivery is called`, {
-        allowed: `a name that does not end in ${backupNameOf('')}`,
-      });
-    }
-    if (backup === null || backup === undefined) continue;
-    const path = ['deliveries', name, 'backup'];
-    if ('camera' in fields(from)) report(path, 'is of records, and footage is sent as it is');
-    if (backupNameOf(name).length > nameMax) {
-      report(path, `would be called ${backupNameOf(name)}, which is too long`, {
-        allowed: `a delivery with a name of at most ${nameMax - backupNameOf('').length} characters`,
-      });
-    }
+  for (const { path, message, allowed } of backupProblems(config)) {
+    report(path, message, allowed === undefined ? {} : { allowed });
   }
 }
 
 function checkShapes(config: Fields, report: Report): void {
-  for (const { path, delivery } of deliveriesOf(config)) {
+  for (const { path, delivery } of deliveryPlaces(config)) {
     for (const problem of shapeProblems(delivery)) {
       report([...path, ...problem.path], problem.message);
     }
@@ -307,7 +274,7 @@ function checkShapes(config: Fields, report: Report): void {
 }
 
 function checkFormats(config: Fields, report: Report): void {
-  for (const { path: place, delivery } of deliveriesOf(config)) {
+  for (const { path: place, delivery } of deliveryPlaces(config)) {
     const { from, to, record, format } = delivery;
     const path: Path = [...place, 'format'];
     const { type, delimiter, compression } = fields(format);
@@ -414,7 +381,7 @@ function checkTransforms(config: Fields, report: Report): void {
 const takingFootage: readonly string[] = ['folder', 's3', 'kinesisVideo'];
 
 function checkCredentials(config: Fields, report: Report): void {
-  for (const { path: place, delivery } of deliveriesOf(config)) {
+  for (const { path: place, delivery } of deliveryPlaces(config)) {
     for (const [kind, sink] of Object.entries(fields(delivery['to']))) {
       const path = [...place, 'to', kind];
       checkPair(fields(sink), path, report);
@@ -508,14 +475,4 @@ function checkFiles(config: Fields, report: Report): void {
 function shortList(names: readonly string[]): string {
   const shown = names.slice(0, 10).join(', ');
   return names.length > 10 ? `${shown} … (${names.length} in all)` : shown;
-}
-
-function fields(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Fields)
-    : {};
-}
-
-function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

@@ -14,6 +14,10 @@ import {
   type FirehoseEndpoint,
 } from '../../gateway/forward/support/firehose-endpoint.ts';
 import {
+  startOpenSearch,
+  type OpenSearchStub,
+} from '../../gateway/forward/support/opensearch-stub.ts';
+import {
   credentials,
   getObjects,
   listKeys,
@@ -34,6 +38,8 @@ const at = (Prefix: string) => ({
 interface Site {
   readonly gateway: GatewayProcess;
   readonly endpoint: FirehoseEndpoint;
+  /** Takes what is signed for `es`, and nothing else. */
+  readonly search: OpenSearchStub;
   /** What lies in the bucket below a prefix, and what the objects are called. */
   contentOf(prefix: string): Promise<{ readonly names: readonly string[]; readonly text: string }>;
 }
@@ -58,17 +64,20 @@ async function startSite(t: TestContext): Promise<Site> {
   await mkdir(join(folder, 's3'));
   const s3 = await startS3(t, join(folder, 's3'));
   const endpoint = await startFirehoseEndpoint(t);
+  const search = await startOpenSearch(t, 'es');
+  const hosts = [endpoint.url, search.url].map((url) => new URL(url).host);
   const bucket = s3Client(t, s3.endpoint);
   const gateway = await GatewayProcess.start(
     t,
     folder,
     `auth: { keys: ${JSON.stringify([{ name: 'owner', ...key }])} }
 firehose:
-  allowed: { buckets: [bucket], hosts: ['${new URL(endpoint.url).host}'] }
+  allowed: ${JSON.stringify({ buckets: ['bucket'], hosts })}
+  opensearch: ${JSON.stringify({ region: 'us-east-1', ...credentials })}
   s3: ${JSON.stringify({ endpoint: s3.endpoint, region: 'us-east-1', ...credentials })}`,
   );
   return {
-    ...{ gateway, endpoint },
+    ...{ gateway, endpoint, search },
     contentOf: async (prefix) => {
       const keys = (await listKeys(bucket)).filter((one) => one.startsWith(prefix)).sort();
       const names = keys.map((one) => one.slice(one.lastIndexOf('/') + 1));
@@ -171,6 +180,24 @@ async function backsUpSources(site: Site, client: Client, name: string): Promise
   });
 }
 
+async function backsUpDocuments(site: Site, client: Client, name: string): Promise<void> {
+  await create(client, name, {
+    AmazonopensearchserviceDestinationConfiguration: {
+      ...{ RoleARN: role, ClusterEndpoint: site.search.url, IndexName: name },
+      ...{ IndexRotationPeriod: 'NoRotation', BufferingHints: hints },
+      ...{ S3Configuration: at(`${name}/`), S3BackupMode: 'AllDocuments' },
+    },
+  });
+  const texts = Array.from({ length: 10 }, (_, id) => JSON.stringify({ id }));
+  await put(site, client, name, [...texts, 'no document']);
+  const documents = [...(site.search.indexes.get(name)?.values() ?? [])];
+  assert.deepEqual(
+    documents.map((document) => JSON.stringify(document)),
+    texts,
+  );
+  assert.equal((await site.contentOf(`${name}/`)).text, `${texts.join('')}no document`);
+}
+
 test('what is put is kept as it came, beside what becomes of it', async (t) => {
   const site = await startSite(t);
   const options = { url: site.gateway.url, ...key };
@@ -184,7 +211,8 @@ test('what is put is kept as it came, beside what becomes of it', async (t) => {
     await t.test(name, async () => {
       await backsUpAll(site, client, `${name}-all`);
       await backsUpSources(site, client, `${name}-sources`);
-      for (const kind of ['all', 'sources']) {
+      await backsUpDocuments(site, client, `${name}-documents`);
+      for (const kind of ['all', 'sources', 'documents']) {
         await client.ask('DeleteDeliveryStream', { DeliveryStreamName: `${name}-${kind}` });
       }
       const left = await site.gateway.get<Deliveries>('/deliveries');

@@ -173,6 +173,24 @@ test('it is paused and rewound by its own name, and goes on over a restart', asy
   assert.deepEqual(idsIn(await contentOf(out)), upTo(100));
 });
 
+test('one that begins with what comes next has what its owner has still to send, too', async (t) => {
+  const rig = await openStreams(t);
+  const originals = await temporaryFolder(t);
+  await rig.store.log.append('readings', numbered(0, 20));
+  const options = delivery({ to: dead, startAt: 'latest' });
+  const deliveries = start(t, rig, [options]);
+  await statusUntil(deliveries, 'archive', ({ state }) => state === 'idle');
+  await rig.store.log.append('readings', numbered(20, 20));
+  await statusUntil(deliveries, 'archive', ({ state }) => state === 'backing-off');
+  const backup = { to: { folder: { path: originals } }, buffer };
+  await deliveries.update([{ ...options, backup }]);
+  await statusUntil(deliveries, 'archive.backup', sentAll(20));
+  assert.deepEqual(
+    idsIn(await contentOf(originals)),
+    upTo(40).filter((id) => id >= 20),
+  );
+});
+
 test('it sends when its owner may', () => {
   const [owner, backup] = withBackups([
     delivery({
