@@ -27,9 +27,9 @@ import {
 import { GatewayProcess } from '../../support/gateway.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { javaScriptSdk, pythonClient, type Client } from '../aws/clients.ts';
+import { createDeliveryStream, processor, putRecords, role } from './support.ts';
 
 const key = { accessKeyId: 'AKIAOWNER', secretAccessKey: 'secret-of-the-owner' };
-const role = 'arn:aws:iam::000000000000:role/firehose';
 const hints = { SizeInMBs: 1, IntervalInSeconds: 0 };
 const at = (Prefix: string) => ({
   ...{ RoleARN: role, BucketARN: 'arn:aws:s3:::bucket', Prefix, BufferingHints: hints },
@@ -44,19 +44,12 @@ interface Site {
   contentOf(prefix: string): Promise<{ readonly names: readonly string[]; readonly text: string }>;
 }
 
-interface Described {
-  readonly DeliveryStreamDescription: {
-    readonly DeliveryStreamStatus: string;
-    readonly Destinations: readonly [
-      {
-        readonly ExtendedS3DestinationDescription?: {
-          readonly S3BackupMode: string;
-          readonly S3BackupDescription: { readonly Prefix: string };
-        };
-        readonly HttpEndpointDestinationDescription?: { readonly S3BackupMode: string };
-      },
-    ];
+interface Destination {
+  readonly ExtendedS3DestinationDescription?: {
+    readonly S3BackupMode: string;
+    readonly S3BackupDescription: { readonly Prefix: string };
   };
+  readonly HttpEndpointDestinationDescription?: { readonly S3BackupMode: string };
 }
 
 async function startSite(t: TestContext): Promise<Site> {
@@ -86,42 +79,29 @@ firehose:
   };
 }
 
-async function create(client: Client, name: string, destination: object): Promise<Described> {
-  const DeliveryStreamName = name;
-  await client.ask('CreateDeliveryStream', { DeliveryStreamName, ...destination });
-  for (;;) {
-    const told = await client.ask<Described>('DescribeDeliveryStream', { DeliveryStreamName });
-    if (told.DeliveryStreamDescription.DeliveryStreamStatus === 'ACTIVE') return told;
-  }
-}
-
 /** Puts records, and waits until the delivery and its backup have sent them. */
 async function put(
   { gateway }: Site,
   client: Client,
-  DeliveryStreamName: string,
+  stream: string,
   texts: readonly string[],
 ): Promise<void> {
-  const Records = texts.map((text) => ({ Data: Buffer.from(text).toString('base64') }));
-  await client.ask('PutRecordBatch', { DeliveryStreamName, Records });
+  await putRecords(client, stream, texts);
   await gateway.until<Deliveries>('/deliveries', ({ deliveries }) => {
-    const both = deliveries.filter(
-      ({ name, backupOf }) => name === DeliveryStreamName || backupOf === DeliveryStreamName,
-    );
+    const both = deliveries.filter(({ name, backupOf }) => name === stream || backupOf === stream);
     return both.length === 2 && both.every(({ state }) => state === 'idle');
   });
 }
 
 async function backsUpAll(site: Site, client: Client, name: string): Promise<void> {
   const taken = site.endpoint.taken.length;
-  const told = await create(client, name, {
+  const told = await createDeliveryStream<Destination>(client, name, {
     HttpEndpointDestinationConfiguration: {
       EndpointConfiguration: { Url: site.endpoint.url, AccessKey: accessKey },
       ...{ BufferingHints: hints, S3Configuration: at(`${name}/`), S3BackupMode: 'AllData' },
     },
   });
-  const [destination] = told.DeliveryStreamDescription.Destinations;
-  assert.equal(destination.HttpEndpointDestinationDescription?.S3BackupMode, 'AllData');
+  assert.equal(told.HttpEndpointDestinationDescription?.S3BackupMode, 'AllData');
   const texts = Array.from({ length: 20 }, (_, index) => `(${name} ${index})`);
   await put(site, client, name, texts.slice(0, 10));
   await site.gateway.kill();
@@ -144,13 +124,7 @@ async function backsUpAll(site: Site, client: Client, name: string): Promise<voi
 }
 
 async function backsUpSources(site: Site, client: Client, name: string): Promise<void> {
-  const processor = (Type: string, parameters: Readonly<Record<string, string>>) => ({
-    Type,
-    Parameters: Object.entries(parameters).map(([ParameterName, ParameterValue]) => ({
-      ...{ ParameterName, ParameterValue },
-    })),
-  });
-  const told = await create(client, name, {
+  const told = await createDeliveryStream<Destination>(client, name, {
     ExtendedS3DestinationConfiguration: {
       ...at(`${name}/out/`),
       ProcessingConfiguration: {
@@ -163,8 +137,7 @@ async function backsUpSources(site: Site, client: Client, name: string): Promise
       ...{ S3BackupMode: 'Enabled', S3BackupConfiguration: at(`${name}/originals/`) },
     },
   });
-  const [{ ExtendedS3DestinationDescription: described }] =
-    told.DeliveryStreamDescription.Destinations;
+  const { ExtendedS3DestinationDescription: described } = told;
   assert.equal(described?.S3BackupMode, 'Enabled');
   assert.equal(described.S3BackupDescription.Prefix, `${name}/originals/`);
   await put(site, client, name, ['{"a":1}{"a":2}', 'no JSON', '{"a":3}']);
@@ -181,7 +154,7 @@ async function backsUpSources(site: Site, client: Client, name: string): Promise
 }
 
 async function backsUpDocuments(site: Site, client: Client, name: string): Promise<void> {
-  await create(client, name, {
+  await createDeliveryStream(client, name, {
     AmazonopensearchserviceDestinationConfiguration: {
       ...{ RoleARN: role, ClusterEndpoint: site.search.url, IndexName: name },
       ...{ IndexRotationPeriod: 'NoRotation', BufferingHints: hints },

@@ -21,9 +21,9 @@ import { keys as lambdaKeys, serveLambda } from '../../gateway/functions/support
 import { GatewayProcess } from '../../support/gateway.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { javaScriptSdk } from '../aws/clients.ts';
+import { createDeliveryStream, processor, putRecords, role } from './support.ts';
 
 const key = { accessKeyId: 'AKIAOWNER', secretAccessKey: 'secret-of-the-owner' };
-const role = 'arn:aws:iam::000000000000:role/firehose';
 const functionArn = 'arn:aws:lambda:us-east-1:000000000000:function:clean';
 const count = 400;
 
@@ -52,13 +52,6 @@ function clean(event: unknown): unknown {
   };
 }
 
-const processor = (Type: string, parameters: Readonly<Record<string, string>>) => ({
-  Type,
-  Parameters: Object.entries(parameters).map(([ParameterName, ParameterValue]) => ({
-    ...{ ParameterName, ParameterValue },
-  })),
-});
-
 test('a function, partitions by two sources and Parquet, in one delivery stream', async (t) => {
   const folder = await temporaryFolder(t);
   await mkdir(join(folder, 's3'));
@@ -75,10 +68,8 @@ firehose:
   lambda: ${JSON.stringify({ endpoint: lambda, region: 'us-east-1', ...lambdaKeys })}`,
   );
   const client = javaScriptSdk(t, { url: gateway.url, ...key });
-  const DeliveryStreamName = 'lake';
   const at = { RoleARN: role, BucketARN: 'arn:aws:s3:::bucket' };
-  await client.ask('CreateDeliveryStream', {
-    DeliveryStreamName,
+  await createDeliveryStream(client, 'lake', {
     ExtendedS3DestinationConfiguration: {
       ...at,
       Prefix: 'site=!{partitionKeyFromQuery:site}/kind=!{partitionKeyFromLambda:kind}/',
@@ -106,20 +97,12 @@ firehose:
     },
   });
   await gateway.until<Deliveries>('/deliveries', ({ deliveries }) => deliveries.length === 2);
-  interface Told {
-    readonly DeliveryStreamDescription: { readonly DeliveryStreamStatus: string };
-  }
-  for (let status = ''; status !== 'ACTIVE';) {
-    const told = await client.ask<Told>('DescribeDeliveryStream', { DeliveryStreamName });
-    status = told.DeliveryStreamDescription.DeliveryStreamStatus;
-  }
   const readings = Array.from({ length: count }, (_, id) => readingOf(id));
-  await client.ask('PutRecordBatch', {
-    DeliveryStreamName,
-    Records: readings.map((reading) => ({
-      Data: Buffer.from(JSON.stringify(reading)).toString('base64'),
-    })),
-  });
+  await putRecords(
+    client,
+    'lake',
+    readings.map((reading) => JSON.stringify(reading)),
+  );
   await gateway.until<Deliveries>('/deliveries', ({ deliveries }) =>
     deliveries.every(({ state }) => state === 'idle'),
   );
