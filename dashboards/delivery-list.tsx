@@ -24,11 +24,12 @@ function Row({ delivery }: { delivery: Delivery }) {
   const { backlog, rate } = delivery;
   const unit = delivery.from.kind === 'camera' ? 'file' : 'record';
   return (
-    <article class="delivery">
+    <article class={delivery.backupOf === null ? 'delivery' : 'delivery backup'}>
       <span class={`dot ${delivery.state}`} title={delivery.state} />
       <div class="what">
         <strong>{delivery.name}</strong>
         <span class="detail">
+          {delivery.backupOf !== null && `backup of ${delivery.backupOf}: `}
           {delivery.from.name} → {delivery.to.description}
         </span>
       </div>

@@ -8,8 +8,9 @@ import type { Store } from '../storage/store.ts';
 import { DeliveryStreams } from './api/firehose/delivery-streams.ts';
 import type { Config } from './config/schema.ts';
 import type { Deliveries } from './forward/deliveries.ts';
-import type { DeliveryOptions } from './forward/options.ts';
+import { namedDeliveries, type DeliveryOptions } from './forward/options.ts';
 import { unpinRemoved } from './forward/removed.ts';
+import { backupNameOf, withBackups } from './forward/source-backup.ts';
 
 export interface FirehoseParts {
   readonly config: Config;
@@ -30,7 +31,7 @@ export async function openDeliveryStreams(parts: FirehoseParts): Promise<Deliver
     places: config.firehose,
     streamsMax: config.firehose.maxDeliveryStreams,
   });
-  streams.configure(configuredDeliveries(config));
+  streams.configure(namedDeliveries(config.deliveries));
   return streams;
 }
 
@@ -48,9 +49,17 @@ export async function startAllDeliveries(
   { config, store, logger }: Pick<FirehoseParts, 'config' | 'store' | 'logger'>,
   start: (deliveries: readonly DeliveryOptions[]) => Deliveries,
 ): Promise<{ readonly deliveries: Deliveries; readonly all: AllDeliveries }> {
-  let configured = configuredDeliveries(config);
+  let configured = namedDeliveries(config.deliveries);
+  // Those too that can't run now.
+  const made = (): readonly { readonly name: string }[] =>
+    streams
+      .all()
+      .flatMap(({ name, isBackedUp }) => [
+        { name },
+        ...(isBackedUp ? [{ name: backupNameOf(name) }] : []),
+      ]);
   const unpin = (): Promise<void> =>
-    unpinRemoved(store.log, [...configured, ...streams.all()], logger);
+    unpinRemoved(store.log, [...withBackups(configured), ...made()], logger);
   await unpin();
   const deliveries = start([...configured, ...streams.deliveries()]);
   let last: Promise<void> = Promise.resolve();
@@ -72,14 +81,10 @@ export async function startAllDeliveries(
     deliveries,
     all: {
       update: (changed) => {
-        configured = configuredDeliveries(changed);
+        configured = namedDeliveries(changed.deliveries);
         streams.configure(configured);
         return inLine(changed.uplink.maxBytesPerSecond);
       },
     },
   };
-}
-
-function configuredDeliveries(config: Config): readonly DeliveryOptions[] {
-  return Object.entries(config.deliveries).map(([name, options]) => ({ name, ...options }));
 }

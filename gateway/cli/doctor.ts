@@ -22,6 +22,8 @@ import { diagnoseFunction } from '../doctor/functions.ts';
 import { diagnoseHook } from '../doctor/hooks.ts';
 import { diagnosePort } from '../doctor/ports.ts';
 import { diagnoseFfmpeg, diagnoseWorker } from '../doctor/programs.ts';
+import { namedDeliveries } from '../forward/options.ts';
+import { withBackups } from '../forward/source-backup.ts';
 import { listenersOf } from '../opening.ts';
 import { readCertificate } from '../security/certificates.ts';
 import type { Clock } from '../../storage/ports.ts';
@@ -241,7 +243,7 @@ async function certificate(config: Config, nowMs: number): Promise<readonly Diag
 
 async function destinations(config: Config, clock: Clock): Promise<readonly Diagnosis[]> {
   const found = await Promise.all(
-    Object.entries(config.deliveries).map(([name, { to }]) =>
+    withBackups(namedDeliveries(config.deliveries)).map(({ name, to }) =>
       attempt(`Delivery ${name}`, async () => [
         await diagnoseDestination(name, to, clock),
         ...('folder' in to ? await diagnoseMount(`Delivery ${name}`, to.folder.path) : []),

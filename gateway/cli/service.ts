@@ -14,6 +14,8 @@ import { variablesIn, type Environment } from '../config/substitute.ts';
 import { configTree } from '../config/tree.ts';
 import { output } from '../doctor/machine.ts';
 import { findProgram } from '../doctor/programs.ts';
+import { namedDeliveries } from '../forward/options.ts';
+import { withBackups } from '../forward/source-backup.ts';
 import { defaultFile, fileFor, loadFor, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { packageInfo } from './package-info.ts';
@@ -112,7 +114,7 @@ function ownerOf(folder: string): string | null {
 }
 
 function foldersOf(config: Config, configFolder: string): readonly string[] {
-  const delivered = Object.values(config.deliveries).flatMap(({ to }) =>
+  const delivered = withBackups(namedDeliveries(config.deliveries)).flatMap(({ to }) =>
     'folder' in to ? [to.folder.path] : [],
   );
   // The folder of the configuration too: cameras that are added over the API are written there.

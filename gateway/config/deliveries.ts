@@ -1,13 +1,50 @@
 /** `deliveries`: what is sent on, and how. */
 import { z } from 'zod';
-import { destination } from './destinations.ts';
+import { backupDestination, destination } from './destinations.ts';
 import { flow } from './flow.ts';
-import { format } from './format.ts';
-import { layout, shapeKeys } from './layout.ts';
+import { backupFormat, format } from './format.ts';
+import { backupLayout, layout, shapeKeys } from './layout.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
 import { transform } from './transform.ts';
 
 const MiB = 2 ** 20;
+
+const record = choice(['data', 'envelope'])
+  .default('data')
+  .describe(
+    'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
+  );
+
+const bufferKeys = {
+  maxBytes: size(1024)
+    .default(5 * MiB)
+    .describe('An object is sent when it has this many bytes,'),
+  maxSeconds: decimal(0, 900)
+    .default(60)
+    .describe('or when its oldest record is this old. 0: what is there is sent at once.'),
+};
+
+const required = flag()
+  .default(true)
+  .describe('Keeps what has not been sent yet, as long as the byte limit of its source allows.');
+
+const backup = z
+  .strictObject({
+    to: backupDestination,
+    record,
+    format: backupFormat.prefault({}).describe('What the objects are made of.'),
+    layout: backupLayout,
+    buffer: z
+      .strictObject(bufferKeys)
+      .prefault({})
+      .describe('How much is gathered into one object.'),
+    required,
+  })
+  .nullable()
+  .default(null)
+  .describe(
+    'Keeps all records of the stream as they came, besides: before anything is done to them, and whatever becomes of them. It is a delivery of its own, <name>.backup, which sends when this one may; neither waits for the other. null: they are not kept.',
+  );
 
 export const delivery = z.strictObject({
   from: oneOf({
@@ -27,25 +64,14 @@ export const delivery = z.strictObject({
       'With as: fragments, the stream of this file that gets a record of each fragment once it has arrived: its number, times and keys. null: none.',
     ),
   transform,
-  record: choice(['data', 'envelope'])
-    .default('data')
-    .describe(
-      'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
-    ),
+  record,
   ...shapeKeys,
   layout,
   format: format
     .prefault({})
     .describe('What the objects of a stream are made of, in s3 and folder.'),
   buffer: z
-    .strictObject({
-      maxBytes: size(1024)
-        .default(5 * MiB)
-        .describe('An object is sent when it has this many bytes,'),
-      maxSeconds: decimal(0, 900)
-        .default(60)
-        .describe('or when its oldest record is this old. 0: what is there is sent at once.'),
-    })
+    .strictObject(bufferKeys)
     .prefault({})
     .describe(
       'How much is gathered into one object, or for one round of batches; data streams are sent to at once.',
@@ -56,9 +82,8 @@ export const delivery = z.strictObject({
     .describe(
       'How long what fails is tried again before its records are put aside as failed (in the stream failed.<name>) and the delivery goes on. null: for ever, as the log keeps what comes meanwhile. Not for kinesis, nor for cameras.',
     ),
-  required: flag()
-    .default(true)
-    .describe('Keeps what has not been sent yet, as long as the byte limit of its source allows.'),
+  backup,
+  required,
   catchUp: choice(['in-order', 'live-first'])
     .default('in-order')
     .describe(

@@ -19,28 +19,34 @@ const prefix = z
     'Begins every key; end it with / for a folder. Of records it may have expressions, in quotes: "!{timestamp:yyyy/MM}/", and those of firehose, partitionKeyFromQuery and partitionKeyFromLambda. Without a time or a partition in it, yyyy/MM/dd/HH/ follows.',
   );
 
+const folder = z
+  .strictObject({
+    path: path('a folder').describe('The folder; it is made when missing.'),
+    prefix,
+  })
+  .describe('A folder on this machine, laid out as the bucket would be.');
+
+const s3 = z
+  .strictObject({
+    bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
+    prefix,
+    region,
+    endpoint,
+    ...awsCredentials,
+    forcePathStyle: flag()
+      .nullable()
+      .default(null)
+      .describe(
+        'Puts the bucket into the path instead of the host name; null: with an endpoint of its own.',
+      ),
+  })
+  .describe('A bucket of S3, or of a server that speaks its protocol.');
+
+export const backupDestination = oneOf({ folder, s3 }).describe('Where they go: folder or s3.');
+
 export const destination = oneOf({
-  folder: z
-    .strictObject({
-      path: path('a folder').describe('The folder; it is made when missing.'),
-      prefix,
-    })
-    .describe('A folder on this machine, laid out as the bucket would be.'),
-  s3: z
-    .strictObject({
-      bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
-      prefix,
-      region,
-      endpoint,
-      ...awsCredentials,
-      forcePathStyle: flag()
-        .nullable()
-        .default(null)
-        .describe(
-          'Puts the bucket into the path instead of the host name; null: with an endpoint of its own.',
-        ),
-    })
-    .describe('A bucket of S3, or of a server that speaks its protocol.'),
+  folder,
+  s3,
   kinesis: z
     .strictObject({
       stream: name().describe('The data stream; it has to be there.'),

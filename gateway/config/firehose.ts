@@ -58,6 +58,19 @@ export const firehose = z.strictObject({
     })
     .prefault({})
     .describe('Where their buckets are, and with which key they are written to.'),
+  opensearch: z
+    .strictObject({
+      region: region.describe('Of the signature. null: found as every AWS program does.'),
+      accessKeyId: line(256, 'an access key id')
+        .nullable()
+        .default(null)
+        .describe(
+          'Signs requests (SigV4, service es) to all OpenSearch clusters that they send to. null: they are not signed.',
+        ),
+      secretAccessKey: awsCredentials.secretAccessKey,
+    })
+    .prefault({})
+    .describe('With which key they write to domains of Amazon OpenSearch Service.'),
   lambda: z.strictObject(access).prefault({}).describe('Where their functions are.'),
 });
 

@@ -41,12 +41,7 @@ const column = z.strictObject({
     .describe('The key in the records; null: the name.'),
 });
 
-export const format = z.strictObject({
-  type: choice(['ndjson', 'raw', 'csv', 'parquet'])
-    .default('ndjson')
-    .describe(
-      'ndjson: a line of JSON for each record, and {"data": "<base64>"} for what is no JSON. raw: the data of the records, one behind the other. csv, parquet: a row for each record; one that is no object of JSON fails.',
-    ),
+const streamKeys = {
   compression: choice(['none', 'gzip', 'zip', 'snappy', 'hadoop-snappy', 'zstd'])
     .nullable()
     .default(null)
@@ -63,6 +58,24 @@ export const format = z.strictObject({
     .describe(
       'With raw, what stands behind each record; null: nothing. With csv, the character between columns; null: a comma.',
     ),
+};
+
+export const backupFormat = z.strictObject({
+  type: choice(['raw', 'ndjson'])
+    .default('raw')
+    .describe(
+      'raw: the data of the records, one behind the other. ndjson: a line of JSON for each record, and {"data": "<base64>"} for what is no JSON.',
+    ),
+  ...streamKeys,
+});
+
+export const format = z.strictObject({
+  type: choice(['ndjson', 'raw', 'csv', 'parquet'])
+    .default('ndjson')
+    .describe(
+      'ndjson: a line of JSON for each record, and {"data": "<base64>"} for what is no JSON. raw: the data of the records, one behind the other. csv, parquet: a row for each record; one that is no object of JSON fails.',
+    ),
+  ...streamKeys,
   header: flag().default(true).describe('With csv, whether the first line has the names.'),
   columns: z
     .array(column)

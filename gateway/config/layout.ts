@@ -8,6 +8,30 @@ function query() {
   return z.string().min(1).max(4096).register(keyNotes, { allowed: queryText });
 }
 
+const objectKeys = {
+  timeZone: line(64, 'a time zone, like Europe/Berlin')
+    .default('UTC')
+    .describe('Of the times in keys.'),
+  extension: line(128, 'a dot, and up to 127 of a-z, 0-9 and ! - _ . * ( )')
+    .register(keyNotes, {
+      allowed: "a dot, and up to 127 of a-z, 0-9 and ! - _ . * ' ( )",
+      example: '.json.gz',
+    })
+    .nullable()
+    .default(null)
+    .describe("Ends every key, in place of the format's own."),
+  hive: flag()
+    .default(false)
+    .describe(
+      'Folders as Hive has them: year=2026/month=01/day=31/hour=23/, and name=value/ for each of partitionBy.',
+    ),
+};
+
+export const backupLayout = z
+  .strictObject(objectKeys)
+  .prefault({})
+  .describe('Where objects of records go.');
+
 export const layout = z
   .strictObject({
     errorPrefix: z
@@ -22,22 +46,7 @@ export const layout = z
       .describe(
         'Begins the key of every object of failed records; null: they are kept in the stream failed.<delivery> instead.',
       ),
-    timeZone: line(64, 'a time zone, like Europe/Berlin')
-      .default('UTC')
-      .describe('Of the times in keys.'),
-    extension: line(128, 'a dot, and up to 127 of a-z, 0-9 and ! - _ . * ( )')
-      .register(keyNotes, {
-        allowed: "a dot, and up to 127 of a-z, 0-9 and ! - _ . * ' ( )",
-        example: '.json.gz',
-      })
-      .nullable()
-      .default(null)
-      .describe("Ends every key, in place of the format's own."),
-    hive: flag()
-      .default(false)
-      .describe(
-        'Folders as Hive has them: year=2026/month=01/day=31/hour=23/, and name=value/ for each of partitionBy.',
-      ),
+    ...objectKeys,
     partitionBy: z
       .record(line(128, 'a name of 1 to 128 characters').regex(/^(?!__proto__$)[^{}/=]+$/), query())
       .register(keyNotes, { allowed: 'a map of queries by name' })

@@ -8,7 +8,9 @@
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
 import { regionOfFunction } from '../functions/lambda.ts';
+import { backupProblems, deliveryPlaces } from './backup-rules.ts';
 import { destinationProblems } from './destinations/rules.ts';
+import { fields, list, type Fields } from './fields.ts';
 import { shapeProblems } from './layout-rules.ts';
 
 /**
@@ -29,7 +31,6 @@ const lineBytesMax = 8 * 2 ** 20;
 
 type Path = readonly (string | number)[];
 type Report = (path: Path, message: string, params?: RuleParams) => void;
-type Fields = Readonly<Record<string, unknown>>;
 
 export function checkRules(value: unknown, context: z.RefinementCtx): void {
   const report: Report = (path, message, params = {}) => {
@@ -39,7 +40,9 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkListeners(config, report);
   checkUsers(config, report);
   checkReferences(config, report);
+  checkBackups(config, report);
   checkCredentials(config, report);
+  checkFirehose(config, report);
   checkAuth(config, report);
   checkEncryption(config, report);
   checkFiles(config, report);
@@ -256,18 +259,24 @@ function checkReferences(config: Fields, report: Report): void {
   }
 }
 
+function checkBackups(config: Fields, report: Report): void {
+  for (const { path, message, allowed } of backupProblems(config)) {
+    report(path, message, allowed === undefined ? {} : { allowed });
+  }
+}
+
 function checkShapes(config: Fields, report: Report): void {
-  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    for (const { path, message } of shapeProblems(delivery)) {
-      report(['deliveries', name, ...path], message);
+  for (const { path, delivery } of deliveryPlaces(config)) {
+    for (const problem of shapeProblems(delivery)) {
+      report([...path, ...problem.path], problem.message);
     }
   }
 }
 
 function checkFormats(config: Fields, report: Report): void {
-  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    const { from, to, record, format } = fields(delivery);
-    const path: Path = ['deliveries', name, 'format'];
+  for (const { path: place, delivery } of deliveryPlaces(config)) {
+    const { from, to, record, format } = delivery;
+    const path: Path = [...place, 'format'];
     const { type, delimiter, compression } = fields(format);
     const isChosen = typeof type === 'string' && type !== 'ndjson';
     if (isChosen && 'camera' in fields(from)) {
@@ -279,7 +288,7 @@ function checkFormats(config: Fields, report: Report): void {
     }
     const columns = list(fields(format)['columns']);
     if (type === 'raw' && record === 'envelope') {
-      report(['deliveries', name, 'record'], 'does not go with format.type: raw', {
+      report([...place, 'record'], 'does not go with format.type: raw', {
         allowed: 'data',
       });
     }
@@ -372,14 +381,20 @@ function checkTransforms(config: Fields, report: Report): void {
 const takingFootage: readonly string[] = ['folder', 's3', 'kinesisVideo'];
 
 function checkCredentials(config: Fields, report: Report): void {
-  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    for (const [kind, sink] of Object.entries(fields(fields(delivery)['to']))) {
-      const path = ['deliveries', name, 'to', kind];
+  for (const { path: place, delivery } of deliveryPlaces(config)) {
+    for (const [kind, sink] of Object.entries(fields(delivery['to']))) {
+      const path = [...place, 'to', kind];
       checkPair(fields(sink), path, report);
       for (const { key, message, ...params } of destinationProblems(kind, fields(sink))) {
         report([...path, ...key.split('.')], message, params);
       }
     }
+  }
+}
+
+function checkFirehose(config: Fields, report: Report): void {
+  for (const section of ['s3', 'opensearch', 'lambda']) {
+    checkPair(fields(fields(config['firehose'])[section]), ['firehose', section], report);
   }
 }
 
@@ -460,14 +475,4 @@ function checkFiles(config: Fields, report: Report): void {
 function shortList(names: readonly string[]): string {
   const shown = names.slice(0, 10).join(', ');
   return names.length > 10 ? `${shown} … (${names.length} in all)` : shown;
-}
-
-function fields(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Fields)
-    : {};
-}
-
-function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

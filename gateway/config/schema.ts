@@ -804,10 +804,16 @@ export const configSchema = z
                 },
               },
             },
+            backup: {
+              to: { s3: { bucket: 'originals', prefix: 'readings/', region: 'eu-central-1' } },
+              record: 'envelope',
+              format: { type: 'ndjson' },
+            },
           },
           enriched: {
             from: { stream: 'readings' },
             to: { folder: { path: './enriched' } },
+            backup: { to: { folder: { path: './originals' } }, format: { delimiter: '\n' } },
             transform: { function: { lambda: { function: 'enrich', region: 'eu-central-1' } } },
           },
           live: {

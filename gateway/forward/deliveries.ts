@@ -18,12 +18,13 @@ import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
 import type { Account } from './record-plans.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
+import { backupNameOf, withBackups } from './source-backup.ts';
 import { pause } from './timing.ts';
 
 const sampleMs = 10_000;
 
 export interface DeliveriesOptions {
-  /** Names are unique. */
+  /** Names are unique, those of backups (`source-backup.ts`) included. */
   readonly deliveries: readonly DeliveryOptions[];
   /** What all of them send in a second at most; null or left out: no limit. */
   readonly maxBytesPerSecond?: number | null;
@@ -43,13 +44,13 @@ export interface DeliveriesOptions {
 }
 
 export interface Deliveries {
-  /** In the order they were given. */
+  /** In the order they were given, each backup behind its owner. */
   status(): Promise<readonly DeliveryStatus[]>;
   /** Those that are no longer configured and left something unsent. */
   removed(): Promise<readonly RemovedDelivery[]>;
-  /** Lets go of one of those. */
+  /** Lets go of one of those, and of its backup. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
-  /** What one did, under Firehose's names; null: there is none of that name. */
+  /** What one and its backup did, under Firehose's names; null: there is none of that name. */
   metered(name: string): Promise<MeteredDelivery | null>;
   /** Holds one back until it is resumed. @throws StorageError */
   pause(name: string): Promise<DeliveryStatus | null>;
@@ -105,7 +106,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       ports,
     ),
   });
-  let running: readonly Running[] = options.deliveries.map(start);
+  let running: readonly Running[] = withBackups(options.deliveries).map(start);
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
@@ -121,6 +122,11 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     await work(delivery);
     return delivery.status();
   };
+  const forgetOne: Deliveries['forget'] = async (name) => {
+    const outcome = await forgetRemoved(log, configured(), name);
+    if (outcome === 'forgotten') await forgetFlow({ log, video }, name);
+    return outcome;
+  };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     await Promise.all(running.map(({ delivery }) => delivery.close()));
@@ -131,16 +137,20 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
     forget: async (name) => {
-      const outcome = await forgetRemoved(log, configured(), name);
-      if (outcome === 'forgotten') await forgetFlow({ log, video }, name);
-      return outcome;
+      const outcome = await forgetOne(name);
+      if (outcome === 'configured') return outcome;
+      const ofBackup = await forgetOne(backupNameOf(name));
+      return ofBackup === 'forgotten' ? ofBackup : outcome;
     },
     metered: async (name) => {
       const delivery = named(name);
       if (delivery === undefined) return null;
       // The age of what waits is told by counting it.
       const { from } = await delivery.status();
-      return { from, sinceMs, measures: delivery.metering.list() };
+      const backup = named(backupNameOf(name));
+      await backup?.status();
+      const ofBackup = backup?.metering.list() ?? [];
+      return { from, sinceMs, measures: [...ofBackup, ...delivery.metering.list()] };
     },
     pause: (name) => having(name, (delivery) => delivery.pause()),
     resume: (name) => having(name, (delivery) => delivery.resume()),
@@ -149,7 +159,8 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       const delivery = named(name);
       return delivery === undefined ? null : delivery.replay();
     },
-    update: async (wanted, maxBytesPerSecond) => {
+    update: async (deliveries, maxBytesPerSecond) => {
+      const wanted = withBackups(deliveries);
       if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
       const same = (one: DeliveryOptions): Running | undefined =>
         running.find(({ options: other }) => isDeepStrictEqual(one, other));

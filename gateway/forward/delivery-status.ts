@@ -7,6 +7,8 @@ import type { DeliveryFailure, Progress } from './progress.ts';
 
 export interface DeliveryStatus {
   readonly name: string;
+  /** The delivery that it keeps the records of; null: it is no backup. */
+  readonly backupOf: string | null;
   readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
   readonly to: { readonly kind: string; readonly description: string };
   readonly required: boolean;
@@ -62,6 +64,7 @@ export function deliveryStatus(given: {
   ].reduce(earliest, null);
   return {
     name: options.name,
+    backupOf: options.backupOf ?? null,
     from:
       'stream' in from
         ? { kind: 'stream', name: from.stream }

@@ -146,8 +146,10 @@ export class Delivery {
     this.#share = ports.limits.bandwidth.share(maxBytesPerSecond, priority);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
+    const { backupOf = null } = options;
     this.metering = new DeliveryMetering({
-      ...{ delivery: options.name, kind: sink.kind, clock, metrics },
+      ...{ delivery: backupOf ?? options.name, isBackup: backupOf !== null },
+      ...{ kind: sink.kind, clock, metrics },
     });
     this.#progress = new Progress({
       delivery: options.name,
@@ -292,9 +294,13 @@ export class Delivery {
 
   /** Of all its lanes. */
   #leases(): readonly Lease[] {
+    return this.#leasesOf(this.#applications);
+  }
+
+  #leasesOf(applications: readonly string[]): readonly Lease[] {
     return this.#ports.log.applications
       .list()
-      .filter(({ name }) => this.#applications.includes(name))
+      .filter(({ name }) => applications.includes(name))
       .flatMap(({ leases }) => leases);
   }
 
@@ -443,8 +449,9 @@ export class Delivery {
    * Gives every shard a checkpoint, so that a required delivery pins it from now on, also while
    * the shard has to wait for its parents.
    *
-   * `latest` means the present end, unless the delivery has run before. The oldest shard comes
-   * last: while it has no checkpoint, the first run was not finished.
+   * `latest` means the present end, unless the delivery has run before; of a backup, what its owner
+   * has still to send, too. The oldest shard comes last: while it has no checkpoint, the first run
+   * was not finished.
    */
   async #takeCheckpoints(stream: StreamDescription): Promise<void> {
     const known = new Set(this.#leases().map((lease) => lease.source.id));
@@ -454,10 +461,19 @@ export class Delivery {
       this.#options.startAt === 'latest' && oldest !== undefined && !known.has(oldest.id);
     for (const shard of shards) {
       if (known.has(shard.id)) continue;
-      const start = atHead ? shard.nextSequence : shard.trimSequence;
+      const start = atHead ? this.#latestOf(shard) : shard.trimSequence;
       const lease = await this.#acquire(this.application, { kind: 'shard', id: shard.id }, start);
       await lease.release();
     }
+  }
+
+  #latestOf({ id, nextSequence }: ShardDescription): number {
+    const { backupOf = null } = this.#options;
+    const ofOwner = backupOf === null ? [] : this.#leasesOf(applicationsOf(backupOf));
+    const checkpoints = ofOwner.flatMap(({ source, checkpoint }) =>
+      source.kind === 'shard' && source.id === id ? [checkpoint] : [],
+    );
+    return Math.min(nextSequence, ...checkpoints);
   }
 
   async #acquire(

@@ -176,6 +176,29 @@ export type Destination =
   | { readonly nats: NatsDestination }
   | { readonly kafka: KafkaDestination };
 
+/** Where the records of a delivery go as they came, beside what it sends: `source-backup.ts`. */
+export interface BackupOptions {
+  readonly to: { readonly folder: FolderDestination } | { readonly s3: S3Destination };
+  /** Default `data`. */
+  readonly record?: RecordFormat;
+  /** Default `raw`, gzipped. */
+  readonly format?: Pick<FormatOptions, 'compression' | 'delimiter'> & {
+    readonly type: 'raw' | 'ndjson';
+  };
+  readonly layout?: Pick<LayoutOptions, 'objectName' | 'timeZone' | 'extension' | 'hive'>;
+  readonly buffer?: BufferOptions;
+  /** Default true. */
+  readonly required?: boolean;
+}
+
+/** When an object of records is closed: at whichever comes first. */
+export interface BufferOptions {
+  /** Before compression. Default 5 MiB. */
+  readonly maxBytes?: number;
+  /** Age of the oldest record. 0: what is there goes at once. Default 60. */
+  readonly maxSeconds?: number;
+}
+
 export interface DeliveryOptions {
   /** Names its application too, so a delivery that keeps its name goes on where it was. */
   readonly name: string;
@@ -199,13 +222,7 @@ export interface DeliveryOptions {
   readonly select?: string | null;
   /** Where objects of records go, below the destination's own prefix. */
   readonly layout?: Omit<LayoutOptions, 'prefix'>;
-  /** When an object of records is closed: at whichever comes first. */
-  readonly buffer?: {
-    /** Before compression. Default 5 MiB. */
-    readonly maxBytes?: number;
-    /** Age of the oldest record. 0: what is there goes at once. Default 60. */
-    readonly maxSeconds?: number;
-  };
+  readonly buffer?: BufferOptions;
   /**
    * How long attempts may go on failing before the records are put aside and the shard goes on; null
    * or left out: for ever.
@@ -228,8 +245,19 @@ export interface DeliveryOptions {
   readonly onlyWhile?: OnlyWhileOptions | null;
   /** Where it begins while it has no checkpoint. Default `earliest`. */
   readonly startAt?: 'earliest' | 'latest';
+  /** Keeps its records as they came, too; null or left out: nothing does. */
+  readonly backup?: BackupOptions | null;
+  /** It is the backup of that delivery; null or left out: it is none. */
+  readonly backupOf?: string | null;
   /** Part of the names of its objects, with one more for each time it was rewound. Default 1. */
   readonly version?: number;
+}
+
+/** As the configuration has them. */
+export function namedDeliveries(
+  byName: Readonly<Record<string, Omit<DeliveryOptions, 'name'>>>,
+): readonly DeliveryOptions[] {
+  return Object.entries(byName).map(([name, options]) => ({ name, ...options }));
 }
 
 export const bufferDefaults = { maxBytes: 5 * 1024 ** 2, maxSeconds: 60 } as const;

@@ -20,6 +20,7 @@ import type { FailedObjects } from './failed-objects.ts';
 import { lineBytesEstimate } from './format/ndjson.ts';
 import { gather } from './gather.ts';
 import { keyNamespace, type KeyScope } from './keys.ts';
+import { compileLayout, hasPartitions } from './layout/layout.ts';
 import { detailToSave, readDetail, type PlanDetail } from './plan-detail.ts';
 import { setAside, type SetAsideOptions } from './set-aside.ts';
 import type { Failure } from './shape/failures.ts';
@@ -206,6 +207,9 @@ async function carryOut(
   });
   worker.progress.lost(worker.name, trimmed, 'trimmed');
   if (emission.sent.records > 0) worker.progress.sent(emission.sent);
+  if (hasPartitions(compileLayout(detail.shape.layout))) {
+    worker.progress.partitioned(emission.sent.objects, failures);
+  }
   return emission.sent.records > 0;
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import type { DeliveryMetering } from './flow/metering.ts';
+import { partitionLimitExceeded } from './layout/partitioner.ts';
 import { Rate } from './rate.ts';
 import type { FailedRecord } from './shape/shaped-record.ts';
 import type { SinkError } from './sink.ts';
@@ -175,6 +176,12 @@ export class Progress {
     this.#logger.warn({ worker, records, stage, code, reason }, 'a delivery put records aside');
     this.#asideLoggedMs = nowMs;
     this.#unloggedAside = 0;
+  }
+
+  /** A plan's records went into objects by what is in them. */
+  partitioned(partitions: number, failures: readonly PutAside[]): void {
+    const isExceeded = failures.some(({ errorCode }) => errorCode === partitionLimitExceeded);
+    this.#metering.partitioned(partitions, isExceeded);
   }
 
   backlog(backlog: { records: number; bytes: number; seconds: number }): void {

@@ -21,7 +21,11 @@ streams: { readings: {} }
 cameras:
   front: { source: { push: { username: ${camera.username}, password: ${camera.password} } } }
 deliveries:
-  archive: { from: { stream: readings }, to: { folder: { path: ./archive } }, buffer: { maxSeconds: 1 } }
+  archive:
+    from: { stream: readings }
+    to: { folder: { path: ./archive } }
+    buffer: { maxSeconds: 1 }
+    backup: { to: { folder: { path: ./originals } }, buffer: { maxSeconds: 1 } }
 `;
 const hevcType = 'video/mp4; codecs="hvc1.1.6.L60.90"';
 const routes = "[{ topic: 'site/+', stream: readings, partitionKey: '{topic[1]}' }]";
@@ -72,19 +76,29 @@ it(
       await until(page, isDrawn);
     });
 
-    await t.test('the delivery is listed with what it sent', async () => {
-      const deliveries = page.getByRole('region', { name: 'Deliveries' });
-      await deliveries.getByText('archive', { exact: true }).waitFor();
-      await deliveries.getByText('nothing waiting').waitFor();
-      await deliveries.getByText('40 records sent').waitFor();
+    await t.test('the delivery is listed with what it sent, and its backup behind it', async () => {
+      const rows = page.getByRole('region', { name: 'Deliveries' }).getByRole('article');
+      for (const [at, name] of ['archive', 'archive.backup'].entries()) {
+        const row = rows.nth(at);
+        await row.getByText(name, { exact: true }).waitFor();
+        await row.getByText('nothing waiting').waitFor();
+        await row.getByText('40 records sent').waitFor();
+      }
+      await rows
+        .nth(1)
+        .getByText(/^backup of archive: readings → .*originals$/)
+        .waitFor();
     });
 
     await t.test('the delivery is paused and resumed', async () => {
-      const deliveries = page.getByRole('region', { name: 'Deliveries' });
-      await deliveries.getByRole('button', { name: 'pause archive' }).click();
-      await deliveries.getByText(/waits: paused since 20/).waitFor();
-      await deliveries.getByRole('button', { name: 'resume archive' }).click();
-      await deliveries.getByText(/last success/).waitFor();
+      const delivery = page
+        .getByRole('region', { name: 'Deliveries' })
+        .getByRole('article')
+        .first();
+      await delivery.getByRole('button', { name: 'pause archive' }).click();
+      await delivery.getByText(/waits: paused since 20/).waitFor();
+      await delivery.getByRole('button', { name: 'resume archive' }).click();
+      await delivery.getByText(/last success/).waitFor();
     });
 
     await t.test('a click on the timeline replays that time', async () => {

@@ -14,11 +14,13 @@ import type { Log, StreamDescription, StreamOptions } from '../../../storage/mod
 import type { Items } from '../../../storage/items/items.ts';
 import type { Clock, Logger } from '../../../storage/ports.ts';
 import type { DeliveryOptions } from '../../forward/options.ts';
+import { backupNameOf, isBackupName } from '../../forward/source-backup.ts';
 import type { Account } from '../aws/account.ts';
 import { PassingStates } from '../aws/passing-states.ts';
 import { Sealer } from '../aws/sealing.ts';
 import { FirehoseError, inUse, toFirehoseError } from './errors.ts';
 import { KeptStreams, type KeptStream, type MadeStream } from './kept-streams.ts';
+import { isBackedUp } from './mapping/backup.ts';
 import { deliveryOf } from './mapping/delivery.ts';
 import type { Places } from './mapping/places.ts';
 
@@ -37,6 +39,8 @@ export interface DeliveryStream {
   readonly configured: DeliveryOptions | null;
   readonly tags: Readonly<Record<string, string>>;
   readonly encryption: KeptStream['encryption'];
+  /** What was made keeps all that is put in a bucket, too. */
+  readonly isBackedUp: boolean;
   /** Why it is not sent; null: it is. */
   readonly trouble: string | null;
 }
@@ -269,6 +273,10 @@ export class DeliveryStreams {
       this.#deliveryOf(name, changed);
       await this.#write(name, { made: changed, tags, encryption });
       await this.#running?.update();
+      // Should there be a backup again one day, it begins anew.
+      if (isBackedUp(made.destination) && !isBackedUp(changed.destination)) {
+        await this.#running?.forget(backupNameOf(name));
+      }
     });
   }
 
@@ -309,7 +317,7 @@ export class DeliveryStreams {
     if (configured !== null && 'stream' in configured.from) {
       const source = configured.from.stream;
       const shown = { status: 'ACTIVE', type: 'DirectPut', made: null, trouble: null } as const;
-      return { ...facts, ...shown, source, configured };
+      return { ...facts, ...shown, isBackedUp: false, source, configured };
     }
     const made = kept?.made ?? null;
     if (made === null) return null;
@@ -317,7 +325,7 @@ export class DeliveryStreams {
     const trouble = this.#troubles.get(name) ?? null;
     return {
       ...{ ...facts, status, type: made.type, source: made.stream },
-      ...{ made, configured, trouble },
+      ...{ made, configured, trouble, isBackedUp: isBackedUp(made.destination) },
     };
   }
 
@@ -333,6 +341,12 @@ export class DeliveryStreams {
 
   #checkFree(name: string): void {
     const { accountId } = this.#options.account;
+    if (isBackupName(name)) {
+      throw new FirehoseError(
+        'InvalidArgumentException',
+        `${name} is what the backup of another delivery stream is called here.`,
+      );
+    }
     if (this.#find(name) !== null || this.#deleting.get(name) !== null) {
       throw inUse(`Firehose ${name} under accountId ${accountId} already exists`);
     }

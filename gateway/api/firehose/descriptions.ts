@@ -1,6 +1,6 @@
 /** What DescribeDeliveryStream tells: what was given, with the service's defaults, without secrets. */
 import type { Log } from '../../../storage/model.ts';
-import type { Destination, DeliveryOptions } from '../../forward/options.ts';
+import type { DeliveryOptions } from '../../forward/options.ts';
 import type { Account } from '../aws/account.ts';
 import { streamArn } from '../kinesis/arns.ts';
 import type { DeliveryStream } from './delivery-streams.ts';
@@ -59,6 +59,15 @@ function sourceOf({ stream, roleArn, createdMs }: MadeStream, account: Account):
   };
 }
 
+/** Where nothing is said of backups. */
+const backupModes: Readonly<Partial<Record<GivenDestination['kind'], string>>> = {
+  HttpEndpoint: 'FailedDataOnly',
+  Splunk: 'FailedEventsOnly',
+  Amazonopensearchservice: 'FailedDocumentsOnly',
+  Elasticsearch: 'FailedDocumentsOnly',
+  Redshift: 'Disabled',
+};
+
 function givenDescription({ kind, configuration: given }: GivenDestination): object {
   const plain = JSON.parse(JSON.stringify(given, mapsAsObjects)) as Fields;
   const { configuration } = withoutSecrets(kind, plain);
@@ -66,6 +75,7 @@ function givenDescription({ kind, configuration: given }: GivenDestination): obj
   const { S3Configuration, S3BackupConfiguration, ...others } = configuration;
   return {
     [`${kind}DestinationDescription`]: {
+      S3BackupMode: backupModes[kind],
       ...others,
       S3DestinationDescription: s3Description(S3Configuration),
       S3BackupDescription: s3Description(S3BackupConfiguration),
@@ -105,10 +115,26 @@ function s3Description(given: unknown): object | undefined {
 
 /** Of one of the configuration no more than where it goes, where the service has a shape for that. */
 function configuredDestination(delivery: DeliveryOptions | null): object {
-  const to: Destination | null = delivery?.to ?? null;
-  if (delivery === null || to === null || !('s3' in to)) return {};
-  const { maxBytes, maxSeconds } = delivery.buffer ?? {};
+  if (delivery === null) return {};
+  const { backup = null } = delivery;
+  const bucket = configuredBucket(delivery);
+  if (bucket === null) return {};
+  const kept = backup && configuredBucket(backup);
   return s3Descriptions({
+    ...bucket,
+    ...(kept && { S3BackupMode: 'Enabled', S3BackupConfiguration: kept }),
+  });
+}
+
+/** null: it is no bucket. */
+function configuredBucket({
+  to,
+  buffer,
+  format,
+}: Pick<DeliveryOptions, 'to' | 'buffer' | 'format'>): Fields | null {
+  if (!('s3' in to)) return null;
+  const { maxBytes, maxSeconds } = buffer ?? {};
+  return {
     // The service has no description without one.
     RoleARN: 'arn:aws:iam::000000000000:role/headgate',
     BucketARN: `arn:aws:s3:::${to.s3.bucket}`,
@@ -121,6 +147,6 @@ function configuredDestination(delivery: DeliveryOptions | null): object {
             IntervalInSeconds: Math.round(maxSeconds),
           },
         }),
-    CompressionFormat: delivery.format?.compression === 'none' ? 'UNCOMPRESSED' : 'GZIP',
-  });
+    CompressionFormat: format?.compression === 'none' ? 'UNCOMPRESSED' : 'GZIP',
+  };
 }

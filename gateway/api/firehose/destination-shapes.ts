@@ -207,7 +207,6 @@ const searchMembers = {
   IndexRotationPeriod: optional(choice(['NoRotation', 'OneHour', 'OneDay', 'OneWeek', 'OneMonth'])),
   BufferingHints: hints(100),
   RetryOptions: retryOptions,
-  S3BackupMode: optional(choice(['FailedDocumentsOnly', 'AllDocuments'])),
   ProcessingConfiguration: processing,
   CloudWatchLoggingOptions: logging,
   VpcConfiguration: optional(whatever),
@@ -217,6 +216,9 @@ const searchMembers = {
     }),
   ),
 };
+
+/** Decided when it is made: an update has none. */
+const searchBackup = { S3BackupMode: optional(choice(['FailedDocumentsOnly', 'AllDocuments'])) };
 
 const redshiftMembers = {
   RoleARN: required(arn),
@@ -262,8 +264,8 @@ export const configurations = {
   ExtendedS3: structure({ ...extendedS3Members, ...backup }),
   HttpEndpoint: structure({ ...httpEndpointMembers, ...intermediate }),
   Splunk: structure({ ...splunkMembers, ...intermediate }),
-  Amazonopensearchservice: structure({ ...searchMembers, ...intermediate }),
-  Elasticsearch: structure({ ...searchMembers, ...intermediate }),
+  Amazonopensearchservice: structure({ ...searchMembers, ...searchBackup, ...intermediate }),
+  Elasticsearch: structure({ ...searchMembers, ...searchBackup, ...intermediate }),
   Redshift: structure({ ...redshiftMembers, ...intermediate, ...backup }),
 } as const;
 

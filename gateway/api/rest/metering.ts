@@ -35,7 +35,8 @@ const ofDelivery = createRoute({
   description:
     'Since the gateway started, under the names that Firehose has in CloudWatch, made by the kind of ' +
     'destination: DeliveryToS3.DataFreshness is the age of the oldest record not sent yet, ' +
-    'DeliveryToHttpEndpoint.Success the share of attempts that succeeded. Incoming and throttled ' +
+    'DeliveryToHttpEndpoint.Success the share of attempts that succeeded. What its backup did is ' +
+    'told with it, as BackupToS3. Incoming and throttled ' +
     'records are those of its stream. A measure is left out until there is something to measure.',
   request: { params: nameParameter },
   responses: answers(DeliveryMeteringSchema, 'By name'),

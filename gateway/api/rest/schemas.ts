@@ -502,6 +502,10 @@ const BacklogSchema = z.object({
 export const DeliverySchema = z
   .object({
     name: z.string(),
+    backupOf: z
+      .string()
+      .nullable()
+      .describe('The delivery that it keeps the records of, as they came; null: it is no backup'),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
       kind: z
@@ -573,7 +577,7 @@ export const DeliveryMeteringSchema = z
           .number()
           .min(0)
           .nullable()
-          .describe('Of the last whole minute; in seconds: as it is now. null: none'),
+          .describe('Of the last whole minute; of what does not add up: as it is now. null: none'),
       }),
     ),
   })

@@ -247,6 +247,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
   const { lastFailure, held } = delivery;
   return {
     name: delivery.name,
+    backupOf: delivery.backupOf,
     from: { ...delivery.from },
     to: { ...delivery.to },
     required: delivery.required,

@@ -11,18 +11,19 @@ import { Sum } from '../../api/kinesis/measures.ts';
 import { prometheusName } from '../../api/kinesis/metering.ts';
 import type { Sink } from '../sink.ts';
 
+/** Behind `DeliveryTo`, or `BackupTo`. */
 const destinations: Readonly<Record<Sink['kind'], string>> = {
-  s3: 'DeliveryToS3',
-  http: 'DeliveryToHttpEndpoint',
-  opensearch: 'DeliveryToAmazonOpenSearchService',
-  splunk: 'DeliveryToSplunk',
-  redshift: 'DeliveryToRedshift',
-  folder: 'DeliveryToFolder',
-  kinesis: 'DeliveryToKinesis',
-  'kinesis-video': 'DeliveryToKinesisVideo',
-  dynamodb: 'DeliveryToDynamoDB',
-  nats: 'DeliveryToNats',
-  kafka: 'DeliveryToKafka',
+  s3: 'S3',
+  http: 'HttpEndpoint',
+  opensearch: 'AmazonOpenSearchService',
+  splunk: 'Splunk',
+  redshift: 'Redshift',
+  folder: 'Folder',
+  kinesis: 'Kinesis',
+  'kinesis-video': 'KinesisVideo',
+  dynamodb: 'DynamoDB',
+  nats: 'Nats',
+  kafka: 'Kafka',
 };
 
 /** Behind the name of the destination. */
@@ -42,6 +43,13 @@ const ofProcessing = {
   'SucceedProcessing.Records': ['Count', 'Records that the transform gave back.'],
   'SucceedProcessing.Bytes': ['Bytes', 'Bytes that the transform gave back.'],
   'FailedConversion.Records': ['Count', 'Records that could not be brought into another format.'],
+} as const;
+
+/** Of dynamic partitions: as it was at the latest. */
+const ofPartitions = {
+  PartitionCount: 'Partitions that the latest records went into.',
+  PartitionCountExceeded:
+    '1 where they had more partitions than there may be at once, otherwise 0.',
 } as const;
 
 export type ProcessingMeasure = keyof typeof ofProcessing;
@@ -70,12 +78,15 @@ export class DeliveryMetering {
   readonly #destination: string;
   readonly #hasObjects: boolean;
   readonly #sums = new Map<string, Counted>();
+  readonly #latest = new Map<string, number>();
   readonly #succeeded = new Sum();
   readonly #attempted = new Sum();
   #freshSeconds: number | null = null;
 
   constructor(options: {
+    /** Of a backup, its owner. */
     readonly delivery: string;
+    readonly isBackup?: boolean;
     readonly kind: Sink['kind'];
     readonly clock: Clock;
     readonly metrics: Metrics;
@@ -83,8 +94,9 @@ export class DeliveryMetering {
     this.#clock = options.clock;
     this.#metrics = options.metrics;
     this.#labels = { delivery: options.delivery };
-    this.#destination = destinations[options.kind];
-    this.#hasObjects = options.kind === 's3' || options.kind === 'folder';
+    const { kind, isBackup = false } = options;
+    this.#destination = `${isBackup ? 'BackupTo' : 'DeliveryTo'}${destinations[kind]}`;
+    this.#hasObjects = !isBackup && (kind === 's3' || kind === 'folder');
   }
 
   /** An attempt at the destination succeeded. */
@@ -117,12 +129,25 @@ export class DeliveryMetering {
     this.#add(name, ofProcessing[name], amount);
   }
 
+  /** Records went into objects by what is in them. */
+  partitioned(partitions: number, isExceeded: boolean): void {
+    const values = { PartitionCount: partitions, PartitionCountExceeded: isExceeded ? 1 : 0 };
+    for (const [name, help] of Object.entries(ofPartitions)) {
+      const value = values[name as keyof typeof values];
+      this.#latest.set(name, value);
+      this.#metrics.gauge(prometheusOf(name), `${name}: ${help}`).set(value, this.#labels);
+    }
+  }
+
   /** Everything there is, by name. */
   list(): readonly DeliveryMeasure[] {
     const atMs = this.#clock.monotonicMs();
     const measures = [...this.#sums].map(([name, { unit, sum }]): DeliveryMeasure => ({
       ...{ name, unit, total: sum.total, lastMinute: sum.lastMinute(atMs) },
     }));
+    for (const [name, lastMinute] of this.#latest) {
+      measures.push({ name, unit: 'Count', total: null, lastMinute });
+    }
     if (this.#attempted.total > 0) {
       const attempted = this.#attempted.lastMinute(atMs);
       measures.push({

@@ -1,11 +1,12 @@
 /**
  * Where objects of records go: keys after Firehose's pattern,
  *
- *     <prefix><stream>-<version>-yyyy-MM-dd-HH-mm-ss-<uuid><extension>
+ *     <prefix><name>-<version>-yyyy-MM-dd-HH-mm-ss-<uuid><extension>
  *
- * the time being that of the oldest record's arrival. A key is a function of the layout and of what
- * the object contains, and of nothing else: sent again it gets the same one, `random-string`
- * included, so it replaces itself. Keys of footage are made in `../keys.ts`.
+ * the name being that of the stream, unless the layout has another, and the time that of the oldest
+ * record's arrival. A key is a function of the layout and of what the object contains, and of nothing
+ * else: sent again it gets the same one, `random-string` included, so it replaces itself. Keys of
+ * footage are made in `../keys.ts`.
  *
  * What is appended to a prefix, as Firehose does it: `yyyy/MM/dd/HH/` when it names neither a time
  * nor a partition; in Hive's style the partitions that it does not name, as `name=value/`, and
@@ -26,6 +27,8 @@ export interface LayoutOptions {
   readonly prefix?: string | null;
   /** Begins the key of every object of failed records; null: there are no such objects. */
   readonly errorPrefix?: string | null;
+  /** What objects are named after; null: the stream that their records are from. */
+  readonly objectName?: string | null;
   /** Of every time in keys (IANA). Default `UTC`. */
   readonly timeZone?: string | null;
   /** Ends the key instead of what the format has, with its dot. */
@@ -195,5 +198,6 @@ function keyOf(
   if (prefix === null) throw new Error('the partition lacks a value of the prefix');
   const stamp = suffixTime.format(time);
   const uuid = uuidV5(keyNamespace, name);
-  return `${prefix}${range.stream}-${scope.version}-${stamp}-${uuid}${extension}`;
+  const named = layout.options.objectName ?? range.stream;
+  return `${prefix}${named}-${scope.version}-${stamp}-${uuid}${extension}`;
 }

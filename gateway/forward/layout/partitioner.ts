@@ -17,6 +17,8 @@ import { zonedTime } from './zoned-time.ts';
 
 /** Of Firehose: partitions that are open at once. */
 export const partitionsMax = 500;
+/** What fails beyond that fails with this. */
+export const partitionLimitExceeded = 'DynamicPartitioning.ActivePartitionLimitExceeded';
 /** Of Firehose: of a prefix with its values. */
 export const prefixCharactersMax = 512;
 /** With the longest suffix, a key has no more than the 1,024 bytes of S3. */
@@ -46,7 +48,7 @@ export function partitioner(layout: Layout): Partitioner | null {
       if ('stage' in placed || open.has(placed.partitionId)) return placed;
       if (open.size === partitionsMax) {
         const message = `There are ${partitionsMax} partitions already.`;
-        return failed(record, 'DynamicPartitioning.ActivePartitionLimitExceeded', message);
+        return failed(record, partitionLimitExceeded, message);
       }
       open.add(placed.partitionId);
       return placed;

@@ -86,6 +86,25 @@ test('of the objects of a plan, those that arrived are not put again', async (co
   }
 });
 
+test('partitions are counted, and told when there are too many', async (context) => {
+  const rig = await rigOf(context);
+  const sink = new MemorySink();
+  const layout = { partitionBy: { key: 'key' } };
+  const buffer = { maxSeconds: 0.05 };
+  const one = rig.start({ ...delivery, layout, buffer }, sink, '!{partitionKeyFromQuery:key}/');
+  const counted = (partitions: number, exceeded: number): Promise<void> =>
+    rig.metrics.until(
+      ({ values }) =>
+        values.get('headgate_firehose_partition_count{delivery="archive"}') === partitions &&
+        values.get('headgate_firehose_partition_count_exceeded{delivery="archive"}') === exceeded,
+    );
+  await rig.store.log.append('readings', numbered(0, 501, 501));
+  await counted(500, 1);
+  assert.equal((await one.status()).failedRecords, 1);
+  await rig.store.log.append('readings', numbered(0, 10, 3));
+  await counted(3, 0);
+});
+
 test('records without a place are put aside with the reason, and go again on demand', async (context) => {
   const rig = await rigOf(context);
   const sink = new MemorySink();

@@ -7,13 +7,12 @@ import type { Places } from './places.ts';
 export interface BatchConfiguration {
   readonly ProcessingConfiguration?: Processing;
   readonly RetryOptions?: { readonly DurationInSeconds?: number };
-  readonly S3BackupMode?: string;
   readonly SecretsManagerConfiguration?: { readonly Enabled: boolean };
 }
 
 /**
  * Keys of the delivery. What fails for good is kept in the stream of failed records; the bucket of
- * `S3Configuration` is kept and not written to.
+ * `S3Configuration` is for a backup alone (`backup.ts`).
  * @param retrySeconds where the client says nothing
  * @throws FirehoseError `InvalidArgumentException`
  */
@@ -22,13 +21,8 @@ export function batchFields(
   retrySeconds: number,
   places: Places,
 ): object {
-  const { ProcessingConfiguration, RetryOptions, S3BackupMode } = given;
+  const { ProcessingConfiguration, RetryOptions } = given;
   checkNoSecretsManager(given);
-  if (S3BackupMode?.startsWith('All') === true) {
-    throw invalid(
-      'There is no backup of all that was put: the records lie in their stream until its retention ends.',
-    );
-  }
   const { transform, deaggregate, delimiter, query } = processingOptions(
     ProcessingConfiguration,
     places,

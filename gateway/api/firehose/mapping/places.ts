@@ -3,7 +3,7 @@ import type { FirehoseConfig } from '../../../config/firehose.ts';
 import { invalid } from '../errors.ts';
 
 /** Of the configuration. */
-export type Places = Pick<FirehoseConfig, 'allowed' | 's3' | 'lambda'>;
+export type Places = Pick<FirehoseConfig, 'allowed' | 's3' | 'lambda' | 'opensearch'>;
 
 /** @throws FirehoseError `InvalidArgumentException` for one that is not allowed, or no bucket */
 export function allowedBucket(arn: string, { allowed }: Places): string {

@@ -18,9 +18,6 @@ export function redshiftOptions(given: Configuration<'Redshift'>, places: Places
   if (Username === undefined || Password === undefined) {
     throw invalid('Both Username and Password are needed.');
   }
-  if (given.S3BackupMode === 'Enabled') {
-    throw invalid('There is no backup of what was put: S3BackupMode is Disabled.');
-  }
   const compression = staging.CompressionFormat ?? 'UNCOMPRESSED';
   if (compression !== 'UNCOMPRESSED' && compression !== 'GZIP') {
     throw invalid('Redshift loads objects that are UNCOMPRESSED or GZIP.');

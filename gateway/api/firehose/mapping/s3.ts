@@ -37,7 +37,6 @@ export function extendedS3Options(given: ExtendedS3, places: Places): DeliveryFi
     ...layoutFields(given, processing),
     ...(transform === undefined ? {} : { transform }),
     ...(deaggregate === undefined ? {} : { deaggregate }),
-    ...backupFields(given),
   };
 }
 
@@ -55,7 +54,11 @@ export function bucketOptions(
   return { ...places.s3, bucket, ...(Prefix === undefined ? {} : { prefix: Prefix }) };
 }
 
-function rawFormat({ CompressionFormat }: ExtendedS3, { delimiter }: ProcessingOptions): object {
+/** `format`: the records as they are, one behind the other. */
+export function rawFormat(
+  { CompressionFormat }: S3Configuration,
+  { delimiter }: ProcessingOptions,
+): object {
   return {
     type: 'raw',
     compression: compressions[CompressionFormat ?? 'UNCOMPRESSED'],
@@ -83,12 +86,21 @@ function conversionBufferOf({ BufferingHints }: ExtendedS3): object {
 const layoutNames: Readonly<Record<keyof LayoutOptions, string>> = {
   prefix: 'Prefix',
   errorPrefix: 'ErrorOutputPrefix',
+  objectName: 'DeliveryStreamName',
   timeZone: 'CustomTimeZone',
   extension: 'FileExtension',
   hive: 'Prefix',
   partitionBy: 'MetadataExtractionQuery',
   queryLanguage: 'JsonParsingEngine',
 };
+
+/**
+ * Of a bucket whose records nobody looks into.
+ * @throws FirehoseError `InvalidArgumentException`
+ */
+export function checkPrefixes(given: S3Configuration): void {
+  layoutFields(given, {});
+}
 
 /** @throws FirehoseError `InvalidArgumentException` */
 function layoutFields(given: ExtendedS3, { query, transform }: ProcessingOptions): object {
@@ -141,11 +153,4 @@ function partitionQueries(query: string): Readonly<Record<string, string>> {
   }
   if (queries !== null) return queries;
   throw invalid('The MetadataExtractionQuery is an object of queries by name.');
-}
-
-function backupFields({ S3BackupMode }: ExtendedS3): object {
-  if (S3BackupMode !== 'Enabled') return {};
-  throw invalid(
-    'There is no backup of what was put: the records lie in their stream until its retention ends. S3BackupMode is Disabled.',
-  );
 }

@@ -40,9 +40,15 @@ export function searchOptions(
         index: IndexName,
         rotation: rotations[IndexRotationPeriod],
         documentId: keepsIds ? 'record' : 'none',
+        ...signing(places),
       },
     },
     buffer: bufferOf(given.BufferingHints, buffer),
     ...batchFields(given, retrySeconds, places),
   };
+}
+
+/** By the key that the configuration has for all domains. */
+function signing({ opensearch }: Places): object {
+  return opensearch.accessKeyId === null ? {} : { service: 'es', ...opensearch };
 }

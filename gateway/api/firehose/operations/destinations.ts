@@ -9,6 +9,7 @@ import {
 } from '../destination-shapes.ts';
 import { invalid } from '../errors.ts';
 import { mapsAsObjects } from '../kept-streams.ts';
+import { isBackedUp } from '../mapping/backup.ts';
 import { destinationId, target, versionId, whatever } from '../members.ts';
 import { defineOperation, ownStream } from '../operation.ts';
 import type { Fields } from '../secrets.ts';
@@ -65,7 +66,8 @@ const buckets: readonly DestinationKind[] = ['S3', 'ExtendedS3'];
 /**
  * As the service does it: of the same kind of destination, what is not given stays as it was; of
  * another kind, nothing stays.
- * @throws RequestError where what comes of it lacks a member
+ * @throws RequestError where what comes of it lacks a member; FirehoseError
+ *   `InvalidArgumentException` where it would end a backup
  */
 function merged(before: GivenDestination, kind: DestinationKind, update: Fields): GivenDestination {
   const isSame = before.kind === kind || (buckets.includes(before.kind) && buckets.includes(kind));
@@ -80,10 +82,14 @@ function merged(before: GivenDestination, kind: DestinationKind, update: Fields)
   };
   const plain: unknown = JSON.parse(JSON.stringify(configuration, mapsAsObjects));
   // The compiler does not see that each kind goes with its own configuration.
-  return {
+  const after = {
     kind: wanted,
     configuration: parseInput<unknown>(configurations[wanted], plain),
   } as GivenDestination;
+  if (isSame && isBackedUp(before) && !isBackedUp(after)) {
+    throw invalid('Disabling S3 backup is not currently supported.');
+  }
+  return after;
 }
 
 function nested(name: string, kept: Fields, update: unknown): Fields {

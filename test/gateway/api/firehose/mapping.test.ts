@@ -11,7 +11,11 @@ import { bucketsAllowed, role } from './support.ts';
 const bucket = { RoleARN: role, BucketARN: 'arn:aws:s3:::archive' };
 const lambdaArn = 'arn:aws:lambda:us-east-1:000000000000:function:clean:live';
 
-function mapped(kind: DestinationKind, configuration: object): DeliveryOptions {
+function mapped(
+  kind: DestinationKind,
+  configuration: object,
+  places = bucketsAllowed,
+): DeliveryOptions {
   return deliveryOf({
     ...{ name: 'orders', arn: 'arn:aws:firehose:us-east-1:000000000000:deliverystream/orders' },
     made: {
@@ -19,7 +23,7 @@ function mapped(kind: DestinationKind, configuration: object): DeliveryOptions {
       ...{ createdMs: 0, updatedMs: null, lostSecrets: false },
       destination: givenDestination(kind, configuration),
     },
-    places: bucketsAllowed,
+    places,
   });
 }
 
@@ -111,7 +115,6 @@ describe('a bucket', () => {
     }
     const key = { KMSEncryptionConfig: { AWSKMSKeyARN: 'arn:aws:kms:x' } };
     assert.match(s3Refusal({ EncryptionConfiguration: key }), /KMSEncryptionConfig/);
-    assert.match(s3Refusal({ S3BackupMode: 'Enabled' }), /backup/);
   });
 
   test('is divided by what is in the records', () => {
@@ -273,7 +276,6 @@ describe('an HTTP endpoint', () => {
       assert.notEqual(refusal('HttpEndpoint', http({}, { Url: address })), 'taken', address);
     }
     assert.equal(refusal('HttpEndpoint', http({}, { Url: Url.toUpperCase() })), 'taken');
-    assert.match(refusal('HttpEndpoint', http({ S3BackupMode: 'AllData' })), /backup/);
     const SecretsManagerConfiguration = { Enabled: true };
     assert.match(refusal('HttpEndpoint', http({ SecretsManagerConfiguration })), /Secrets Manager/);
   });
@@ -317,6 +319,110 @@ test('OpenSearch gets documents into an index that changes by the day, or as is 
   assert.match(refusal(kind, { ...search, ClusterEndpoint: undefined }), /ClusterEndpoint/);
 });
 
+test('OpenSearch is signed for with the key that the configuration has for it, if any', () => {
+  const search = {
+    ...{ RoleARN: role, IndexName: 'orders', S3Configuration: bucket },
+    ClusterEndpoint: 'https://search.example.net',
+  };
+  const accessOf = ({ to }: DeliveryOptions): unknown => {
+    assert.ok('opensearch' in to);
+    const { service, region, accessKeyId, secretAccessKey } = to.opensearch;
+    return { service, region, accessKeyId, secretAccessKey };
+  };
+  const kind = 'Amazonopensearchservice';
+  const key = { region: 'eu-central-1', accessKeyId: 'AKIASEARCH', secretAccessKey: 'hush' };
+  assert.deepEqual(accessOf(mapped(kind, search, { ...bucketsAllowed, opensearch: key })), {
+    ...{ service: 'es', ...key },
+  });
+  assert.deepEqual(accessOf(mapped(kind, search)), {
+    ...{ service: null, region: null, accessKeyId: null, secretAccessKey: null },
+  });
+});
+
+describe('a backup of all that is put', () => {
+  const other = {
+    ...{ RoleARN: role, BucketARN: 'arn:aws:s3:::other', Prefix: 'all/' },
+    ...{ CompressionFormat: 'GZIP', BufferingHints: { SizeInMBs: 2, IntervalInSeconds: 60 } },
+  };
+  const search = {
+    ...{ RoleARN: role, IndexName: 'orders', ClusterEndpoint: 'https://search.example.net' },
+    ...{ S3Configuration: other, S3BackupMode: 'AllDocuments' },
+  };
+  const kinds: readonly (readonly [DestinationKind, object])[] = [
+    ['ExtendedS3', { ...bucket, S3BackupMode: 'Enabled', S3BackupConfiguration: other }],
+    [
+      'Redshift',
+      {
+        ...{ RoleARN: role, CopyCommand: { DataTableName: 'orders' }, S3Configuration: bucket },
+        ClusterJDBCURL: 'jdbc:redshift://warehouse.example.net:5439/plant',
+        ...{ Username: 'loader', Password: 'hush-hush' },
+        ...{ S3BackupMode: 'Enabled', S3BackupConfiguration: other },
+      },
+    ],
+    [
+      'HttpEndpoint',
+      {
+        EndpointConfiguration: { Url: 'https://logs.example.net:8088/in' },
+        ...{ S3Configuration: other, S3BackupMode: 'AllData' },
+      },
+    ],
+    [
+      'Splunk',
+      {
+        HECEndpoint: 'https://logs.example.net:8088',
+        ...{ HECEndpointType: 'Event', HECToken: 'hush' },
+        ...{ S3Configuration: other, S3BackupMode: 'AllEvents' },
+      },
+    ],
+    ['Amazonopensearchservice', search],
+    ['Elasticsearch', search],
+  ];
+
+  test('is a backup of the delivery, into the bucket that is meant', () => {
+    for (const [kind, configuration] of kinds) {
+      const { backup, layout } = mapped(kind, configuration);
+      assert.ok(typeof backup === 'object' && backup !== null && 's3' in backup.to, kind);
+      const { to, format, buffer } = backup;
+      assert.deepEqual([to.s3.bucket, to.s3.prefix], ['other', 'all/'], kind);
+      assert.equal(to.s3.endpoint, 'http://127.0.0.1:9');
+      assert.deepEqual(
+        [format?.type, format?.compression, format?.delimiter],
+        ['raw', 'gzip', null],
+      );
+      assert.deepEqual(buffer, { maxBytes: 2 * 2 ** 20, maxSeconds: 60 });
+      assert.deepEqual([layout?.objectName, backup.layout?.objectName], ['orders', 'orders']);
+    }
+  });
+
+  test('is not there unless it is asked for', () => {
+    for (const [kind, configuration] of kinds) {
+      assert.equal(mapped(kind, { ...configuration, S3BackupMode: undefined }).backup, null, kind);
+    }
+    assert.equal(s3({ S3BackupConfiguration: other }).backup, null);
+  });
+
+  test('goes where it may, and is told apart by nothing that is in records', () => {
+    const withBackup = (more: object): string =>
+      s3Refusal({ S3BackupMode: 'Enabled', S3BackupConfiguration: { ...other, ...more } });
+    assert.equal(withBackup({}), 'taken');
+    assert.match(s3Refusal({ S3BackupMode: 'Enabled' }), /S3BackupConfiguration is needed/);
+    assert.match(withBackup({ BucketARN: 'arn:aws:s3:::secret' }), /bucket secret is not among/);
+    assert.match(withBackup({ BufferingHints: { SizeInMBs: 2 } }), /both/);
+    assert.match(withBackup({ Prefix: '!{timestamp:yyyy}/' }), /ErrorOutputPrefix/);
+    assert.match(
+      withBackup({ Prefix: '!{partitionKeyFromQuery:site}/', ErrorOutputPrefix: 'e/' }),
+      /dynamic partitioning/,
+    );
+    const key = { KMSEncryptionConfig: { AWSKMSKeyARN: 'arn:aws:kms:x' } };
+    assert.match(withBackup({ EncryptionConfiguration: key }), /KMSEncryptionConfig/);
+    const [, , , [, splunk] = []] = kinds;
+    assert.match(
+      refusal('Splunk', { ...splunk, S3Configuration: { ...other, BucketARN: 'arn:aws:s3:::x' } }),
+      /bucket x is not among/,
+    );
+  });
+});
+
 test('Redshift loads what lies in a bucket, by the role that it is given', () => {
   const redshift = {
     RoleARN: role,
@@ -349,7 +455,7 @@ test('Redshift loads what lies in a bucket, by the role that it is given', () =>
     [{ CopyCommand: { DataTableName: 'a', CopyOptions: '; DROP TABLE a' } }, /copyOptions/],
     [{ CopyCommand: { DataTableName: 'a.b.c' } }, /not the name of a table/],
     [{ Password: undefined }, /Password/],
-    [{ S3BackupMode: 'Enabled' }, /backup/],
+    [{ S3BackupMode: 'Enabled' }, /S3BackupConfiguration is needed/],
   ];
   for (const [more, reason] of cases) {
     assert.match(refusal('Redshift', { ...redshift, ...more }), reason);

@@ -15,6 +15,7 @@ import {
   UpdateDestinationCommand,
   type CreateDeliveryStreamCommandInput,
   type DeliveryStreamDescription,
+  type UpdateDestinationCommandInput,
 } from '@aws-sdk/client-firehose';
 import { firehose } from '../../../../gateway/config/firehose.ts';
 import {
@@ -235,6 +236,113 @@ describe('a delivery stream', () => {
     assert.equal(delivery.version, 2);
     const { VersionId, LastUpdateTimestamp } = await describeStream(served, 'orders');
     assert.deepEqual([VersionId, LastUpdateTimestamp?.getTime()], ['2', served.clock.nowMs()]);
+  });
+
+  test('keeps what is put as it came, told of and kept over a restart, and never ends that', async (t) => {
+    const first = await serveFirehose(t);
+    const other = { RoleARN: role, BucketARN: 'arn:aws:s3:::other' };
+    await create(first, 'bucket', { ExtendedS3DestinationConfiguration: bucket });
+    await create(first, 'endpoint', {
+      HttpEndpointDestinationConfiguration: { ...endpoint, S3BackupMode: 'AllData' },
+    });
+    await create(first, 'search', {
+      AmazonopensearchserviceDestinationConfiguration: {
+        ...{ RoleARN: role, IndexName: 'orders', ClusterEndpoint: 'https://search.example.net' },
+        ...{ S3Configuration: bucket, S3BackupMode: 'AllDocuments' },
+      },
+    });
+    const update = (
+      { client }: Served,
+      DeliveryStreamName: string,
+      CurrentDeliveryStreamVersionId: string,
+      change: Partial<UpdateDestinationCommandInput>,
+    ): Promise<unknown> =>
+      client.send(
+        new UpdateDestinationCommand({
+          ...{ DeliveryStreamName, CurrentDeliveryStreamVersionId, ...change },
+          DestinationId: 'destinationId-000000000001',
+        }),
+      );
+    const ending = 'InvalidArgumentException: Disabling S3 backup is not currently supported.';
+    assert.match(
+      await errorOf(
+        update(first, 'bucket', '1', { ExtendedS3DestinationUpdate: { S3BackupMode: 'Enabled' } }),
+      ),
+      /^InvalidArgumentException: S3BackupConfiguration is needed/,
+    );
+    await update(first, 'bucket', '1', {
+      ExtendedS3DestinationUpdate: {
+        ...{ S3BackupMode: 'Enabled', S3BackupUpdate: { ...other, Prefix: 'a/' } },
+      },
+    });
+    await update(first, 'bucket', '2', {
+      ExtendedS3DestinationUpdate: { S3BackupUpdate: { Prefix: 'b/' } },
+    });
+    for (const [name, version, change] of [
+      ['bucket', '3', { ExtendedS3DestinationUpdate: { S3BackupMode: 'Disabled' } }],
+      ['endpoint', '1', { HttpEndpointDestinationUpdate: { S3BackupMode: 'FailedDataOnly' } }],
+    ] as const) {
+      assert.equal(await errorOf(update(first, name, version, change)), ending);
+    }
+    await update(first, 'search', '1', {
+      AmazonopensearchserviceDestinationUpdate: { S3Update: { Prefix: 'c/' } },
+    });
+    const ran = first.running();
+    await first.close();
+
+    const second = await serveFirehose(t, { folder: first.folder });
+    assert.deepEqual(second.running(), ran);
+    assert.deepEqual(
+      ran.map(({ name, backup }) => {
+        assert.ok(backup !== undefined && backup !== null && 's3' in backup.to, name);
+        return [name, backup.to.s3.bucket, backup.to.s3.prefix];
+      }),
+      [
+        ['bucket', 'other', 'b/'],
+        ['endpoint', 'archive', ''],
+        ['search', 'archive', 'c/'],
+      ],
+    );
+    const [ofBucket] = (await describeStream(second, 'bucket')).Destinations ?? [];
+    const { S3BackupMode, S3BackupDescription } = ofBucket?.ExtendedS3DestinationDescription ?? {};
+    assert.deepEqual(
+      [S3BackupMode, S3BackupDescription?.BucketARN, S3BackupDescription?.Prefix],
+      ['Enabled', 'arn:aws:s3:::other', 'b/'],
+    );
+    const [ofEndpoint] = (await describeStream(second, 'endpoint')).Destinations ?? [];
+    const { HttpEndpointDestinationDescription: told } = ofEndpoint ?? {};
+    assert.deepEqual(
+      [told?.S3BackupMode, told?.S3DestinationDescription?.BucketARN],
+      ['AllData', 'arn:aws:s3:::archive'],
+    );
+    const [ofSearch] = (await describeStream(second, 'search')).Destinations ?? [];
+    assert.equal(
+      ofSearch?.AmazonopensearchserviceDestinationDescription?.S3BackupMode,
+      'AllDocuments',
+    );
+
+    // Of another kind nothing stays, the backup included: how far it was is forgotten with it.
+    await update(second, 'endpoint', '1', {
+      ExtendedS3DestinationUpdate: { RoleARN: role, BucketARN: 'arn:aws:s3:::other' },
+    });
+    assert.deepEqual(second.forgotten, ['endpoint.backup']);
+    assert.deepEqual(
+      second.streams.all().map(({ name, isBackedUp }) => [name, isBackedUp]),
+      [
+        ['bucket', true],
+        ['endpoint', false],
+        ['search', true],
+      ],
+    );
+  });
+
+  test('can not be called what a backup is', async (t) => {
+    const served = await serveFirehose(t);
+    assert.match(
+      await errorOf(create(served, 'orders.backup')),
+      /^InvalidArgumentException: orders\.backup is what the backup of another/,
+    );
+    assert.deepEqual(served.streams.all(), []);
   });
 
   test('is changed by one of many who know the same version', async (t) => {

@@ -283,6 +283,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
     Promise.resolve([
       {
         name: 'archive',
+        backupOf: null,
         from: { kind: 'stream', name: 'readings' },
         to: { kind: 's3', description: 's3://bucket/prefix' },
         required: true,

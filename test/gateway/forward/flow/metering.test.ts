@@ -6,10 +6,13 @@ import { MemoryMetrics } from '../../../support/memory-metrics.ts';
 
 const minuteMs = 60_000;
 
-function metering(kind: ConstructorParameters<typeof DeliveryMetering>[0]['kind']) {
+function metering(
+  kind: ConstructorParameters<typeof DeliveryMetering>[0]['kind'],
+  isBackup = false,
+) {
   const clock = new ManualClock();
   const metrics = new MemoryMetrics();
-  const measured = new DeliveryMetering({ delivery: 'archive', kind, clock, metrics });
+  const measured = new DeliveryMetering({ delivery: 'archive', isBackup, kind, clock, metrics });
   return { clock, metrics, measured };
 }
 
@@ -58,6 +61,38 @@ test('a destination that takes no objects has none counted', () => {
     const names = measured.list().map((measure) => measure.name);
     assert.deepEqual(names, [`${name}.Bytes`, `${name}.Records`, `${name}.Success`]);
   }
+});
+
+test('a backup has the four measures that Firehose has for one', () => {
+  const { clock, measured, metrics } = metering('s3', true);
+  measured.sent({ records: 10, bytes: 1000, objects: 1 });
+  measured.fresh(3);
+  clock.advance(minuteMs);
+  assert.deepEqual(
+    measured.list().map(({ name, lastMinute }) => [name, lastMinute]),
+    [
+      ['BackupToS3.Bytes', 1000],
+      ['BackupToS3.DataFreshness', 3],
+      ['BackupToS3.Records', 10],
+      ['BackupToS3.Success', 1],
+    ],
+  );
+  const key = 'headgate_firehose_backup_to_s3_data_freshness_seconds{delivery="archive"}';
+  assert.equal(metrics.values.get(key), 3);
+});
+
+test('dynamic partitions are told as they were at the latest', () => {
+  const { measured, metrics } = metering('s3');
+  measured.partitioned(500, true);
+  measured.partitioned(12, false);
+  assert.deepEqual(measured.list(), [
+    { name: 'PartitionCount', unit: 'Count', total: null, lastMinute: 12 },
+    { name: 'PartitionCountExceeded', unit: 'Count', total: null, lastMinute: 0 },
+  ]);
+  assert.deepEqual(Object.fromEntries(metrics.values), {
+    'headgate_firehose_partition_count{delivery="archive"}': 12,
+    'headgate_firehose_partition_count_exceeded{delivery="archive"}': 0,
+  });
 });
 
 test('what is done with records on their way is counted as it is told', () => {

@@ -96,8 +96,13 @@ export async function functionOf(
     const url = await serve(t, httpAnswer(handler));
     return { http: { url: `${url}/run`, authorization: 'Bearer x' } };
   }
-  const endpoint = await serve(t, lambdaAnswer(handler));
+  const endpoint = await serveLambda(t, 'shape:live', handler);
   return { lambda: { function: 'shape:live', region: 'eu-central-1', endpoint, ...keys } };
+}
+
+/** Lambda with one function, which may be asked for by this name. @returns its endpoint */
+export function serveLambda(t: TestContext, name: string, handler: Handler): Promise<string> {
+  return serve(t, lambdaAnswer(name, handler));
 }
 
 function httpAnswer(handler: Handler): Answer {
@@ -118,7 +123,7 @@ function httpAnswer(handler: Handler): Answer {
   };
 }
 
-function lambdaAnswer(handler: Handler): Answer {
+function lambdaAnswer(name: string, handler: Handler): Answer {
   return (request, body, response) => {
     const { url, headers } = request;
     if (!isSigned(request, body)) {
@@ -126,7 +131,7 @@ function lambdaAnswer(handler: Handler): Answer {
     } else if (body.length > payloadBytesMax) {
       response.writeHead(413, { 'x-amzn-errortype': 'RequestTooLargeException' }).end();
     } else if (
-      url !== '/2015-03-31/functions/shape%3Alive/invocations' ||
+      url !== `/2015-03-31/functions/${encodeURIComponent(name)}/invocations` ||
       headers['x-amz-invocation-type'] !== 'RequestResponse'
     ) {
       response.writeHead(404, { 'x-amzn-errortype': 'ResourceNotFoundException' }).end();
