@@ -27,7 +27,14 @@ import type { Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
 import { hasExpired, unlessGone } from './expired.ts';
-import { askForReplay, failedCount, failedStream, replayEnd } from './failed-records.ts';
+import {
+  askForReplay,
+  failedCount,
+  failedStream,
+  newestFailed,
+  replayEnd,
+  type NewestFailed,
+} from './failed-records.ts';
 import { Flow } from './flow/flow.ts';
 import { DeliveryMetering } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
@@ -41,6 +48,7 @@ import { uploadsAtOnce, type SharedLimits } from './limits.ts';
 import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first.ts';
 import { sendMediaFiles } from './media-objects.ts';
 import { sendMedia } from './media-stream.ts';
+import { NewestRecord } from './newest-record.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import { sendShardPlanned } from './planned.ts';
 import { Progress } from './progress.ts';
@@ -115,6 +123,7 @@ export class Delivery {
   readonly #flow: Flow;
   readonly #workers = new Map<string, SupervisedTask>();
   #task: SupervisedTask;
+  readonly #newestFailed: NewestRecord<NewestFailed>;
   readonly #steering: Steering;
   readonly #shards: ShardFollower;
   #closing: Promise<void> | null = null;
@@ -160,6 +169,7 @@ export class Delivery {
       ...{ delivery: options.name, schedule, onlyWhile, programs: ports.programs },
       ...{ clock, logger: this.#logger },
     });
+    this.#newestFailed = new NewestRecord(ports.log, newestFailed);
     this.#steering = new Steering({
       ...{ reader: { application: this.application, from: options.from }, what: 'a delivery' },
       ...{ ...ports, flow: this.#flow, logger: this.#logger },
@@ -177,15 +187,19 @@ export class Delivery {
 
   /** How it fares now. The backlog is counted afresh. */
   async status(): Promise<DeliveryStatus> {
+    const { log } = this.#ports;
     const backlogs = await this.#backlogs();
     this.#progress.backlog(backlogs.all);
+    const failedRecords = await failedCount(log, this.name);
+    const failed = failedRecords > 0 ? failedStream(log, this.name)?.shards[0] : undefined;
     return deliveryStatus({
       options: this.#options,
       to: { kind: this.#sink.kind, description: this.#sink.description },
       stopped: this.#closing !== null,
       held: this.#flow.held,
       backlogs,
-      failedRecords: await failedCount(this.#ports.log, this.name),
+      failedRecords,
+      newestFailed: failed === undefined ? null : await this.#newestFailed.of(failed),
       progress: this.#progress,
       tasks: [this.#task, ...this.#workers.values()].map((task) => task.status()),
     });

@@ -60,7 +60,7 @@ export async function openSources(
           ...given,
         },
         {
-          ...{ log: store.log, owner: 'process-1', supervisor, account, clock, logger, metrics },
+          ...{ log: store.log, video: store.video, owner: 'process-1', supervisor, account, clock, logger, metrics },
           ...{ fetch, random: () => 0 },
         },
       );
