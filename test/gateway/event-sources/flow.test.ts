@@ -8,7 +8,7 @@ import { numbered, streamOptions } from '../forward/support/rig.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { ImpatientClock } from '../functions/support/functions.ts';
-import { noting, openSources, until } from './support.ts';
+import { noting, openSources, until } from './support/sources.ts';
 
 const ids = (notes: readonly unknown[]): readonly number[] =>
   (notes as readonly (readonly string[])[])
