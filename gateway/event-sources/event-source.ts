@@ -303,10 +303,7 @@ export class EventSource {
       await failed.replay({
         settle: async (batch) => {
           const settler = new Settler(this.#settling(worker, batch.events, from.stream));
-          const done = (records: number): void => {
-            this.#metering.replayed(records);
-          };
-          await settleAgain(settler, batch, done, signal);
+          await settleAgain(settler, batch, signal);
         },
         acquire: (shard) => this.#acquire(application, shard),
         signal,

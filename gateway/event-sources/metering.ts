@@ -88,12 +88,6 @@ export class Metering {
     this.#parts.throttles.add(1, this.#labels);
   }
 
-  /** Records that had been given up. */
-  replayed(records: number): void {
-    this.#records += records;
-    this.#parts.records.add(records, this.#labels);
-  }
-
   done(records: number, lastArrivalMs: number): void {
     this.#records += records;
     this.#iteratorAgeMs = Math.max(0, this.#clock.nowMs() - lastArrivalMs);

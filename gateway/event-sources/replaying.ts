@@ -5,12 +5,11 @@ import type { Settler } from './settle.ts';
 /**
  * Resolves once all of a batch is done, or given up once more. A batch of a window is a window of its
  * own, which ends early: its state is that of the batch alone. A last call that failed is made again.
- * @param done told of records as they are done @throws the signal's reason
+ * The records count as done already, since they were given up. @throws the signal's reason
  */
 export async function settleAgain(
   settler: Settler,
   { records, window }: FailedBatch,
-  done: (records: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
   if (records.length === 0) {
@@ -19,14 +18,6 @@ export async function settleAgain(
   }
   const { startMs = 0, endMs = 0 } = window ?? {};
   const open = window && { startMs, endMs, state: {} };
-  await settler.settle(
-    records,
-    open,
-    (settled) => {
-      done(settled.length);
-      return Promise.resolve();
-    },
-    signal,
-  );
+  await settler.settle(records, open, () => Promise.resolve(), signal);
   if (open !== null) await settler.end(open, true, signal);
 }

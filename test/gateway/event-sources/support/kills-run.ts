@@ -148,8 +148,9 @@ export async function killEventSource(
   const done = new Done(mode, random);
   let child: Child | null = null;
   let killIn = Infinity;
-  const { endpoint: url } = await startProxy(context, null, async ({ response, body }) => {
-    const event = JSON.parse((await body()).toString()) as Call;
+  const { endpoint: url } = await startProxy(context, null, async (passing) => {
+    const { response } = passing;
+    const event = JSON.parse((await passing.body()).toString()) as Call;
     killIn -= 1;
     // Before the function has done it, or once it has, without an answer.
     const isDone = killIn !== 0 || random() < 0.5;
