@@ -4,9 +4,11 @@ import type {
   Cameras,
   Deliveries,
   Delivery,
+  Functions,
   Keys,
   Series,
   Status,
+  StreamFunction,
   Streams,
   Timeline,
 } from '../gateway/api/rest/schemas.ts';
@@ -32,6 +34,9 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
   return (response.status === 204 ? undefined : await response.json()) as T;
 }
 
+const steer = <T>(kind: 'deliveries' | 'functions', name: string, what: string): Promise<T> =>
+  call<T>(`/api/v1/${kind}/${encodeURIComponent(name)}/${what}`, { method: 'POST' });
+
 const isoTime = (timeMs: number): string => new Date(timeMs).toISOString();
 
 const named = (parameters: Record<string, string>): string =>
@@ -42,8 +47,13 @@ export const api = {
   cameras: () => call<Cameras>('/api/v1/cameras'),
   streams: () => call<Streams>('/api/v1/streams'),
   deliveries: () => call<Deliveries>('/api/v1/deliveries'),
+  functions: () => call<Functions>('/api/v1/functions'),
   changeDelivery: (name: string, what: 'pause' | 'resume') =>
-    call<Delivery>(`/api/v1/deliveries/${encodeURIComponent(name)}/${what}`, { method: 'POST' }),
+    steer<Delivery>('deliveries', name, what),
+  changeFunction: (name: string, what: 'pause' | 'resume') =>
+    steer<StreamFunction>('functions', name, what),
+  /** Has done after all what one has failed. */
+  replay: (kind: 'deliveries' | 'functions', name: string) => steer(kind, name, 'replay'),
 
   timeline: (camera: string, fromMs: number, toMs: number, mergeGapMs: number) =>
     call<Timeline>(

@@ -3,6 +3,7 @@ import { api } from './api.ts';
 import { CameraPicker } from './camera-picker.tsx';
 import { DeliveryList } from './delivery-list.tsx';
 import * as format from './format.ts';
+import { FunctionList } from './function-list.tsx';
 import { Login } from './login.tsx';
 import { Grid } from './player/grid.tsx';
 import { Player } from './player/player.tsx';
@@ -24,6 +25,7 @@ export function App() {
         <Timelines />
         <TelemetryChart />
         <DeliveryList />
+        <FunctionList />
       </main>
     </>
   );

@@ -1,6 +1,7 @@
 import type { Delivery } from '../gateway/api/rest/schemas.ts';
 import * as format from './format.ts';
-import { attempt, changeDelivery, deliveries, gatewayNowMs } from './state.ts';
+import { changeDelivery, deliveries, gatewayNowMs } from './state.ts';
+import { Failed, PauseButton } from './steering.tsx';
 
 /** Where the data goes, and what still waits to be sent. */
 export function DeliveryList() {
@@ -67,8 +68,20 @@ function Row({ delivery }: { delivery: Delivery }) {
               : `last success ${format.relative(Date.parse(delivery.lastSuccessTime), gatewayNowMs())}`}
           </span>
         )}
+        {delivery.failed > 0 && (
+          <Failed
+            kind="deliveries"
+            name={delivery.name}
+            count={format.counted(delivery.failed, 'record')}
+            newest={delivery.lastFailed}
+          />
+        )}
       </div>
-      <PauseButton delivery={delivery} />
+      <PauseButton
+        name={delivery.name}
+        isPaused={delivery.held?.by === 'pause'}
+        change={changeDelivery}
+      />
     </article>
   );
 }
@@ -76,18 +89,4 @@ function Row({ delivery }: { delivery: Delivery }) {
 function heldText({ reason, untilTime }: NonNullable<Delivery['held']>): string {
   if (untilTime === null) return `waits: ${reason}`;
   return `waits, goes on ${format.relative(Date.parse(untilTime), gatewayNowMs())}: ${reason}`;
-}
-
-function PauseButton({ delivery: { name, held } }: { delivery: Delivery }) {
-  const what = held?.by === 'pause' ? 'resume' : 'pause';
-  return (
-    <button
-      type="button"
-      class="quiet"
-      aria-label={`${what} ${name}`}
-      onClick={() => void attempt(() => changeDelivery(name, what))}
-    >
-      {what}
-    </button>
-  );
 }

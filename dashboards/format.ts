@@ -16,8 +16,8 @@ export function count(value: number): string {
 }
 
 /** "1 file", "2 files". */
-export function counted(value: number, what: string): string {
-  return `${count(value)} ${what}${value === 1 ? '' : 's'}`;
+export function counted(value: number, what: string, several = `${what}s`): string {
+  return `${count(value)} ${value === 1 ? what : several}`;
 }
 
 export function duration(ms: number): string {

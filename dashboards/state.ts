@@ -5,7 +5,14 @@
  * timelines and the chart; `live` says that both run along with the clock.
  */
 import { computed, signal } from '@preact/signals';
-import type { Camera, Delivery, Status, Stream, Timeline } from '../gateway/api/rest/schemas.ts';
+import type {
+  Camera,
+  Delivery,
+  Status,
+  Stream,
+  StreamFunction,
+  Timeline,
+} from '../gateway/api/rest/schemas.ts';
 import { api, ApiFailure } from './api.ts';
 import { follow, type View } from './timeline/view.ts';
 
@@ -23,6 +30,7 @@ export const status = signal<Status | null>(null);
 export const cameras = signal<readonly Camera[]>([]);
 export const streams = signal<readonly Stream[]>([]);
 export const deliveries = signal<readonly Delivery[]>([]);
+export const functions = signal<readonly StreamFunction[]>([]);
 export const timelines = signal<ReadonlyMap<string, Timeline>>(new Map());
 
 /** Milliseconds that the gateway's clock is ahead of the browser's. */
@@ -94,17 +102,31 @@ export async function changeDelivery(name: string, what: 'pause' | 'resume'): Pr
   deliveries.value = deliveries.value.map((one) => (one.name === name ? changed : one));
 }
 
+/** Holds a function back, or lets it go on. */
+export async function changeFunction(name: string, what: 'pause' | 'resume'): Promise<void> {
+  const changed = await api.changeFunction(name, what);
+  functions.value = functions.value.map((one) => (one.name === name ? changed : one));
+}
+
+/** Has done after all what a delivery or a function has failed. */
+export async function replay(kind: 'deliveries' | 'functions', name: string): Promise<void> {
+  await api.replay(kind, name);
+  await refresh();
+}
+
 async function refresh(): Promise<void> {
-  const [newStatus, newCameras, newDeliveries, newStreams] = await Promise.all([
+  const [newStatus, newCameras, newDeliveries, newFunctions, newStreams] = await Promise.all([
     api.status(),
     api.cameras(),
     api.deliveries(),
+    api.functions(),
     api.streams(),
   ]);
   clockOffsetMs.value = Date.parse(newStatus.time) - Date.now();
   status.value = newStatus;
   cameras.value = newCameras.cameras;
   deliveries.value = newDeliveries.deliveries;
+  functions.value = newFunctions.functions;
   streams.value = newStreams.streams;
 }
 

@@ -1,17 +1,19 @@
 /** The configured functions that get the records of streams (event-sources/event-source.ts). */
 import { isDeepStrictEqual } from 'node:util';
-import type { Log } from '../storage/model.ts';
+import type { Log, VideoStore } from '../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import type { Config } from './config/schema.ts';
-import { unpinRemoved } from './event-sources/applications.ts';
+import { forgetRemoved, unpinRemoved } from './event-sources/applications.ts';
 import { EventSource, type EventSourceStatus } from './event-sources/event-source.ts';
 import type { EventSourceOptions } from './event-sources/options.ts';
+import type { RewindTo } from './forward/flow/rewind.ts';
 import type { Account } from './forward/record-plans.ts';
 import { Supervisor } from './supervisor.ts';
 
 export interface EventSourcesOptions {
   readonly functions: Config['functions'];
   readonly log: Log;
+  readonly video: VideoStore;
   readonly gatewayId: string;
   readonly account: Account;
   readonly fetch: typeof fetch;
@@ -25,6 +27,21 @@ export interface EventSourcesOptions {
 export interface EventSources {
   /** In the order of the configuration. @throws StorageError */
   status(): Promise<readonly EventSourceStatus[]>;
+  /** Holds one back until it is resumed. @returns null: there is none of that name @throws StorageError */
+  pause(name: string): Promise<EventSourceStatus | null>;
+  /** @throws StorageError */
+  resume(name: string): Promise<EventSourceStatus | null>;
+  /** Has one begin anew elsewhere in its stream. @throws StorageError */
+  rewind(name: string, to: RewindTo): Promise<EventSourceStatus | null>;
+  /**
+   * Hands over again what one has given up by now; it goes on by itself.
+   * @returns how many batches that are; `nothing-kept`: it has no dead letter; null: there is none of
+   *   that name
+   * @throws StorageError, SinkError
+   */
+  replay(name: string): Promise<number | 'nothing-kept' | null>;
+  /** Lets go of what one that is no longer configured has left: how far it had come. */
+  forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
   /** Brings them in line with another configuration: those that differ are begun again. */
   update(functions: Config['functions']): Promise<void>;
   /** Calls off what is under way. Twice is harmless. */
@@ -38,7 +55,7 @@ interface Running {
 
 /** Starts one for every entry. @throws StorageError */
 export async function startEventSources(options: EventSourcesOptions): Promise<EventSources> {
-  const { log, gatewayId, clock, logger, metrics, random } = options;
+  const { log, video, gatewayId, clock, logger, metrics, random } = options;
   const supervisor = new Supervisor({ clock, logger, metrics, random });
   const owner = `${gatewayId}/${Math.floor(random() * 2 ** 48).toString(16)}`;
   let running: readonly Running[] = [];
@@ -58,8 +75,30 @@ export async function startEventSources(options: EventSourcesOptions): Promise<E
     running = wanted.map((one) => same(one) ?? start(one));
   };
   await update(options.functions);
+  const named = (name: string): EventSource | null =>
+    running.find(({ options: { name: other } }) => other === name)?.source ?? null;
+  const having = async (
+    name: string,
+    work: (source: EventSource) => Promise<void>,
+  ): Promise<EventSourceStatus | null> => {
+    const source = named(name);
+    if (source === null) return null;
+    await work(source);
+    return source.status();
+  };
   return {
     status: () => Promise.all(running.map(({ source }) => source.status())),
+    pause: (name) => having(name, (source) => source.pause()),
+    resume: (name) => having(name, (source) => source.resume()),
+    rewind: (name, to) => having(name, (source) => source.rewind(to)),
+    replay: async (name) => {
+      const source = named(name);
+      return source === null ? null : ((await source.replay()) ?? 'nothing-kept');
+    },
+    forget: (name) => {
+      const configured = running.map((one) => one.options);
+      return forgetRemoved({ log, video }, configured, name);
+    },
     update,
     close: async () => {
       isClosed = true;

@@ -453,7 +453,8 @@ async function startFunctions(building: Building): Promise<EventSources> {
   const { config, store, identity, clock, logger, metrics, closing } = building;
   const { accountId, region } = config.aws;
   const functions = await startEventSources({
-    ...{ functions: config.functions, log: store.log, gatewayId: identity.gatewayId, fetch },
+    ...{ functions: config.functions, log: store.log, video: store.video },
+    ...{ gatewayId: identity.gatewayId, fetch },
     ...{ account: { accountId, region }, clock, logger, metrics, random: Math.random },
   });
   closing.add('parts', 'functions', () => functions.close());
@@ -571,6 +572,7 @@ async function startHttp(
       deliveryFlow: deliveries,
       replayDelivery: (name) => deliveries.replay(name),
       functions: () => functions.status(),
+      functionFlow: functions,
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),
     },

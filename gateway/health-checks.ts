@@ -141,8 +141,8 @@ export function addChecks(health: Health, checked: Checked): void {
   );
   health.add('functions', async () =>
     degradedBy(
-      (await functions.status()).flatMap(({ name, trouble }) =>
-        trouble === null ? [] : [`${name}: ${trouble}`],
+      (await functions.status()).flatMap(({ name, state, trouble }) =>
+        trouble === null || state === 'paused' ? [] : [`${name}: ${trouble}`],
       ),
     ),
   );

@@ -108,11 +108,15 @@ export function TelemetryChart() {
   );
 }
 
+/** Neither events of cameras nor what deliveries and functions have failed. */
 function firstWithTelemetry<T extends { readonly name: string }>(
   streams: readonly T[],
 ): T | undefined {
   const events = new Set(state.cameras.value.map((camera) => camera.events));
-  return streams.find(({ name }) => !events.has(name)) ?? streams[0];
+  const letters = new Set(state.functions.value.map(({ deadLetter }) => deadLetter));
+  const isTelemetry = ({ name }: T): boolean =>
+    !events.has(name) && !letters.has(`stream ${name}`) && !name.startsWith('failed.');
+  return streams.find(isTelemetry) ?? streams[0];
 }
 
 /** A field called value is what most sensors mean; otherwise the first that is not a time. */

@@ -17,6 +17,7 @@ import { addConsumeCommand } from './consume.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { showCredentials } from './credentials.ts';
 import { addDeliveryCommand } from './delivery.ts';
+import { addFunctionCommand } from './function.ts';
 import { doctor, type DoctorCommandOptions } from './doctor.ts';
 import { init } from './init.ts';
 import { packageInfo } from './package-info.ts';
@@ -143,6 +144,7 @@ function buildProgram(context: CliContext, finish: (code: ExitCode) => void): Co
   addCameraCommand(program, context, finish);
   addAccessKeyCommand(program, context, finish);
   addDeliveryCommand(program, context, finish);
+  addFunctionCommand(program, context, finish);
   addConsumeCommand(program, context, finish);
   addPutCommand(program, context, finish);
   addTailCommand(program, context, finish);

@@ -156,10 +156,11 @@ function show(answers: Answers): string {
       ]),
     ),
     ...table(
-      ['FUNCTION', 'STREAM', 'STATE', 'RECORDS', 'BACKLOG', 'AGE', 'GIVEN UP', 'ERROR'],
-      functions.map(({ name, stream, state, records, backlog, metrics, lastError }) => [
+      ['FUNCTION', 'STREAM', 'STATE', 'RECORDS', 'BACKLOG', 'AGE', 'GIVEN UP', 'WHY'],
+      functions.map(({ name, stream, state, held, records, backlog, metrics, lastError }) => [
         ...[name, stream, state, String(records), String(backlog.records)],
-        ...[formatAge(backlog.ms), String(metrics.DroppedEventCount), lastError ?? ''],
+        ...[formatAge(backlog.ms), String(metrics.DroppedEventCount)],
+        held?.reason ?? lastError ?? '',
       ]),
     ),
     ...deliveries.flatMap(({ name, state, lastError }) =>
@@ -170,6 +171,23 @@ function show(answers: Answers): string {
     ...deliveries
       .filter(({ held }) => held?.by === 'pause')
       .map(({ name }) => `${name}: "headgate delivery resume ${name}" lets it go on.`),
+    ...deliveries.flatMap(({ name, failed, lastFailed }) =>
+      failed === 0
+        ? []
+        : [
+            `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; "headgate delivery replay ${name}" sends them again.`,
+          ],
+    ),
+    ...functions
+      .filter(({ held }) => held?.by === 'pause')
+      .map(({ name }) => `${name}: "headgate function resume ${name}" lets it go on.`),
+    ...functions.flatMap(({ name, failed }) =>
+      failed === null || failed.batches === 0
+        ? []
+        : [
+            `${name}: ${counted(failed.batches, 'batch', 'batches')} failed${becauseOf(failed.newest)}; ${failed.isReplaying ? 'they are handed over again now' : `"headgate function replay ${name}" hands them over again`}.`,
+          ],
+    ),
     ...removed.map(
       ({ name, backlog, pins }) =>
         `Removed: ${name} is no longer configured; ${formatBytes(backlog.bytes)} were not sent${pins ? ', and it keeps what it had planned to send' : ''}. It goes on where it was if it is configured again; "headgate delivery forget ${name}" lets go of it.`,
@@ -190,6 +208,10 @@ function deliveryTrouble({ state, held, lastError }: Answers['deliveries'][numbe
     return held.untilTime === null ? held.reason : `until ${held.untilTime}: ${held.reason}`;
   }
   return state === 'backing-off' ? (lastError?.message ?? '') : '';
+}
+
+function becauseOf(newest: Answers['deliveries'][number]['lastFailed']): string {
+  return newest === null ? '' : ` (at last: ${newest.reason})`;
 }
 
 /** How much is left; apart, while what is new goes out first. */

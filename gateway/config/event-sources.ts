@@ -75,17 +75,21 @@ export const eventSource = z.strictObject({
     .prefault({ edge: 'earliest' })
     .describe('Where it begins when it is new: edge or time.'),
   deadLetter: oneOf({
-    stream: name().describe('A stream of this file, another than from.'),
+    stream: name().describe(
+      'A stream of this file, another than from, and of this function alone.',
+    ),
     folder: path('a folder').describe('A folder on this machine, a file for each batch.'),
   })
     .nullable()
     .default(null)
     .describe(
-      'Where batches go that are given up, with the reason and the records themselves. null: they are passed over, and logged.',
+      'Where batches go that are given up, with the reason and the records themselves; "headgate function replay" hands them over again. null: they are passed over, and logged.',
     ),
   timeoutSeconds: decimal(0.1, 900).default(60).describe('How long one call may take.'),
   required: flag()
     .default(true)
     .describe('Keeps what it has not had yet, as long as the byte limit of its stream allows.'),
-  paused: flag().default(false).describe('It gets nothing until this is false again.'),
+  paused: flag()
+    .default(false)
+    .describe('It gets nothing until this is false again; "headgate function pause" does it live.'),
 });

@@ -198,6 +198,7 @@ function checkReferences(config: Fields, report: Report): void {
     refer(['hooks', name, 'camera'], fields(hook)['camera'], 'camera');
     refer(['hooks', name, 'stream'], fields(hook)['stream'], 'stream');
   }
+  const lettersOf = new Map<string, string>();
   for (const [name, source] of Object.entries(fields(config['functions']))) {
     const from = fields(fields(source)['from'])['stream'];
     const letters = fields(fields(source)['deadLetter'])['stream'];
@@ -207,6 +208,15 @@ function checkReferences(config: Fields, report: Report): void {
       report(['functions', name, 'deadLetter', 'stream'], 'is where the records come from', {
         allowed: 'another stream',
       });
+    }
+    if (typeof letters === 'string') {
+      const other = lettersOf.get(letters);
+      if (other !== undefined) {
+        report(['functions', name, 'deadLetter', 'stream'], `is that of ${other} already`, {
+          allowed: 'a stream of its own',
+        });
+      }
+      lettersOf.set(letters, name);
     }
     const { tumblingWindowSeconds, parallelization } = fields(source);
     if (Number(tumblingWindowSeconds) > 0 && Number(parallelization) > 1) {

@@ -1,7 +1,8 @@
 /** The names of the applications that event sources read with, and keep the states of windows with. */
 import { createHash } from 'node:crypto';
-import type { Log } from '../../storage/model.ts';
+import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Logger } from '../../storage/ports.ts';
+import { forgetFlow } from '../forward/flow/kept.ts';
 
 const prefix = 'function:';
 const suffixes = [':state-1', ':state-2'] as const;
@@ -19,6 +20,34 @@ export function stateApplicationsOf(name: string): readonly string[] {
   return suffixes.map((suffix) => `${applicationOf(name)}${suffix}`);
 }
 
+/** The one that its failed batches are read with, to be handed over again. */
+export function replayApplicationOf(name: string): string {
+  return `${applicationOf(name)}:replay`;
+}
+
+/** All that an event source may have. */
+function applicationsOf(name: string): readonly string[] {
+  return [applicationOf(name), ...stateApplicationsOf(name), replayApplicationOf(name)];
+}
+
+/** Forgets how far one had come that is no longer configured. @throws StorageError */
+export async function forgetRemoved(
+  { log, video }: { readonly log: Log; readonly video: VideoStore },
+  configured: readonly { readonly name: string }[],
+  name: string,
+): Promise<'forgotten' | 'configured' | 'unknown'> {
+  if (configured.some((one) => one.name === name)) return 'configured';
+  const known = new Set(log.applications.list().map((application) => application.name));
+  const own = applicationsOf(name).filter((application) => known.has(application));
+  for (const application of own) await log.applications.remove(application);
+  const asked = replayApplicationOf(name);
+  for (const { name: stream, attributes } of log.streams()) {
+    if (Object.hasOwn(attributes, asked)) await log.setAttribute(stream, asked, undefined);
+  }
+  await forgetFlow({ log, video }, applicationOf(name));
+  return own.length > 0 ? 'forgotten' : 'unknown';
+}
+
 /**
  * Stops event sources that are no longer configured from holding back what nobody will get. They go
  * on where they were when they are configured again, but with new windows.
@@ -28,9 +57,7 @@ export async function unpinRemoved(
   configured: readonly { readonly name: string }[],
   logger: Logger,
 ): Promise<void> {
-  const own = new Set(
-    configured.flatMap(({ name }) => [applicationOf(name), ...stateApplicationsOf(name)]),
-  );
+  const own = new Set(configured.flatMap(({ name }) => applicationsOf(name)));
   for (const { name, required } of log.applications.list()) {
     if (!name.startsWith(prefix) || own.has(name)) continue;
     if (suffixes.some((suffix) => name.endsWith(suffix))) {

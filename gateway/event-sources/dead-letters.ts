@@ -9,13 +9,16 @@
 import type { Log, LogRecord } from '../../storage/model.ts';
 import { folderSink } from '../forward/sinks/folder/folder-sink.ts';
 import { uploadOf } from '../forward/uploads.ts';
-import type { Events, WindowCall } from './event.ts';
+import type { BatchEvents, WindowCall } from './event.ts';
 import type { EventSourceOptions } from './options.ts';
 
 /** Of one record of a stream; the log takes 10 MiB. */
 const recordBytesMax = 9 * 2 ** 20;
 /** Characters of a payload that is too long for one record, in each that it is cut into. */
 const partLength = 3 * 2 ** 20;
+
+/** Of the names of files. */
+export const letterEnding = '.json';
 
 /** Lambda's, and one of ours for a record that no call can hold. */
 export type Condition = 'RetryAttemptsExhausted' | 'RecordAgeExceeded' | 'PayloadTooLarge';
@@ -36,13 +39,14 @@ export interface GivenUp {
 export interface DeadLetters {
   readonly description: string;
   /** Resolves once the batch is durable. @throws StorageError, SinkError */
-  put(batch: GivenUp, events: Events, signal: AbortSignal): Promise<void>;
+  put(batch: GivenUp, events: BatchEvents, signal: AbortSignal): Promise<void>;
 }
 
-/** null: there is no place for them. */
+/** @param kept told of each that is durable @returns null: there is no place for them */
 export function deadLettersOf(
   { name, function: target, deadLetter }: EventSourceOptions,
   log: Pick<Log, 'append'>,
+  kept: () => void,
 ): DeadLetters | null {
   if (deadLetter === null) return null;
   const functionArn = nameOf(target, name);
@@ -56,6 +60,7 @@ export function deadLettersOf(
           data,
         }));
         for (const record of records) await log.append(stream, [record]);
+        kept();
       },
     };
   }
@@ -70,14 +75,15 @@ export function deadLettersOf(
           ? `window-${batch.window?.startMs ?? 0}`
           : `${events.sequenceNumber(first)}-${events.sequenceNumber(last)}`;
       const stream = events.streamArn.slice(events.streamArn.indexOf('/') + 1);
-      const key = `${name}/${stream}/${events.shardId}/${range}.json`;
+      const key = `${name}/${stream}/${events.shardId}/${range}${letterEnding}`;
       await sink.put(uploadOf(key, 'application/json', data), signal);
+      kept();
     },
   };
 }
 
 /** As many as it takes for each to fit into a record. */
-function lettersOf(batch: GivenUp, events: Events, functionArn: string): readonly Buffer[] {
+function lettersOf(batch: GivenUp, events: BatchEvents, functionArn: string): readonly Buffer[] {
   const letter = letterOf(batch, events, functionArn);
   const { records, window } = batch;
   if (letter.length <= recordBytesMax) return [letter];
@@ -98,7 +104,7 @@ function lettersOf(batch: GivenUp, events: Events, functionArn: string): readonl
 /** @param part of the payload's JSON, where all of it does not fit */
 function letterOf(
   batch: GivenUp,
-  events: Events,
+  events: BatchEvents,
   functionArn: string,
   part?: { readonly part: readonly [index: number, count: number]; readonly payload: string },
 ): Buffer {
@@ -123,8 +129,8 @@ function letterOf(
         shardId: events.shardId,
         startSequenceNumber: first === undefined ? null : events.sequenceNumber(first),
         endSequenceNumber: last === undefined ? null : events.sequenceNumber(last),
-        approximateArrivalOfFirstRecord: timeOf(first),
-        approximateArrivalOfLastRecord: timeOf(last),
+        approximateArrivalOfFirstRecord: timeOf(first, events),
+        approximateArrivalOfLastRecord: timeOf(last, events),
         batchSize: records.length,
         streamArn: events.streamArn,
       },
@@ -133,8 +139,8 @@ function letterOf(
   );
 }
 
-function timeOf(record: LogRecord | undefined): string | null {
-  return record === undefined ? null : new Date(record.arrivalMs).toISOString();
+function timeOf(record: LogRecord | undefined, events: BatchEvents): string | null {
+  return record === undefined ? null : new Date(events.arrivalMs(record)).toISOString();
 }
 
 function nameOf(target: EventSourceOptions['function'], name: string): string {

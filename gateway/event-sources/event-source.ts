@@ -1,37 +1,53 @@
 /**
- * One event source: Lambda's event source mapping for a stream. An application that reads its shards,
- * and a worker for each of them under supervision (`shard-worker.ts`).
+ * One event source: Lambda's event source mapping for a stream. An application that reads its shards
+ * (`follow-shards.ts`), and a worker for each of them under supervision (`shard-worker.ts`); besides, while
+ * that is asked for, one that hands over again what was given up (`failed-batches.ts`).
  *
  * - One worker per shard: one that is stuck holds up no other.
- * - A shard is begun only when its parents are done to their ends, so order survives resharding.
  * - `startAt` counts only while there is no checkpoint anywhere; what comes to be later (children of
  *   a reshard) is always read from its beginning.
+ * - Paused, no call is begun, and its leases stay. Rewound, it is stopped, put elsewhere, and begun again.
  */
-import type { Lease, Log, ShardDescription, StreamDescription } from '../../storage/model.ts';
+import { join } from 'node:path';
+import type {
+  Lease,
+  Log,
+  ShardDescription,
+  StreamDescription,
+  VideoStore,
+} from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
-import { hasExpired } from '../forward/expired.ts';
+import { shardsBacklog, type Backlog } from '../forward/backlog.ts';
+import { hasExpired, unlessGone } from '../forward/expired.ts';
+import { startsOfStream, type RewindTo } from '../forward/flow/rewind.ts';
+import { Steering } from '../forward/flow/steering.ts';
+import { ShardFollower } from '../forward/follow-shards.ts';
 import { LeaseKeeper } from '../forward/lease-keeper.ts';
 import type { Account } from '../forward/record-plans.ts';
-import { pause } from '../forward/timing.ts';
 import type { RemoteFunction } from '../functions/function.ts';
 import { payloadBytesMax } from '../functions/limits.ts';
 import { openFunction } from '../functions/open.ts';
 import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
-import { applicationOf, stateApplicationsOf } from './applications.ts';
+import { applicationOf, replayApplicationOf, stateApplicationsOf } from './applications.ts';
 import { deadLettersOf, type DeadLetters } from './dead-letters.ts';
-import { Events } from './event.ts';
+import { Events, type BatchEvents } from './event.ts';
+import { StreamBatches, type FailedBatches, type FailedStatus } from './failed-batches.ts';
+import { FolderBatches } from './failed-files.ts';
 import { Metering, type LambdaMetrics } from './metering.ts';
 import type { EventSourceOptions } from './options.ts';
 import { compileFilter } from './pattern.ts';
-import { Settler } from './settle.ts';
+import { Pausing, type FunctionHeld } from './pausing.ts';
+import { settleAgain } from './replaying.ts';
+import { Settler, type SettleOptions } from './settle.ts';
 import { workShard } from './shard-worker.ts';
 import { WindowStates } from './window-states.ts';
 
-/** New shards are looked for this often, besides whenever one ends. */
-const rescanMs = 5_000;
+/** The worker that hands over again what was given up. */
+const replayWorker = 'replay';
 
 export interface EventSourcePorts {
   readonly log: Log;
+  readonly video: VideoStore;
   /** Of this process, for leases. */
   readonly owner: string;
   readonly supervisor: Supervisor;
@@ -49,16 +65,17 @@ export interface EventSourceStatus {
   readonly stream: string;
   readonly function: { readonly kind: RemoteFunction['kind']; readonly description: string };
   readonly deadLetter: string | null;
+  /** What was given up, kept, and not done since; null: nothing is kept. */
+  readonly failed: FailedStatus | null;
+  readonly required: boolean;
+  /** Why nothing is begun; null: it is not held back. */
+  readonly held: FunctionHeld | null;
   readonly state: 'starting' | 'running' | 'backing-off' | 'paused';
   /** What goes wrong now; null: nothing. */
   readonly trouble: string | null;
   /** Records that the function has done since the start. */
   readonly records: number;
-  readonly backlog: {
-    readonly records: number;
-    readonly bytes: number;
-    readonly oldestArrivalMs: number | null;
-  };
+  readonly backlog: Backlog;
   readonly metrics: LambdaMetrics;
 }
 
@@ -71,11 +88,14 @@ export class EventSource {
   readonly #metering: Metering;
   readonly #logger: Logger;
   readonly #filter: ReturnType<typeof compileFilter>;
-  readonly #task: SupervisedTask;
-  readonly #workers = new Map<number, SupervisedTask>();
-  /** By shard. */
-  readonly #troubles = new Map<number, string>();
-  #wake: () => void = () => undefined;
+  readonly #failed: FailedBatches | null;
+  readonly #pausing: Pausing;
+  readonly #steering: Steering;
+  readonly #shards: ShardFollower;
+  readonly #workers = new Map<string, SupervisedTask>();
+  /** By worker. */
+  readonly #troubles = new Map<string, string>();
+  #task: SupervisedTask;
   #closing: Promise<void> | null = null;
 
   /** Starts it. */
@@ -88,18 +108,31 @@ export class EventSource {
       ...{ clock: ports.clock, logger: this.#logger, fetch: ports.fetch },
       ...{ timeoutMs: options.timeoutSeconds * 1_000, answerBytesMax: payloadBytesMax },
     });
-    this.#deadLetters = deadLettersOf(options, ports.log);
+    this.#failed = failedOf(options, ports);
+    this.#deadLetters = deadLettersOf(options, ports.log, () => this.#failed?.changed());
     this.#metering = new Metering(options.name, ports.clock, ports.metrics);
     this.#filter = compileFilter(options.filter);
-    this.#task = ports.supervisor.start({
-      name: `function/${options.name}`,
+    this.#pausing = new Pausing(options.name, options.paused, ports.clock);
+    this.#steering = new Steering({
+      ...{ reader: { application: this.#application, from: options.from }, what: 'a function' },
+      ...{ ...ports, flow: this.#pausing, logger: this.#logger },
+    });
+    this.#shards = new ShardFollower(ports);
+    this.#task = this.#start();
+  }
+
+  #start(): SupervisedTask {
+    return this.#ports.supervisor.start({
+      name: `function/${this.#options.name}`,
       run: (context) => this.#run(context),
     });
   }
 
   /** How it fares now. The backlog is counted afresh. @throws StorageError */
   async status(): Promise<EventSourceStatus> {
-    const { name, from, paused } = this.#options;
+    const { log, clock } = this.#ports;
+    const { name, from, required } = this.#options;
+    const { held } = this.#pausing;
     const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
     const failure = tasks.find(({ failure }) => failure !== null)?.failure ?? null;
     const [trouble] = this.#troubles.values();
@@ -108,42 +141,75 @@ export class EventSource {
       stream: from.stream,
       function: { kind: this.#called.kind, description: this.#called.description },
       deadLetter: this.#deadLetters?.description ?? null,
-      state: paused ? 'paused' : this.#state(tasks.map(({ state }) => state)),
+      failed: (await this.#failed?.status()) ?? null,
+      ...{ held, required },
+      state: held !== null ? 'paused' : this.#state(tasks.map(({ state }) => state)),
       trouble: trouble ?? failure?.message ?? null,
       records: this.#metering.records,
-      backlog: await this.#backlog(),
+      backlog: (await shardsBacklog(log, from.stream, this.#leases(), clock)).all,
       metrics: this.#metering.lambda(),
     };
   }
 
   /** Calls off what is under way; it goes again at the next start. Twice is harmless. */
   close(): Promise<void> {
-    this.#closing ??= (async () => {
+    this.#closing ??= this.#steering.inTurn(async () => {
       await this.#task.stop();
       await this.#called.close();
-    })();
+    });
     return this.#closing;
+  }
+
+  /**
+   * Begins no call any more, also after restarts, until it is resumed. What is under way is finished.
+   * Twice is harmless. @throws StorageError `not-found` when its stream is not there
+   */
+  pause(): Promise<void> {
+    return this.#steering.pause();
+  }
+
+  /** @throws StorageError `not-found` when its stream is not there */
+  resume(): Promise<void> {
+    return this.#steering.resume();
+  }
+
+  /**
+   * Begins anew elsewhere in the stream. Calls that are under way are called off, and the state of a
+   * window is forgotten with the place. One that is paused stays so.
+   * @throws StorageError; nothing is changed then: `lease-held` while a worker is not done yet
+   */
+  rewind(to: RewindTo): Promise<void> {
+    return this.#steering.inTurn(async () => {
+      if (this.#closing !== null) return;
+      await this.#task.stop();
+      try {
+        const { log } = this.#ports;
+        const { name, from } = this.#options;
+        await this.#ensureApplications();
+        const starts = await startsOfStream(log, log.stream(from.stream), to);
+        await this.#steering.rewinding();
+        await log.applications.beginAnew(this.#application, stateApplicationsOf(name), starts);
+        this.#steering.rewound(to);
+      } finally {
+        this.#task = this.#start();
+      }
+    });
+  }
+
+  /**
+   * Hands over again what has failed by now and was kept; a restart goes on with it.
+   * @returns how many batches that are; null: nothing is kept
+   * @throws StorageError, SinkError
+   */
+  async replay(): Promise<number | null> {
+    const batches = await this.#failed?.askForReplay();
+    this.#shards.wake();
+    return batches ?? null;
   }
 
   #state(tasks: readonly string[]): EventSourceStatus['state'] {
     if (this.#troubles.size > 0 || tasks.includes('backing-off')) return 'backing-off';
     return tasks.includes('starting') ? 'starting' : 'running';
-  }
-
-  async #backlog(): Promise<EventSourceStatus['backlog']> {
-    const { log } = this.#ports;
-    const stream = log.streams().find(({ name }) => name === this.#options.from.stream);
-    const leases = new Map(this.#leases().map(({ source, checkpoint }) => [source.id, checkpoint]));
-    let [records, bytes] = [0, 0];
-    let oldestArrivalMs: number | null = null;
-    for (const { id, trimSequence } of stream?.shards ?? []) {
-      const found = await log.backlog(id, leases.get(id) ?? trimSequence);
-      records += found.records;
-      bytes += found.bytes;
-      if (found.oldestArrivalMs === null) continue;
-      oldestArrivalMs = Math.min(oldestArrivalMs ?? Infinity, found.oldestArrivalMs);
-    }
-    return { records, bytes, oldestArrivalMs };
   }
 
   #leases(): readonly Lease[] {
@@ -152,48 +218,29 @@ export class EventSource {
   }
 
   async #run(context: TaskContext): Promise<void> {
-    const { log } = this.#ports;
-    const { required, tumblingWindowSeconds, name } = this.#options;
-    await log.applications.ensure({ name: this.#application, required });
-    for (const state of tumblingWindowSeconds > 0 ? stateApplicationsOf(name) : []) {
-      await log.applications.ensure({ name: state, required: false });
-    }
+    await this.#ensureApplications();
+    this.#pausing.setPaused((await this.#steering.kept()).pausedMs);
     try {
-      await this.#follow(context);
+      await this.#shards.follow(this.#options.from.stream, context, {
+        takeCheckpoints: async (stream) => {
+          await this.#begin(stream);
+          await this.#resumeReplay();
+        },
+        start: (shard, _stream, finished) => {
+          if (!this.#options.paused) this.#startShard(shard, finished);
+        },
+      });
     } finally {
       await Promise.all([...this.#workers.values()].map((worker) => worker.stop()));
     }
   }
 
-  /** Keeps a worker on every shard that may be read. @throws StorageError `not-found` */
-  async #follow(context: TaskContext): Promise<void> {
-    const { log, clock } = this.#ports;
-    const { from, paused } = this.#options;
-    const begun = new Set<number>();
-    const finished = new Set<number>();
-    const { id } = log.stream(from.stream);
-    while (!context.signal.aborted) {
-      const stream = log.stream(from.stream);
-      // It was deleted, and one of that name was made.
-      if (stream.id !== id) return;
-      await this.#begin(stream);
-      const wake = new AbortController();
-      this.#wake = () => {
-        wake.abort();
-      };
-      context.signal.addEventListener('abort', this.#wake, { once: true });
-      if (isAborted(context.signal)) return;
-      context.ready();
-      for (const shard of paused ? [] : stream.shards) {
-        const waitsFor = shard.parents.filter(
-          (parent) => !finished.has(parent) && stream.shards.some(({ index }) => index === parent),
-        );
-        if (begun.has(shard.index) || waitsFor.length > 0) continue;
-        begun.add(shard.index);
-        this.#startWorker(shard, () => finished.add(shard.index));
-      }
-      await pause(clock, rescanMs, wake.signal);
-      context.signal.removeEventListener('abort', this.#wake);
+  async #ensureApplications(): Promise<void> {
+    const { applications } = this.#ports.log;
+    const { required, tumblingWindowSeconds, name } = this.#options;
+    await applications.ensure({ name: this.#application, required });
+    for (const state of tumblingWindowSeconds > 0 ? stateApplicationsOf(name) : []) {
+      await applications.ensure({ name: state, required: false });
     }
   }
 
@@ -217,46 +264,83 @@ export class EventSource {
     return startAt.edge === 'latest' ? nextSequence : trimSequence;
   }
 
-  #startWorker(shard: ShardDescription, finished: () => void): void {
-    const { log, supervisor } = this.#ports;
-    const run = async (context: TaskContext): Promise<void> => {
-      context.ready();
-      try {
-        if (!hasExpired(log, shard)) await this.#work(shard, context.signal);
-      } catch (error) {
-        if (!hasExpired(log, shard)) throw error;
-      }
+  #startShard(shard: ShardDescription, finished: () => void): void {
+    const { log } = this.#ports;
+    const gone = (): boolean => hasExpired(log, shard);
+    this.#startWorker(`shard-${shard.index}`, async (worker, signal) => {
+      await unlessGone(gone, () => this.#work(worker, shard, signal));
       finished();
-    };
-    const name = `function/${this.#options.name}/shard-${shard.index}`;
-    const task = supervisor.start({ name, run }, { whenEnded: 'stop' });
-    this.#workers.set(shard.index, task);
-    void task.stopped.then(() => {
-      this.#workers.delete(shard.index);
-      this.#troubles.delete(shard.index);
-      this.#wake();
     });
   }
 
-  async #work(shard: ShardDescription, signal: AbortSignal): Promise<void> {
-    const { log, clock, account, random } = this.#ports;
+  #startWorker(name: string, work: (name: string, signal: AbortSignal) => Promise<void>): void {
+    const run = async (context: TaskContext): Promise<void> => {
+      context.ready();
+      await work(name, context.signal);
+    };
+    const task = this.#ports.supervisor.start(
+      { name: `function/${this.#options.name}/${name}`, run },
+      { whenEnded: 'stop' },
+    );
+    this.#workers.set(name, task);
+    void task.stopped.then(() => {
+      this.#workers.delete(name);
+      this.#troubles.delete(name);
+      this.#shards.wake();
+    });
+  }
+
+  /** Goes on with what was given up, while it is asked for. */
+  async #resumeReplay(): Promise<void> {
+    const { log } = this.#ports;
+    const { name, paused, from } = this.#options;
+    const failed = this.#failed;
+    if (failed === null || paused || this.#workers.has(replayWorker)) return;
+    if (!(await failed.status()).isReplaying) return;
+    const application = replayApplicationOf(name);
+    await log.applications.ensure({ name: application, required: false });
+    this.#startWorker(replayWorker, async (worker, signal) => {
+      await failed.replay({
+        settle: async (batch) => {
+          const settler = new Settler(this.#settling(worker, batch.events, from.stream));
+          await settleAgain(settler, batch, signal);
+        },
+        acquire: (shard) => this.#acquire(application, shard),
+        signal,
+      });
+    });
+  }
+
+  #settling(worker: string, events: BatchEvents, stream: string): SettleOptions {
+    const { log, clock, random } = this.#ports;
+    return {
+      ...{ options: this.#options, called: this.#called, events, clock, random },
+      ...{ deadLetters: this.#deadLetters, metering: this.#metering, logger: this.#logger },
+      gate: this.#pausing,
+      retentionMs: () => log.stream(stream).retentionMs,
+      tell: (trouble: string | null) => {
+        this.#tell(worker, trouble);
+      },
+    };
+  }
+
+  async #work(worker: string, shard: ShardDescription, signal: AbortSignal): Promise<void> {
+    const { log, clock, account } = this.#ports;
     const { tumblingWindowSeconds, name } = this.#options;
     const held: LeaseKeeper[] = [];
+    const acquire = async (application: string): Promise<LeaseKeeper> => {
+      const lease = await this.#acquire(application, shard);
+      held.push(lease);
+      return lease;
+    };
     try {
-      const lease = await this.#acquire(this.#application, shard, held);
+      const lease = await acquire(this.#application);
       const places: LeaseKeeper[] = [];
       for (const state of tumblingWindowSeconds > 0 ? stateApplicationsOf(name) : []) {
-        places.push(await this.#acquire(state, shard, held));
+        places.push(await acquire(state));
       }
       const events = new Events(shard, account);
-      const settling = {
-        ...{ options: this.#options, called: this.#called, events, clock, random },
-        ...{ deadLetters: this.#deadLetters, metering: this.#metering, logger: this.#logger },
-        retentionMs: () => log.stream(shard.stream).retentionMs,
-        tell: (trouble: string | null) => {
-          this.#tell(shard.index, trouble);
-        },
-      };
+      const settling = this.#settling(worker, events, shard.stream);
       await workShard(
         {
           ...{ options: this.#options, shard, lease, events, log, clock },
@@ -275,34 +359,33 @@ export class EventSource {
     }
   }
 
-  /** @param held gets it */
-  async #acquire(
-    application: string,
-    { id, trimSequence }: ShardDescription,
-    held: LeaseKeeper[],
-  ): Promise<LeaseKeeper> {
+  #acquire(application: string, { id, trimSequence }: ShardDescription): Promise<LeaseKeeper> {
     const { log, owner, clock } = this.#ports;
-    const lease = await LeaseKeeper.acquire({
+    return LeaseKeeper.acquire({
       ...{ applications: log.applications, application, owner, clock, logger: this.#logger },
       ...{ source: { kind: 'shard', id }, initialCheckpoint: trimSequence },
     });
-    held.push(lease);
-    return lease;
   }
 
-  /** The first trouble of a shard is logged, and that it is over. */
-  #tell(shard: number, trouble: string | null): void {
-    const had = this.#troubles.has(shard);
-    if (trouble === null) this.#troubles.delete(shard);
-    else this.#troubles.set(shard, trouble);
-    if (trouble !== null && !had) this.#logger.warn({ shard, trouble }, 'a function fails');
-    if (trouble === null && had) this.#logger.info({ shard }, 'a function works again');
+  /** The first trouble of a worker is logged, and that it is over. */
+  #tell(worker: string, trouble: string | null): void {
+    const had = this.#troubles.has(worker);
+    if (trouble === null) this.#troubles.delete(worker);
+    else this.#troubles.set(worker, trouble);
+    if (trouble !== null && !had) this.#logger.warn({ worker, trouble }, 'a function fails');
+    if (trouble === null && had) this.#logger.info({ worker }, 'a function works again');
   }
 }
 
-/** It may have been aborted while something was awaited. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
+/** null: nothing is kept. */
+function failedOf(
+  { name, deadLetter }: EventSourceOptions,
+  { log, clock }: EventSourcePorts,
+): FailedBatches | null {
+  if (deadLetter === null) return null;
+  if ('folder' in deadLetter) return new FolderBatches(join(deadLetter.folder, name), clock);
+  const { stream } = deadLetter;
+  return new StreamBatches({ stream, application: replayApplicationOf(name), log, clock });
 }
 
 /** Modules have a thread for each lane, at least. */

@@ -3,7 +3,7 @@
  * (docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html, services-kinesis-windows.html).
  */
 import type { LogRecord, ShardDescription } from '../../storage/model.ts';
-import { streamArn } from '../api/kinesis/arns.ts';
+import { streamArn as arnOf } from '../api/kinesis/arns.ts';
 import { SequenceNumbers, shardIdOf } from '../api/kinesis/sequence-numbers.ts';
 import type { Account } from '../forward/record-plans.ts';
 
@@ -37,8 +37,19 @@ export interface WindowCall {
   readonly isEarly: boolean;
 }
 
-/** Writes the events of one shard. */
-export class Events {
+/** Writes the events of batches of one shard. */
+export interface BatchEvents {
+  readonly shardId: string;
+  readonly streamArn: string;
+  sequenceNumber(record: LogRecord): string;
+  /** When it came into its stream. */
+  arrivalMs(record: LogRecord): number;
+  payload(records: readonly LogRecord[], window: WindowCall | null): Buffer;
+  event(records: readonly LogRecord[], window: WindowCall | null): object;
+}
+
+/** Those of what is read from the shard. */
+export class Events implements BatchEvents {
   readonly shardId: string;
   readonly streamArn: string;
   readonly #region: string;
@@ -47,7 +58,7 @@ export class Events {
 
   constructor(shard: ShardDescription, account: Account) {
     this.shardId = shardIdOf(shard.index);
-    this.streamArn = streamArn(account, shard.stream);
+    this.streamArn = arnOf(account, shard.stream);
     this.#region = account.region;
     this.#identityArn = `arn:aws:iam::${account.accountId}:role/headgate`;
     this.#numbers = new SequenceNumbers(shard);
@@ -55,6 +66,10 @@ export class Events {
 
   sequenceNumber({ sequence, arrivalMs }: LogRecord): string {
     return this.#numbers.of(sequence, arrivalMs);
+  }
+
+  arrivalMs({ arrivalMs }: LogRecord): number {
+    return arrivalMs;
   }
 
   /** About what a record takes in the payload. */
@@ -68,20 +83,11 @@ export class Events {
   }
 
   event(records: readonly LogRecord[], window: WindowCall | null): object {
-    return {
-      Records: records.map((record) => this.#record(record)),
-      ...(window !== null && {
-        window: {
-          start: new Date(window.startMs).toISOString(),
-          end: new Date(window.endMs).toISOString(),
-        },
-        state: window.state,
-        shardId: this.shardId,
-        eventSourceARN: this.streamArn,
-        isFinalInvokeForWindow: window.isFinal,
-        isWindowTerminatedEarly: window.isEarly,
-      }),
-    };
+    return eventOf(
+      this,
+      records.map((record) => this.#record(record)),
+      window,
+    );
   }
 
   #record(record: LogRecord): KinesisEventRecord {
@@ -103,4 +109,26 @@ export class Events {
       eventSourceARN: this.streamArn,
     };
   }
+}
+
+/** The whole event of a call. */
+export function eventOf(
+  { shardId, streamArn }: Pick<BatchEvents, 'shardId' | 'streamArn'>,
+  records: readonly KinesisEventRecord[],
+  window: WindowCall | null,
+): object {
+  return {
+    Records: records,
+    ...(window !== null && {
+      window: {
+        start: new Date(window.startMs).toISOString(),
+        end: new Date(window.endMs).toISOString(),
+      },
+      state: window.state,
+      shardId,
+      eventSourceARN: streamArn,
+      isFinalInvokeForWindow: window.isFinal,
+      isWindowTerminatedEarly: window.isEarly,
+    }),
+  };
 }

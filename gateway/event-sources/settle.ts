@@ -21,9 +21,10 @@ import { pause } from '../forward/timing.ts';
 import { FunctionError, type RemoteFunction } from '../functions/function.ts';
 import { readAnswer } from './answer.ts';
 import type { Condition, DeadLetters } from './dead-letters.ts';
-import type { Events, WindowCall } from './event.ts';
+import type { BatchEvents, WindowCall } from './event.ts';
 import type { Metering } from './metering.ts';
 import type { EventSourceOptions } from './options.ts';
+import type { Pausing } from './pausing.ts';
 
 /** A window that calls are made in. */
 export interface OpenWindow {
@@ -35,8 +36,10 @@ export interface OpenWindow {
 export interface SettleOptions {
   readonly options: EventSourceOptions;
   readonly called: RemoteFunction;
-  readonly events: Events;
+  readonly events: BatchEvents;
   readonly deadLetters: DeadLetters | null;
+  /** Nothing is begun that it does not let pass. */
+  readonly gate: Pick<Pausing, 'pass'>;
   /** Of the stream, as it is now. */
   readonly retentionMs: () => number;
   readonly metering: Metering;
@@ -94,8 +97,10 @@ export class Settler {
 
   /** The last call of a window, without records. @throws the signal's reason */
   async end(window: OpenWindow, isEarly: boolean, signal: AbortSignal): Promise<void> {
-    const { retries } = this.#with.options;
+    const { options, gate } = this.#with;
+    const { retries } = options;
     for (let failures = 0; ;) {
+      await gate.pass(signal);
       const outcome = await this.#call([], window, { isFinal: true, isEarly }, signal);
       if (outcome.kind === 'done' || outcome.kind === 'done-up-to') return;
       const { error } = outcome;
@@ -118,7 +123,8 @@ export class Settler {
     done: Done,
     signal: AbortSignal,
   ): Promise<readonly Part[]> {
-    const { options } = this.#with;
+    const { options, gate } = this.#with;
+    await gate.pass(signal);
     const hasFailed = part.failures > 0;
     const old = part.records.filter(({ arrivalMs }) => this.#isOld(arrivalMs, hasFailed));
     if (old.length > 0) {

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
+import { applicationOf } from './applications.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
@@ -124,7 +125,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   };
   const forgetOne: Deliveries['forget'] = async (name) => {
     const outcome = await forgetRemoved(log, configured(), name);
-    if (outcome === 'forgotten') await forgetFlow({ log, video }, name);
+    if (outcome === 'forgotten') await forgetFlow({ log, video }, applicationOf(name));
     return outcome;
   };
   let closing: Promise<void> | null = null;

@@ -2,6 +2,7 @@
 import type { TaskStatus } from '../supervisor.ts';
 import type { Backlog, Backlogs } from './backlog.ts';
 import type { Held } from './flow/flow.ts';
+import type { NewestFailed } from './failed-records.ts';
 import { defaultPriority, type DeliveryOptions } from './options.ts';
 import type { DeliveryFailure, Progress } from './progress.ts';
 
@@ -39,6 +40,8 @@ export interface DeliveryStatus {
   readonly lostRecords: number;
   /** Put aside with the reason, and not sent again since; see `failed-records.ts`. */
   readonly failedRecords: number;
+  /** The newest of those in the stream; null: there is none. */
+  readonly newestFailed: NewestFailed | null;
   readonly lastSuccessMs: number | null;
   /** The latest failure of all, also when it works again since. */
   readonly lastFailure: DeliveryFailure | null;
@@ -52,6 +55,7 @@ export function deliveryStatus(given: {
   readonly held: Held | null;
   readonly backlogs: Backlogs;
   readonly failedRecords: number;
+  readonly newestFailed: NewestFailed | null;
   readonly progress: Progress;
   readonly tasks: readonly TaskStatus[];
 }): DeliveryStatus {
@@ -94,6 +98,7 @@ export function deliveryStatus(given: {
     failures: progress.failures,
     lostRecords: progress.lostRecords,
     failedRecords: given.failedRecords,
+    newestFailed: given.newestFailed,
     lastSuccessMs: progress.lastSuccessMs,
     lastFailure: newest(progress.lastFailure, tasks.map(failureOf)),
   };

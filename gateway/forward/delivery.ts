@@ -26,13 +26,21 @@ import { BackOff } from './backoff.ts';
 import type { Share } from './bandwidth.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
-import { hasExpired } from './expired.ts';
-import { askForReplay, failedCount, failedStream, replayEnd } from './failed-records.ts';
+import { hasExpired, unlessGone } from './expired.ts';
+import {
+  askForReplay,
+  failedCount,
+  failedStream,
+  newestFailed,
+  replayEnd,
+  type NewestFailed,
+} from './failed-records.ts';
 import { Flow } from './flow/flow.ts';
-import { keepFlow, keptFlow } from './flow/kept.ts';
 import { DeliveryMetering } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
 import { startOfCamera, startsOfStream, type RewindTo } from './flow/rewind.ts';
+import { Steering } from './flow/steering.ts';
+import { ShardFollower } from './follow-shards.ts';
 import type { KeyScope } from './keys.ts';
 import { runLanes, type Lane, type LiveFirst } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -40,6 +48,7 @@ import { uploadsAtOnce, type SharedLimits } from './limits.ts';
 import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first.ts';
 import { sendMediaFiles } from './media-objects.ts';
 import { sendMedia } from './media-stream.ts';
+import { NewestRecord } from './newest-record.ts';
 import { bufferDefaults, type DeliveryOptions } from './options.ts';
 import { sendShardPlanned } from './planned.ts';
 import { Progress } from './progress.ts';
@@ -60,7 +69,7 @@ import type { Transform } from './transform/transform.ts';
 
 export type { DeliveryStatus } from './delivery-status.ts';
 
-/** New shards are looked for this often, besides whenever one ends. */
+/** It is looked this often whether the camera is still the same. */
 const rescanMs = 5_000;
 const accountDefault: Account = { accountId: '000000000000', region: 'us-east-1' };
 /** The worker that sends failed records again. */
@@ -114,11 +123,10 @@ export class Delivery {
   readonly #flow: Flow;
   readonly #workers = new Map<string, SupervisedTask>();
   #task: SupervisedTask;
-  /** What changes where it is goes one after the other. */
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #newestFailed: NewestRecord<NewestFailed>;
+  readonly #steering: Steering;
+  readonly #shards: ShardFollower;
   #closing: Promise<void> | null = null;
-  /** Looks for shards that may be begun now, before the next scan is due. */
-  #wake: () => void = () => undefined;
 
   /**
    * Starts the delivery. The sink is its own: it is closed with it.
@@ -163,6 +171,12 @@ export class Delivery {
       ...{ delivery: options.name, schedule, onlyWhile, programs: ports.programs },
       ...{ clock, logger: this.#logger },
     });
+    this.#newestFailed = new NewestRecord(ports.log, newestFailed);
+    this.#steering = new Steering({
+      ...{ reader: { application: this.application, from: options.from }, what: 'a delivery' },
+      ...{ ...ports, flow: this.#flow, logger: this.#logger },
+    });
+    this.#shards = new ShardFollower(ports);
     this.#task = this.#start();
   }
 
@@ -175,15 +189,19 @@ export class Delivery {
 
   /** How it fares now. The backlog is counted afresh. */
   async status(): Promise<DeliveryStatus> {
+    const { log } = this.#ports;
     const backlogs = await this.#backlogs();
     this.#progress.backlog(backlogs.all);
+    const failedRecords = await failedCount(log, this.name);
+    const failed = failedRecords > 0 ? failedStream(log, this.name)?.shards[0] : undefined;
     return deliveryStatus({
       options: this.#options,
       to: { kind: this.#sink.kind, description: this.#sink.description },
       stopped: this.#closing !== null,
       held: this.#flow.held,
       backlogs,
-      failedRecords: await failedCount(this.#ports.log, this.name),
+      failedRecords,
+      newestFailed: failed === undefined ? null : await this.#newestFailed.of(failed),
       progress: this.#progress,
       tasks: [this.#task, ...this.#workers.values()].map((task) => task.status()),
     });
@@ -197,7 +215,7 @@ export class Delivery {
    */
   async replay(): Promise<number> {
     const records = await askForReplay(this.#ports.log, this.name);
-    this.#wake();
+    this.#shards.wake();
     return records;
   }
 
@@ -206,7 +224,7 @@ export class Delivery {
    * no longer than the supervisor waits for a task. Twice is harmless.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#inTurn(async () => {
+    this.#closing ??= this.#steering.inTurn(async () => {
       await Promise.all([this.#task.stop(), this.#flow.close()]);
       await Promise.all([this.#sink.close(), this.#transform?.close()]);
     });
@@ -218,21 +236,12 @@ export class Delivery {
    * Twice is harmless. @throws StorageError `not-found` when its source is not there
    */
   pause(): Promise<void> {
-    return this.#setPaused(this.#flow.pausedMs ?? this.#ports.clock.nowMs());
+    return this.#steering.pause();
   }
 
   /** @throws StorageError `not-found` when its source is not there */
   resume(): Promise<void> {
-    return this.#setPaused(null);
-  }
-
-  #setPaused(pausedMs: number | null): Promise<void> {
-    return this.#inTurn(async () => {
-      const kept = await keptFlow(this.#ports, this.#options);
-      await keepFlow(this.#ports, this.#options, { ...kept, pausedMs });
-      this.#flow.setPaused(pausedMs);
-      this.#logger.info({}, pausedMs === null ? 'a delivery is resumed' : 'a delivery is paused');
-    });
+    return this.#steering.resume();
   }
 
   /**
@@ -241,7 +250,7 @@ export class Delivery {
    * @throws StorageError; nothing is changed then: `lease-held` while a worker is not done yet
    */
   rewind(to: RewindTo): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#steering.inTurn(async () => {
       if (this.#closing !== null) return;
       await this.#task.stop();
       try {
@@ -255,25 +264,17 @@ export class Delivery {
   async #beginAnew(to: RewindTo): Promise<void> {
     const { log, video } = this.#ports;
     const { from } = this.#options;
-    const kept = await keptFlow(this.#ports, this.#options);
     await this.#ensureApplications();
     const starts =
       'stream' in from
         ? await startsOfStream(log, log.stream(from.stream), to)
         : [await startOfCamera(video, (await video.camera(from.camera)).id, to)];
     // First: objects of what goes again never carry the version of those before.
-    await keepFlow(this.#ports, this.#options, { ...kept, rewinds: kept.rewinds + 1 });
+    await this.#steering.rewinding();
     await log.applications.beginAnew(this.application, this.#applications, starts);
     // Of a media sink: what was confirmed of the file that was under way.
     if ('camera' in from) await video.setCameraAttribute(from.camera, this.application, undefined);
-    const place = typeof to === 'string' ? to : new Date(to.timeMs).toISOString();
-    this.#logger.info({ to: place }, 'a delivery is rewound');
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work);
-    this.#last = turn.catch(() => undefined);
-    return turn;
+    this.#steering.rewound(to);
   }
 
   get #liveFirst(): boolean {
@@ -306,7 +307,7 @@ export class Delivery {
 
   async #run(context: TaskContext): Promise<void> {
     await this.#ensureApplications();
-    const { pausedMs, rewinds } = await keptFlow(this.#ports, this.#options);
+    const { pausedMs, rewinds } = await this.#steering.kept();
     this.#scope = { ...this.#scope, version: (this.#options.version ?? 1) + rewinds };
     this.#flow.open(pausedMs);
     const { from } = this.#options;
@@ -329,46 +330,22 @@ export class Delivery {
 
   /** Keeps a worker on every shard that may be read. @throws StorageError `not-found` */
   async #followStream(stream: string, context: TaskContext): Promise<void> {
-    const { log, clock } = this.#ports;
-    const begun = new Set<number>();
-    const finished = new Set<number>();
-    const stopped = (): boolean => context.signal.aborted;
-    const { id } = log.stream(stream);
-    while (!stopped()) {
-      const description = log.stream(stream);
-      // It was deleted, and one of that name was made.
-      if (description.id !== id) return;
-      await this.#takeCheckpoints(description);
-      const wake = new AbortController();
-      this.#wake = () => {
-        wake.abort();
-      };
-      context.signal.addEventListener('abort', this.#wake, { once: true });
-      // It may have been stopped while the checkpoints were taken.
-      if (stopped()) return;
-      context.ready();
-      for (const shard of description.shards) {
-        const waitsFor = shard.parents.filter(
-          (parent) => !finished.has(parent) && description.shards.some((s) => s.index === parent),
-        );
-        if (begun.has(shard.index) || waitsFor.length > 0) continue;
-        begun.add(shard.index);
-        this.#startWorker(
-          `shard-${shard.index}`,
-          { kind: 'shard', id: shard.id },
-          shard.trimSequence,
-          {
-            work: (worker) => this.#sendShard(worker, shard, description),
-            finished: () => finished.add(shard.index),
-            gone: () => hasExpired(log, shard),
-            liveFirst: liveFirstOfShard(log, shard.id, this.#gatheredMs),
-          },
-        );
-      }
-      this.#resumeReplay(description);
-      await pause(clock, rescanMs, wake.signal);
-      context.signal.removeEventListener('abort', this.#wake);
-    }
+    const { log } = this.#ports;
+    await this.#shards.follow(stream, context, {
+      takeCheckpoints: (description) => this.#takeCheckpoints(description),
+      start: (shard, description, finished) => {
+        const source = { kind: 'shard', id: shard.id } as const;
+        this.#startWorker(`shard-${shard.index}`, source, shard.trimSequence, {
+          work: (worker) => this.#sendShard(worker, shard, description),
+          finished,
+          gone: () => hasExpired(log, shard),
+          liveFirst: liveFirstOfShard(log, shard.id, this.#gatheredMs),
+        });
+      },
+      looked: (description) => {
+        this.#resumeReplay(description);
+      },
+    });
   }
 
   #sendShard(worker: Worker, shard: ShardDescription, stream: StreamDescription): Promise<void> {
@@ -519,17 +496,13 @@ export class Delivery {
         liveEnded: () => {
           if (!this.#liveFirst) return;
           job.finished();
-          this.#wake();
+          this.#shards.wake();
         },
       });
     };
     const run = async (context: TaskContext): Promise<void> => {
       context.ready();
-      try {
-        if (!job.gone()) await send(context);
-      } catch (error) {
-        if (!job.gone()) throw error;
-      }
+      await unlessGone(() => job.gone(), () => send(context));
       job.finished();
     };
     const task = this.#ports.supervisor.start(
@@ -539,7 +512,7 @@ export class Delivery {
     this.#workers.set(name, task);
     void task.stopped.then(() => {
       this.#workers.delete(name);
-      this.#wake();
+      this.#shards.wake();
     });
   }
 

@@ -112,6 +112,19 @@ export async function failedCount(log: Log, delivery: string): Promise<number> {
   return records;
 }
 
+export interface NewestFailed {
+  readonly atMs: number;
+  /** In a sentence. */
+  readonly reason: string;
+}
+
+/** For `NewestRecord`. */
+export function newestFailed(record: LogRecord): NewestFailed | null {
+  const envelope = parse(record);
+  const atMs = Date.parse(envelope?.failedAt ?? '');
+  return envelope === null || Number.isNaN(atMs) ? null : { atMs, reason: envelope.errorMessage };
+}
+
 /**
  * Asks for all that have failed by now to be sent again, for good: a restart goes on with it.
  * @returns how many that are

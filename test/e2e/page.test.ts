@@ -1,6 +1,6 @@
-/** The page as a person uses it: a gateway with a camera, sensors and a delivery, in Chromium. */
+/** The page as a person uses it: a gateway with a camera, sensors, deliveries and a function, in Chromium. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { createFile, MP4BoxBuffer } from 'mp4box';
@@ -17,7 +17,7 @@ import { sharedFile } from '../support/tools.ts';
 
 const camera = { username: 'front', password: 'camera-password' };
 const sections = `
-streams: { readings: {} }
+streams: { readings: {}, letters: {} }
 cameras:
   front: { source: { push: { username: ${camera.username}, password: ${camera.password} } } }
 deliveries:
@@ -26,6 +26,23 @@ deliveries:
     to: { folder: { path: ./archive } }
     buffer: { maxSeconds: 1 }
     backup: { to: { folder: { path: ./originals } }, buffer: { maxSeconds: 1 } }
+  sorted:
+    from: { stream: readings }
+    to: { folder: { path: ./sorted, prefix: '!{partitionKeyFromQuery:site}/' } }
+    layout: { partitionBy: { site: site } }
+    buffer: { maxSeconds: 1 }
+functions:
+  alarms:
+    from: { stream: readings }
+    function: { module: { path: ./alarms.mjs } }
+    retries: 0
+    deadLetter: { stream: letters }
+`;
+const alarms = `
+import { existsSync } from 'node:fs';
+export function handler() {
+  if (!existsSync('./mended')) throw new Error('the siren is broken');
+}
 `;
 const hevcType = 'video/mp4; codecs="hvc1.1.6.L60.90"';
 const routes = "[{ topic: 'site/+', stream: readings, partitionKey: '{topic[1]}' }]";
@@ -37,6 +54,7 @@ it(
     const browser = await launchBrowser(t);
     if (browser === null) return;
     const folder = await temporaryFolder(t);
+    await writeFile(join(folder, 'alarms.mjs'), alarms);
     const gateway = await GatewayProcess.start(t, folder, sections, undefined, routes);
     if (!(await (await fetch(`${gateway.url}/`)).text()).includes('id="app"')) {
       t.skip('needs the page, which `npm test` compiles; it is not compiled here');
@@ -89,6 +107,32 @@ it(
         .getByText(/^backup of archive: readings → .*originals$/)
         .waitFor();
     });
+
+    await t.test('what a delivery failed is told with the reason, and sent again', async () => {
+      const deliveries = page.getByRole('region', { name: 'Deliveries' });
+      await deliveries.getByText(/^40 records failed · .*site/).waitFor();
+      const answer = page.waitForResponse((response) => response.url().endsWith('/sorted/replay'));
+      await deliveries.getByRole('button', { name: 'replay sorted' }).click();
+      assert.deepEqual(await (await answer).json(), { name: 'sorted', records: 40 });
+    });
+
+    await t.test(
+      'a function is listed, paused, resumed and given again what it failed',
+      async () => {
+        const functions = page.getByRole('region', { name: 'Functions' });
+        await functions.getByText('alarms', { exact: true }).waitFor();
+        await functions.getByText('nothing waiting').waitFor();
+        await functions.getByText(/^[\d]+ batch(es)? failed · .*the siren is broken/).waitFor();
+        await functions.getByRole('button', { name: 'pause alarms' }).click();
+        await functions.getByText(/waits: paused since 20/).waitFor();
+        await writeFile(join(folder, 'mended'), '');
+        await functions.getByRole('button', { name: 'replay alarms' }).click();
+        await functions.getByRole('button', { name: 'replay alarms', disabled: true }).waitFor();
+        await functions.getByRole('button', { name: 'resume alarms' }).click();
+        await functions.getByText(/failed/).waitFor({ state: 'detached' });
+        await functions.getByText('40 records done').waitFor();
+      },
+    );
 
     await t.test('the delivery is paused and resumed', async () => {
       const delivery = page

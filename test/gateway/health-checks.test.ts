@@ -155,6 +155,7 @@ const held: DeliveryStatus = {
   failures: 0,
   lostRecords: 0,
   failedRecords: 0,
+  newestFailed: null,
   lastSuccessMs: null,
   lastFailure: null,
 };

@@ -12,6 +12,7 @@ import { operationsRoutes } from './operations.ts';
 import type { Metering } from '../kinesis/metering.ts';
 import { mediaRoutes, type Media } from './media.ts';
 import { meteringRoutes } from './metering.ts';
+import { functionFlowRoutes } from './function-flow.ts';
 import { createRouter, type RestRouter } from './router.ts';
 import { putRoutes } from './puts.ts';
 import { seriesRoutes } from './series.ts';
@@ -35,6 +36,7 @@ export function restRoutes(options: RestOptions): RestRouter {
   const router = createRouter();
   statusRoutes(router, options);
   deliveryFlowRoutes(router, { flow: () => sources.deliveryFlow, audit: options.audit });
+  functionFlowRoutes(router, { flow: () => sources.functionFlow, audit: options.audit });
   operationsRoutes(router, options);
   const waiting = new Waiting({ log, clock, closing: options.closing });
   streamRoutes(router, { log, clock, waiting });
@@ -66,7 +68,7 @@ export function restRoutes(options: RestOptions): RestRouter {
       title: 'Headgate',
       version,
       description:
-        'Streams and their records, applications that read them, cameras and their footage, deliveries and their backlog. ' +
+        'Streams and their records, applications that read them, cameras and their footage, deliveries and functions and their backlogs. ' +
         'Times are ISO 8601 in UTC; in queries also milliseconds since the epoch.',
     },
     servers: [{ url: '/api/v1' }],

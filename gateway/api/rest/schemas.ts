@@ -499,6 +499,8 @@ const BacklogSchema = z.object({
   ms: count.describe('Age of the oldest thing not yet sent'),
 });
 
+const NewestFailedSchema = z.object({ time, reason: z.string() });
+
 export const DeliverySchema = z
   .object({
     name: z.string(),
@@ -551,6 +553,9 @@ export const DeliverySchema = z
     errors: count.describe('Since the start'),
     lost: count.describe('Records, or media files, gone before they were sent; since the start'),
     failed: count.describe('Records put aside with the reason, in the stream failed.<name>'),
+    lastFailed: NewestFailedSchema.nullable().describe(
+      'The newest of those in the stream; null: none is there',
+    ),
     lastError: z
       .object({
         time,
@@ -615,6 +620,26 @@ export const FunctionSchema = z
       description: z.string().describe('Which it is, without secrets'),
     }),
     deadLetter: z.string().nullable().describe('Where batches go that are given up'),
+    failed: z
+      .object({
+        batches: count.describe('Kept in deadLetter and not done since; one in parts counts each'),
+        newest: NewestFailedSchema.nullable().describe(
+          'null: there is none, or it can not be told',
+        ),
+        isReplaying: z.boolean().describe('They are being handed over again'),
+      })
+      .nullable()
+      .describe('What was given up; null: without deadLetter, nothing is kept'),
+    held: z
+      .object({
+        by: z
+          .enum(['pause', 'configuration'])
+          .describe('What holds it back: a pause, or functions.*.paused'),
+        reason: z.string(),
+      })
+      .nullable()
+      .describe('Why no call is begun now; null: it is not held back'),
+    required: z.boolean().describe('Pins what it has not had yet'),
     state: z.enum(['starting', 'running', 'backing-off', 'paused']),
     lastError: z.string().nullable().describe('What goes wrong now'),
     records: count.describe('Done by the function, since the start'),
@@ -633,6 +658,10 @@ export const FunctionSchema = z
       .describe('Under the names of Lambda, since the start; times in milliseconds'),
   })
   .openapi('Function');
+
+export const FunctionReplaySchema = z
+  .object({ name: z.string(), batches: count.describe('That had failed by then') })
+  .openapi('FunctionReplay');
 
 export const FunctionsSchema = z
   .object({ functions: z.array(FunctionSchema) })
@@ -712,6 +741,7 @@ export type Places = z.infer<typeof PlacesSchema>;
 export type CameraRun = z.infer<typeof RunSchema>;
 export type CameraRuns = z.infer<typeof RunsSchema>;
 export type Timeline = z.infer<typeof TimelineSchema>;
+export type StreamFunction = z.infer<typeof FunctionSchema>;
 export type Functions = z.infer<typeof FunctionsSchema>;
 export type Delivery = z.infer<typeof DeliverySchema>;
 export type Deliveries = z.infer<typeof DeliveriesSchema>;

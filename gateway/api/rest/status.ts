@@ -12,6 +12,7 @@ import type { HealthReport } from '../../observe/health.ts';
 import { isSubstreamName } from '../../substreams.ts';
 import type { CameraStatus } from './cameras.ts';
 import type { DeliveryFlow } from './delivery-flow.ts';
+import type { FunctionFlow } from './function-flow.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
   DeliveriesSchema,
@@ -24,9 +25,11 @@ import {
   type Loss,
   type MqttStatus,
   type RtspStatus,
+  type StreamFunction,
 } from './schemas.ts';
 import { isoFromMs, isoFromMsOrNull } from './times.ts';
 
+type FunctionStatus = Awaited<ReturnType<EventSources['status']>>[number];
 type DeliveryStatus = Awaited<ReturnType<Deliveries['status']>>[number];
 
 /** Where the routes learn how the parts of the gateway are doing. */
@@ -46,6 +49,7 @@ export interface StatusSources {
   readonly deliveryFlow: DeliveryFlow;
   readonly replayDelivery: Deliveries['replay'];
   readonly functions: EventSources['status'];
+  readonly functionFlow: FunctionFlow;
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
   readonly files: () => readonly FileSourceStatus[];
@@ -170,17 +174,7 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
   );
 
   router.openapi(functions, async (c) => {
-    const nowMs = clock.nowMs();
-    const all = (await sources.functions()).map(({ trouble, backlog, ...one }) => ({
-      ...one,
-      lastError: trouble,
-      backlog: {
-        bytes: backlog.bytes,
-        records: backlog.records,
-        ms: Math.max(0, nowMs - (backlog.oldestArrivalMs ?? nowMs)),
-      },
-    }));
-    return c.json({ functions: all }, 200);
+    return c.json({ functions: (await sources.functions()).map(functionOf) }, 200);
   });
 
   router.openapi(files, (c) =>
@@ -243,6 +237,19 @@ function backlogOf({ bytes, records, seconds }: DeliveryStatus['backlog']): Deli
   return { bytes, records, ms: Math.max(0, Math.round(seconds * 1_000)) };
 }
 
+function newestOf(newest: DeliveryStatus['newestFailed']): Delivery['lastFailed'] {
+  return newest && { time: isoFromMs(newest.atMs), reason: newest.reason };
+}
+
+export function functionOf({ trouble, backlog, failed, ...one }: FunctionStatus): StreamFunction {
+  return {
+    ...one,
+    failed: failed && { ...failed, newest: newestOf(failed.newest) },
+    lastError: trouble,
+    backlog: backlogOf(backlog),
+  };
+}
+
 export function deliveryOf(delivery: DeliveryStatus): Delivery {
   const { lastFailure, held } = delivery;
   return {
@@ -271,6 +278,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
     errors: delivery.failures,
     lost: delivery.lostRecords,
     failed: delivery.failedRecords,
+    lastFailed: newestOf(delivery.newestFailed),
     lastError:
       lastFailure === null
         ? null

@@ -42,3 +42,13 @@ test('what does not go together, or is not there, is named', () => {
     );
   }
 });
+
+test('functions do not share a dead letter', () => {
+  const one =
+    'from: { stream: s }, function: { module: { path: f.mjs } }, deadLetter: { stream: letters }';
+  const text = `streams: { s: {}, letters: {} }\nfunctions: { f: { ${one} }, g: { ${one} } }`;
+  assert.match(
+    problemsOf(text).join('\n'),
+    /functions\.g\.deadLetter\.stream: .*that of f already/,
+  );
+});

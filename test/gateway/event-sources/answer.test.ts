@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { readAnswer } from '../../../gateway/event-sources/answer.ts';
 import { functionError, ImpatientClock } from '../functions/support/functions.ts';
 import { numbered } from '../forward/support/rig.ts';
-import { noting, openSources, until } from './support.ts';
+import { noting, openSources, until } from './support/sources.ts';
 
 const ids = ['one', 'two', 'three'];
 const read = (answer: string, rules = { reportsFailures: true, hasState: false }) =>

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { numbered, streamOptions } from '../forward/support/rig.ts';
 import { functionOf, ImpatientClock, kinds } from '../functions/support/functions.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { noting, openSources, until } from './support.ts';
+import { noting, openSources, until } from './support/sources.ts';
 
 interface Letter {
   readonly requestContext: { readonly condition: string; readonly approximateInvokeCount: number };

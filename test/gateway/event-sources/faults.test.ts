@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { unpinRemoved } from '../../../gateway/event-sources/applications.ts';
 import { ImpatientClock } from '../functions/support/functions.ts';
 import { numbered } from '../forward/support/rig.ts';
-import { noting, openSources, until } from './support.ts';
+import { noting, openSources, until } from './support/sources.ts';
 
 describe('an event source', () => {
   it('waits for an endpoint that is not there, without counting that', async (t) => {

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { numbered, runClock } from '../forward/support/rig.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { noting, openSources, until } from './support.ts';
+import { noting, openSources, until } from './support/sources.ts';
 
 interface Reading {
   readonly id: number;

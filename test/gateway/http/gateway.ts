@@ -93,6 +93,13 @@ export async function startGateway(
       metered: () => Promise.resolve(null),
     },
     replayDelivery: () => Promise.resolve(null),
+    functionFlow: {
+      pause: () => Promise.resolve(null),
+      resume: () => Promise.resolve(null),
+      rewind: () => Promise.resolve(null),
+      replay: () => Promise.resolve(null),
+      forget: () => Promise.resolve('unknown'),
+    },
     cameras: () => [],
     files: () => [],
     renderMetrics: () => Promise.resolve('headgate_up 1\n'),

@@ -305,6 +305,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
         failures: 3,
         lostRecords: 0,
         failedRecords: 2,
+        newestFailed: { atMs: Date.UTC(2026, 0, 1), reason: 'the place is missing' },
         lastSuccessMs: null,
         lastFailure: {
           code: 'unreachable',
@@ -323,6 +324,10 @@ test('deliveries, with their backlog and their last error', async (context) => {
   ]);
   assert.equal(deliveries[0]?.backlog.ms, 61_500);
   assert.equal(deliveries[0].failed, 2);
+  assert.deepEqual(deliveries[0].lastFailed, {
+    time: '2026-01-01T00:00:00.000Z',
+    reason: 'the place is missing',
+  });
   assert.deepEqual(
     deliveries[0].lanes.map(({ kind, backlog }) => [kind, backlog.bytes, backlog.ms]),
     [
@@ -383,6 +388,11 @@ test('the description names every route, and nothing that is not there', async (
     '/export.zip',
     '/files',
     '/functions',
+    '/functions/{name}/forget',
+    '/functions/{name}/pause',
+    '/functions/{name}/replay',
+    '/functions/{name}/resume',
+    '/functions/{name}/rewind',
     '/reload',
     '/status',
     '/streams',

@@ -8,14 +8,14 @@ import type { TestContext } from 'node:test';
 import {
   EventSource,
   type EventSourceStatus,
-} from '../../../gateway/event-sources/event-source.ts';
-import type { EventSourceOptions } from '../../../gateway/event-sources/options.ts';
-import type { FunctionTarget } from '../../../gateway/functions/target.ts';
-import type { LogRecord } from '../../../storage/model.ts';
-import type { Clock } from '../../../storage/ports.ts';
-import { openRig, streamOptions, type Rig } from '../forward/support/rig.ts';
-import { moduleFile } from '../functions/support/functions.ts';
-import { temporaryFolder } from '../../support/temporary-folder.ts';
+} from '../../../../gateway/event-sources/event-source.ts';
+import type { EventSourceOptions } from '../../../../gateway/event-sources/options.ts';
+import type { FunctionTarget } from '../../../../gateway/functions/target.ts';
+import type { LogRecord } from '../../../../storage/model.ts';
+import type { Clock } from '../../../../storage/ports.ts';
+import { openRig, streamOptions, type Rig } from '../../forward/support/rig.ts';
+import { moduleFile } from '../../functions/support/functions.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
 
 export const account = { accountId: '123456789012', region: 'eu-central-1' };
 
@@ -60,7 +60,16 @@ export async function openSources(
           ...given,
         },
         {
-          ...{ log: store.log, owner: 'process-1', supervisor, account, clock, logger, metrics },
+          ...{
+            log: store.log,
+            video: store.video,
+            owner: 'process-1',
+            supervisor,
+            account,
+            clock,
+            logger,
+            metrics,
+          },
           ...{ fetch, random: () => 0 },
         },
       );

@@ -1,0 +1,94 @@
+/**
+ * Failed batches that are kept in a folder. One whose replay was asked for has another ending, until
+ * it is done: so it is neither counted twice nor replaced by what fails once more.
+ */
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../storage/ports.ts';
+import { letterEnding } from './dead-letters.ts';
+import type { FailedBatches, FailedStatus, NewestFailure, ReplayPorts } from './failed-batches.ts';
+import { readLetter } from './letters.ts';
+
+const askedEnding = `${letterEnding}.replay`;
+/** So long what was found there is told again, unless it was changed from here. */
+const lookEveryMs = 10_000;
+
+export class FolderBatches implements FailedBatches {
+  /** That of the event source. */
+  readonly #folder: string;
+  readonly #clock: Clock;
+  #looked: { readonly atMs: number; readonly status: Promise<FailedStatus> } | null = null;
+
+  constructor(folder: string, clock: Clock) {
+    this.#folder = folder;
+    this.#clock = clock;
+  }
+
+  status(): Promise<FailedStatus> {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#looked === null || nowMs - this.#looked.atMs >= lookEveryMs) {
+      this.#looked = { atMs: nowMs, status: this.#look() };
+    }
+    return this.#looked.status;
+  }
+
+  changed(): void {
+    this.#looked = null;
+  }
+
+  async askForReplay(): Promise<number> {
+    const files = await this.#files(letterEnding);
+    for (const file of files) {
+      await rename(file, `${file.slice(0, -letterEnding.length)}${askedEnding}`);
+    }
+    this.changed();
+    return files.length;
+  }
+
+  async replay({ settle, signal }: ReplayPorts): Promise<void> {
+    for (const file of await this.#files(askedEnding)) {
+      signal.throwIfAborted();
+      const letter = readLetter(await readFile(file), this.#clock.nowMs());
+      if (letter === null || letter.batch === null) {
+        await rename(file, `${file.slice(0, -askedEnding.length)}${letterEnding}`);
+      } else {
+        await settle(letter.batch);
+        await rm(file);
+      }
+      this.changed();
+    }
+  }
+
+  async #look(): Promise<FailedStatus> {
+    const [waiting, asked] = [await this.#files(letterEnding), await this.#files(askedEnding)];
+    return {
+      batches: waiting.length + asked.length,
+      newest: await this.#newestOf(waiting),
+      isReplaying: asked.length > 0,
+    };
+  }
+
+  /** Of each shard the file with the highest numbers, which is the latest. */
+  async #newestOf(files: readonly string[]): Promise<NewestFailure | null> {
+    const last = new Map(files.map((file) => [join(file, '..'), file]));
+    let newest: NewestFailure | null = null;
+    for (const file of last.values()) {
+      const letter = readLetter(await readFile(file), this.#clock.nowMs());
+      if (letter === null || letter.atMs < (newest?.atMs ?? 0)) continue;
+      newest = { atMs: letter.atMs, reason: letter.reason };
+    }
+    return newest;
+  }
+
+  /** In order. */
+  async #files(ending: string): Promise<readonly string[]> {
+    try {
+      const names = await readdir(this.#folder, { recursive: true });
+      const own = names.filter((name) => name.endsWith(ending));
+      return own.sort().map((name) => join(this.#folder, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  }
+}
