@@ -8,6 +8,7 @@
 import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
 import { regionOfFunction } from '../functions/lambda.ts';
+import { loadingProblem } from './destinations/redshift.ts';
 import { destinationProblems } from './destinations/rules.ts';
 import { shapeProblems } from './layout-rules.ts';
 
@@ -44,6 +45,7 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkEncryption(config, report);
   checkFiles(config, report);
   checkFormats(config, report);
+  checkLoads(config, report);
   checkFunctions(config, report);
   checkTransforms(config, report);
   checkShapes(config, report);
@@ -253,6 +255,15 @@ function checkReferences(config: Fields, report: Report): void {
         'is of objects, and kinesisVideo gets each fragment anyway',
       );
     }
+  }
+}
+
+function checkLoads(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const problem = loadingProblem(delivery);
+    if (problem === null) continue;
+    const { key, message, ...params } = problem;
+    report(['deliveries', name, ...key.split('.')], message, params);
   }
 }
 
