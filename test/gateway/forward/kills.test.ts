@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { killDelivery } from './support/kills-run.ts';
+import { killDelivery } from './support/kills.ts';
 
 const kills = 3;
 

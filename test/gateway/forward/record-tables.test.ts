@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { SinkError, type TableLoad, type TableSink } from '../../../gateway/forward/sink.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { failedOf } from './support/failed.ts';
 import { assertExactlyOnce, idsOf } from './support/lines.ts';
 import { MemorySink } from './support/memory-sink.ts';
@@ -25,13 +27,22 @@ class MemoryTable implements TableSink {
   readonly ledger = new Set<string>();
   loads = 0;
   refuses: (id: number) => boolean = () => false;
-  after: (load: TableLoad) => void = () => undefined;
+  before: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+  after: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+  /** The records of loads that it was told to skip. */
+  readonly notes: (readonly number[])[] = [];
+  skipping: () => void = () => undefined;
 
-  // eslint-disable-next-line @typescript-eslint/require-await
-  async load(load: TableLoad): Promise<void> {
+  async load(load: TableLoad, signal: AbortSignal): Promise<void> {
     this.loads += 1;
+    await this.before(signal);
+    this.#load(load);
+    await this.after(signal);
+  }
+
+  #load(load: TableLoad): void {
     if (this.ledger.has(load.id)) return;
-    const ids = idsOf(load.objects.map(({ key }) => this.staging.objects.get(key)!));
+    const ids = this.#idsOf(load);
     assert.equal(
       load.objects.reduce((sum, { records }) => sum + records, 0),
       ids.length,
@@ -39,7 +50,16 @@ class MemoryTable implements TableSink {
     if (ids.some(this.refuses)) throw new SinkError('rejected', 'a row does not fit');
     this.ledger.add(load.id);
     this.rows.push(...ids);
-    this.after(load);
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async skip(load: TableLoad): Promise<void> {
+    this.skipping();
+    this.notes.push(this.#idsOf(load));
+  }
+
+  #idsOf({ objects }: TableLoad): number[] {
+    return idsOf(objects.map(({ key }) => this.staging.objects.get(key)!));
   }
 
   close(): Promise<void> {
@@ -60,9 +80,10 @@ test('every record is loaded exactly once, also where the answer to a load is lo
   const clock = new ManualClock();
   const rig = await rigOf(context, { clock });
   const table = new MemoryTable();
-  table.after = () => {
-    if (table.loads % 3 === 1) throw new SinkError('unreachable', 'no answer');
-  };
+  table.after = () =>
+    table.loads % 3 === 1
+      ? Promise.reject(new SinkError('unreachable', 'no answer'))
+      : Promise.resolve();
   await rig.store.log.append('readings', numbered(0, 5000));
   rig.start(delivery, table);
   await runClock(
@@ -72,6 +93,7 @@ test('every record is loaded exactly once, also where the answer to a load is lo
   );
   assertExactlyOnce(table.rows, 5000);
   assert.ok(table.ledger.size > 1 && table.loads > table.ledger.size);
+  assert.deepEqual(table.notes, []);
 });
 
 test('the record that a table refuses is found and put aside, all others are loaded', async (context) => {
@@ -91,8 +113,82 @@ test('the record that a table refuses is found and put aside, all others are loa
     failed.map(({ sequence, stage, errorCode }) => [sequence, stage, errorCode]),
     [...bad].map((id) => [id, 'redshift-failed', 'rejected']),
   );
+  while (table.notes.length < bad.size) await setImmediate();
+  assert.deepEqual(
+    table.notes,
+    [...bad].map((id) => [id]),
+  );
   table.refuses = () => false;
   await one.replay();
   await rig.metrics.sent(1000);
   assertExactlyOnce(table.rows, 1000);
+});
+
+test('stopped at any load while a refused plan is halved, each record is there once, or aside', async (context) => {
+  const count = 8;
+  const bad = new Set([0, 5]);
+  let stops = 0;
+  for (let stopAt = 1, stopped = 0; stopAt === 1 || stops > stopped; stopAt += 1) {
+    stopped = stops;
+    for (const moment of ['before', 'after'] as const) {
+      const folder = await temporaryFolder(context);
+      const table = new MemoryTable();
+      table.refuses = (id) => bad.has(id);
+      const first = await rigOf(context, { folder });
+      await first.store.log.append('readings', numbered(0, count));
+      const reached = new Promise<void>((resolve) => {
+        table[moment] = async (signal) => {
+          if (table.loads !== stopAt) return;
+          resolve();
+          await once(signal, 'abort');
+          throw new SinkError('aborted', 'the gateway is gone');
+        };
+      });
+      const done = first.metrics.until(
+        (metrics) =>
+          metrics.total('headgate_delivery_failed_records_total') === bad.size &&
+          metrics.total('headgate_delivery_sent_records_total') === count - bad.size,
+      );
+      first.start(delivery, table);
+      const isReached = await Promise.race([reached.then(() => true), done.then(() => false)]);
+      await first.close();
+      const second = await rigOf(context, { folder });
+      const one = second.start(delivery, table);
+      while ((await one.status()).backlog.records > 0) await setImmediate();
+      assert.deepEqual(
+        (await failedOf(second.store.log, 'warehouse')).map(({ sequence }) => sequence),
+        [...bad],
+      );
+      await second.close();
+      assertExactlyOnce([...table.rows, ...bad], count);
+      if (isReached) stops += 1;
+    }
+  }
+  context.diagnostic(`stopped ${stops} times`);
+  assert.ok(stops > 8, 'hardly ever stopped');
+});
+
+test('what is given up leaves a note beside the objects, and a note that fails holds up nobody', async (context) => {
+  const clock = new ManualClock();
+  const rig = await rigOf(context, { clock });
+  const table = new MemoryTable();
+  table.before = () => Promise.reject(new SinkError('unreachable', 'no cluster'));
+  await rig.store.log.append('readings', numbered(0, 10));
+  rig.start({ ...delivery, retrySeconds: 5 }, table);
+  const failed = (): number => rig.metrics.total('headgate_delivery_failed_records_total');
+  await runClock(rig, clock, () => failed() === 10 && table.notes.length > 0);
+  assert.deepEqual(table.notes, [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]);
+  let attempts = 0;
+  table.skipping = () => {
+    attempts += 1;
+    throw new SinkError('denied', 'nothing may be put there');
+  };
+  await rig.store.log.append('readings', numbered(10, 5));
+  await runClock(rig, clock, () => failed() === 15 && attempts > 0);
+  table.before = () => Promise.resolve();
+  await rig.store.log.append('readings', numbered(15, 5));
+  await runClock(rig, clock, () => rig.metrics.total('headgate_delivery_sent_records_total') === 5);
+  assert.ok(attempts > 1, 'it was tried once only');
+  assert.deepEqual(table.rows, [15, 16, 17, 18, 19]);
+  assert.equal(table.notes.length, 1);
 });
