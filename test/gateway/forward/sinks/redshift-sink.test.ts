@@ -102,7 +102,8 @@ test('connections that break at any moment lose no row and load none twice', asy
   const lanes = 3;
   let failures = 0;
   const lane = async (number: number): Promise<void> => {
-    const sink = rig.sink();
+    // Where the answer to a greeting is lost, this is what it takes to notice.
+    const sink = rig.sink({ connectTimeoutMs: 1_000 });
     for (let index = number; index < loads; index += lanes) {
       const load = await stage(sink, [rowsFrom(index * perLoad, perLoad)]);
       for (let done = false; !done;) {

@@ -76,7 +76,7 @@ export function sinkOf({ target, to, cluster }: KillsRun): Sink {
     ...{ ledger: { schema: 'public', table: 'loads' }, ledgerSeconds: 0 },
     authorization: { iamRole: 'default' },
     staging: { sink: objects, bucket: 'bucket', prefix: '', region: null },
-    ...{ connectTimeoutMs: 5_000, loadTimeoutMs: 60_000 },
+    ...{ connectTimeoutMs: 1_000, loadTimeoutMs: 60_000 },
   });
 }
 

@@ -42,7 +42,7 @@ async function transformOf(
       if (value.id % 40 === 11) return { recordId, result: 'ProcessingFailed', data };
       const place = value.id % 40 === 7 ? {} : { place: Math.floor(random() * 3) };
       // A table takes numbers there.
-      const isRefused = target === 'redshift' && value.id % 150 === 23;
+      const isRefused = target === 'redshift' && value.id % 300 === 23;
       const made = JSON.stringify({ id: value.id, ...place, made: isRefused ? '?' : random() });
       return { recordId, result: 'Ok', data: Buffer.from(made).toString('base64') };
     });
@@ -105,13 +105,13 @@ export async function killDelivery(
     ...{ folder: `${folder}/store`, target, to, cluster },
     prefix: target === 'batches' ? '' : '!{partitionKeyFromQuery:place}/',
     maxBytes: Math.floor((2_000 + random() * 20_000) / (isSlow ? 5 : 1)),
-    aheadMax: isSlow ? 150 : 1_500,
+    aheadMax: isSlow ? 300 : 1_500,
     transform: random() < 0.7 || target !== 'batches' ? transform : null,
   });
   const program = compiled(join(import.meta.dirname, 'kills-child.ts'));
   for (let kill = 0; kill < kills; kill += 1) {
     const pulses = 5 + Math.floor(random() * (isSlow ? 600 : 120));
-    const requests = 1 + Math.floor(random() * (isSlow ? 80 : 25));
+    const requests = 1 + Math.floor(random() * (isSlow ? 120 : 25));
     killIn = target === 'folder' || random() < 0.3 ? Infinity : requests;
     child = startChild(context, process.execPath, [program, JSON.stringify(run())]);
     const running = child;

@@ -45,8 +45,9 @@ export async function startRedshift(
   const late = new Set<() => void>();
   const redshift = { port: 0, fault: (): Fault | null => null, copies: [] as string[] };
   const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const upstream = connect(postgres.port, postgres.host);
+  // An answer goes out message by message, and none waits for what is said to the one before it.
+  const server = createServer({ noDelay: true }, (client) => {
+    const upstream = connect({ port: postgres.port, host: postgres.host, noDelay: true });
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
