@@ -3,9 +3,14 @@ import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
-import { SinkError, type TableLoad, type TableSink } from '../../../gateway/forward/sink.ts';
+import {
+  SinkError,
+  type TableLoad,
+  type TableReading,
+  type TableSink,
+} from '../../../gateway/forward/sink.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { memoryFolder } from '../../support/temporary-folder.ts';
 import { failedOf } from './support/failed.ts';
 import { assertExactlyOnce, idsOf } from './support/lines.ts';
 import { MemorySink } from './support/memory-sink.ts';
@@ -29,12 +34,15 @@ class MemoryTable implements TableSink {
   refuses: (id: number) => boolean = () => false;
   before: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
   after: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+  /** What the objects of each load are made of, and how they are read. */
+  readonly readings: (readonly [string, TableReading])[] = [];
   /** The records of loads that it was told to skip. */
   readonly notes: (readonly number[])[] = [];
   skipping: () => void = () => undefined;
 
   async load(load: TableLoad, signal: AbortSignal): Promise<void> {
     this.loads += 1;
+    this.readings.push([load.format.type, load.reading]);
     await this.before(signal);
     this.#load(load);
     await this.after(signal);
@@ -131,7 +139,7 @@ test('stopped at any load while a refused plan is halved, each record is there o
   for (let stopAt = 1, stopped = 0; stopAt === 1 || stops > stopped; stopAt += 1) {
     stopped = stops;
     for (const moment of ['before', 'after'] as const) {
-      const folder = await temporaryFolder(context);
+      const folder = await memoryFolder(context);
       const table = new MemoryTable();
       table.refuses = (id) => bad.has(id);
       const first = await rigOf(context, { folder });
@@ -191,4 +199,31 @@ test('what is given up leaves a note beside the objects, and a note that fails h
   assert.ok(attempts > 1, 'it was tried once only');
   assert.deepEqual(table.rows, [15, 16, 17, 18, 19]);
   assert.equal(table.notes.length, 1);
+});
+
+test('objects are read as they were to be when they were planned, and later ones as is said then', async (context) => {
+  const clock = new ManualClock();
+  const rig = await rigOf(context, { clock });
+  const table = new MemoryTable();
+  table.before = () => Promise.reject(new SinkError('unreachable', 'no cluster'));
+  await rig.store.log.append('readings', numbered(0, 10));
+  const cluster = { host: 'h', database: 'd', username: 'u', password: 'p', table: 't' };
+  const toTable = (copyOptions: string, columns: readonly string[]): DeliveryOptions['to'] => ({
+    redshift: { ...cluster, copyOptions, columns, staging: { bucket: 'b' } },
+  });
+  const first = rig.start({ ...delivery, to: toTable('TRUNCATECOLUMNS', []) }, table);
+  await runClock(rig, clock, () => table.loads > 0);
+  await first.close();
+  table.before = () => Promise.resolve();
+  table.readings.length = 0;
+  const format = { type: 'raw', compression: 'gzip', delimiter: '\n' } as const;
+  rig.start({ ...delivery, format, to: toTable("JSON 'auto'", ['id']) }, table);
+  const sent = (): number => rig.metrics.total('headgate_delivery_sent_records_total');
+  await runClock(rig, clock, () => sent() === 10);
+  await rig.store.log.append('readings', numbered(10, 1));
+  await runClock(rig, clock, () => sent() === 11);
+  assert.deepEqual(table.readings, [
+    ['ndjson', { columns: null, options: 'TRUNCATECOLUMNS' }],
+    ['raw', { columns: ['id'], options: "JSON 'auto'" }],
+  ]);
 });
