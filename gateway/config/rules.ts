@@ -9,6 +9,7 @@ import type { z } from 'zod';
 import { parseMasterKey } from '../../storage/keys.ts';
 import { regionOfFunction } from '../functions/lambda.ts';
 import { backupProblems, deliveryPlaces } from './backup-rules.ts';
+import { loadingProblem } from './destinations/redshift.ts';
 import { destinationProblems } from './destinations/rules.ts';
 import { fields, list, type Fields } from './fields.ts';
 import { shapeProblems } from './layout-rules.ts';
@@ -47,6 +48,7 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkEncryption(config, report);
   checkFiles(config, report);
   checkFormats(config, report);
+  checkLoads(config, report);
   checkFunctions(config, report);
   checkTransforms(config, report);
   checkShapes(config, report);
@@ -272,6 +274,15 @@ function checkReferences(config: Fields, report: Report): void {
 function checkBackups(config: Fields, report: Report): void {
   for (const { path, message, allowed } of backupProblems(config)) {
     report(path, message, allowed === undefined ? {} : { allowed });
+  }
+}
+
+function checkLoads(config: Fields, report: Report): void {
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    const problem = loadingProblem(delivery);
+    if (problem === null) continue;
+    const { key, message, ...params } = problem;
+    report(['deliveries', name, ...key.split('.')], message, params);
   }
 }
 

@@ -376,7 +376,7 @@ export class Delivery {
       work: ({ lane, ...worker }) => {
         const { lease } = lane;
         const end = replayEnd(log, this.name) ?? lease.checkpoint;
-        const bounded = { lease, end, behind: true, goOn: () => Promise.resolve(true) };
+        const bounded = { lease, end, since: 0, behind: true, goOn: () => Promise.resolve(true) };
         return sendShardPlanned({ ...worker, lane: bounded }, options);
       },
       finished: () => undefined,

@@ -63,15 +63,14 @@ function s3SinkFor(to: S3Destination): ObjectSink {
 
 function redshiftSinkFor(to: RedshiftDestination): TableSink {
   const { host, port = 5439, database, username, password, tls = true, caFile = null } = to;
-  const { schema = 'public', table, columns = [], ledger = 'headgate_loads', staging } = to;
+  const { schema = 'public', table, ledger = 'headgate_loads', ledgerDays = 7, staging } = to;
   const { bucket, prefix = '', region = null } = staging;
   const { accessKeyId, secretAccessKey } = staging;
   return redshiftSink({
     ...{ host, port, database, username, password, tls, caFile },
-    columns: columns.length === 0 ? null : columns,
     table: { schema, table },
     ledger: { schema, table: ledger },
-    copyOptions: to.copyOptions ?? "JSON 'auto' GZIP",
+    ledgerSeconds: ledgerDays * 86_400,
     // One of the two is there: the configuration asks for it.
     authorization:
       typeof to.iamRole === 'string'

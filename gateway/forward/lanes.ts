@@ -34,6 +34,8 @@ export interface Lane {
   readonly lease: LeaseKeeper;
   /** The first position that is the next lane's; null while there is no next lane. */
   readonly end: number | null;
+  /** From here to its checkpoint all is sent, by this lane or by those that were before it. */
+  readonly since: number;
   /** Not the newest: it drains behind it. */
   readonly behind: boolean;
   /**
@@ -225,6 +227,9 @@ class Lanes {
       suspended: false,
       running: null,
       lookedMs: -Infinity,
+      get since() {
+        return lane === lanes[0] ? 0 : lease.start;
+      },
       get behind() {
         return lane !== lanes.at(-1);
       },

@@ -120,12 +120,14 @@ export interface RedshiftDestination {
   readonly table: string;
   /** None or left out: all that the table has. */
   readonly columns?: readonly string[];
-  /** Default `JSON 'auto' GZIP`. */
+  /** On top of what the format says; default none. */
   readonly copyOptions?: string;
   /** null or left out: the keys of `staging`. */
   readonly iamRole?: string | null;
   /** Default `headgate_loads`. */
   readonly ledger?: string;
+  /** Default 7. */
+  readonly ledgerDays?: number;
   readonly staging: S3Destination;
   /** Default 30 minutes. */
   readonly loadTimeoutSeconds?: number;

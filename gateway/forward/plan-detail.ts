@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import type { KeyScope } from './keys.ts';
 import { plainShape, type ShapeOptions } from './shape/shaping.ts';
+import type { TableReading } from './sink.ts';
 
 /** Of releases that knew one object for each plan, NDJSON gzipped. */
 const plainDetail = z.object({
@@ -25,6 +26,10 @@ const shapedDetail = z.object({
   }),
   // We wrote it ourselves, and it is checked where it is put to use.
   shape: z.custom<ShapeOptions>((value) => typeof value === 'object' && value !== null),
+  reading: z
+    .object({ columns: z.array(z.string()).nullable(), options: z.string() })
+    .nullable()
+    .default(null),
   isForFunction: z.boolean(),
   oldestMs: z.number(),
 });
@@ -33,6 +38,8 @@ export interface PlanDetail {
   /** For the names of what is sent. */
   readonly scope: KeyScope;
   readonly shape: ShapeOptions;
+  /** Of a table; null: the destination is none. */
+  readonly reading: TableReading | null;
   /** A function goes through its records first. */
   readonly isForFunction: boolean;
   /** When the oldest of its records came. */
@@ -42,8 +49,9 @@ export interface PlanDetail {
 }
 
 /** As it is saved. */
-export function detailToSave({ scope, shape, isForFunction, oldestMs }: PlanDetail): unknown {
-  return { kind: 'shaped', scope, shape, isForFunction, oldestMs };
+export function detailToSave(detail: Omit<PlanDetail, 'key'>): unknown {
+  const { scope, shape, reading, isForFunction, oldestMs } = detail;
+  return { kind: 'shaped', scope, shape, reading, isForFunction, oldestMs };
 }
 
 /** @param now what counts for what an older release did not say @throws ZodError */
@@ -56,6 +64,7 @@ export function readDetail(
   return {
     scope: now.scope,
     shape: { ...plainShape, record: found.format },
+    reading: null,
     isForFunction: false,
     oldestMs: found.oldestMs ?? now.createdMs,
     key: found.key,

@@ -14,7 +14,14 @@
  * `record-tables.ts`; what becomes of records that can't go on, of `set-aside.ts`.
  */
 import type { Plan, ShardDescription } from '../../storage/model.ts';
-import { AttemptsOver, RetryBudget, untilDone, type Pace, type Worker } from './attempts.ts';
+import {
+  AttemptsOver,
+  RetryBudget,
+  untilDone,
+  type Pace,
+  type Work,
+  type Worker,
+} from './attempts.ts';
 import type { ObjectAhead } from './encode-ahead.ts';
 import type { FailedObjects } from './failed-objects.ts';
 import { lineBytesEstimate } from './format/ndjson.ts';
@@ -35,10 +42,13 @@ import {
   waitsForFunction,
   type ShapedPlan,
 } from './shape/transformed.ts';
-import type { ObjectSink, SinkError } from './sink.ts';
+import type { ObjectSink, SinkError, TableReading } from './sink.ts';
 import { failureOf as functionFailure } from './transform/open-transform.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
 import { uuidV5 } from './uuid.ts';
+
+/** How long it is tried to leave a note. */
+const noteMsMax = 60_000;
 
 /** Where the records of plans are. */
 export interface PlannedSource {
@@ -78,6 +88,11 @@ export interface Emission {
   ): Promise<void>;
   /** Whether a record was sent, or failed for good, by now. */
   isSettled(record: ShapedRecord): boolean;
+  /**
+   * Leaves a note of what was given up, once the plan is done with; null or left out: there is
+   * nothing to note. @throws SinkError to be called again
+   */
+  readonly leaveNote?: ((signal: AbortSignal) => Promise<void>) | null;
   /** What failed for good by now. */
   readonly failures: readonly Failure[];
   readonly sent: { readonly records: number; readonly bytes: number; readonly objects: number };
@@ -98,6 +113,8 @@ export interface PlannedOptions {
   readonly source: PlannedSource;
   readonly scope: KeyScope;
   readonly shape: ShapeOptions;
+  /** Of a table; null: the destination is none. */
+  readonly reading: TableReading | null;
   readonly transform: {
     readonly run: Transform['run'];
     readonly context: (planId: string) => TransformContext;
@@ -138,7 +155,7 @@ async function nextPlan(
   options: PlannedOptions,
   ahead: ObjectAhead | null,
 ): Promise<Plan | null> {
-  const { source, scope, shape, transform } = options;
+  const { source, scope, shape, reading, transform } = options;
   await worker.gate.pass(worker.signal);
   const checkpoint = worker.lease.checkpoint;
   const gathered = await gather({
@@ -161,7 +178,7 @@ async function nextPlan(
   }
   const { from, to, oldestArrivalMs: oldestMs } = gathered;
   const isForFunction = transform !== null;
-  const detail = detailToSave({ scope, shape, isForFunction, oldestMs, key: null });
+  const detail = detailToSave({ scope, shape, reading, isForFunction, oldestMs });
   const plan: Plan = { from, to, detail, createdMs: worker.clock.nowMs() };
   await worker.lease.savePlan(plan);
   return plan;
@@ -205,12 +222,34 @@ async function carryOut(
     objects: failedObjects(options, worker, plan, detail),
     records: (signal) => originals(shaped, read(signal)),
   });
+  const { leaveNote = null } = emission;
+  if (leaveNote !== null) {
+    const budget = new RetryBudget(worker.clock, Math.min(options.retryMs, noteMsMax));
+    await noted(worker, { sizeBytes: 0, oldestMs: detail.oldestMs, budget }, leaveNote);
+  }
   worker.progress.lost(worker.name, trimmed, 'trimmed');
   if (emission.sent.records > 0) worker.progress.sent(emission.sent);
   if (hasPartitions(compileLayout(detail.shape.layout))) {
     worker.progress.partitioned(emission.sent.objects, failures);
   }
   return emission.sent.records > 0;
+}
+
+/**
+ * Afterwards and not before: a plan that was not put aside yet is tried again after a kill, and may
+ * arrive then. What a kill takes in between is the note alone.
+ */
+async function noted(
+  worker: Worker,
+  work: Work,
+  leaveNote: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  try {
+    await untilDone(worker, work, leaveNote);
+  } catch (error) {
+    // The records are kept: a note that can't be left holds up nobody.
+    if (!(error instanceof AttemptsOver)) throw error;
+  }
 }
 
 function failedObjects(

@@ -6,7 +6,7 @@ import { partsMax, readFailed } from './failed-records.ts';
 import { formatOf } from './format/formats.ts';
 import type { KeyScope } from './keys.ts';
 import { compileLayout, hasPartitions } from './layout/layout.ts';
-import { bufferDefaults, type DeliveryOptions } from './options.ts';
+import { bufferDefaults, type DeliveryOptions, type Destination } from './options.ts';
 import type { Emission, PlanInHand, PlannedOptions, PlannedSource } from './planned.ts';
 import { BatchEmission } from './record-batches.ts';
 import { ObjectEmission } from './record-objects.ts';
@@ -14,7 +14,7 @@ import { TableEmission } from './record-tables.ts';
 import { asTheyAre } from './shape/source.ts';
 import { openShaping, plainShape, type ShapeOptions } from './shape/shaping.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
-import type { BatchSink, ObjectSink, Sink, TableSink } from './sink.ts';
+import type { BatchSink, ObjectSink, Sink, TableReading, TableSink } from './sink.ts';
 
 export type PlannedSink = ObjectSink | BatchSink | TableSink;
 
@@ -79,7 +79,7 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
   const isWhole =
     'put' in sink && transform === null && !hasPartitions(compileLayout(shape.layout));
   return {
-    ...{ source, scope, shape, maxBytes },
+    ...{ source, scope, shape, maxBytes, reading: readingOf(options.to) },
     transform: transform && {
       run: (records, context, signal) => transform.run(records, context, signal),
       context: (planId) => contextOf(plans, source, planId),
@@ -123,6 +123,12 @@ function shapeOf(options: DeliveryOptions, { prefix }: KeyScope): ShapeOptions {
     format: options.format ?? plainShape.format,
     layout: { ...options.layout, prefix },
   };
+}
+
+function readingOf(to: Destination): TableReading | null {
+  if (!('redshift' in to)) return null;
+  const { columns = [], copyOptions = '' } = to.redshift;
+  return { columns: columns.length === 0 ? null : columns, options: copyOptions };
 }
 
 function emissionOf(plan: PlanInHand, sink: PlannedSink): Emission {

@@ -3,7 +3,8 @@
  * the objects' keys and the load's id are functions of the plan, so a load that was done is known.
  *
  * Where the table refuses them, the plan is halved until the record is found that it refuses
- * (`planned.ts`): what was refused as a whole was not loaded in part.
+ * (`planned.ts`): what was refused as a whole was not loaded in part. Of what is given up in the end,
+ * the destination keeps a note beside the objects.
  */
 import type { Pace } from './attempts.ts';
 import { keyNamespace } from './keys.ts';
@@ -11,8 +12,10 @@ import { PlanRefused, type Emission, type PlanInHand } from './planned.ts';
 import { ObjectMaker } from './record-objects.ts';
 import type { Failure } from './shape/failures.ts';
 import type { ShapedRecord } from './shape/shaped-record.ts';
-import { SinkError, type TableLoad, type TableSink } from './sink.ts';
+import { SinkError, type TableLoad, type TableReading, type TableSink } from './sink.ts';
 import { uuidV5 } from './uuid.ts';
+
+const plainReading: TableReading = { columns: null, options: '' };
 
 export class TableEmission implements Emission {
   readonly boundsItself = false;
@@ -23,6 +26,8 @@ export class TableEmission implements Emission {
   readonly #inHand: PlanInHand;
   readonly #sink: TableSink;
   readonly #maker: ObjectMaker;
+  /** What is staged and, as far as is known, not loaded. */
+  #unloaded: TableLoad | null = null;
 
   constructor(inHand: PlanInHand, sink: TableSink) {
     this.#inHand = inHand;
@@ -54,27 +59,45 @@ export class TableEmission implements Emission {
       staged.push({ key: upload.key, sizeBytes, records });
       bytes += plainBytes;
     }
-    if (staged.length > 0) await this.#load({ id: this.#loadId(), objects: staged }, signal);
+    if (staged.length > 0) await this.#load(this.#loadOf(staged), signal);
     this.failures = failures;
     this.sent.records = staged.reduce((sum, { records }) => sum + records, 0);
     this.sent.bytes = bytes;
     this.sent.objects = staged.length;
   }
 
+  get leaveNote(): ((signal: AbortSignal) => Promise<void>) | null {
+    const [sink, load] = [this.#sink, this.#unloaded];
+    return load === null ? null : async (signal) => sink.skip?.(load, signal);
+  }
+
   async #load(load: TableLoad, signal: AbortSignal): Promise<void> {
+    this.#unloaded = load;
     try {
       await this.#sink.load(load, signal);
+      this.#unloaded = null;
     } catch (error) {
       const isOfRecords = error instanceof SinkError && error.code === 'rejected';
       throw isOfRecords ? new PlanRefused(error) : error;
     }
   }
 
-  #loadId(): string {
-    const { detail, source, plan } = this.#inHand;
+  #loadOf(objects: TableLoad['objects']): TableLoad {
+    const { detail, source, plan, worker } = this.#inHand;
     const { gatewayId, delivery, version } = detail.scope;
-    const place = [source.origin.stream, source.origin.streamCreatedMs, source.shard.id];
-    const name = ['load', gatewayId, delivery, version, ...place, plan.from, plan.to];
-    return uuidV5(keyNamespace, JSON.stringify(name));
+    const { from, to } = plan;
+    const shard = [source.origin.stream, source.origin.streamCreatedMs, source.shard.id];
+    const named = (...name: readonly unknown[]): string =>
+      uuidV5(keyNamespace, JSON.stringify(name));
+    return {
+      id: named('load', gatewayId, delivery, version, ...shard, from, to),
+      place: {
+        shard: named('shard', gatewayId, delivery, ...shard),
+        ...{ since: worker.lane.since, from, to },
+      },
+      objects,
+      format: detail.shape.format,
+      reading: detail.reading ?? plainReading,
+    };
   }
 }

@@ -10,6 +10,7 @@
  * `record-batches.ts`, `record-stream.ts`, `media-objects.ts`, `media-stream.ts`). A sink keeps no
  * queue of its own: the log is the buffer.
  */
+import type { FormatOptions } from './format/formats.ts';
 
 const codes = {
   /** No connection, or it broke. */
@@ -207,16 +208,38 @@ export interface BatchSink {
   close(): Promise<void>;
 }
 
+/** How a table reads objects, beside what they are made of. JSON: it is kept with the plan. */
+export interface TableReading {
+  /** What of the table is filled, in this order; null: all that it has. */
+  readonly columns: readonly string[] | null;
+  /** More of it, in the destination's own words. */
+  readonly options: string;
+}
+
 /** Objects to be loaded into a table. */
 export interface TableLoad {
   /** A UUID: the same whenever just these objects are loaded. */
   readonly id: string;
+  /**
+   * What it is in its shard. Every load of the shard that lies between `since` and `from` is done,
+   * and will never be asked for again.
+   */
+  readonly place: {
+    /** A UUID, of the shard. */
+    readonly shard: string;
+    readonly since: number;
+    readonly from: number;
+    readonly to: number;
+  };
   /** They are at `staging` already. */
   readonly objects: readonly {
     readonly key: string;
     readonly sizeBytes: number;
     readonly records: number;
   }[];
+  /** What the objects are made of. */
+  readonly format: FormatOptions;
+  readonly reading: TableReading;
 }
 
 /** Loads objects into a table. */

@@ -1,4 +1,5 @@
-import { killDelivery, type KillsTarget } from '../gateway/forward/support/kills-run.ts';
+import type { KillsTarget } from '../gateway/forward/support/kills-run.ts';
+import { killDelivery } from '../gateway/forward/support/kills.ts';
 import type { Soak } from './soak.ts';
 
 const targets: readonly KillsTarget[] = ['s3', 'folder', 'batches'];

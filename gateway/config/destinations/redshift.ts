@@ -1,5 +1,7 @@
 /** `deliveries.*.to.redshift` */
 import { z } from 'zod';
+import type { DeclaredColumn } from '../../forward/format/rows/columns.ts';
+import { copyProblem, type CopyProblem } from '../../forward/sinks/redshift/copy-options.ts';
 import { isCopyOptions } from '../../forward/sinks/redshift/sql.ts';
 import { awsCredentials, endpoint, region } from '../aws-access.ts';
 import { decimal, flag, host, keyNotes, line, secret, whole } from '../leaves.ts';
@@ -25,15 +27,17 @@ export const redshiftDestination = z
       .max(1600)
       .register(keyNotes, { allowed: 'a list of names', example: ['device', 'time', 'value'] })
       .default([])
-      .describe('What of the table is filled, in their order; none named: all that it has.'),
+      .describe(
+        'What of the table is filled, in their order; none named: all that it has. With csv and parquet, the columns of format by their place.',
+      ),
     copyOptions: z
       .string()
       .max(2048)
       .refine(isCopyOptions)
       .register(keyNotes, { allowed: 'options of COPY, without ; and comments' })
-      .default("JSON 'auto' GZIP")
+      .default('')
       .describe(
-        "How the objects are read: what stands at the end of COPY. It has to fit the delivery's format, such as FORMAT AS PARQUET.",
+        "What COPY is told on top of what the delivery's format says of the objects (JSON 'auto', CSV or FORMAT AS PARQUET, the compression, TIMEFORMAT 'auto'), or in its place, such as JSON 'auto ignorecase'. What contradicts the format is refused. With format.type: raw, it says how the records are to be read.",
       ),
     iamRole: z
       .string()
@@ -47,6 +51,11 @@ export const redshiftDestination = z
     ledger: tableName
       .default('headgate_loads')
       .describe('The table of what was loaded. While a row is in it, its load is not done again.'),
+    ledgerDays: decimal(0, 3650)
+      .default(7)
+      .describe(
+        'How long its rows stay once nothing here can ask for them any more: for as long as data folders may be set back to a backup.',
+      ),
     staging: z
       .strictObject({
         bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
@@ -66,3 +75,28 @@ export const redshiftDestination = z
       .describe('How long a load may take, waiting for others included.'),
   })
   .describe('A table of Amazon Redshift: objects are put to S3, and loaded from there, each once.');
+
+/** What of a delivery to Redshift has to be right before its parts are held against each other. */
+const loading = z.object({
+  to: z.object({
+    redshift: z.object({
+      columns: z.array(z.string()),
+      copyOptions: z.string().refine(isCopyOptions),
+    }),
+  }),
+  format: z.object({
+    type: z.enum(['ndjson', 'raw', 'csv', 'parquet']),
+    compression: z.enum(['none', 'gzip', 'zip', 'snappy', 'hadoop-snappy', 'zstd']).nullable(),
+    delimiter: z.string().nullable(),
+    header: z.boolean(),
+    columns: z.array(z.custom<DeclaredColumn>()),
+  }),
+});
+
+/** Whether COPY reads what the delivery makes; null: it does, or other mistakes come first. */
+export function loadingProblem(delivery: unknown): CopyProblem | null {
+  const { data } = loading.safeParse(delivery);
+  if (data === undefined) return null;
+  const { columns, copyOptions: options } = data.to.redshift;
+  return copyProblem(data.format, { columns: columns.length === 0 ? null : columns, options });
+}

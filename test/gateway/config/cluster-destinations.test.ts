@@ -93,3 +93,34 @@ deliveries:
     );
   }
 });
+
+test('what COPY would not read, or would lose, is named', () => {
+  const delivery = (name: string, format: string, more = ''): string =>
+    `  ${name}: { from: { stream: s }, format: ${format}, to: { redshift: { host: h, database: d, username: u, password: p, table: t, iamRole: default, ${more} staging: { bucket: b } } } }`;
+  const problems = problemsOf(`
+streams: { s: {} }
+deliveries:
+${[
+  delivery('a', '{ type: parquet }'),
+  delivery('b', '{ compression: snappy }'),
+  delivery('c', '{}', 'copyOptions: FORMAT AS CSV,'),
+  delivery('d', '{ type: csv, columns: [{ name: x }] }', 'columns: [x, y],'),
+  delivery('e', '{ type: raw }', 'copyOptions: MAXERROR 5,'),
+  delivery('f', '{ type: raw, compression: none }', "copyOptions: JSON 'auto',"),
+  delivery('g', '{ type: parquet, columns: [{ name: x }] }', 'copyOptions: STATUPDATE OFF,'),
+].join('\n')}
+`);
+  for (const pattern of [
+    /a\.format\.columns: .*COPY fills the columns of a table by their place/,
+    /b\.format\.compression: .*is one that COPY does not read.*none, gzip or zstd/s,
+    /c\.to\.redshift\.copyOptions: .*has CSV, and the delivery's format\.type is ndjson/,
+    /d\.to\.redshift\.columns: .*are 2, and the objects have 1/,
+    /e\.to\.redshift\.copyOptions: .*has MAXERROR, which leaves rows out/,
+  ]) {
+    assert.ok(
+      problems.some((problem) => pattern.test(problem)),
+      `${String(pattern)}\n${problems.join('\n')}`,
+    );
+  }
+  assert.equal(problems.length, 5, problems.join('\n'));
+});

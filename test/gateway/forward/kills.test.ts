@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { killDelivery } from './support/kills-run.ts';
+import { killDelivery } from './support/kills.ts';
+import { needsPostgres } from './support/postgres.ts';
 
 const kills = 3;
 
 // The destination fails at random meanwhile, a function answers otherwise each time it is asked, and
-// records fail; `npm run soak -- deliveries` does it hundreds of times.
+// records fail; `npm run soak -- deliveries redshift` does it hundreds of times.
 for (const target of ['s3', 'folder'] as const) {
   test(`killed ${kills} times on its way to ${target}: nothing lost, nothing twice`, async (context) => {
     const { failed } = await killDelivery(context, { seed: 1, target, kills });
@@ -15,5 +16,11 @@ for (const target of ['s3', 'folder'] as const) {
 
 test(`killed ${kills} times on its way in batches: nothing lost, and what came twice had one id`, async (context) => {
   const { failed } = await killDelivery(context, { seed: 1, target: 'batches', kills });
+  assert.ok(failed > 0);
+});
+
+test(`killed ${kills} times on its way into Redshift: nothing lost, nothing twice`, async (context) => {
+  if (!needsPostgres(context)) return;
+  const { failed } = await killDelivery(context, { seed: 1, target: 'redshift', kills });
   assert.ok(failed > 0);
 });

@@ -18,7 +18,7 @@ const noTable: Meaning = [
 const badStatement: Meaning = ['missing', 'Correct to.redshift.copyOptions.'];
 const noRight: Meaning = [
   'denied',
-  'Let the user insert into the table and into the ledger, make tables in its schema, and use the role (GRANT ASSUMEROLE).',
+  'Let the user insert into the table, insert into the ledger and delete from it, make tables in its schema, and use the role (GRANT ASSUMEROLE).',
 ];
 const noBucket: Meaning = [
   'denied',

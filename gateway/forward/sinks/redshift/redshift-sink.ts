@@ -10,7 +10,10 @@
  * transaction is that of the first one that reads. Loads that share a ledger go one after the other,
  * as Redshift has it for those into one table anyway.
  *
- * This holds for as long as the ledger keeps the row of a load. Nothing here deletes any.
+ * This holds for as long as the ledger keeps the row of a load. Loads of a shard come in order, each
+ * once the one before it is known to be done; so a load removes the rows of those before it, and none
+ * that could still be asked for. They stay for some days all the same, for a gateway that is set back
+ * to a copy of its data begins where that ends.
  *
  * Sources: Amazon Redshift Database Developer Guide (COPY, LOCK, Managing concurrent write
  * operations); Amazon Data Firehose Developer Guide (manifests of skipped objects).
@@ -19,13 +22,15 @@ import { createHash } from 'node:crypto';
 import { Client, DatabaseError, type ClientConfig } from 'pg';
 import { type ObjectSink, type ObjectUpload, type TableLoad, type TableSink } from '../../sink.ts';
 import { readTlsFiles, unlessCalledOff } from '../connection.ts';
+import { copyOptions } from './copy-options.ts';
 import { LoadError, redshiftError } from './errors.ts';
 import {
   copyStatement,
-  isColumnar,
+  ledgerRowStatement,
   ledgerStatement,
   literal,
   tableName,
+  trimStatement,
   type CopyAuthorization,
   type TableName,
 } from './sql.ts';
@@ -41,13 +46,11 @@ export interface RedshiftSinkOptions {
   /** Authorities in PEM beside those that Node knows, Amazon's among them; null: none. */
   readonly caFile: string | null;
   readonly table: TableName;
-  /** null: all that the table has. */
-  readonly columns: readonly string[] | null;
-  /** What stands at the end of COPY, such as `JSON 'auto' GZIP`. */
-  readonly copyOptions: string;
   readonly authorization: CopyAuthorization;
   /** Made when it is missing. */
   readonly ledger: TableName;
+  /** How long rows stay in the ledger that nothing asks for any more. */
+  readonly ledgerSeconds: number;
   readonly staging: {
     /** Closed with this sink. */
     readonly sink: ObjectSink;
@@ -131,33 +134,26 @@ class Loader implements RedshiftSink {
   }
 
   async #transaction(client: Client, load: TableLoad): Promise<void> {
-    const { table, ledger, columns, copyOptions, authorization, staging } = this.#options;
-    const id = literal(load.id);
+    const { table: into, ledger, ledgerSeconds, authorization, staging } = this.#options;
+    const manifestUrl = `s3://${staging.bucket}/${this.#manifestKey(load)}`;
     await client.query('BEGIN');
     await client.query(`LOCK ${tableName(ledger)}`);
     const known = await client.query(
-      `SELECT load_id FROM ${tableName(ledger)} WHERE load_id = ${id}`,
+      `SELECT load_id FROM ${tableName(ledger)} WHERE load_id = ${literal(load.id)}`,
     );
     if (known.rows.length > 0) {
       await client.query('ROLLBACK');
       return;
     }
-    const manifestUrl = `s3://${staging.bucket}/${this.#manifestKey(load)}`;
-    const records = load.objects.reduce((sum, object) => sum + object.records, 0);
-    await client.query(
-      `INSERT INTO ${tableName(ledger)} (load_id, table_name, manifest, objects, records, loaded_at) VALUES (${[
-        id,
-        literal(`${table.schema}.${table.table}`),
-        literal(manifestUrl),
-        String(load.objects.length),
-        String(records),
-        'CURRENT_TIMESTAMP',
-      ].join(', ')})`,
-    );
-    const source = { into: table, columns, manifestUrl, authorization };
-    const region = staging.region;
+    await client.query(trimStatement(ledger, load, ledgerSeconds));
+    await client.query(ledgerRowStatement(ledger, load, { into, manifestUrl }));
+    const { format, reading } = load;
+    const copy = copyStatement({
+      ...{ into, columns: reading.columns, manifestUrl, authorization, region: staging.region },
+      ...{ isColumnar: isColumnar(load), options: copyOptions(format, reading.options) },
+    });
     try {
-      await client.query(copyStatement({ ...source, region, options: copyOptions }));
+      await client.query(copy);
     } catch (error) {
       throw await this.#withReason(client, error);
     }
@@ -231,11 +227,10 @@ class Loader implements RedshiftSink {
 
   async #putManifest(load: TableLoad, key: string, signal: AbortSignal): Promise<void> {
     const { bucket } = this.#options.staging;
-    const { copyOptions } = this.#options;
     const entries = load.objects.map(({ key: object, sizeBytes }) => ({
       url: `s3://${bucket}/${object}`,
       mandatory: true,
-      ...(isColumnar(copyOptions) && { meta: { content_length: sizeBytes } }),
+      ...(isColumnar(load) && { meta: { content_length: sizeBytes } }),
     }));
     const content = Buffer.from(`${JSON.stringify({ entries }, null, 2)}\n`);
     const upload: ObjectUpload = {
@@ -278,6 +273,11 @@ function told(row: LoadErrorRow): string {
     ...(column === '' ? [] : [`column ${column}`]),
     word(row.error_message),
   ].join(', ');
+}
+
+/** Of Parquet, COPY wants to know how long each object is. */
+function isColumnar({ format }: TableLoad): boolean {
+  return format.type === 'parquet';
 }
 
 function stateOf(error: unknown): string {

@@ -1,5 +1,5 @@
 /** The statements that Redshift is given: names quoted, texts quoted or refused. */
-import { SinkError } from '../../sink.ts';
+import { SinkError, type TableLoad } from '../../sink.ts';
 
 export interface TableName {
   readonly schema: string;
@@ -20,6 +20,8 @@ export interface CopySource {
   readonly authorization: CopyAuthorization;
   /** Of the bucket; null: the cluster's own. */
   readonly region: string | null;
+  /** Parquet: it has to be in the cluster's own region. */
+  readonly isColumnar: boolean;
   /** What stands at the end of the statement, such as `JSON 'auto' GZIP`. */
   readonly options: string;
 }
@@ -50,16 +52,15 @@ export function literal(text: string): string {
 
 /** @see https://docs.aws.amazon.com/redshift/latest/dg/r_COPY.html */
 export function copyStatement(source: CopySource): string {
-  const { into, columns, manifestUrl, authorization, region, options } = source;
+  const { into, columns, manifestUrl, authorization, region, isColumnar, options } = source;
   const list = columns === null ? '' : ` (${columns.map(identifier).join(', ')})`;
   return [
     `COPY ${tableName(into)}${list}`,
     `FROM ${literal(manifestUrl)}`,
     authorizationClause(authorization),
-    // Columnar files have to be in the cluster's own region.
-    ...(region === null || isColumnar(options) ? [] : [`REGION ${literal(region)}`]),
+    ...(region === null || isColumnar ? [] : [`REGION ${literal(region)}`]),
     'MANIFEST',
-    options,
+    ...(options === '' ? [] : [options]),
   ].join(' ');
 }
 
@@ -69,7 +70,9 @@ function authorizationClause(authorization: CopyAuthorization): string {
     return `IAM_ROLE ${iamRole === 'default' ? 'default' : literal(iamRole)}`;
   }
   const { accessKeyId, secretAccessKey } = authorization;
-  return `ACCESS_KEY_ID ${literal(accessKeyId)} SECRET_ACCESS_KEY ${literal(secretAccessKey)}`;
+  // Of the two ways to name a key the one that COPY from Parquet knows too.
+  const keys = `aws_access_key_id=${accessKeyId};aws_secret_access_key=${secretAccessKey}`;
+  return `CREDENTIALS ${literal(keys)}`;
 }
 
 /** What was loaded, a row for each load. Redshift knows of the primary key and does not enforce it. */
@@ -77,6 +80,9 @@ export function ledgerStatement(ledger: TableName): string {
   return [
     `CREATE TABLE IF NOT EXISTS ${tableName(ledger)} (`,
     'load_id VARCHAR(36) NOT NULL PRIMARY KEY,',
+    'shard_id VARCHAR(36) NOT NULL,',
+    'from_sequence BIGINT NOT NULL,',
+    'to_sequence BIGINT NOT NULL,',
     'table_name VARCHAR(256) NOT NULL,',
     'manifest VARCHAR(2048) NOT NULL,',
     'objects INTEGER NOT NULL,',
@@ -85,9 +91,39 @@ export function ledgerStatement(ledger: TableName): string {
   ].join(' ');
 }
 
-/** Whether COPY is told to read Parquet or ORC. */
-export function isColumnar(options: string): boolean {
-  return /\b(PARQUET|ORC)\b/i.test(options);
+/** The row of a load. The time is the database's: `now` as a text, for its functions are not for tables. */
+export function ledgerRowStatement(
+  ledger: TableName,
+  { id, place, objects }: TableLoad,
+  { into, manifestUrl }: Pick<CopySource, 'into' | 'manifestUrl'>,
+): string {
+  const records = objects.reduce((sum, object) => sum + object.records, 0);
+  const row = [
+    ['load_id', literal(id)],
+    ['shard_id', literal(place.shard)],
+    ['from_sequence', String(place.from)],
+    ['to_sequence', String(place.to)],
+    ['table_name', literal(`${into.schema}.${into.table}`)],
+    ['manifest', literal(manifestUrl)],
+    ['objects', String(objects.length)],
+    ['records', String(records)],
+    ['loaded_at', "'now'"],
+  ] as const;
+  const [names, values] = [row.map(([name]) => name), row.map(([, value]) => value)];
+  return `INSERT INTO ${tableName(ledger)} (${names.join(', ')}) VALUES (${values.join(', ')})`;
+}
+
+/** Removes the rows of loads that are done for good, once they are so old. */
+export function trimStatement(
+  ledger: TableName,
+  { place: { shard, since, from } }: TableLoad,
+  keptSeconds: number,
+): string {
+  return [
+    `DELETE FROM ${tableName(ledger)} WHERE shard_id = ${literal(shard)}`,
+    `AND from_sequence >= ${since} AND to_sequence <= ${from}`,
+    `AND loaded_at <= CAST('now' AS TIMESTAMP) - INTERVAL '${Math.ceil(keptSeconds)} seconds'`,
+  ].join(' ');
 }
 
 /** Whether options can stand at the end of COPY: nothing in them ends the statement, or hides its rest. */

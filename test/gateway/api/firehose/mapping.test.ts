@@ -453,6 +453,7 @@ test('Redshift loads what lies in a bucket, by the role that it is given', () =>
     [{ S3Configuration: { ...bucket, BucketARN: 'arn:aws:s3:::secret' } }, /bucket secret/],
     [{ S3Configuration: { ...bucket, CompressionFormat: 'ZIP' } }, /UNCOMPRESSED or GZIP/],
     [{ CopyCommand: { DataTableName: 'a', CopyOptions: '; DROP TABLE a' } }, /copyOptions/],
+    [{ CopyCommand: { DataTableName: 'a', CopyOptions: 'BZIP2' } }, /has BZIP2, and .* is gzip/],
     [{ CopyCommand: { DataTableName: 'a.b.c' } }, /not the name of a table/],
     [{ Password: undefined }, /Password/],
     [{ S3BackupMode: 'Enabled' }, /S3BackupConfiguration is needed/],

@@ -3,52 +3,21 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { SinkError, type BatchItem } from '../../../../gateway/forward/sink.ts';
-import {
-  kafkaSink,
-  type KafkaSink,
-  type KafkaSinkOptions,
-} from '../../../../gateway/forward/sinks/kafka/kafka-sink.ts';
+import type { KafkaSink } from '../../../../gateway/forward/sinks/kafka/kafka-sink.ts';
 import { freePort } from '../../../support/gateway.ts';
 import { Authority } from '../../../support/certificates.ts';
-import type { Scope } from '../../../support/scope.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { needs } from '../../../support/tools.ts';
 import { batchOf, itemsOf } from '../support/batches.ts';
+import { startCutter } from '../support/kafka/cutter.ts';
 import { KafkaBroker, kafkaJars, type TopicRecord } from '../support/kafka/kafka-broker.ts';
+import { deliverAll, sinkOf } from '../support/kafka/kafka-sink.ts';
 
 const never = new AbortController().signal;
-
-function sinkOf(context: Scope, options: Partial<KafkaSinkOptions>): KafkaSink {
-  const sink = kafkaSink({
-    ...{ brokers: [], topic: 'readings', compression: 'none', requestBytes: 900_000 },
-    ...{ tls: false, sasl: 'none', username: null, password: null },
-    ...{ caFile: null, certFile: null, keyFile: null },
-    ...{ connectTimeoutMs: 3_000, requestTimeoutMs: 5_000 },
-    ...options,
-  });
-  context.after(() => sink.close());
-  return sink;
-}
-
-/** Again and again, what was not taken, as a worker does; returns how many attempts failed. */
-async function deliverAll(sink: KafkaSink, items: readonly BatchItem[]): Promise<number> {
-  let failed = 0;
-  for (let left = items; left.length > 0;) {
-    try {
-      const outcomes = await sink.deliver(batchOf(left), never);
-      left = left.filter((_, index) => outcomes[index] !== null);
-      if (left.length > 0) failed += 1;
-    } catch (error) {
-      assert.ok(error instanceof SinkError, String(error));
-      failed += 1;
-    }
-  }
-  return failed;
-}
 
 async function failure(sink: KafkaSink, item = itemsOf(1)): Promise<SinkError> {
   try {
@@ -74,56 +43,6 @@ function assertThere(stored: readonly TopicRecord[], items: readonly BatchItem[]
       key,
     );
   }
-}
-
-/**
- * Stands before a broker, and once it is told to cuts connections now and then: in place of a
- * request, or of its answer.
- */
-async function startCutter(context: TestContext, port: number): Promise<Cutter> {
-  const cutter = { upstreamPort: 0, isCutting: false, cuts: 0 };
-  const open = new Set<Socket>();
-  const server = createServer((client) => {
-    const broker = connect(cutter.upstreamPort, '127.0.0.1');
-    const cut = (): void => {
-      client.destroy();
-      broker.destroy();
-    };
-    for (const socket of [client, broker]) {
-      open.add(socket);
-      socket.on('error', cut).on('close', () => {
-        open.delete(socket);
-        cut();
-      });
-    }
-    const pass = (bytes: Buffer, to: Socket): void => {
-      if (!cutter.isCutting || Math.random() > 0.06) {
-        to.write(bytes);
-        return;
-      }
-      cutter.cuts += 1;
-      cut();
-    };
-    client.on('data', (bytes) => {
-      pass(bytes, broker);
-    });
-    broker.on('data', (bytes) => {
-      pass(bytes, client);
-    });
-  });
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  context.after(() => {
-    server.close();
-    for (const socket of open) socket.destroy();
-  });
-  return cutter;
-}
-
-interface Cutter {
-  upstreamPort: number;
-  isCutting: boolean;
-  readonly cuts: number;
 }
 
 test('Kafka takes records by key, in order, once, whatever breaks', async (t) => {

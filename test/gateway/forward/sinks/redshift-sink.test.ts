@@ -1,12 +1,8 @@
 /** Redshift: a real PostgreSQL behind a proxy that loads from a real S3 server. */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { chown, chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { gzipSync } from 'node:zlib';
-import type { S3Client } from '@aws-sdk/client-s3';
-import type { Client } from 'pg';
+import { test } from 'node:test';
 import { SinkError, type SinkErrorCode, type TableLoad } from '../../../../gateway/forward/sink.ts';
 import {
   redshiftSink,
@@ -23,82 +19,19 @@ import { s3Sink } from '../../../../gateway/forward/sinks/s3/s3-sink.ts';
 import { Authority } from '../../../support/certificates.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { needs } from '../../../support/tools.ts';
-import { needsPostgres, startPostgres, type Postgres } from '../support/postgres.ts';
-import { startRedshift, type Fault, type Redshift } from '../support/redshift.ts';
-import { credentials, getObject, listKeys, s3Client, startS3 } from '../support/servers.ts';
-import { uploadOf } from '../support/uploads.ts';
+import { needsPostgres, startPostgres } from '../support/postgres.ts';
+import type { Fault } from '../support/redshift.ts';
+import { getObject, listKeys } from '../support/servers.ts';
+import {
+  loadOf,
+  numbersIn,
+  openRig,
+  rowsFrom,
+  secretAccessKey,
+  stage,
+} from '../support/redshift-rig.ts';
 
 const never = new AbortController().signal;
-const secretAccessKey = 'S3RVER';
-
-interface Rig {
-  readonly postgres: Postgres;
-  readonly redshift: Redshift;
-  readonly s3: S3Client;
-  readonly administrator: Client;
-  sink(options?: Partial<RedshiftSinkOptions>): RedshiftSink;
-}
-
-async function openRig(t: TestContext): Promise<Rig> {
-  const server = await startS3(t, await temporaryFolder(t));
-  const s3 = s3Client(t, server.endpoint);
-  const postgres = await startPostgres(t);
-  const redshift = await startRedshift(t, postgres, s3);
-  const administrator = await postgres.connect();
-  await administrator.query(
-    'CREATE TABLE "Read ""ings" (number INTEGER NOT NULL, "the text" VARCHAR)',
-  );
-  const sink: Rig['sink'] = (options = {}) => {
-    const made = redshiftSink({
-      ...{ host: '127.0.0.1', port: redshift.port, database: postgres.login.database },
-      ...{ username: postgres.login.user, password: postgres.login.password },
-      ...{ tls: false, caFile: null, columns: ['number', 'the text'] },
-      table: { schema: 'public', table: 'Read "ings' },
-      ledger: { schema: 'public', table: 'headgate_loads' },
-      copyOptions: "JSON 'auto' GZIP",
-      authorization: { accessKeyId: 'S3RVER', secretAccessKey },
-      staging: {
-        sink: s3Sink({ bucket: 'bucket', endpoint: server.endpoint, credentials }),
-        ...{ bucket: 'bucket', prefix: 'plant/', region: null },
-      },
-      ...{ connectTimeoutMs: 5_000, loadTimeoutMs: 60_000 },
-      ...options,
-    });
-    t.after(() => made.close());
-    return made;
-  };
-  return { postgres, redshift, s3, administrator, sink };
-}
-
-/** Puts objects of so many rows each where a load finds them. */
-async function stage(
-  sink: RedshiftSink,
-  objects: readonly (readonly unknown[])[],
-): Promise<TableLoad> {
-  const load = { id: randomUUID(), objects: [] as TableLoad['objects'][number][] };
-  for (const [index, rows] of objects.entries()) {
-    const lines = rows.map((row) => (typeof row === 'string' ? row : JSON.stringify(row)));
-    const content = gzipSync(lines.map((line) => `${line}\n`).join(''));
-    const key = `plant/${load.id}-${index}.ndjson.gz`;
-    await sink.staging.put(uploadOf(key, content), never);
-    load.objects.push({ key, sizeBytes: content.length, records: rows.length });
-  }
-  return load;
-}
-
-function rowsFrom(first: number, count: number): { number: number; 'the text': string }[] {
-  return Array.from({ length: count }, (_, index) => ({
-    number: first + index,
-    'the text': `\\${first + index}\t"ü"`,
-  }));
-}
-
-async function numbersIn({ administrator }: Rig): Promise<number[]> {
-  const { rows } = await administrator.query<{ number: number }>(
-    'SELECT number FROM "Read ""ings" ORDER BY number',
-  );
-  return rows.map(({ number }) => number);
-}
 
 async function failureOf(work: Promise<unknown>): Promise<SinkError> {
   const error = await work.then(
@@ -118,7 +51,7 @@ test('objects are loaded, once however often, and the ledger says so', async (t)
   const load = await stage(sink, [rowsFrom(0, 100), rowsFrom(100, 50)]);
   await sink.load(load, never);
   await sink.load(load, never);
-  await rig.sink({ columns: null }).load(load, never);
+  await rig.sink().load({ ...load, reading: { columns: null, options: '' } }, never);
   assert.deepEqual(
     await numbersIn(rig),
     Array.from({ length: 150 }, (_, number) => number),
@@ -132,6 +65,8 @@ test('objects are loaded, once however often, and the ledger says so', async (t)
   assert.ok(loadedAt instanceof Date);
   assert.deepEqual(row, {
     load_id: load.id,
+    shard_id: load.place.shard,
+    ...{ from_sequence: '0', to_sequence: '1' },
     table_name: 'public.Read "ings',
     manifest: `s3://bucket/plant/manifests/${load.id}.manifest`,
     objects: 2,
@@ -143,7 +78,8 @@ test('objects are loaded, once however often, and the ledger says so', async (t)
     entries: load.objects.map(({ key }) => ({ url: `s3://bucket/${key}`, mandatory: true })),
   });
   // Without columns, all that the table has.
-  await rig.sink({ columns: null }).load(await stage(sink, [rowsFrom(150, 10)]), never);
+  const more = await stage(sink, [rowsFrom(150, 10)]);
+  await sink.load({ ...more, reading: { columns: null, options: '' } }, never);
   assert.equal((await numbersIn(rig)).length, 160);
   assert.equal(rig.redshift.copies.length, 2);
   assert.match(rig.redshift.copies[1] ?? '', /^COPY "public"\."Read ""ings" FROM/);
@@ -166,7 +102,8 @@ test('connections that break at any moment lose no row and load none twice', asy
   const lanes = 3;
   let failures = 0;
   const lane = async (number: number): Promise<void> => {
-    const sink = rig.sink();
+    // Where the answer to a greeting is lost, this is what it takes to notice.
+    const sink = rig.sink({ connectTimeoutMs: 1_000 });
     for (let index = number; index < loads; index += lanes) {
       const load = await stage(sink, [rowsFrom(index * perLoad, perLoad)]);
       for (let done = false; !done;) {
@@ -248,25 +185,27 @@ test('what somebody has to mend is named, with what to do, and nothing is refuse
   await administrator.query("CREATE ROLE reader LOGIN PASSWORD 'reader'");
   const reader = { username: 'reader', password: 'reader' };
   const load = await stage(rig.sink(), [rowsFrom(0, 3)]);
-  const wrong: readonly (readonly [Partial<RedshiftSinkOptions>, SinkErrorCode, RegExp])[] = [
+  type Wrong = Partial<RedshiftSinkOptions> & { readonly reading?: TableLoad['reading'] };
+  const wrong: readonly (readonly [Wrong, SinkErrorCode, RegExp])[] = [
     [{ password: 'wrong' }, 'credentials', /username and password/],
     [{ database: 'nowhere' }, 'missing', /database, schema, table/],
     [{ table: { schema: 'public', table: 'none' } }, 'missing', /schema, table and columns/],
-    [{ columns: ['number', 'none'] }, 'missing', /columns/],
-    [{ copyOptions: 'SOMEHOW' }, 'missing', /copyOptions/],
+    [{ reading: { columns: ['number', 'none'], options: '' } }, 'missing', /columns/],
+    [{ reading: { columns: null, options: 'SOMEHOW' } }, 'missing', /copyOptions/],
+    [{ reading: { columns: null, options: 'CSV' } }, 'missing', /copyOptions/],
     [reader, 'denied', /insert into the table/],
     [{ tls: true }, 'untrusted', /to\.redshift\.tls/],
     [{ host: '127.0.0.1', port: 1 }, 'unreachable', /host and port/],
     [{ caFile: '/nonexistent.pem', tls: true }, 'untrusted', /path/],
   ];
-  for (const [options, code, advice] of wrong) {
-    const error = await failureOf(rig.sink(options).load(load, never));
-    assert.equal(error.code, code, `${JSON.stringify(options)}: ${error.message}`);
+  for (const [{ reading = load.reading, ...options }, code, advice] of wrong) {
+    const error = await failureOf(rig.sink(options).load({ ...load, reading }, never));
+    assert.equal(error.code, code, `${String(advice)}: ${error.message}`);
     assert.match(error.advice ?? '', advice);
     assert.ok(!error.message.includes(postgres.login.password), error.message);
   }
   // An object that is gone is put there again by the next attempt.
-  const gone = { id: randomUUID(), objects: [{ key: 'plant/gone', sizeBytes: 1, records: 1 }] };
+  const gone = loadOf([{ key: 'plant/gone', sizeBytes: 1, records: 1 }]);
   const error = await failureOf(rig.sink().load(gone, never));
   assert.ok(error.retryable, `${error.code} ${error.message}`);
   assert.deepEqual(await numbersIn(rig), []);
@@ -324,7 +263,7 @@ test('over TLS the server is who its authority says, or no password is sent', as
     redshiftSink({
       ...{ host: 'localhost', port: postgres.port, database: postgres.login.database },
       ...{ username: postgres.login.user, password: postgres.login.password },
-      ...{ tls: true, caFile: own, columns: null, copyOptions: '' },
+      ...{ tls: true, caFile: own, ledgerSeconds: 0 },
       table: { schema: 'public', table: 'readings' },
       ledger: { schema: 'public', table: 'headgate_loads' },
       authorization: { iamRole: 'default' },
@@ -342,6 +281,7 @@ test('statements are what Redshift has them, and texts do not get out of their q
     columns: ['x', 'y z'],
     manifestUrl: "s3://b/it's.manifest",
     region: 'eu-central-1',
+    isColumnar: false,
     options: "JSON 'auto' GZIP",
   };
   const iamRole = 'arn:aws:iam::123456789012:role/Load';
@@ -349,7 +289,12 @@ test('statements are what Redshift has them, and texts do not get out of their q
     copyStatement({ ...source, authorization: { iamRole } }),
     `COPY "a"."b""; DROP TABLE c" ("x", "y z") FROM 's3://b/it''s.manifest' IAM_ROLE '${iamRole}' REGION 'eu-central-1' MANIFEST JSON 'auto' GZIP`,
   );
-  const parquet = { ...source, columns: null, options: 'FORMAT AS PARQUET' };
+  const keys = { accessKeyId: 'AKIA', secretAccessKey: "a'b/+" };
+  assert.match(
+    copyStatement({ ...source, authorization: keys }),
+    / CREDENTIALS 'aws_access_key_id=AKIA;aws_secret_access_key=a''b\/\+' REGION /,
+  );
+  const parquet = { ...source, columns: null, isColumnar: true, options: 'FORMAT AS PARQUET' };
   assert.equal(
     copyStatement({ ...parquet, authorization: { iamRole: 'default' } }),
     `COPY "a"."b""; DROP TABLE c" FROM 's3://b/it''s.manifest' IAM_ROLE default MANIFEST FORMAT AS PARQUET`,

@@ -1,8 +1,9 @@
 /**
  * A process that appends and delivers until it is killed by a test, with everything on that may go
  * wrong: partitions, a function whose answers differ each time, records that fail.
- * Argument: `KillsRun` as JSON. It prints a line for every append.
+ * Argument: `KillsRun` as JSON. It prints a line for every append, and while it waits.
  */
+import { setTimeout } from 'node:timers/promises';
 import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
 import { Delivery } from '../../../../gateway/forward/delivery.ts';
 import { sharedLimits } from '../../../../gateway/forward/limits.ts';
@@ -15,7 +16,8 @@ import { deliveryOf, recordsFrom, sinkOf, type KillsRun } from './kills-run.ts';
 import { streamOptions, testPrograms } from './rig.ts';
 
 const appendedAtOnce = 20;
-const aheadMax = 1_500;
+/** Of a line that it prints while it appends nothing. */
+const pulseMs = 2;
 
 const run = JSON.parse(process.argv[2] ?? '') as KillsRun;
 const clock = systemClock;
@@ -33,8 +35,10 @@ const delivery = new Delivery(deliveryOf(run), sinkOf(run), run.prefix, {
 for (;;) {
   const next = store.log.stream('readings').shards[0]?.nextSequence ?? 0;
   const { backlog } = await delivery.status();
-  if (backlog.records < aheadMax) {
+  if (backlog.records < run.aheadMax) {
     await store.log.append('readings', recordsFrom(next, appendedAtOnce));
+  } else {
+    await setTimeout(pulseMs);
   }
-  process.stdout.write('appended\n');
+  process.stdout.write('alive\n');
 }

@@ -1,13 +1,5 @@
-/** A delivery that is killed at random moments while its destination fails at random. */
-import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+/** What a process that is killed delivers, and where to; see `kills.ts`. */
 import { request } from 'node:http';
-import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
-import { gunzipSync } from 'node:zlib';
-import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
-import { Delivery } from '../../../../gateway/forward/delivery.ts';
-import { sharedLimits } from '../../../../gateway/forward/limits.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import {
   SinkError,
@@ -16,24 +8,19 @@ import {
   type Sink,
 } from '../../../../gateway/forward/sink.ts';
 import { folderSink } from '../../../../gateway/forward/sinks/folder/folder-sink.ts';
+import { redshiftSink } from '../../../../gateway/forward/sinks/redshift/redshift-sink.ts';
 import { s3Sink } from '../../../../gateway/forward/sinks/s3/s3-sink.ts';
-import { Supervisor } from '../../../../gateway/supervisor.ts';
-import { systemClock } from '../../../../storage/clock.ts';
 import type { RecordInput } from '../../../../storage/model.ts';
-import { openStore } from '../../../../storage/store.ts';
-import { seededRandom } from '../../../storage/support/open.ts';
-import { startChild, type Child } from '../../../support/child.ts';
-import { MemoryLogger } from '../../../support/memory-logger.ts';
-import { MemoryMetrics } from '../../../support/memory-metrics.ts';
-import { compiled } from '../../../support/program.ts';
-import type { Scope } from '../../../support/scope.ts';
-import { memoryFolder } from '../../../support/temporary-folder.ts';
-import { failedOf } from './failed.ts';
-import { startProxy, type Passing } from './proxy.ts';
-import { testPrograms } from './rig.ts';
-import { credentials, getObjects, listKeys, passWhole, s3Client, startS3 } from './servers.ts';
+import { credentials } from './servers.ts';
 
-export type KillsTarget = 's3' | 'folder' | 'batches';
+export type KillsTarget = 's3' | 'folder' | 'batches' | 'redshift';
+
+export interface Cluster {
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+  readonly database: string;
+}
 
 export interface KillsRun {
   /** The store's. */
@@ -41,34 +28,14 @@ export interface KillsRun {
   readonly target: KillsTarget;
   /** An address, or a folder. */
   readonly to: string;
+  /** Of the cluster, whose objects go to that address. */
+  readonly cluster: Cluster | null;
   readonly prefix: string;
   readonly maxBytes: number;
+  /** It appends no more while so many records are not sent. */
+  readonly aheadMax: number;
   /** Where a function is; null: none. */
   readonly transform: string | null;
-}
-
-/** A function over HTTP: what it does with a record is chance, each time it is asked. */
-async function transformOf(context: Scope, random: () => number): Promise<string> {
-  const { endpoint } = await startProxy(context, null, async (passing) => {
-    const { response } = passing;
-    const { records } = JSON.parse((await passing.body()).toString()) as {
-      readonly records: readonly { readonly recordId: string; readonly data: string }[];
-    };
-    if (random() < 0.05) {
-      response.destroy();
-      return;
-    }
-    const answers = records.map(({ recordId, data }) => {
-      const value = JSON.parse(Buffer.from(data, 'base64').toString()) as { id: number };
-      if (value.id % 40 === 11) return { recordId, result: 'ProcessingFailed', data };
-      const place = value.id % 40 === 7 ? {} : { place: Math.floor(random() * 3) };
-      const made = JSON.stringify({ id: value.id, ...place, made: random() });
-      return { recordId, result: 'Ok', data: Buffer.from(made).toString('base64') };
-    });
-    response.writeHead(200, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ records: answers }));
-  });
-  return endpoint;
 }
 
 /** Every fortieth has no place among the partitions. */
@@ -97,14 +64,24 @@ export function deliveryOf({ target, maxBytes, transform }: KillsRun): DeliveryO
   };
 }
 
-export function sinkOf({ target, to }: KillsRun): Sink {
+export function sinkOf({ target, to, cluster }: KillsRun): Sink {
   if (target === 'folder') return folderSink({ path: to });
-  if (target === 's3') return s3Sink({ bucket: 'bucket', endpoint: to, credentials });
-  return new PostedBatches(to);
+  if (target === 'batches') return new PostedBatches(to);
+  const objects = s3Sink({ bucket: 'bucket', endpoint: to, credentials });
+  if (cluster === null) return objects;
+  return redshiftSink({
+    ...{ ...cluster, host: '127.0.0.1', tls: false, caFile: null },
+    table: { schema: 'public', table: 'readings' },
+    // Rows go as early as they ever may.
+    ...{ ledger: { schema: 'public', table: 'loads' }, ledgerSeconds: 0 },
+    authorization: { iamRole: 'default' },
+    staging: { sink: objects, bucket: 'bucket', prefix: '', region: null },
+    ...{ connectTimeoutMs: 1_000, loadTimeoutMs: 60_000 },
+  });
 }
 
 /** What the stub of a destination is told of an item, and tells. */
-interface Item {
+export interface Item {
   readonly id: string;
   readonly data: string;
 }
@@ -149,184 +126,4 @@ function post(url: string, body: string, signal: AbortSignal): Promise<string> {
     outgoing.on('error', failed);
     outgoing.end(body);
   });
-}
-
-/** Where deliveries go, and what has arrived. */
-interface Destination {
-  readonly to: string;
-  /** Told what comes in, before and after it is taken; may answer in its place. */
-  arrived(): Promise<readonly number[]>;
-  /** Batches only: the ids under which each came. */
-  readonly itemIds: ReadonlyMap<number, ReadonlySet<string>>;
-}
-
-/** `take` lets a request arrive, and answers it unless that is not wanted. */
-type Handler = (passing: Passing, take: (answers: boolean) => Promise<void>) => Promise<void>;
-
-async function destinationOf(
-  context: Scope,
-  target: KillsTarget,
-  handler: Handler,
-): Promise<Destination> {
-  const itemIds = new Map<number, Set<string>>();
-  if (target === 'folder') {
-    const to = await memoryFolder(context);
-    return { to, itemIds, arrived: async () => idsOfLines(await filesBelow(to)) };
-  }
-  if (target === 's3') {
-    const server = await startS3(context, await memoryFolder(context));
-    const { endpoint } = await startProxy(context, server.endpoint, (passing) =>
-      handler(passing, async (answers) => {
-        if (answers) await passWhole(passing);
-        else await passing.ask();
-      }),
-    );
-    const client = s3Client(context, server.endpoint);
-    const arrived = async (): Promise<number[]> =>
-      idsOfLines(await getObjects(client, await listKeys(client)));
-    return { to: endpoint, itemIds, arrived };
-  }
-  let turn = 0;
-  const take = async (passing: Passing, answers: boolean): Promise<void> => {
-    const items = JSON.parse((await passing.body()).toString()) as Item[];
-    const outcomes = items.map(({ id, data }, index) => {
-      turn += 1;
-      const record = JSON.parse(data) as { id: number };
-      if (record.id % 40 === 7) return 'rejected';
-      if ((turn + index) % 211 === 0) return 'throttled';
-      itemIds.set(record.id, (itemIds.get(record.id) ?? new Set()).add(id));
-      return null;
-    });
-    if (answers) passing.response.end(JSON.stringify(outcomes));
-  };
-  const { endpoint } = await startProxy(context, null, (passing) =>
-    handler(passing, (answers) => take(passing, answers)),
-  );
-  return { to: endpoint, itemIds, arrived: () => Promise.resolve([...itemIds.keys()]) };
-}
-
-async function filesBelow(root: string): Promise<Buffer[]> {
-  const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile() && entry.name.endsWith('.ndjson.gz'));
-  return Promise.all(files.map((file) => readFile(join(file.parentPath, file.name))));
-}
-
-function idsOfLines(objects: readonly Buffer[]): number[] {
-  return objects.flatMap((object) =>
-    gunzipSync(object)
-      .toString()
-      .trimEnd()
-      .split('\n')
-      .map((line) => (JSON.parse(line) as { id: number }).id),
-  );
-}
-
-export interface Kills {
-  readonly seed: number;
-  readonly target: KillsTarget;
-  readonly kills: number;
-}
-
-/**
- * Kills a delivery again and again, lets the last one finish, and counts.
- * @throws when a record is lost; or there twice, where it may not be
- */
-export async function killDelivery(
-  context: Scope,
-  { seed, target, kills }: Kills,
-): Promise<{ readonly records: number; readonly failed: number; readonly repeated: number }> {
-  const random = seededRandom(seed);
-  const folder = await memoryFolder(context);
-  const transform = await transformOf(context, random);
-  let child: Child | null = null;
-  let killIn = Infinity;
-  let trouble = true;
-  let repeated = 0;
-  const destination = await destinationOf(context, target, async (passing, take) => {
-    killIn -= 1;
-    const chance = random();
-    if (killIn === 0) {
-      // Before it arrives, or once it has, without an answer.
-      if (chance < 0.5) await take(false);
-      child?.process.kill('SIGKILL');
-      passing.response.destroy();
-    } else if (trouble && chance < 0.05) {
-      passing.response.writeHead(503).end();
-    } else if (trouble && chance < 0.1) {
-      repeated += 1;
-      await take(false);
-      passing.response.destroy();
-    } else {
-      await take(true);
-    }
-  });
-  const run = (): KillsRun => ({
-    ...{ folder: `${folder}/store`, target, to: destination.to },
-    prefix: target === 'batches' ? '' : '!{partitionKeyFromQuery:place}/',
-    maxBytes: 2_000 + Math.floor(random() * 20_000),
-    transform: random() < 0.7 || target !== 'batches' ? transform : null,
-  });
-  const program = compiled(join(import.meta.dirname, 'kills-child.ts'));
-  for (let kill = 0; kill < kills; kill += 1) {
-    const appends = 5 + Math.floor(random() * 120);
-    killIn = target === 'folder' || random() < 0.3 ? Infinity : 1 + Math.floor(random() * 25);
-    child = startChild(context, process.execPath, [program, JSON.stringify(run())]);
-    const running = child;
-    if (killIn === Infinity) void killAfter(running, appends);
-    const { signal } = await running.exited;
-    assert.equal(signal, 'SIGKILL', running.lines.slice(-20).join('\n'));
-  }
-  child = null;
-  killIn = Infinity;
-  trouble = false;
-  return { ...(await finish(context, run(), destination)), repeated };
-}
-
-async function killAfter(child: Child, lines: number): Promise<void> {
-  try {
-    for (let line = 0; line < lines; line += 1) await child.next();
-  } catch {
-    return;
-  }
-  child.process.kill('SIGKILL');
-}
-
-/** Sends what is left, and holds what has arrived and what was put aside against what there was. */
-async function finish(
-  context: Scope,
-  run: KillsRun,
-  destination: Destination,
-): Promise<{ readonly records: number; readonly failed: number }> {
-  const [clock, logger, metrics] = [systemClock, new MemoryLogger(), new MemoryMetrics()];
-  const alive = setInterval(() => undefined, 2 ** 30);
-  const store = await openStore({ folder: run.folder, clock, logger, metrics });
-  const random = (): number => 0;
-  const supervisor = new Supervisor({ clock, logger, metrics, random });
-  const delivery = new Delivery(deliveryOf(run), sinkOf(run), run.prefix, {
-    ...{ log: store.log, video: store.video, gatewayId: 'box-1', owner: 'process-1', supervisor },
-    limits: sharedLimits(new Bandwidth({ clock, maxBytesPerSecond: null })),
-    ...{ clock, logger, metrics, random, programs: testPrograms },
-  });
-  context.after(async () => {
-    await delivery.close();
-    await supervisor.close();
-    await store.close();
-    clearInterval(alive);
-  });
-  while ((await delivery.status()).backlog.records > 0) await setImmediate();
-  const failed = (await failedOf(store.log, 'archive')).map(
-    ({ rawData }) => (JSON.parse(Buffer.from(rawData, 'base64').toString()) as { id: number }).id,
-  );
-  const records = store.log.stream('readings').shards[0]?.nextSequence ?? 0;
-  const all = [...(await destination.arrived()), ...failed];
-  assert.equal(new Set(failed).size, failed.length, 'a record failed twice');
-  assert.equal(new Set(all).size, records, 'a record is lost');
-  assert.ok(records > 0);
-  if (run.target === 'batches') {
-    for (const [id, ids] of destination.itemIds)
-      assert.equal(ids.size, 1, `record ${id} had several ids`);
-  } else {
-    assert.equal(all.length, records, 'a record is there twice');
-  }
-  return { records, failed: failed.length };
 }

@@ -48,7 +48,8 @@ export async function startPostgres(
   context: Scope,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<Postgres> {
-  const programs = programsFolder() ?? '';
+  const programs = programsFolder();
+  if (programs === null) throw new Error('needs PostgreSQL, not on this machine');
   const folder = await memoryFolder(context);
   const data = join(folder, 'data');
   const passwordFile = join(folder, 'password');

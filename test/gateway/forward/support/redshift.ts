@@ -6,9 +6,9 @@
 import type { S3Client } from '@aws-sdk/client-s3';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { gunzipSync } from 'node:zlib';
 import type { Client } from 'pg';
 import type { Scope } from '../../../support/scope.ts';
+import { copyReader, type CopyRow } from './copy-reader.ts';
 import type { Postgres } from './postgres.ts';
 import { getObject } from './servers.ts';
 
@@ -45,8 +45,9 @@ export async function startRedshift(
   const late = new Set<() => void>();
   const redshift = { port: 0, fault: (): Fault | null => null, copies: [] as string[] };
   const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const upstream = connect(postgres.port, postgres.host);
+  // An answer goes out message by message, and none waits for what is said to the one before it.
+  const server = createServer({ noDelay: true }, (client) => {
+    const upstream = connect({ port: postgres.port, host: postgres.host, noDelay: true });
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
@@ -75,10 +76,8 @@ interface Shared {
   readonly late: Set<() => void>;
 }
 
-interface Row {
+interface Row extends CopyRow {
   readonly file: string;
-  readonly line: number;
-  readonly text: string;
 }
 
 class Session {
@@ -195,9 +194,10 @@ class Session {
   ): Promise<Message[]> {
     const { redshift, s3 } = this.#shared;
     redshift.copies.push(statement);
-    if (!/^(IAM_ROLE|ACCESS_KEY_ID) .*MANIFEST JSON 'auto' GZIP$/.test(rest)) {
-      return this.#fail('42601', `syntax error in ${rest}`);
-    }
+    const columns = namesIn(list ?? (await this.#columnsOf(table)));
+    const [, options = ''] = /^(?:IAM_ROLE|CREDENTIALS) .*MANIFEST (.*)$/.exec(rest) ?? [];
+    const read = copyReader(options, columns);
+    if (read === null) return this.#fail('42601', `syntax error in ${rest}`);
     const manifest = JSON.parse((await getObject(s3, key)).toString()) as {
       readonly entries: readonly { readonly url: string; readonly mandatory: boolean }[];
     };
@@ -207,23 +207,19 @@ class Session {
       if (object === null) {
         return this.#fail('XX000', 'Mandatory url is not present in manifest file.');
       }
-      const lines = gunzipSync(object).toString().split('\n');
-      for (const [index, text] of lines.entries()) {
-        if (text !== '') rows.push({ file: url, line: index + 1, text });
-      }
+      rows.push(...(await read(object)).map((row) => ({ file: url, ...row })));
     }
-    return this.#load(table, list ?? (await this.#columnsOf(table)), rows);
+    const into = `${table} (${columns.map((name) => `"${name.replaceAll('"', '""')}"`).join(', ')})`;
+    return this.#load(table, into, rows);
   }
 
-  async #load(table: string, list: string, rows: readonly Row[]): Promise<Message[]> {
-    const names = list.split(', ').map((name) => name.slice(1, -1).replaceAll('""', '"'));
+  async #load(table: string, into: string, rows: readonly Row[]): Promise<Message[]> {
     const pieces: string[] = [];
     for (const row of rows) {
-      const values = objectOf(row.text);
-      if (values === null) return this.#failLoad(table, row, 'Invalid JSON');
-      pieces.push(`${names.map((name) => field(values[name])).join('\t')}\n`);
+      if (row.values === null) return this.#failLoad(table, row, 'Invalid JSON');
+      pieces.push(`${row.values.map(field).join('\t')}\n`);
     }
-    this.#upstream.write(query(`COPY ${table} (${list}) FROM STDIN`));
+    this.#upstream.write(query(`COPY ${into} FROM STDIN`));
     const first = await this.#next('GE');
     // No such table or column, no right: as PostgreSQL says it.
     if (first.type === 'E') return [first, await this.#next('Z')];
@@ -234,7 +230,7 @@ class Session {
     if (outcome.type === 'E') {
       const line = Number(/line (\d+)/.exec(outcome.body.toString())?.[1] ?? 1);
       const reason = /\0M([^\0]*)/.exec(outcome.body.toString())?.[1] ?? '';
-      return this.#failLoad(table, rows[line - 1] ?? { file: '', line, text: '' }, reason);
+      return this.#failLoad(table, rows[line - 1] ?? { file: '', line, values: null }, reason);
     }
     return [outcome, end];
   }
@@ -332,13 +328,9 @@ function textOf(body: Buffer): string {
   return body.toString('utf8', 0, body.length - 1);
 }
 
-function objectOf(text: string): Readonly<Record<string, unknown>> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? { ...value } : null;
-  } catch {
-    return null;
-  }
+/** Of a list in a statement. */
+function namesIn(list: string): readonly string[] {
+  return list.split(', ').map((name) => name.slice(1, -1).replaceAll('""', '"'));
 }
 
 /** As COPY takes it in its text format. */

@@ -1,3 +1,6 @@
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
@@ -15,11 +18,14 @@ import org.apache.kafka.common.utils.Utils;
  * Kafka's own client on a topic, one line of input at a time.
  *
  * Argument: host:port. Input: "create TOPIC PARTITIONS SETTING=VALUE…", which prints "created TOPIC";
- * "read TOPIC", which prints "record PARTITION WANTED KEY ID ARRIVAL DATA" for each record, WANTED
- * being where Kafka's own producers put that key, and then "end TOPIC". Ends with its input.
+ * "read TOPIC NUMBER", which prints "record PARTITION WANTED KEY ID ARRIVAL DATA" for each record,
+ * WANTED being where Kafka's own producers put that key, and then "end NUMBER". Ends with its input.
  */
 public final class TopicReader {
   public static void main(String[] arguments) throws Exception {
+    // Whatever the locale is.
+    FileOutputStream output = new FileOutputStream(FileDescriptor.out);
+    System.setOut(new PrintStream(output, true, StandardCharsets.UTF_8));
     Properties properties = new Properties();
     properties.put("bootstrap.servers", arguments[0]);
     try (Admin admin = Admin.create(properties)) {
@@ -28,7 +34,7 @@ public final class TopicReader {
       while (input.hasNextLine()) {
         String[] words = input.nextLine().split(" ");
         if (words[0].equals("create")) create(admin, words);
-        else read(properties, words[1]);
+        else read(properties, words[1], words[2]);
       }
     }
   }
@@ -44,7 +50,7 @@ public final class TopicReader {
     System.out.println("created " + words[1]);
   }
 
-  private static void read(Properties properties, String topic) {
+  private static void read(Properties properties, String topic, String number) {
     ByteArrayDeserializer bytes = new ByteArrayDeserializer();
     try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties, bytes, bytes)) {
       List<TopicPartition> partitions =
@@ -60,7 +66,7 @@ public final class TopicReader {
         }
       }
     }
-    System.out.println("end " + topic);
+    System.out.println("end " + number);
   }
 
   private static void print(ConsumerRecord<byte[], byte[]> record, int partitions) {

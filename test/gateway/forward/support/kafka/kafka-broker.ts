@@ -1,51 +1,23 @@
 /** A real Kafka broker from Maven, on request: as the Kinesis Client Library is for its test. */
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
-import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { startChild, type Child } from '../../../../support/child.ts';
 import { freePort } from '../../../../support/gateway.ts';
+import { mavenJars, taken } from '../../../../support/maven.ts';
 import type { Scope } from '../../../../support/scope.ts';
 import { temporaryFolder } from '../../../../support/temporary-folder.ts';
-import { needs } from '../../../../support/tools.ts';
 
-const isWanted = process.env['HEADGATE_TEST_KAFKA'] !== undefined;
-// The gateway takes whatever begins so for a setting of its own.
-delete process.env['HEADGATE_TEST_KAFKA'];
+const variable = 'HEADGATE_TEST_KAFKA';
+const isWanted = taken(variable);
 const sources = import.meta.dirname;
-/** What was downloaded, and the list that it was downloaded by. */
-const kept = resolve(sources, '../../../../../build/kafka');
-const copyDependencies = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
 
 /** The folder of the broker and all that it needs; null, and a skip, where it can't be had. */
-export async function kafkaJars(context: TestContext): Promise<string | null> {
-  if (!isWanted) {
-    context.skip('takes a minute and a download of 50 MB: set HEADGATE_TEST_KAFKA=1 for it');
-    return null;
-  }
-  if (!needs(context, 'java', 'mvn')) return null;
-  const [wanted, have] = await Promise.all([
-    readFile(join(sources, 'pom.xml'), 'utf8'),
-    readFile(join(kept, 'pom.xml'), 'utf8').catch(() => ''),
-  ]);
-  const jars = join(kept, 'jars');
-  if (wanted === have) return jars;
-  await rm(kept, { recursive: true, force: true });
-  await mkdir(kept, { recursive: true });
-  const pom = join(kept, 'wanted.xml');
-  await cp(join(sources, 'pom.xml'), pom);
-  try {
-    const args = ['-q', '-B', '-f', pom, copyDependencies, `-DoutputDirectory=${jars}`];
-    await promisify(execFile)('mvn', args);
-  } catch (error) {
-    const { stdout } = error as { readonly stdout: string };
-    if (!/Could not (transfer|find)|Unknown host|could not be resolved/.test(stdout)) throw error;
-    context.skip('needs a Maven repository with Kafka, and reaches none');
-    return null;
-  }
-  await writeFile(join(kept, 'pom.xml'), wanted);
-  return jars;
+export function kafkaJars(context: TestContext): Promise<string | null> {
+  return mavenJars(context, {
+    ...{ name: 'kafka', title: 'Kafka', megabytes: 50 },
+    ...{ pom: join(sources, 'pom.xml'), variable, isWanted },
+  });
 }
 
 export interface TopicRecord {
@@ -78,6 +50,7 @@ export class KafkaBroker {
   readonly #properties: string;
   #child: Child | null = null;
   #client: Child | null = null;
+  #reads = 0;
 
   private constructor(
     context: Scope,
@@ -143,12 +116,13 @@ export class KafkaBroker {
     await client.line(new RegExp(`^created ${name}$`));
   }
 
-  /** Everything that a topic holds, partition by partition; may be asked once of a topic. */
+  /** Everything that a topic holds, partition by partition. */
   async read(topic: string): Promise<TopicRecord[]> {
     const client = await this.#reader();
     const begin = client.lines.length;
-    client.process.stdin?.write(`read ${topic}\n`);
-    await client.line(new RegExp(`^end ${topic}$`));
+    this.#reads += 1;
+    client.process.stdin?.write(`read ${topic} ${this.#reads}\n`);
+    await client.line(new RegExp(`^end ${this.#reads}$`));
     return client.lines.slice(begin).flatMap((line) => {
       const [kind, partition, wanted, key = '', id = '', arrival, ...data] = line.split(' ');
       if (kind !== 'record') return [];
