@@ -36,6 +36,8 @@ export interface KinesisDestination extends AwsDestination {
   readonly stream: string;
   /** `kpl`: many records in one, for consumers that take them apart. Default `none`. */
   readonly aggregate?: 'none' | 'kpl';
+  /** With its key. Default 1 MiB. */
+  readonly maxRecordBytes?: number;
 }
 
 export interface KinesisVideoDestination extends AwsDestination {
@@ -203,8 +205,11 @@ export interface DeliveryOptions {
   readonly buffer?: {
     /** Before compression. Default 5 MiB. */
     readonly maxBytes?: number;
-    /** Age of the oldest record. 0: what is there goes at once. Default 60. */
-    readonly maxSeconds?: number;
+    /**
+     * Age of the oldest record. 0: what is there goes at once. null or left out: 60, and 0 to
+     * Kinesis.
+     */
+    readonly maxSeconds?: number | null;
   };
   /**
    * How long attempts may go on failing before the records are put aside and the shard goes on; null

@@ -112,16 +112,34 @@ export interface PlannedOptions {
  * @throws the signal's reason, once it aborts; StorageError
  */
 export async function sendShardPlanned(worker: Worker, options: PlannedOptions): Promise<void> {
+  await carryOutAll(worker, options, () => nextPlan(worker, options));
+}
+
+/**
+ * Carries out what is planned already, and plans nothing.
+ * @returns false: the lane's turn is over
+ * @throws the signal's reason, once it aborts; StorageError
+ */
+export function finishPlan(worker: Worker, options: PlannedOptions): Promise<boolean> {
+  return carryOutAll(worker, options, () => Promise.resolve(null));
+}
+
+/** @param next null: there is no more to be planned @returns false: the lane's turn is over */
+async function carryOutAll(
+  worker: Worker,
+  options: PlannedOptions,
+  next: () => Promise<Plan | null>,
+): Promise<boolean> {
   for (;;) {
-    const plan = (await worker.lease.plan()) ?? (await nextPlan(worker, options));
-    if (plan === null) return;
+    const plan = (await worker.lease.plan()) ?? (await next());
+    if (plan === null) return true;
     const arrived = await carryOut(worker, options, plan);
-    if (arrived && !(await worker.lane.goOn())) return;
+    if (arrived && !(await worker.lane.goOn())) return false;
   }
 }
 
 async function nextPlan(worker: Worker, options: PlannedOptions): Promise<Plan | null> {
-  const { source, scope, shape, transform } = options;
+  const { source, shape } = options;
   await worker.gate.pass(worker.signal);
   const checkpoint = worker.lease.checkpoint;
   const gathered = await gather({
@@ -141,7 +159,16 @@ async function nextPlan(worker: Worker, options: PlannedOptions): Promise<Plan |
     if (gathered.to > checkpoint) await worker.lease.advance(gathered.to);
     return null;
   }
-  const { from, to, oldestArrivalMs: oldestMs } = gathered;
+  return savePlan(worker, options, gathered);
+}
+
+/** Plans what lies in a range, for good. @throws StorageError */
+export async function savePlan(
+  worker: Worker,
+  { scope, shape, transform }: PlannedOptions,
+  range: { readonly from: number; readonly to: number; readonly oldestArrivalMs: number },
+): Promise<Plan> {
+  const { from, to, oldestArrivalMs: oldestMs } = range;
   const isForFunction = transform !== null;
   const detail = detailToSave({ scope, shape, isForFunction, oldestMs, key: null });
   const plan: Plan = { from, to, detail, createdMs: worker.clock.nowMs() };

@@ -1,6 +1,7 @@
 /** What DescribeDeliveryStream tells: what was given, with the service's defaults, without secrets. */
 import type { Log } from '../../../storage/model.ts';
 import type { Destination, DeliveryOptions } from '../../forward/options.ts';
+import { gatheringMs } from '../../forward/record-plans.ts';
 import type { Account } from '../aws/account.ts';
 import { streamArn } from '../kinesis/arns.ts';
 import type { DeliveryStream } from './delivery-streams.ts';
@@ -107,18 +108,18 @@ function s3Description(given: unknown): object | undefined {
 function configuredDestination(delivery: DeliveryOptions | null): object {
   const to: Destination | null = delivery?.to ?? null;
   if (delivery === null || to === null || !('s3' in to)) return {};
-  const { maxBytes, maxSeconds } = delivery.buffer ?? {};
+  const { maxBytes } = delivery.buffer ?? {};
   return s3Descriptions({
     // The service has no description without one.
     RoleARN: 'arn:aws:iam::000000000000:role/headgate',
     BucketARN: `arn:aws:s3:::${to.s3.bucket}`,
     Prefix: to.s3.prefix,
-    ...(maxBytes === undefined || maxSeconds === undefined
+    ...(maxBytes === undefined
       ? {}
       : {
           BufferingHints: {
             SizeInMBs: Math.max(1, Math.round(maxBytes / 2 ** 20)),
-            IntervalInSeconds: Math.round(maxSeconds),
+            IntervalInSeconds: Math.round(gatheringMs(delivery) / 1000),
           },
         }),
     CompressionFormat: delivery.format?.compression === 'none' ? 'UNCOMPRESSED' : 'GZIP',

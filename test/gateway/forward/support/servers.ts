@@ -113,16 +113,22 @@ export async function startKinesis(context: Scope): Promise<{
   const child = startChild(context, process.execPath, ['-e', kinesaliteProgram], { cwd });
   const match = await child.line(/listening on (\d+)/);
   const endpoint = `http://127.0.0.1:${match[1] ?? ''}`;
+  return { endpoint, child, client: kinesisClient(context, endpoint, credentials) };
+}
+
+export function kinesisClient(
+  context: Scope,
+  endpoint: string,
+  known: typeof credentials,
+): KinesisClient {
   const client = new KinesisClient({
-    endpoint,
-    region: 'us-east-1',
-    credentials,
+    ...{ endpoint, region: 'us-east-1', credentials: known },
     requestHandler: new NodeHttpHandler(),
   });
   context.after(() => {
     client.destroy();
   });
-  return { endpoint, child, client };
+  return client;
 }
 
 export async function createStream(
