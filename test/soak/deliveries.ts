@@ -1,7 +1,7 @@
 import { killDelivery, type KillsTarget } from '../gateway/forward/support/kills-run.ts';
 import type { Soak } from './soak.ts';
 
-const targets: readonly KillsTarget[] = ['s3', 'folder', 'batches'];
+const targets: readonly KillsTarget[] = ['s3', 'folder', 'batches', 'kinesis'];
 const killsEach = 3;
 
 export const soak: Soak = {

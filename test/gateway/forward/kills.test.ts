@@ -17,3 +17,13 @@ test(`killed ${kills} times on its way in batches: nothing lost, and what came t
   const { failed } = await killDelivery(context, { seed: 1, target: 'batches', kills });
   assert.ok(failed > 0);
 });
+
+// Every start is by chance of one that shapes records, and so goes by plans, or of one that does not.
+test(`killed 5 times on its way to kinesis, by plans and without: nothing lost, in order per key`, async (context) => {
+  const { repeated, failed } = await killDelivery(context, {
+    seed: 3,
+    target: 'kinesis',
+    kills: 5,
+  });
+  assert.ok(repeated > 0 && failed > 0);
+});

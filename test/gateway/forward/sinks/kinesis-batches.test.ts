@@ -7,7 +7,6 @@ import {
   SinkError,
   type BatchItem,
   type BatchSink,
-  type Outcomes,
   type OutgoingRecord,
   type RecordSink,
 } from '../../../../gateway/forward/sink.ts';
@@ -15,6 +14,7 @@ import { kinesisSink } from '../../../../gateway/forward/sinks/kinesis/kinesis-s
 import { seededRandom } from '../../../storage/support/open.ts';
 import { insideOf } from '../../../support/aws-kinesis-agg.ts';
 import { batchOf, itemsOf } from '../support/batches.ts';
+import { MemoryRecordSink } from '../support/memory-record-sink.ts';
 import {
   startHeadgate,
   startKinesalite,
@@ -47,7 +47,7 @@ for (const [name, start] of Object.entries({
   for (const aggregate of ['none', 'kpl'] as const) {
     batchSinkContract(`kinesis (${name}), aggregate: ${aggregate}`, async (context) => {
       const upstream = await start(context, 2);
-      const { stub, read } = upstream;
+      const { stub } = upstream;
       const place: BatchPlace = {
         sink: sinkOf(context, upstream, aggregate),
         // Of each key only.
@@ -57,7 +57,7 @@ for (const [name, start] of Object.entries({
           stub.next.push(...(aggregate === 'kpl' ? [askedBefore] : []), losesAnswer);
         },
         taken: async () =>
-          (await read())
+          (await upstream.read())
             .flatMap(({ key, data }) => insideOf(key, data))
             .map(({ data }) => ({ id: null, value: JSON.parse(data.toString()) as unknown })),
       };
@@ -88,33 +88,7 @@ test('what Kinesis says of it: lies, and answers that break off, acknowledge not
   assert.equal((await upstream.read()).length, items.length * untrue.length, 'it took them all');
 });
 
-/** A record sink that a test looks into. */
-class Records implements RecordSink {
-  readonly kind = 'kinesis';
-  readonly description = 'memory';
-  readonly limits = { records: 20, bytes: 2_000, recordBytes: 300 };
-  readonly calls: OutgoingRecord[][] = [];
-  readonly taken: number[] = [];
-  answer: (number: number, record: OutgoingRecord) => SinkError | null = () => null;
-  before: (call: readonly number[], signal: AbortSignal) => Promise<void> | void = () => undefined;
-
-  async send(records: readonly OutgoingRecord[], signal: AbortSignal): Promise<Outcomes> {
-    this.calls.push([...records]);
-    await this.before(
-      records.map((record) => numberOf(record)),
-      signal,
-    );
-    return records.map((record) => {
-      const outcome = this.answer(numberOf(record), record);
-      if (outcome === null) this.taken.push(numberOf(record));
-      return outcome;
-    });
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
-}
+const limits = { records: 20, bytes: 2_000, recordBytes: 300 };
 
 function numberOf({ data }: OutgoingRecord): number {
   return (JSON.parse(data.toString()) as { number: number }).number;
@@ -136,8 +110,9 @@ async function deliverAll(sink: BatchSink, all: readonly BatchItem[]): Promise<B
 test('within a key all arrive in order, once, whatever is left of the calls', async () => {
   for (let seed = 1; seed <= 20; seed += 1) {
     const random = seededRandom(seed);
-    const records = new Records();
-    records.answer = (number) => {
+    const records = new MemoryRecordSink(limits);
+    records.answer = (record) => {
+      const number = numberOf(record);
       if (number % 50 === 13) return new SinkError('rejected', 'not this one');
       return random() < 0.3 ? new SinkError('throttled', 'less') : null;
     };
@@ -147,9 +122,10 @@ test('within a key all arrive in order, once, whatever is left of the calls', as
       refused.map((item) => numberOf(item)).sort((a, b) => a - b),
       [13, 63, 113, 163],
     );
-    assert.equal(records.taken.length, 196);
+    const taken = records.taken.map((record) => numberOf(record));
+    assert.equal(taken.length, 196);
     for (let key = 0; key < 10; key += 1) {
-      const own = records.taken.filter((number) => number % 10 === key);
+      const own = taken.filter((number) => number % 10 === key);
       assert.deepEqual(
         own,
         own.toSorted((a, b) => a - b),
@@ -166,7 +142,7 @@ test('within a key all arrive in order, once, whatever is left of the calls', as
 });
 
 test('a record that is too large with its key is refused alone, and its key goes on', async () => {
-  const records = new Records();
+  const records = new MemoryRecordSink(limits);
   const [first, ...others] = itemsOf(30);
   const large = { ...first!, partitionKey: 'k'.repeat(250) };
   const behind = itemsOf(1).map((item) => ({
@@ -174,19 +150,19 @@ test('a record that is too large with its key is refused alone, and its key goes
     partitionKey: 'k'.repeat(250),
     data: Buffer.from('{"number":99}'),
   }));
-  assert.ok(large.data.length < records.limits.recordBytes);
+  assert.ok(large.data.length < limits.recordBytes);
   const padded = { ...large, data: Buffer.from(JSON.stringify({ number: 0, x: 'x'.repeat(60) })) };
   const outcomes = await inBatches(records).deliver(batchOf([padded, ...others, ...behind]), never);
   assert.deepEqual(
     outcomes.map((outcome) => outcome?.code ?? null),
     ['too-large', ...others.map(() => null), null],
   );
-  assert.ok(records.taken.includes(99));
+  assert.ok(records.taken.some((record) => numberOf(record) === 99));
 });
 
 test('a call that fails as a whole leaves taken what was taken before it', async () => {
   for (const code of ['unreachable', 'rejected', 'too-large', 'aborted'] as const) {
-    const records = new Records();
+    const records = new MemoryRecordSink(limits);
     records.before = () => {
       if (records.calls.length === 3) throw new SinkError(code, 'the third');
     };
@@ -200,7 +176,7 @@ test('a call that fails as a whole leaves taken what was taken before it', async
     );
     // Which record is meant is not known yet.
     assert.ok(outcomes.every((outcome) => outcome === null || outcome.retryable));
-    const first = new Records();
+    const first = new MemoryRecordSink(limits);
     first.before = () => {
       throw new SinkError(code, 'the first');
     };
@@ -209,7 +185,7 @@ test('a call that fails as a whole leaves taken what was taken before it', async
 });
 
 test('packed: what is moved ends the batch, and packing is learnt anew', async () => {
-  const records = new Records();
+  const records = new MemoryRecordSink(limits);
   let learnt = 0;
   const packs: RecordSink = Object.assign(records, {
     learnPacking: () => {
@@ -225,8 +201,8 @@ test('packed: what is moved ends the batch, and packing is learnt anew', async (
     },
   });
   let isMoved = true;
-  records.answer = (number) =>
-    isMoved && number === 10 ? new SinkError('moved', 'resharded') : null;
+  records.answer = (record) =>
+    isMoved && numberOf(record) === 10 ? new SinkError('moved', 'resharded') : null;
   const sink = inBatches(packs);
   const items = itemsOf(20);
   const outcomes = await sink.deliver(batchOf(items), never);
@@ -241,7 +217,7 @@ test('packed: what is moved ends the batch, and packing is learnt anew', async (
 });
 
 test('packed: of an aggregate that is refused, only the record that is meant is', async () => {
-  const records = new Records();
+  const records = new MemoryRecordSink(limits);
   const packs: RecordSink = Object.assign(records, {
     learnPacking: () =>
       Promise.resolve({
@@ -255,7 +231,7 @@ test('packed: of an aggregate that is refused, only the record that is meant is'
       }),
   });
   const arrived: number[] = [];
-  records.answer = (_number, { data }) => {
+  records.answer = ({ data }) => {
     const { numbers } = JSON.parse(data.toString()) as { numbers: number[] };
     if (numbers.includes(8)) return new SinkError('rejected', 'not with 8');
     arrived.push(...numbers);

@@ -15,6 +15,7 @@ import {
   type BatchSink,
   type Sink,
 } from '../../../../gateway/forward/sink.ts';
+import { kinesisSink } from '../../../../gateway/forward/sinks/kinesis/kinesis-sink.ts';
 import { folderSink } from '../../../../gateway/forward/sinks/folder/folder-sink.ts';
 import { s3Sink } from '../../../../gateway/forward/sinks/s3/s3-sink.ts';
 import { Supervisor } from '../../../../gateway/supervisor.ts';
@@ -31,9 +32,23 @@ import { memoryFolder } from '../../../support/temporary-folder.ts';
 import { failedOf } from './failed.ts';
 import { startProxy, type Passing } from './proxy.ts';
 import { testPrograms } from './rig.ts';
-import { credentials, getObjects, listKeys, passWhole, s3Client, startS3 } from './servers.ts';
+import {
+  createStream,
+  credentials,
+  getObjects,
+  listKeys,
+  passWhole,
+  readStream,
+  s3Client,
+  startKinesis,
+  startS3,
+} from './servers.ts';
+import { passSome } from './throttle.ts';
 
-export type KillsTarget = 's3' | 'folder' | 'batches';
+/** Of partition keys. */
+const keyCount = 50;
+
+export type KillsTarget = 's3' | 'folder' | 'batches' | 'kinesis';
 
 export interface KillsRun {
   /** The store's. */
@@ -76,7 +91,10 @@ export function recordsFrom(first: number, count: number): RecordInput[] {
   return Array.from({ length: count }, (_, index) => {
     const id = first + index;
     const place = id % 40 === 7 ? { places: [] } : { place: id % 3 };
-    return { partitionKey: `k${id % 5}`, data: Buffer.from(JSON.stringify({ id, ...place })) };
+    return {
+      partitionKey: `k${id % keyCount}`,
+      data: Buffer.from(JSON.stringify({ id, ...place })),
+    };
   });
 }
 
@@ -87,7 +105,7 @@ export function deliveryOf({ target, maxBytes, transform }: KillsRun): DeliveryO
     // The sink is given.
     to: { folder: { path: '' } },
     buffer: { maxBytes, maxSeconds: 0.05 },
-    ...(target !== 'batches' && { layout: { partitionBy: { place: 'place' } } }),
+    ...(isOfObjects(target) && { layout: { partitionBy: { place: 'place' } } }),
     ...(transform !== null && {
       transform: {
         function: { http: { url: transform, authorization: null } },
@@ -97,7 +115,12 @@ export function deliveryOf({ target, maxBytes, transform }: KillsRun): DeliveryO
   };
 }
 
+function isOfObjects(target: KillsTarget): boolean {
+  return target === 's3' || target === 'folder';
+}
+
 export function sinkOf({ target, to }: KillsRun): Sink {
+  if (target === 'kinesis') return kinesisSink({ stream: 'upstream', endpoint: to, credentials });
   if (target === 'folder') return folderSink({ path: to });
   if (target === 's3') return s3Sink({ bucket: 'bucket', endpoint: to, credentials });
   return new PostedBatches(to);
@@ -186,6 +209,22 @@ async function destinationOf(
       idsOfLines(await getObjects(client, await listKeys(client)));
     return { to: endpoint, itemIds, arrived };
   }
+  if (target === 'kinesis') {
+    const { endpoint: server, client } = await startKinesis(context);
+    await createStream(client, 'upstream', 2);
+    let records = 0;
+    const { endpoint } = await startProxy(context, server, (passing) =>
+      handler(passing, async (answers) => {
+        if (!answers) await passing.ask();
+        else await passSome(passing, () => (records += 1) % 61 === 0);
+      }),
+    );
+    const arrived = async (): Promise<number[]> =>
+      (await readStream(client, 'upstream')).map(
+        ({ data }) => (JSON.parse(data.toString()) as { id: number }).id,
+      );
+    return { to: endpoint, itemIds, arrived };
+  }
   let turn = 0;
   const take = async (passing: Passing, answers: boolean): Promise<void> => {
     const items = JSON.parse((await passing.body()).toString()) as Item[];
@@ -262,9 +301,11 @@ export async function killDelivery(
   });
   const run = (): KillsRun => ({
     ...{ folder: `${folder}/store`, target, to: destination.to },
-    prefix: target === 'batches' ? '' : '!{partitionKeyFromQuery:place}/',
+    prefix: isOfObjects(target) ? '!{partitionKeyFromQuery:place}/' : '',
     maxBytes: 2_000 + Math.floor(random() * 20_000),
-    transform: random() < 0.7 || target !== 'batches' ? transform : null,
+    // Without it records go to Kinesis one by one, with it by plans.
+    transform:
+      random() < (target === 'kinesis' ? 0.5 : 0.7) || isOfObjects(target) ? transform : null,
   });
   const program = compiled(join(import.meta.dirname, 'kills-child.ts'));
   for (let kill = 0; kill < kills; kill += 1) {
@@ -318,15 +359,28 @@ async function finish(
     ({ rawData }) => (JSON.parse(Buffer.from(rawData, 'base64').toString()) as { id: number }).id,
   );
   const records = store.log.stream('readings').shards[0]?.nextSequence ?? 0;
-  const all = [...(await destination.arrived()), ...failed];
+  const arrived = await destination.arrived();
+  const all = [...arrived, ...failed];
   assert.equal(new Set(failed).size, failed.length, 'a record failed twice');
   assert.equal(new Set(all).size, records, 'a record is lost');
   assert.ok(records > 0);
   if (run.target === 'batches') {
     for (const [id, ids] of destination.itemIds)
       assert.equal(ids.size, 1, `record ${id} had several ids`);
+  } else if (run.target === 'kinesis') {
+    assertOrderPerKey(arrived);
   } else {
     assert.equal(all.length, records, 'a record is there twice');
   }
   return { records, failed: failed.length };
+}
+
+/** Of what came twice, its first coming counts. */
+function assertOrderPerKey(ids: readonly number[]): void {
+  const last = new Map<number, number>();
+  for (const id of new Set(ids)) {
+    const key = id % keyCount;
+    assert.ok(id > (last.get(key) ?? -1), `k${key}: ${id} came behind a later one`);
+    last.set(key, id);
+  }
 }

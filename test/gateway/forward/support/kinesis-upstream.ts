@@ -3,7 +3,14 @@ import type { TestContext } from 'node:test';
 import type { KinesisClient } from '@aws-sdk/client-kinesis';
 import { systemClock } from '../../../../storage/clock.ts';
 import { serveKinesis } from '../../api/kinesis/support.ts';
-import { kinesisClient, createStream, credentials, readStream, startKinesis } from './servers.ts';
+import {
+  kinesisClient,
+  createStream,
+  credentials,
+  readShards,
+  readStream,
+  startKinesis,
+} from './servers.ts';
 import { startStub, type Serve, type StubServer } from './stub-server.ts';
 
 export interface KinesisUpstream {
@@ -13,6 +20,8 @@ export interface KinesisUpstream {
   readonly client: KinesisClient;
   /** What the stream `upstream` holds. */
   read(): Promise<{ key: string; data: Buffer }[]>;
+  /** The same, of each shard. */
+  readByShard(): Promise<{ key: string; data: Buffer }[][]>;
 }
 
 /** kinesalite with a stream `upstream`. */
@@ -48,6 +57,7 @@ async function behindStub(
   return {
     ...{ stub, client, credentials: server.credentials },
     read: () => readStream(client, 'upstream'),
+    readByShard: () => readShards(client, 'upstream'),
   };
 }
 

@@ -148,9 +148,19 @@ export async function readStream(
   client: KinesisClient,
   stream: string,
 ): Promise<{ key: string; data: Buffer }[]> {
+  return (await readShards(client, stream)).flat();
+}
+
+/** Everything that each shard of a stream holds. */
+export async function readShards(
+  client: KinesisClient,
+  stream: string,
+): Promise<{ key: string; data: Buffer }[][]> {
   const { Shards: shards = [] } = await client.send(new ListShardsCommand({ StreamName: stream }));
-  const records: { key: string; data: Buffer }[] = [];
+  const all: { key: string; data: Buffer }[][] = [];
   for (const shard of shards) {
+    const records: { key: string; data: Buffer }[] = [];
+    all.push(records);
     const first = await client.send(
       new GetShardIteratorCommand({
         StreamName: stream,
@@ -167,5 +177,5 @@ export async function readStream(
       iterator = page.NextShardIterator;
     }
   }
-  return records;
+  return all;
 }
