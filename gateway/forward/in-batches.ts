@@ -9,6 +9,7 @@
  * A call that fails as a whole ends the batch. What was taken before it stays taken, so however slow
  * the destination is, each attempt gets further than the one before.
  */
+import { setImmediate } from 'node:timers/promises';
 import { KeyQueues, type Entry } from './key-queues.ts';
 import { QueueBudget } from './queue-budget.ts';
 import {
@@ -24,6 +25,8 @@ import {
 
 /** In one batch, where they are packed: calls are few, and the larger they are, the better. */
 const packedMax = 20_000;
+/** After which others have their turn: a group may have to be worked out for each. */
+const turnRecords = 1_000;
 /** No time passes: a queue that has failed is left alone until the batch is over. */
 const nowMs = 0;
 
@@ -76,6 +79,7 @@ class Handover {
     for (const [place, item] of items.entries()) {
       if (recordBytes(item) > maxBytes) this.#outcomes.set(place, tooLarge(item, maxBytes));
       else this.#queues.add({ ...item, sequence: place });
+      if ((place + 1) % turnRecords === 0) await setImmediate();
     }
     for (let goesOn = true; goesOn;) goesOn = await this.#call(signal);
     return items.map((_item, place) => this.#outcomes.get(place) ?? this.#reasonOf(place));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
+import { startDeliveries } from '../../../gateway/forward/deliveries.ts';
 import type { Delivery } from '../../../gateway/forward/delivery.ts';
 import { inBatches } from '../../../gateway/forward/in-batches.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
@@ -15,7 +16,15 @@ import { startKinesalite, type KinesisUpstream } from './support/kinesis-upstrea
 import { assertExactlyOnce, ascending } from './support/lines.ts';
 import { MemoryRecordSink } from './support/memory-record-sink.ts';
 import { startProxy } from './support/proxy.ts';
-import { numbered, openRig, runClock, settle, streamOptions, type Rig } from './support/rig.ts';
+import {
+  numbered,
+  openRig,
+  runClock,
+  settle,
+  streamOptions,
+  testPrograms,
+  type Rig,
+} from './support/rig.ts';
 import { losesAnswer, lies, type Behaviour } from './support/stub-server.ts';
 
 const plain = {
@@ -44,6 +53,11 @@ async function rigOf(
 
 async function drained(delivery: Delivery): Promise<void> {
   while ((await delivery.status()).backlog.records > 0) await setImmediate();
+}
+
+function isDoneUpTo({ store }: Rig, sequence: number): boolean {
+  const leases = store.log.applications.list().flatMap((application) => application.leases);
+  return leases.every(({ checkpoint }) => checkpoint === sequence);
 }
 
 function sinkOf({ stub, credentials }: KinesisUpstream, aggregate: 'none' | 'kpl' = 'none') {
@@ -277,8 +291,7 @@ test('a plan that was left behind is carried out as it was made before records g
   await rig.store.log.append('readings', numbered(100, 100));
   const second = new MemoryRecordSink();
   const delivery = rig.start(plain, second);
-  await runClock(rig, clock, () => second.taken.length >= 200);
-  assert.equal((await delivery.status()).backlog.records, 0);
+  await runClock(rig, clock, () => isDoneUpTo(rig, 200));
   assertExactlyOnce(
     second.taken.map((record) => idOf(record)),
     200,
@@ -313,11 +326,7 @@ test('from record to record to plans and back, restart after restart: nothing lo
   }
   const sink = new MemoryRecordSink();
   const last = rig.start(plain, sink);
-  await runClock(rig, clock, () =>
-    rig.store.log.applications
-      .list()
-      .every(({ leases }) => leases.every(({ checkpoint }) => checkpoint === appended)),
-  );
+  await runClock(rig, clock, () => isDoneUpTo(rig, appended));
   arrived.push(...sink.taken);
   const seen = new Set<number>();
   const firsts = arrived.filter((record) => !seen.has(idOf(record)) && seen.add(idOf(record)));
@@ -326,6 +335,40 @@ test('from record to record to plans and back, restart after restart: nothing lo
   // What is repeated at a restart is no more than what was under way.
   assert.ok(arrived.length < appended + 12 * 120, `${arrived.length} of ${appended}`);
   assert.equal((await last.status()).lostRecords, 0);
+});
+
+test('a delivery that is given a filter, and rid of it, while it runs: nothing lost, in order per key', async (context) => {
+  const upstream = await startKinesalite(context, 2);
+  const { stub, credentials } = upstream;
+  const rig = await rigOf(context);
+  const kinesis = { stream: 'upstream', endpoint: stub.url, ...credentials };
+  const options: DeliveryOptions = { ...plain, to: { kinesis } };
+  const { store, clock, logger, metrics } = rig;
+  const deliveries = startDeliveries({
+    ...{ deliveries: [options], log: store.log, video: store.video, gatewayId: 'box-1' },
+    ...{ clock, logger, metrics, programs: testPrograms, random: () => 0 },
+  });
+  context.after(() => deliveries.close());
+  stub.next.push(...disturbed(9));
+  let asked = 0;
+  for (let turn = 0; turn < 6; turn += 1) {
+    await store.log.append('readings', numbered(turn * 200, 200, 20));
+    // In the middle of what it is doing.
+    asked += 3;
+    await stub.came(asked);
+    await deliveries.update([turn % 2 === 0 ? { ...options, select: '{id: id}' } : options]);
+    asked = stub.requests.length;
+  }
+  while ((await deliveries.status()).some(({ backlog }) => backlog.records > 0)) {
+    await setImmediate();
+  }
+  const seen = new Set<number>();
+  const firsts = (await upstream.read()).filter(
+    (record) => !seen.has(idOf(record)) && seen.add(idOf(record)),
+  );
+  assertExactlyOnce([...seen], 1200);
+  assertOrderPerKey(firsts);
+  assert.equal((await deliveries.status())[0]?.lostRecords, 0);
 });
 
 test('closing the sink of batches closes the one of records', async () => {

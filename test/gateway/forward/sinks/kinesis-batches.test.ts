@@ -190,9 +190,8 @@ test('packed: what is moved ends the batch, and packing is learnt anew', async (
   const packs: RecordSink = Object.assign(records, {
     learnPacking: () => {
       learnt += 1;
-      const name = `group-${learnt}`;
       return Promise.resolve({
-        groupOf: () => name,
+        groupOf: (record: OutgoingRecord) => (numberOf(record) % 2 === 0 ? 'even' : 'odd'),
         pack: (group: string, all: readonly OutgoingRecord[], maxBytes: number) => {
           const count = maxBytes === 0 ? 1 : Math.min(5, all.length);
           return { count, record: { ...all[0]!, group } };
@@ -204,11 +203,12 @@ test('packed: what is moved ends the batch, and packing is learnt anew', async (
   records.answer = (record) =>
     isMoved && numberOf(record) === 10 ? new SinkError('moved', 'resharded') : null;
   const sink = inBatches(packs);
-  const items = itemsOf(20);
+  const items = itemsOf(40);
   const outcomes = await sink.deliver(batchOf(items), never);
+  assert.equal(records.calls.length, 2);
   assert.deepEqual(
     outcomes.map((outcome) => outcome?.code ?? 'taken'),
-    [...items.slice(0, 10).map(() => 'taken'), ...items.slice(10).map(() => 'moved')],
+    items.map((_item, number) => (number < (number % 2 === 0 ? 10 : 20) ? 'taken' : 'moved')),
   );
   isMoved = false;
   await sink.deliver(batchOf(items.slice(10)), never);
