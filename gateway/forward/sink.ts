@@ -5,10 +5,10 @@
  * one plan gathered, each record under an id that never changes (HTTP, OpenSearch, Splunk, DynamoDB,
  * NATS, Kafka), a table sink loads objects that were put beside it (Redshift), a record sink takes
  * single records as they come (Kinesis; by plans too, see `in-batches.ts`), a media sink takes a
- * camera's fragments over a connection that stays open (Kinesis Video). A sink makes one attempt per call and reports; when to try again,
- * in which order, and what counts as done is decided by the workers (`record-objects.ts`,
- * `record-batches.ts`, `record-stream.ts`, `media-objects.ts`, `media-stream.ts`). A sink keeps no
- * queue of its own: the log is the buffer.
+ * camera's fragments over a connection that stays open (Kinesis Video). A sink makes one attempt
+ * per call and reports; when to try again, in which order, and what counts as done is decided by
+ * the workers (`record-objects.ts`, `record-batches.ts`, `record-stream.ts`, `media-objects.ts`,
+ * `media-stream.ts`). A sink keeps no queue of its own: the log is the buffer.
  */
 
 const codes = {
