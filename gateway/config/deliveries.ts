@@ -15,11 +15,12 @@ const record = choice(['data', 'envelope'])
     'What a record is on arrival: its data alone, or wrapped with its partition key, sequence number and time of arrival.',
   );
 
+const maxSeconds = decimal(0, 900);
 const bufferKeys = {
   maxBytes: size(1024)
     .default(5 * MiB)
     .describe('An object is sent when it has this many bytes,'),
-  maxSeconds: decimal(0, 900)
+  maxSeconds: maxSeconds
     .default(60)
     .describe('or when its oldest record is this old. 0: what is there is sent at once.'),
 };
@@ -71,16 +72,24 @@ export const delivery = z.strictObject({
     .prefault({})
     .describe('What the objects of a stream are made of, in s3 and folder.'),
   buffer: z
-    .strictObject(bufferKeys)
+    .strictObject({
+      maxBytes: bufferKeys.maxBytes,
+      maxSeconds: maxSeconds
+        .nullable()
+        .default(null)
+        .describe(
+          'or when its oldest record is this old. 0: what is there is sent at once. null: 60, and 0 to kinesis.',
+        ),
+    })
     .prefault({})
     .describe(
-      'How much is gathered into one object, or for one round of batches; data streams are sent to at once.',
+      'How much is gathered into one object, or for one round of batches. To kinesis records go as they come, unless they are shaped on their way.',
     ),
   retrySeconds: decimal(0, 7 * 86_400)
     .nullable()
     .default(null)
     .describe(
-      'How long what fails is tried again before its records are put aside as failed (in the stream failed.<name>) and the delivery goes on. null: for ever, as the log keeps what comes meanwhile. Not for kinesis, nor for cameras.',
+      'How long what fails is tried again before its records are put aside as failed (in the stream failed.<name>) and the delivery goes on. null: for ever, as the log keeps what comes meanwhile. Not for cameras.',
     ),
   backup,
   required,

@@ -8,7 +8,7 @@ import { natsDestination } from './destinations/nats.ts';
 import { openSearchDestination } from './destinations/opensearch.ts';
 import { redshiftDestination } from './destinations/redshift.ts';
 import { splunkDestination } from './destinations/splunk.ts';
-import { choice, flag, keyNotes, line, name, oneOf, path } from './leaves.ts';
+import { choice, flag, keyNotes, line, name, oneOf, path, size } from './leaves.ts';
 
 const prefix = z
   .string()
@@ -57,6 +57,11 @@ export const destination = oneOf({
         .default('none')
         .describe(
           'kpl packs many records into one, as the Kinesis Producer Library does: far more small records fit through a shard, and consumers have to take them apart (the KCL does). Needs the right to ListShards.',
+        ),
+      maxRecordBytes: size(1024, 10 * 2 ** 20)
+        .default(2 ** 20)
+        .describe(
+          'The largest record that the stream takes, its key included; a larger one is kept as failed.',
         ),
     })
     .describe('A Kinesis data stream.'),

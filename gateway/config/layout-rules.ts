@@ -48,9 +48,11 @@ export function shapeProblems(value: unknown): readonly ShapeProblem[] {
   const delivery = parsed.data;
   const [kind = ''] = Object.keys(delivery.to);
   if ('camera' in delivery.from) return ofFootage(delivery, kind);
-  if (kind === 'kinesis')
-    return notShaped(delivery, 'is not for kinesis, which gets records as they are');
   const problems = [...queryProblems(delivery)];
+  if (kind === 'kinesis' && isPartitioned(delivery)) {
+    const message = 'is of objects, and kinesis gets records';
+    problems.push({ path: ['layout', 'partitionBy'], message });
+  }
   if (kind !== 'folder' && kind !== 's3') return problems;
   const { prefix } = prefixed.parse(delivery.to[kind]);
   const use = { hasFunction: isGiven(delivery.transform), needsErrorPrefix: false };
@@ -78,15 +80,17 @@ function ofFootage(delivery: Delivery, kind: string): readonly ShapeProblem[] {
 }
 
 function notShaped(delivery: Delivery, message: string): readonly ShapeProblem[] {
-  const { filter, select, deaggregate, layout } = delivery;
+  const { filter, select, deaggregate } = delivery;
   return [
     ...(filter === null ? [] : [{ path: ['filter'], message }]),
     ...(select === null ? [] : [{ path: ['select'], message }]),
     ...(deaggregate.type === 'none' ? [] : [{ path: ['deaggregate', 'type'], message }]),
-    ...(Object.keys(layout.partitionBy).length === 0
-      ? []
-      : [{ path: ['layout', 'partitionBy'], message }]),
+    ...(isPartitioned(delivery) ? [{ path: ['layout', 'partitionBy'], message }] : []),
   ];
+}
+
+function isPartitioned({ layout }: Delivery): boolean {
+  return Object.keys(layout.partitionBy).length > 0;
 }
 
 function queryProblems({ filter, select }: Delivery): readonly ShapeProblem[] {

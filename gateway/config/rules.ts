@@ -388,13 +388,10 @@ function checkFunction(target: Fields, path: Path, report: Report): void {
 
 function checkTransforms(config: Fields, report: Report): void {
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    const { from, to, transform } = fields(delivery);
+    const { from, transform } = fields(delivery);
     if (transform === null || transform === undefined) continue;
     const path = ['deliveries', name, 'transform'];
     if ('camera' in fields(from)) report(path, 'is of records, and footage has none');
-    else if ('kinesis' in fields(to)) {
-      report(path, 'is not for kinesis, which gets each record as it comes');
-    }
   }
 }
 

@@ -49,13 +49,15 @@ import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first
 import { sendMediaFiles } from './media-objects.ts';
 import { sendMedia } from './media-stream.ts';
 import { NewestRecord } from './newest-record.ts';
-import { bufferDefaults, type DeliveryOptions } from './options.ts';
+import type { DeliveryOptions } from './options.ts';
 import { sendShardPlanned } from './planned.ts';
 import { Progress } from './progress.ts';
 import {
+  gatheringMs,
+  needsPlans,
+  plannedSink,
   plansOfFailed,
   plansOfShard,
-  takesPlans,
   type Account,
   type PlannedSink,
   type RecordPlans,
@@ -113,6 +115,8 @@ export class Delivery {
   readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
   readonly #sink: Sink;
+  /** The same, as plans see it; null: it takes no records. */
+  readonly #planned: PlannedSink | null;
   readonly #transform: Transform | null;
   readonly #ports: DeliveryPorts;
   #scope: KeyScope;
@@ -145,6 +149,7 @@ export class Delivery {
     this.#applications = applicationsOf(options.name);
     this.#options = options;
     this.#sink = sink;
+    this.#planned = plannedSink(sink);
     const { transform = null } = options;
     this.#transform = transform && openTransform(transform, { ...ports, fetch });
     this.#ports = ports;
@@ -349,12 +354,18 @@ export class Delivery {
   }
 
   #sendShard(worker: Worker, shard: ShardDescription, stream: StreamDescription): Promise<void> {
+    const planned = this.#planned;
+    if (planned === null) throw new Error('records go to a sink for records or objects');
+    const plans = plansOfShard(this.#plans(planned, stream), shard);
     const sink = this.#sink;
-    if ('connect' in sink) throw new Error('records go to a sink for records or objects');
-    if ('send' in sink) {
-      return sendShardAsRecords(worker, { sink, shardId: shard.id, random: this.#ports.random });
-    }
-    return sendShardPlanned(worker, plansOfShard(this.#plans(sink, stream), shard));
+    if (!('send' in sink) || !this.#goesAtOnce) return sendShardPlanned(worker, plans);
+    const { random } = this.#ports;
+    return sendShardAsRecords(worker, { sink, shardId: shard.id, random, plans });
+  }
+
+  /** Records are sent one by one, as they come. */
+  get #goesAtOnce(): boolean {
+    return 'send' in this.#sink && !needsPlans(this.#options, this.#scope);
   }
 
   #plans(sink: PlannedSink, stream: StreamDescription): RecordPlans {
@@ -366,10 +377,10 @@ export class Delivery {
   /** Goes on with sending failed records again, while some are asked for. */
   #resumeReplay(stream: StreamDescription): void {
     const { log } = this.#ports;
-    const sink = this.#sink;
+    const sink = this.#planned;
     const failed = failedStream(log, this.name);
     const shard = failed?.shards[0];
-    if (!takesPlans(sink) || failed === null || shard === undefined) return;
+    if (sink === null || failed === null || shard === undefined) return;
     if (replayEnd(log, this.name) === null || this.#workers.has(replayWorker)) return;
     const options = plansOfFailed(this.#plans(sink, stream), failed, shard);
     this.#startWorker(replayWorker, { kind: 'shard', id: shard.id }, shard.trimSequence, {
@@ -387,8 +398,7 @@ export class Delivery {
 
   /** How long records wait for others, to go in one object with them. */
   get #gatheredMs(): number {
-    const { maxSeconds = bufferDefaults.maxSeconds } = this.#options.buffer ?? {};
-    return takesPlans(this.#sink) ? maxSeconds * 1000 : 0;
+    return this.#goesAtOnce ? 0 : gatheringMs(this.#options);
   }
 
   /** Keeps a worker on the camera until the delivery stops. @throws StorageError `not-found` */
@@ -502,7 +512,10 @@ export class Delivery {
     };
     const run = async (context: TaskContext): Promise<void> => {
       context.ready();
-      await unlessGone(() => job.gone(), () => send(context));
+      await unlessGone(
+        () => job.gone(),
+        () => send(context),
+      );
       job.finished();
     };
     const task = this.#ports.supervisor.start(

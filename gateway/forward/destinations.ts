@@ -32,8 +32,9 @@ import { splunkSink } from './sinks/splunk/splunk-sink.ts';
 export function sinkFor(destination: Destination, clock: Clock, delivery: string): Sink {
   if ('folder' in destination) return folderSink(destination.folder);
   if ('kinesis' in destination) {
-    const { stream, aggregate = 'none' } = destination.kinesis;
-    return kinesisSink({ ...awsOptions(destination.kinesis), stream, aggregate });
+    const { stream, aggregate = 'none', maxRecordBytes = 1024 ** 2 } = destination.kinesis;
+    const options = { stream, aggregate, maxRecordBytes };
+    return kinesisSink({ ...awsOptions(destination.kinesis), ...options });
   }
   if ('kinesisVideo' in destination) {
     const { stream } = destination.kinesisVideo;

@@ -10,6 +10,7 @@
  *   that is done: a kill in between leaves none out, and doubles none.
  */
 import { createHash } from 'node:crypto';
+import { hashKeyMax } from '../../storage/log/hash-keys.ts';
 import type { Log, LogRecord, RecordInput, StreamDescription } from '../../storage/model.ts';
 import { applicationOf } from './applications.ts';
 import type { Failure } from './shape/failures.ts';
@@ -45,6 +46,7 @@ export interface FailedEnvelope {
   /** It was taken out of another one, and is not taken apart again. */
   readonly separate: boolean;
   readonly partitionKey: string;
+  readonly explicitHashKey?: string;
   readonly arrival: string;
   /** Of a record that is kept in several: which one of how many. */
   readonly part?: readonly [index: number, count: number];
@@ -159,7 +161,7 @@ export function failedInputs(
   failure: Failure,
   place: FailedPlace,
 ): readonly RecordInput[] {
-  const { partitionKey, data } = record;
+  const { partitionKey, explicitHashKey, data } = record;
   const { stage, errorCode, errorMessage, attempts } = failure;
   const { sequence, subSequence } = record;
   const { isSeparate } = place.origin;
@@ -174,6 +176,7 @@ export function failedInputs(
     ...{ sequence: origin.sequence, subSequence: origin.subSequence },
     separate: isSeparate,
     partitionKey,
+    ...(explicitHashKey !== undefined && { explicitHashKey }),
     arrival: new Date(record.arrivalMs).toISOString(),
   };
   const count = Math.max(1, Math.ceil(data.length / partBytes));
@@ -222,9 +225,11 @@ export function readFailed(to: number): Reading {
 }
 
 function recordOf(envelope: FailedEnvelope, sequence: number, data: Buffer): ShapedRecord {
-  const { stream, shardKey: shardId, partitionKey } = envelope;
+  const { stream, shardKey: shardId, partitionKey, explicitHashKey } = envelope;
   return {
     ...{ sequence, subSequence: 0, partitionKey, data, partition: null },
+    // Somebody else may have written it.
+    ...(isHashKey(explicitHashKey) && { explicitHashKey }),
     arrivalMs: Date.parse(envelope.arrival),
     origin: {
       ...{ stream, shardId },
@@ -235,6 +240,10 @@ function recordOf(envelope: FailedEnvelope, sequence: number, data: Buffer): Sha
       isSeparate: envelope.separate,
     },
   };
+}
+
+function isHashKey(value: unknown): value is string {
+  return typeof value === 'string' && /^\d{1,39}$/.test(value) && BigInt(value) <= hashKeyMax;
 }
 
 function parse({ data }: LogRecord): FailedEnvelope | null {

@@ -170,8 +170,13 @@ export class KeyQueues {
     return { record, of: records.slice(0, count) };
   }
 
-  #queueOf({ partitionKey }: QueuedRecord): string {
-    return this.#packing === null ? partitionKey : this.#packing.groupOf(partitionKey);
+  #queueOf(record: QueuedRecord): string {
+    return this.#packing === null ? record.partitionKey : this.#packing.groupOf(record);
+  }
+
+  /** The queue that an entry is of: its partition key, or its group. */
+  nameOf({ of: [head] }: Entry): string {
+    return head === undefined ? '' : this.#queueOf(head);
   }
 
   /** When the first queue that is held back may be sent again. */
@@ -180,8 +185,9 @@ export class KeyQueues {
   }
 
   /** The entry was taken. Its queue goes to the back, so that every key gets its turn. */
-  taken({ of }: Entry): void {
-    const [name, queue] = this.#find(of);
+  taken(entry: Entry): void {
+    const { of } = entry;
+    const [name, queue] = this.#find(entry);
     queue.records.splice(0, of.length);
     this.#highestTaken = Math.max(this.#highestTaken, of.at(-1)?.sequence ?? -1);
     queue.backOff.succeeded();
@@ -192,18 +198,18 @@ export class KeyQueues {
   }
 
   /** The entry was left. Returns how long its queue now waits. */
-  left({ of }: Entry, error: SinkError, nowMs: number): number {
-    const [name, queue] = this.#find(of);
+  left(entry: Entry, error: SinkError, nowMs: number): number {
+    const [name, queue] = this.#find(entry);
     const delayMs = queue.backOff.failed(error);
     queue.notBeforeMs = nowMs + delayMs;
     this.#failing.add(name);
     return delayMs;
   }
 
-  #find([head]: readonly QueuedRecord[]): [string, Queue] {
-    const name = head === undefined ? '' : this.#queueOf(head);
+  #find(entry: Entry): [string, Queue] {
+    const name = this.nameOf(entry);
     const queue = this.#queues.get(name);
-    if (queue?.records[0] !== head || queue === undefined) {
+    if (queue === undefined || queue.records[0] !== entry.of[0]) {
       throw new Error('a record was sent out of turn');
     }
     return [name, queue];

@@ -36,6 +36,8 @@ export interface KinesisDestination extends AwsDestination {
   readonly stream: string;
   /** `kpl`: many records in one, for consumers that take them apart. Default `none`. */
   readonly aggregate?: 'none' | 'kpl';
+  /** With its key. Default 1 MiB. */
+  readonly maxRecordBytes?: number;
 }
 
 export interface KinesisVideoDestination extends AwsDestination {
@@ -197,8 +199,10 @@ export interface BackupOptions {
 export interface BufferOptions {
   /** Before compression. Default 5 MiB. */
   readonly maxBytes?: number;
-  /** Age of the oldest record. 0: what is there goes at once. Default 60. */
-  readonly maxSeconds?: number;
+  /**
+   * Age of the oldest record. 0: what is there goes at once. null or left out: 60, and 0 to Kinesis.
+   */
+  readonly maxSeconds?: number | null;
 }
 
 export interface DeliveryOptions {

@@ -136,14 +136,32 @@ export interface PlannedOptions {
  * @throws the signal's reason, once it aborts; StorageError
  */
 export async function sendShardPlanned(worker: Worker, options: PlannedOptions): Promise<void> {
+  await carryOutAll(worker, options, (ahead) => nextPlan(worker, options, ahead));
+}
+
+/**
+ * Carries out what is planned already, and plans nothing.
+ * @returns false: the lane's turn is over
+ * @throws the signal's reason, once it aborts; StorageError
+ */
+export function finishPlan(worker: Worker, options: PlannedOptions): Promise<boolean> {
+  return carryOutAll(worker, options, () => Promise.resolve(null));
+}
+
+/** @param next null: there is no more to be planned @returns false: the lane's turn is over */
+async function carryOutAll(
+  worker: Worker,
+  options: PlannedOptions,
+  next: (ahead: ObjectAhead | null) => Promise<Plan | null>,
+): Promise<boolean> {
   for (;;) {
     const left = await worker.lease.plan();
     const ahead = left === null ? options.ahead(worker) : null;
     try {
-      const plan = left ?? (await nextPlan(worker, options, ahead));
-      if (plan === null) return;
+      const plan = left ?? (await next(ahead));
+      if (plan === null) return true;
       const arrived = await carryOut(worker, options, plan, ahead);
-      if (arrived && !(await worker.lane.goOn())) return;
+      if (arrived && !(await worker.lane.goOn())) return false;
     } finally {
       ahead?.close();
     }
@@ -155,7 +173,7 @@ async function nextPlan(
   options: PlannedOptions,
   ahead: ObjectAhead | null,
 ): Promise<Plan | null> {
-  const { source, scope, shape, reading, transform } = options;
+  const { source, shape } = options;
   await worker.gate.pass(worker.signal);
   const checkpoint = worker.lease.checkpoint;
   const gathered = await gather({
@@ -176,7 +194,16 @@ async function nextPlan(
     if (gathered.to > checkpoint) await worker.lease.advance(gathered.to);
     return null;
   }
-  const { from, to, oldestArrivalMs: oldestMs } = gathered;
+  return savePlan(worker, options, gathered);
+}
+
+/** Plans what lies in a range, for good. @throws StorageError */
+export async function savePlan(
+  worker: Worker,
+  { scope, shape, reading, transform }: PlannedOptions,
+  range: { readonly from: number; readonly to: number; readonly oldestArrivalMs: number },
+): Promise<Plan> {
+  const { from, to, oldestArrivalMs: oldestMs } = range;
   const isForFunction = transform !== null;
   const detail = detailToSave({ scope, shape, reading, isForFunction, oldestMs });
   const plan: Plan = { from, to, detail, createdMs: worker.clock.nowMs() };

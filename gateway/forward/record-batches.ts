@@ -15,7 +15,7 @@ import { keyNamespace } from './keys.ts';
 import type { Emission, PlanInHand } from './planned.ts';
 import { compare, positionName, type Failure, type Position } from './shape/failures.ts';
 import type { FailureStage, ShapedRecord } from './shape/shaped-record.ts';
-import { SinkError, type BatchItem, type BatchSink } from './sink.ts';
+import { isOfRecords, SinkError, type BatchItem, type BatchSink } from './sink.ts';
 import { pause, within } from './timing.ts';
 import { uuidV5 } from './uuid.ts';
 
@@ -31,6 +31,7 @@ const stages: Readonly<Record<BatchSink['kind'], FailureStage>> = {
   dynamodb: 'delivery-failed',
   nats: 'delivery-failed',
   kafka: 'delivery-failed',
+  kinesis: 'delivery-failed',
 };
 
 export class BatchEmission implements Emission {
@@ -192,6 +193,7 @@ export class BatchEmission implements Emission {
   /** Waits with the batch in memory, unless that takes too long. @throws Postponed, AttemptsOver */
   async #wait(error: SinkError): Promise<void> {
     const { clock, signal } = this.#worker;
+    signal.throwIfAborted();
     const delayMs = failedFor(this.#worker, this.#inHand, error);
     if (delayMs > heldMsMax) throw new Postponed(error, delayMs);
     await pause(clock, delayMs, signal);
@@ -199,7 +201,7 @@ export class BatchEmission implements Emission {
   }
 
   #itemOf(record: ShapedRecord): Item {
-    const { sequence, subSequence, partitionKey, arrivalMs } = record;
+    const { sequence, subSequence, partitionKey, explicitHashKey, arrivalMs } = record;
     const { detail, source } = this.#inHand;
     const { gatewayId, delivery } = detail.scope;
     const origin = record.origin ?? { ...source.origin, sequence, subSequence };
@@ -207,6 +209,7 @@ export class BatchEmission implements Emission {
     const name = ['record', gatewayId, delivery, ...place, origin.subSequence];
     return {
       ...{ sequence, subSequence, partitionKey, arrivalMs },
+      ...(explicitHashKey !== undefined && { explicitHashKey }),
       id: uuidV5(keyNamespace, JSON.stringify(name)),
       data: this.#dataOf(record),
     };
@@ -218,10 +221,6 @@ export class BatchEmission implements Emission {
     const line = Buffer.concat(recordLine(record, 'envelope', source.origin.shardIndex));
     return line.subarray(0, -1);
   }
-}
-
-function isOfRecords(error: unknown): error is SinkError {
-  return error instanceof SinkError && (error.code === 'rejected' || error.code === 'too-large');
 }
 
 function tooLarge({ sequence, data }: Item, recordBytes: number): SinkError {

@@ -12,14 +12,29 @@ import { BatchEmission } from './record-batches.ts';
 import { ObjectEmission } from './record-objects.ts';
 import { TableEmission } from './record-tables.ts';
 import { asTheyAre } from './shape/source.ts';
-import { openShaping, plainShape, type ShapeOptions } from './shape/shaping.ts';
+import { goesAsItIs, openShaping, plainShape, type ShapeOptions } from './shape/shaping.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
+import { inBatches } from './in-batches.ts';
 import type { BatchSink, ObjectSink, Sink, TableReading, TableSink } from './sink.ts';
 
 export type PlannedSink = ObjectSink | BatchSink | TableSink;
 
-export function takesPlans(sink: Sink): sink is PlannedSink {
-  return 'put' in sink || 'deliver' in sink || 'load' in sink;
+/** The sink as plans see it; null: it takes no records. */
+export function plannedSink(sink: Sink): PlannedSink | null {
+  if ('connect' in sink) return null;
+  return 'send' in sink ? inBatches(sink) : sink;
+}
+
+/** Whether records are to be treated as only plans can: shaped, or given up after a time. */
+export function needsPlans(options: DeliveryOptions, scope: KeyScope): boolean {
+  const { transform = null, retrySeconds = null } = options;
+  return transform !== null || retrySeconds !== null || !goesAsItIs(shapeOf(options, scope));
+}
+
+/** How long records wait for others, to go with them. */
+export function gatheringMs({ buffer, to }: Pick<DeliveryOptions, 'buffer' | 'to'>): number {
+  const { maxSeconds = null } = buffer ?? {};
+  return (maxSeconds ?? ('kinesis' in to ? 0 : bufferDefaults.maxSeconds)) * 1000;
 }
 
 export interface RecordPlans {
@@ -84,7 +99,7 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
       run: (records, context, signal) => transform.run(records, context, signal),
       context: (planId) => contextOf(plans, source, planId),
     },
-    maxAgeMs: (buffer?.maxSeconds ?? bufferDefaults.maxSeconds) * 1000,
+    maxAgeMs: gatheringMs(options),
     retryMs: retrySeconds === null ? Infinity : retrySeconds * 1000,
     ahead: ({ aheadBudget: budget }: Worker) => {
       if (!isWhole) return null;

@@ -3,10 +3,15 @@
  *
  * The checkpoint is the lowest record that was not taken; it moves after every call that moves it.
  * So a crash sends again what was taken beyond it, and nothing is skipped.
+ *
+ * What needs a plan goes by one (`planned.ts`), from the same checkpoint on: all, where records are
+ * shaped on their way; else the record that is larger than the sink takes, alone, which puts it
+ * aside. A plan that was left behind, perhaps of another configuration, is carried out first.
  */
-import type { ReadResult } from '../../storage/model.ts';
+import type { LogRecord, ReadResult } from '../../storage/model.ts';
 import { attemptLimitMs, outOfTime, untilDone, urgencyOf, type Worker } from './attempts.ts';
 import { KeyQueues, type Entry } from './key-queues.ts';
+import { finishPlan, savePlan, type PlannedOptions } from './planned.ts';
 import { recordBytes, SinkError, wireBytes, type Packing, type RecordSink } from './sink.ts';
 import { pause, within } from './timing.ts';
 
@@ -19,7 +24,12 @@ export interface RecordStreamOptions {
   readonly sink: RecordSink;
   readonly shardId: number;
   readonly random: () => number;
+  /** For what can't go on its own. */
+  readonly plans: PlannedOptions;
 }
+
+/** Why sending in queues came to an end: `over` is a record that is larger than the sink takes. */
+type Ending = 'done' | 'moved' | { readonly over: LogRecord };
 
 /**
  * Runs until all of the lane is sent and no more will come, or its turn is over.
@@ -30,10 +40,16 @@ export async function sendShardAsRecords(
   options: RecordStreamOptions,
 ): Promise<void> {
   for (;;) {
+    if (!(await finishPlan(worker, options.plans))) return;
     const packing = await learnPacking(worker, options.sink);
-    const moved = await sendInQueues(worker, options, packing);
-    if (!moved) return;
-    await pause(worker.clock, relearnAfterMs, worker.signal);
+    const ending = await sendInQueues(worker, options, packing);
+    if (ending === 'done') return;
+    if (ending === 'moved') {
+      await pause(worker.clock, relearnAfterMs, worker.signal);
+    } else {
+      const { sequence: from, arrivalMs: oldestArrivalMs } = ending.over;
+      await savePlan(worker, options.plans, { from, to: from + 1, oldestArrivalMs });
+    }
   }
 }
 
@@ -44,12 +60,11 @@ async function learnPacking(worker: Worker, sink: RecordSink): Promise<Packing |
   return untilDone(worker, { sizeBytes: 0, oldestMs: worker.clock.nowMs() }, learn);
 }
 
-/** Returns true when the destination has changed so that records have to be packed anew. */
 async function sendInQueues(
   worker: Worker,
   options: RecordStreamOptions,
   packing: Packing | null,
-): Promise<boolean> {
+): Promise<Ending> {
   const queues = new KeyQueues({
     limits: limitsOf(worker, options.sink),
     packing,
@@ -68,21 +83,21 @@ async function sendFrom(
   options: RecordStreamOptions,
   queues: KeyQueues,
   packed: boolean,
-): Promise<boolean> {
+): Promise<Ending> {
   const { clock, lease, log, gate, signal } = worker;
   let next = lease.checkpoint;
-  let ended = false;
+  let ended: Refilled['ended'] = null;
   let result: CallResult = { taken: 0, moved: false };
   for (;;) {
     signal.throwIfAborted();
-    if (!ended) ({ next, ended } = await refill(worker, options, queues, next, packed));
+    if (ended === null) ({ next, ended } = await refill(worker, options, queues, next, packed));
     const done = queues.lowest() ?? next;
     if (done > lease.checkpoint) await lease.advance(done);
-    if (result.moved) return true;
-    if (result.taken > 0 && !(await worker.lane.goOn())) return false;
+    if (result.moved) return 'moved';
+    if (result.taken > 0 && !(await worker.lane.goOn())) return 'done';
     result = { taken: 0, moved: false };
     if (queues.empty) {
-      if (ended) return false;
+      if (ended !== null) return ended;
       await log.waitForRecords(options.shardId, next, signal);
       continue;
     }
@@ -91,14 +106,14 @@ async function sendFrom(
       const forgotten = queues.forgetUntouched();
       if (forgotten !== null) {
         next = forgotten;
-        ended = false;
+        ended = null;
       }
       await gate.pass(signal);
       continue;
     }
     const call = queues.nextCall(clock.monotonicMs());
     if (call.length > 0) result = await sendCall(worker, options.sink, queues, call);
-    else await heldBack(worker, options, queues, ended ? null : next);
+    else await heldBack(worker, options, queues, ended === null ? next : null);
   }
 }
 
@@ -109,6 +124,12 @@ function limitsOf({ bandwidth }: Worker, { limits }: RecordSink): RecordSink['li
   return { ...limits, bytes: Math.min(limits.bytes, Math.max(grantBytes, maxBytesPerSecond)) };
 }
 
+interface Refilled {
+  readonly next: number;
+  /** null: there is more to read, or will be. */
+  readonly ended: Exclude<Ending, 'moved'> | null;
+}
+
 /** Reads a slice, if the queues have room for it; where records are packed, enough for a full call. */
 async function refill(
   worker: Worker,
@@ -116,13 +137,13 @@ async function refill(
   queues: KeyQueues,
   from: number,
   packed: boolean,
-): Promise<{ next: number; ended: boolean }> {
+): Promise<Refilled> {
   const end = worker.lane.end ?? Infinity;
   let next = from;
   for (;;) {
-    if (next >= end) return { next: end, ended: true };
+    if (next >= end) return { next: end, ended: 'done' };
     const room = queues.room;
-    if (room.records === 0 || room.bytes === 0) return { next, ended: false };
+    if (room.records === 0 || room.bytes === 0) return { next, ended: null };
     const slice = await worker.log.read({
       shardId: options.shardId,
       fromSequence: next,
@@ -130,13 +151,19 @@ async function refill(
       maxBytes: Math.min(sliceBytes, room.bytes),
     });
     countSkipped(worker, slice, end - next);
-    if (slice.nextSequence > end) return { next: end, ended: true };
-    for (const { sequence, partitionKey, data, arrivalMs } of slice.records) {
+    if (slice.nextSequence > end) return { next: end, ended: 'done' };
+    for (const record of slice.records) {
+      const { sequence, partitionKey, data, arrivalMs } = record;
+      // It is its turn once all before it are sent.
+      if (recordBytes(record) > options.sink.limits.recordBytes) {
+        return { next: sequence, ended: { over: record } };
+      }
       queues.add({ sequence, partitionKey, data, arrivalMs });
     }
     next = slice.nextSequence;
+    if (slice.endOfShard) return { next, ended: 'done' };
     const enough = !packed || queues.wellFilled || slice.recordsBehind === 0;
-    if (slice.endOfShard || enough) return { next, ended: slice.endOfShard };
+    if (enough) return { next, ended: null };
   }
 }
 
@@ -159,22 +186,8 @@ async function sendCall(
   queues: KeyQueues,
   call: readonly Entry[],
 ): Promise<CallResult> {
-  const fit: Entry[] = [];
-  const nowMs = worker.clock.monotonicMs();
-  for (const entry of call) {
-    const sizeBytes = recordBytes(entry.record);
-    if (sizeBytes <= sink.limits.recordBytes) {
-      fit.push(entry);
-      continue;
-    }
-    const error = new SinkError(
-      'too-large',
-      `record ${entry.of[0]?.sequence ?? ''} is larger than the destination takes: ${sizeBytes} bytes`,
-    );
-    worker.progress.failed(worker.name, error, queues.left(entry, error, nowMs));
-  }
-  const outcomes = fit.length === 0 ? null : await attempt(worker, sink, fit);
-  return outcomes === null ? { taken: 0, moved: false } : settle(worker, queues, fit, outcomes);
+  const outcomes = await attempt(worker, sink, call);
+  return outcomes === null ? { taken: 0, moved: false } : settle(worker, queues, call, outcomes);
 }
 
 /** One call; null when it failed as a whole, after the wait that follows. */

@@ -4,11 +4,11 @@
  * Five kinds: an object sink keeps whole objects under keys (S3, a folder), a batch sink takes what
  * one plan gathered, each record under an id that never changes (HTTP, OpenSearch, Splunk, DynamoDB,
  * NATS, Kafka), a table sink loads objects that were put beside it (Redshift), a record sink takes
- * single records as they come (Kinesis), a media sink takes a camera's fragments over a connection
- * that stays open (Kinesis Video). A sink makes one attempt per call and reports; when to try again,
- * in which order, and what counts as done is decided by the workers (`record-objects.ts`,
- * `record-batches.ts`, `record-stream.ts`, `media-objects.ts`, `media-stream.ts`). A sink keeps no
- * queue of its own: the log is the buffer.
+ * single records as they come (Kinesis; by plans too, see `in-batches.ts`), a media sink takes a
+ * camera's fragments over a connection that stays open (Kinesis Video). A sink makes one attempt
+ * per call and reports; when to try again, in which order, and what counts as done is decided by
+ * the workers (`record-objects.ts`, `record-batches.ts`, `record-stream.ts`, `media-objects.ts`,
+ * `media-stream.ts`). A sink keeps no queue of its own: the log is the buffer.
  */
 import type { FormatOptions } from './format/formats.ts';
 
@@ -79,6 +79,11 @@ export class SinkError extends Error {
   }
 }
 
+/** It is refused as it stands, whoever tries: other records may fare better. */
+export function isOfRecords(error: unknown): error is SinkError {
+  return error instanceof SinkError && (error.code === 'rejected' || error.code === 'too-large');
+}
+
 /** One object to be kept. */
 export interface ObjectUpload {
   /** `/` between its parts; see `keys.ts`. */
@@ -109,6 +114,8 @@ export interface ObjectSink {
 
 export interface OutgoingRecord {
   readonly partitionKey: string;
+  /** In place of the key's MD5, decimal; left out: that counts. */
+  readonly explicitHashKey?: string;
   readonly data: Buffer;
   /** Of a packed record: the group that it has to arrive in. */
   readonly group?: string;
@@ -122,8 +129,8 @@ export interface Packed {
 
 /** How a record sink takes several records in one, as things stood when it was learnt. */
 export interface Packing {
-  /** Records of one group may be packed together, and are kept in order; a key has one group. */
-  groupOf(partitionKey: string): string;
+  /** Records of one group may be packed together, and are kept in order. */
+  groupOf(record: OutgoingRecord): string;
   /** Packs as many records of a group as fit, from the first on; that one always. */
   pack(group: string, records: readonly OutgoingRecord[], maxBytes: number): Packed;
 }
@@ -162,6 +169,8 @@ export interface BatchItem {
   /** A UUID: the same whenever this record is sent, so that the destination can tell. */
   readonly id: string;
   readonly partitionKey: string;
+  /** Of a record that was taken out of an aggregate and had one; see `OutgoingRecord`. */
+  readonly explicitHashKey?: string;
   readonly data: Buffer;
   readonly arrivalMs: number;
 }
@@ -179,7 +188,7 @@ export type Outcomes = readonly (SinkError | null)[];
 
 /** Takes the records of a plan, as many in a call as it allows. */
 export interface BatchSink {
-  readonly kind: 'http' | 'opensearch' | 'splunk' | 'dynamodb' | 'nats' | 'kafka';
+  readonly kind: 'http' | 'opensearch' | 'splunk' | 'dynamodb' | 'nats' | 'kafka' | 'kinesis';
   /** Where it is, for people; without secrets. */
   readonly description: string;
   /** What one call may carry; `bytes` counts data alone. A record over `recordBytes` is never sent. */

@@ -110,11 +110,15 @@ function answerOf(target: LambdaTarget, url: URL, { status, headers, body }: Pos
   }
   if (headers.has('x-amz-function-error')) {
     const complaint = complaintOf(body);
-    // What Lambda itself says of a function that took longer than it may there.
-    const code = /Sandbox\.Timedout|Task timed out after/.test(complaint) ? 'timeout' : 'failed';
-    throw new FunctionError(code, `${target.function} failed: ${complaint}`);
+    throw new FunctionError(failureOf(complaint), `${target.function} failed: ${complaint}`);
   }
   return body;
+}
+
+/** Lambda itself says it of a function that took longer than it may there, or answers too much. */
+function failureOf(complaint: string): FunctionErrorCode {
+  if (/Sandbox\.Timedout|Task timed out after/.test(complaint)) return 'timeout';
+  return /Function\.ResponseSizeTooLarge/.test(complaint) ? 'too-large' : 'failed';
 }
 
 function refusalOf(status: number): FunctionErrorCode {

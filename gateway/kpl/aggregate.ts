@@ -6,12 +6,12 @@
  *
  *     message AggregatedRecord {
  *       repeated string partition_key_table = 1;
- *       repeated string explicit_hash_key_table = 2;   // not written here
+ *       repeated string explicit_hash_key_table = 2;
  *       repeated Record records = 3;
  *     }
  *     message Record {
  *       required uint64 partition_key_index = 1;
- *       optional uint64 explicit_hash_key_index = 2;   // not written here
+ *       optional uint64 explicit_hash_key_index = 2;
  *       required bytes data = 3;
  *       repeated Tag tags = 4;                         // neither written nor read
  *     }
@@ -29,50 +29,76 @@ export const magic = Buffer.of(0xf3, 0x89, 0x9a, 0xc2);
 export const checksumBytes = 16;
 
 /** Protobuf field numbers with their wire types, as they stand on the wire. */
-const tags = { key: 0x0a, record: 0x1a, keyIndex: 0x08, data: 0x1a } as const;
+const tags = {
+  ...{ key: 0x0a, hashKey: 0x12, record: 0x1a },
+  ...{ keyIndex: 0x08, hashKeyIndex: 0x10, data: 0x1a },
+} as const;
+
+/** The keys of an aggregate's records, by their places in its tables. */
+interface Tables {
+  readonly keys: Map<string, number>;
+  readonly hashKeys: Map<string, number>;
+}
 
 /**
  * Packs as many of the records, from the first on, as make no more than `maxBytes` together with
- * the partition key. The first is taken whatever its size; the partition key is its own.
+ * the partition key. The first is taken whatever its size; partition key and hash key are its own.
  */
 export function aggregate(records: readonly OutgoingRecord[], maxBytes: number): Packed {
   const [first] = records;
   if (first === undefined) throw new Error('nothing to pack');
-  const keys = new Map<string, number>();
+  const tables: Tables = { keys: new Map(), hashKeys: new Map() };
   let bytes = magic.length + checksumBytes + Buffer.byteLength(first.partitionKey);
   let count = 0;
-  for (const { partitionKey, data } of records) {
-    const index = keys.get(partitionKey) ?? keys.size;
-    const size = fieldBytes(recordBytes(index, data.length));
-    const newKey = index === keys.size ? fieldBytes(Buffer.byteLength(partitionKey)) : 0;
-    if (count > 0 && bytes + size + newKey > maxBytes) break;
-    keys.set(partitionKey, index);
-    bytes += size + newKey;
+  for (const record of records) {
+    const size = fieldBytes(recordBytes(record, tables)) + newKeyBytes(record, tables);
+    if (count > 0 && bytes + size > maxBytes) break;
+    note(record, tables);
+    bytes += size;
     count += 1;
   }
   if (count === 1) return { count, record: first };
-  const data = encode(records.slice(0, count), keys, bytes);
-  return { count, record: { partitionKey: first.partitionKey, data } };
+  const data = encode(records.slice(0, count), tables, bytes);
+  return { count, record: { ...first, data } };
 }
 
-function encode(
-  records: readonly OutgoingRecord[],
-  keys: ReadonlyMap<string, number>,
-  maxBytes: number,
-): Buffer {
+/** Of the entries of the tables that the record is the first to need. */
+function newKeyBytes({ partitionKey, explicitHashKey }: OutgoingRecord, tables: Tables): number {
+  const key = tables.keys.has(partitionKey) ? 0 : fieldBytes(Buffer.byteLength(partitionKey));
+  if (explicitHashKey === undefined || tables.hashKeys.has(explicitHashKey)) return key;
+  return key + fieldBytes(explicitHashKey.length);
+}
+
+function note({ partitionKey, explicitHashKey }: OutgoingRecord, tables: Tables): void {
+  const { keys, hashKeys } = tables;
+  if (!keys.has(partitionKey)) keys.set(partitionKey, keys.size);
+  if (explicitHashKey === undefined || hashKeys.has(explicitHashKey)) return;
+  hashKeys.set(explicitHashKey, hashKeys.size);
+}
+
+function encode(records: readonly OutgoingRecord[], tables: Tables, maxBytes: number): Buffer {
   const writer = new Writer(maxBytes);
   writer.bytes(magic);
-  for (const key of keys.keys()) {
+  for (const key of tables.keys.keys()) {
     writer.byte(tags.key);
     writer.varint(Buffer.byteLength(key));
     writer.text(key);
   }
-  for (const { partitionKey, data } of records) {
-    const index = keys.get(partitionKey) ?? 0;
+  for (const hashKey of tables.hashKeys.keys()) {
+    writer.byte(tags.hashKey);
+    writer.varint(hashKey.length);
+    writer.text(hashKey);
+  }
+  for (const record of records) {
+    const { partitionKey, explicitHashKey, data } = record;
     writer.byte(tags.record);
-    writer.varint(recordBytes(index, data.length));
+    writer.varint(recordBytes(record, tables));
     writer.byte(tags.keyIndex);
-    writer.varint(index);
+    writer.varint(indexIn(tables.keys, partitionKey));
+    if (explicitHashKey !== undefined) {
+      writer.byte(tags.hashKeyIndex);
+      writer.varint(indexIn(tables.hashKeys, explicitHashKey));
+    }
     writer.byte(tags.data);
     writer.varint(data.length);
     writer.bytes(data);
@@ -83,8 +109,19 @@ function encode(
 }
 
 /** Of a Record message. */
-function recordBytes(keyIndex: number, dataBytes: number): number {
-  return 1 + varintBytes(keyIndex) + fieldBytes(dataBytes);
+function recordBytes(
+  { partitionKey, explicitHashKey, data }: OutgoingRecord,
+  { keys, hashKeys }: Tables,
+): number {
+  const key = 1 + varintBytes(indexIn(keys, partitionKey));
+  const hashKey =
+    explicitHashKey === undefined ? 0 : 1 + varintBytes(indexIn(hashKeys, explicitHashKey));
+  return key + hashKey + fieldBytes(data.length);
+}
+
+/** What is not there yet comes next. */
+function indexIn(table: ReadonlyMap<string, number>, key: string): number {
+  return table.get(key) ?? table.size;
 }
 
 /** Of a field with its tag and its length. */

@@ -2,7 +2,7 @@ import type { KillsTarget } from '../gateway/forward/support/kills-run.ts';
 import { killDelivery } from '../gateway/forward/support/kills.ts';
 import type { Soak } from './soak.ts';
 
-const targets: readonly KillsTarget[] = ['s3', 'folder', 'batches'];
+const targets: readonly KillsTarget[] = ['s3', 'folder', 'batches', 'kinesis'];
 const killsEach = 3;
 
 export const soak: Soak = {

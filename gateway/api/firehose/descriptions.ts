@@ -1,6 +1,7 @@
 /** What DescribeDeliveryStream tells: what was given, with the service's defaults, without secrets. */
 import type { Log } from '../../../storage/model.ts';
 import type { DeliveryOptions } from '../../forward/options.ts';
+import { gatheringMs } from '../../forward/record-plans.ts';
 import type { Account } from '../aws/account.ts';
 import { streamArn } from '../kinesis/arns.ts';
 import type { DeliveryStream } from './delivery-streams.ts';
@@ -133,18 +134,18 @@ function configuredBucket({
   format,
 }: Pick<DeliveryOptions, 'to' | 'buffer' | 'format'>): Fields | null {
   if (!('s3' in to)) return null;
-  const { maxBytes, maxSeconds } = buffer ?? {};
+  const { maxBytes } = buffer ?? {};
   return {
     // The service has no description without one.
     RoleARN: 'arn:aws:iam::000000000000:role/headgate',
     BucketARN: `arn:aws:s3:::${to.s3.bucket}`,
     Prefix: to.s3.prefix,
-    ...(maxBytes === undefined || maxSeconds === undefined
+    ...(maxBytes === undefined
       ? {}
       : {
           BufferingHints: {
             SizeInMBs: Math.max(1, Math.round(maxBytes / 2 ** 20)),
-            IntervalInSeconds: Math.round(maxSeconds),
+            IntervalInSeconds: Math.round(gatheringMs({ to, ...(buffer && { buffer }) }) / 1000),
           },
         }),
     CompressionFormat: format?.compression === 'none' ? 'UNCOMPRESSED' : 'GZIP',

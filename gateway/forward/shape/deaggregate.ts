@@ -44,9 +44,10 @@ export function deaggregation(
 function fromAggregate(record: ShapedRecord): readonly ShapedRecord[] {
   const inside = takeApart(record.data, aggregatedMax);
   if (inside === null) return [record];
-  return inside.map(({ partitionKey, data }, subSequence) => ({
+  return inside.map(({ partitionKey, explicitHashKey, data }, subSequence) => ({
     ...record,
     partitionKey,
+    ...(explicitHashKey !== undefined && { explicitHashKey: String(explicitHashKey) }),
     data,
     subSequence,
   }));

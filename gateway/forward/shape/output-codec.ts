@@ -17,6 +17,7 @@ type Head =
   | {
       readonly at: readonly [sequence: number, subSequence: number, arrivalMs: number];
       readonly key: string;
+      readonly hashKey?: string;
       readonly bytes: number;
       readonly partition?: PartitionValues;
       readonly origin?: RecordOrigin;
@@ -73,10 +74,12 @@ export class OutputWriter {
 }
 
 function headOf(record: ShapedRecord): Head {
-  const { sequence, subSequence, arrivalMs, partitionKey, data, partition, origin } = record;
+  const { sequence, subSequence, arrivalMs, data, partition, origin } = record;
+  const { partitionKey: key, explicitHashKey: hashKey } = record;
   return {
     at: [sequence, subSequence, arrivalMs],
-    key: partitionKey,
+    key,
+    ...(hashKey !== undefined && { hashKey }),
     bytes: data.length,
     ...(partition !== null && { partition }),
     ...(origin !== undefined && { origin }),
@@ -114,7 +117,10 @@ function headEnd(bytes: Buffer, at: number): number | null {
 
 function recordOf(head: Exclude<Head, { failure: Failure }>, data: Buffer): ShapedRecord {
   const [sequence, subSequence, arrivalMs] = head.at;
-  const { key: partitionKey, partition = null, origin } = head;
-  const record = { sequence, subSequence, partitionKey, arrivalMs, data, partition };
-  return origin === undefined ? record : { ...record, origin };
+  const { key: partitionKey, hashKey: explicitHashKey, partition = null, origin } = head;
+  return {
+    ...{ sequence, subSequence, partitionKey, arrivalMs, data, partition },
+    ...(explicitHashKey !== undefined && { explicitHashKey }),
+    ...(origin !== undefined && { origin }),
+  };
 }

@@ -7,6 +7,8 @@ export interface ShapedRecord {
   /** Which one of several that were made from that record; 0 when there is one. */
   readonly subSequence: number;
   readonly partitionKey: string;
+  /** Of one that was taken out of an aggregate and has one; decimal. */
+  readonly explicitHashKey?: string;
   readonly arrivalMs: number;
   readonly data: Buffer;
   /** Where it goes among the dynamic partitions; null: there are none. */

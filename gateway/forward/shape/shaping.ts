@@ -49,6 +49,11 @@ export const plainShape: ShapeOptions = {
   ...{ record: 'data', format: { type: 'ndjson' }, layout: {} },
 };
 
+/** Nothing is done to records that needs a plan; where they go in objects is not asked. */
+export function goesAsItIs({ deaggregate, filter, select, record }: ShapeOptions): boolean {
+  return deaggregate.type === 'none' && filter === null && select === null && record === 'data';
+}
+
 /** What becomes of one record. */
 type Step = (record: ShapedRecord) => readonly ShapedRecord[] | FailedRecord;
 

@@ -2,7 +2,7 @@
  * What batch sinks do when a batch can't go out as it is: in pieces that the destination takes, or
  * one write to a key at a time.
  */
-import { SinkError, type Outcomes } from '../sink.ts';
+import { isOfRecords, SinkError, type Outcomes } from '../sink.ts';
 
 /** After as many pieces that were taken, larger ones are tried again. */
 const piecesBeforeLarger = 100;
@@ -140,7 +140,7 @@ export async function oneOfEachKey<T extends object>(
       const outcome = results[index] ?? null;
       const key = keyOf(item);
       const same = waiting.get(key) ?? [];
-      if (isRefusedForGood(outcome) && same.length > 1) {
+      if (isOfRecords(outcome) && same.length > 1) {
         outcomes.set(item, outcome);
         waiting.set(key, same.slice(1));
       } else {
@@ -150,9 +150,4 @@ export async function oneOfEachKey<T extends object>(
     }
   }
   return items.map((item) => outcomes.get(item) ?? null);
-}
-
-/** As it stands, whoever tries. */
-function isRefusedForGood(outcome: SinkError | null): boolean {
-  return outcome !== null && ['rejected', 'too-large'].includes(outcome.code);
 }

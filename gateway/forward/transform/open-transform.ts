@@ -5,6 +5,9 @@
  *   throttling, no right, a module that can't be loaded. After a few tries that holds the plan.
  * - A function that throws, takes too long, needs too much memory or answers no JSON fails all the
  *   records of the call, as with Firehose, which does not look for the one that is to blame.
+ * - An answer that is larger than it may be (6 MiB, as Lambda has it) says nothing of any record: those
+ *   of the call are asked for again in halves, down to the one whose own answer is too large. Firehose
+ *   fails them all.
  * - A record that is not answered as agreed fails by itself. Firehose does not ask again for it, we do.
  * - ProcessingFailed is an answer, and final.
  */
@@ -21,7 +24,7 @@ import type { ShapedRecord } from '../shape/shaped-record.ts';
 import { SinkError, type SinkErrorCode } from '../sink.ts';
 import { pause } from '../timing.ts';
 import { readAnswer, type Failure } from './answer.ts';
-import { callsOf, payloadOf, type Call } from './batches.ts';
+import { callsOf, payloadOf, type Call, type Entry } from './batches.ts';
 import { Settling } from './settling.ts';
 import type {
   Transform,
@@ -124,8 +127,11 @@ class Runner {
         await pause(clock, backOff.failed(again), signal);
         signal.throwIfAborted();
       }
-      const error = await this.#attempt(call, settling, context, signal);
-      if (error === null) continue;
+      const error = await this.#ask(call, settling.open, settling, context, signal);
+      if (error === null) {
+        settling.attempted();
+        continue;
+      }
       held += 1;
       if (!error.retryable || held > retries) throw error;
     }
@@ -133,31 +139,40 @@ class Runner {
   }
 
   /**
-   * Asks once for what is open.
+   * Asks once for entries of a call, in parts where their answer is too large.
    * @returns why the function could not be run; null: it was
    */
-  async #attempt(
-    { id }: Call,
+  async #ask(
+    call: Call,
+    asked: readonly Entry[],
     settling: Settling,
     context: TransformContext,
     signal: AbortSignal,
   ): Promise<SinkError | null> {
-    const { open } = settling;
+    const { id } = call;
     try {
-      const payload = payloadOf(id, open, context);
+      const payload = payloadOf(id, asked, context);
       const answer = await this.#function.call({ id, payload }, signal);
-      const ids = open.map((entry) => entry.id);
-      settling.answered(open, await readAnswer(answer, ids));
+      const ids = asked.map((entry) => entry.id);
+      settling.answered(asked, await readAnswer(answer, ids));
       this.#answered();
       return null;
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof FunctionError)) throw error;
-      this.#failed(error, open.length);
+      if (error.code === 'too-large' && asked.length > 1) {
+        const middle = Math.ceil(asked.length / 2);
+        for (const half of [asked.slice(0, middle), asked.slice(middle)]) {
+          const held = await this.#ask(call, half, settling, context, signal);
+          if (held !== null) return held;
+        }
+        return null;
+      }
+      this.#failed(error, asked.length);
       const code = holding[error.code];
       if (code !== undefined) return this.#held(code, error);
       const errorCode = failureCodes[error.code] ?? 'Lambda.FunctionError';
-      settling.failed(open, { errorCode, errorMessage: error.message });
+      settling.failed(asked, { errorCode, errorMessage: error.message });
       return null;
     }
   }

@@ -43,16 +43,21 @@ export class Settling {
     });
   }
 
-  /** An attempt for `asked` that was answered. */
-  answered(asked: readonly Entry[], verdicts: readonly Verdict[]): void {
+  /** An attempt is over: all that was open was asked for. */
+  attempted(): void {
     this.#attempts += 1;
+  }
+
+  /** Of the attempt under way, what was answered. */
+  answered(asked: readonly Entry[], verdicts: readonly Verdict[]): void {
+    const attempts = this.#attempts + 1;
     asked.forEach((entry, index) => {
       const verdict = verdicts[index];
-      if (verdict !== undefined) this.#settled.set(entry, { verdict, attempts: this.#attempts });
+      if (verdict !== undefined) this.#settled.set(entry, { verdict, attempts });
     });
   }
 
-  /** An attempt for `asked` of which nothing came. */
+  /** Of the attempt under way, of what nothing came. */
   failed(asked: readonly Entry[], failure: Failure): void {
     const verdict: Verdict = { type: 'wrong', failure };
     this.answered(

@@ -64,10 +64,9 @@ test('each thing that is wrong is told where it stands', () => {
       delivery('folder: { path: /f, prefix: ../up/ }', ''),
       /to\.folder\.prefix: .*leads out of the folder/,
     ],
-    [delivery('kinesis: { stream: k }', 'filter: a'), /deliveries\.d\.filter: .*not for kinesis/],
     [
       delivery('kinesis: { stream: k }', 'layout: { partitionBy: { a: a } }'),
-      /layout\.partitionBy: .*not for kinesis/,
+      /layout\.partitionBy: .*is of objects, and kinesis gets records/,
     ],
   ] as const;
   for (const [text, message] of cases) {
@@ -75,6 +74,20 @@ test('each thing that is wrong is told where it stands', () => {
     assert.equal(problems.length, 1, `${text}\n${problems.join('\n')}`);
     assert.match(problems[0] ?? '', message);
   }
+});
+
+test('what goes to kinesis is shaped like all else', () => {
+  const { d } = configOf(
+    delivery(
+      'kinesis: { stream: k, maxRecordBytes: 10 MiB }',
+      'filter: a, select: b, deaggregate: { type: kpl }, record: envelope, retrySeconds: 60, transform: { function: { module: { path: /f.mjs } } }',
+    ),
+  ).deliveries;
+  assert.equal(d?.filter, 'a');
+  assert.deepEqual('kinesis' in d.to && d.to.kinesis.maxRecordBytes, 10 * 2 ** 20);
+  assert.equal(d.buffer.maxSeconds, null);
+  const tooLarge = delivery('kinesis: { stream: k, maxRecordBytes: 11 MiB }', '');
+  assert.match(problemsOf(tooLarge)[0] ?? '', /maxRecordBytes.*too large/);
 });
 
 test('footage is not shaped, and its prefix is plain', () => {

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import type { Delivery } from '../../../gateway/forward/delivery.ts';
+import type { OutgoingRecord, RecordSink } from '../../../gateway/forward/sink.ts';
 import { kinesisSink } from '../../../gateway/forward/sinks/kinesis/kinesis-sink.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { failedOf } from './support/failed.ts';
 import { assertExactlyOnce } from './support/lines.ts';
 import { startProxy, type Passing } from './support/proxy.ts';
 import { numbered, openRig, streamOptions } from './support/rig.ts';
@@ -141,17 +143,53 @@ test('lost answers and a stop: nothing is lost, and first arrivals are in order'
   assertOrderPerKey(records);
 });
 
-test('a record larger than the destination takes is kept and shown; other keys go on', async (context) => {
-  const { makeSink } = await upstream(context, (passing) => passSome(passing, () => false));
+test('a record larger than the destination takes is put aside, and all others go on', async (context) => {
+  const { read, makeSink } = await upstream(context, (passing) => passSome(passing, () => false));
   const rig = await openRig(context);
   await rig.store.log.ensureStream(streamOptions('readings'));
-  const large = { partitionKey: 'large', data: Buffer.alloc(1024 ** 2 + 1) };
-  await rig.store.log.append('readings', [large, ...numbered(0, 50)]);
+  const large = { partitionKey: 'key-1', data: Buffer.alloc(1024 ** 2 + 1, 'x') };
+  const withKey = { partitionKey: 'k'.repeat(200), data: Buffer.alloc(1024 ** 2 - 100, 'y') };
+  await rig.store.log.append('readings', [large, ...numbered(0, 50), large, withKey]);
+  await rig.store.log.append('readings', numbered(50, 50));
   const delivery = rig.start(options, makeSink());
-  await rig.metrics.sent(50);
-  const status = await delivery.status();
-  assert.equal(status.lastFailure?.code, 'too-large');
-  assert.match(status.lastFailure.message, /record 0 is larger/);
-  assert.equal(status.backlog.records, 51);
-  assert.equal(status.lostRecords, 0);
+  await rig.metrics.sent(100);
+  await drained(delivery);
+  const records = await read();
+  assertExactlyOnce(
+    records.map(({ id }) => id),
+    100,
+  );
+  assertOrderPerKey(records);
+  const failed = await failedOf(rig.store.log, 'live');
+  assert.deepEqual(
+    failed.map(({ sequence, stage, errorCode }) => [sequence, stage, errorCode]),
+    [0, 51, 52].map((sequence) => [sequence, 'delivery-failed', 'too-large']),
+  );
+  assert.match(failed[0]!.errorMessage, /1048577 bytes, and the destination takes 1048576/);
+  assert.match(failed[2]!.errorMessage, /with its key it has 1048676 bytes/);
+  assert.equal(failed[0]!.rawData, large.data.toString('base64'));
+  assert.equal((await delivery.status()).lostRecords, 0);
+
+  // Once the stream takes them, they are sent again from where they are kept.
+  await delivery.close();
+  const taken: OutgoingRecord[] = [];
+  const larger: RecordSink = {
+    ...{ kind: 'kinesis', description: 'memory', close: () => Promise.resolve() },
+    limits: { records: 500, bytes: 5 * 1024 ** 2, recordBytes: 2 * 1024 ** 2 },
+    send: (some) => {
+      taken.push(...some);
+      return Promise.resolve(some.map(() => null));
+    },
+  };
+  const again = rig.start(options, larger);
+  assert.equal(await again.replay(), 3);
+  await rig.metrics.sent(103);
+  for (const { partitionKey, data } of [large, withKey]) {
+    const same = taken.filter((record) => record.partitionKey === partitionKey);
+    assert.ok(
+      same.every((record) => record.data.equals(data)),
+      partitionKey,
+    );
+    assert.equal(same.length, partitionKey === 'key-1' ? 2 : 1);
+  }
 });

@@ -145,6 +145,17 @@ test('what Lambda answers says whether to ask again', async (t) => {
   }
 });
 
+test('an answer that Lambda finds too large is told from one that went wrong', async (t) => {
+  const endpoint = await serve(t, (_request, _body, response) => {
+    response.setHeader('x-amz-function-error', 'Unhandled');
+    response.end(
+      '{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}',
+    );
+  });
+  const { remote } = opened(t, { lambda: { function: 'f', region: 'a', endpoint, ...keys } });
+  await assert.rejects(call(remote, {}), functionError('too-large', /6291556 bytes/));
+});
+
 test('a signature that the other side does not know is no fault of the function', async (t) => {
   const target = await functionOf(t, 'lambda', 'export const handler = () => 1;');
   assert.ok('lambda' in target);

@@ -2,7 +2,7 @@
  * Records into a Kinesis data stream, or a server that speaks Kinesis: one PutRecords per call.
  *
  * PutRecords takes some of the records and leaves others, in any combination, and says which;
- * keeping order in the face of that is the worker's part (`record-stream.ts`).
+ * keeping order in the face of that is the worker's part (`record-stream.ts`, `in-batches.ts`).
  *
  * With `aggregate: kpl` the worker packs records by upstream shard. One that was taken by another
  * shard than it was packed for is reported as `moved`: consumers drop what is in it, so it is packed
@@ -18,6 +18,8 @@ export interface KinesisSinkOptions extends AwsOptions {
   readonly stream: string;
   /** `kpl`: many records in one, in the format of the Kinesis Producer Library. Default `none`. */
   readonly aggregate?: 'none' | 'kpl';
+  /** What the stream takes in a record, its key included. Default 1 MiB. */
+  readonly maxRecordBytes?: number;
 }
 
 export function kinesisSink(options: KinesisSinkOptions): RecordSink {
@@ -25,8 +27,11 @@ export function kinesisSink(options: KinesisSinkOptions): RecordSink {
   return {
     kind: 'kinesis',
     description: `kinesis:${options.stream}`,
-    // PutRecords: 500 records and 5 MiB a call; a record, with its key, 1 MiB.
-    limits: { records: 500, bytes: 5 * 1024 ** 2, recordBytes: 1024 ** 2 },
+    // PutRecords: 500 records and 5 MiB a call; a larger record goes by itself.
+    limits: {
+      ...{ records: 500, bytes: 5 * 1024 ** 2 },
+      recordBytes: options.maxRecordBytes ?? 1024 ** 2,
+    },
     ...(options.aggregate === 'kpl' && {
       learnPacking: (signal) => packingFor(client, options.stream, signal),
     }),
@@ -45,7 +50,7 @@ async function packingFor(
 ): Promise<Packing> {
   const shards = await UpstreamShards.list(client, stream, signal);
   return {
-    groupOf: (partitionKey) => shards.shardOf(partitionKey),
+    groupOf: (record) => shards.shardOf(record),
     pack: (group, records, maxBytes) => {
       const { count, record } = aggregate(records, maxBytes);
       return { count, record: count === 1 ? record : { ...record, group } };
@@ -63,8 +68,9 @@ async function putRecords(
     service.send(
       new PutRecordsCommand({
         StreamName: stream,
-        Records: records.map(({ partitionKey, data }) => ({
+        Records: records.map(({ partitionKey, explicitHashKey, data }) => ({
           PartitionKey: partitionKey,
+          ...(explicitHashKey !== undefined && { ExplicitHashKey: explicitHashKey }),
           Data: data,
         })),
       }),

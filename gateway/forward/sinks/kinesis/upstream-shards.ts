@@ -1,5 +1,5 @@
 /**
- * Which shard of the stream upstream a partition key belongs to.
+ * Which shard of the stream upstream a record belongs to.
  *
  * An aggregate may only hold records whose keys all belong to the shard that it lands in: the KCL
  * takes others for leftovers of a reshard and drops them. So records are aggregated by shard, as
@@ -8,7 +8,7 @@
  */
 import { ListShardsCommand, type KinesisClient, type Shard } from '@aws-sdk/client-kinesis';
 import { createHash } from 'node:crypto';
-import { SinkError } from '../../sink.ts';
+import { SinkError, type OutgoingRecord } from '../../sink.ts';
 import type { AwsClient } from '../aws.ts';
 
 /** A stream of more shards than this is not aggregated for. */
@@ -56,9 +56,12 @@ export class UpstreamShards {
     return new UpstreamShards(ranges);
   }
 
-  /** The id of the shard that the key belongs to. */
-  shardOf(partitionKey: string): string {
-    const hash = createHash('md5').update(partitionKey).digest('hex');
+  /** The id of the shard that the record belongs to, by its hash key. */
+  shardOf({ partitionKey, explicitHashKey }: OutgoingRecord): string {
+    const hash =
+      explicitHashKey === undefined
+        ? createHash('md5').update(partitionKey).digest('hex')
+        : hexOf(explicitHashKey);
     let low = 0;
     let high = this.#ranges.length - 1;
     while (low < high) {

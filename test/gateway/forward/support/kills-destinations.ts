@@ -10,7 +10,17 @@ import type { Item, KillsRun, KillsTarget } from './kills-run.ts';
 import { startPostgres } from './postgres.ts';
 import { startProxy, type Passing } from './proxy.ts';
 import { startRedshift, type Fault } from './redshift.ts';
-import { getObjects, listKeys, passWhole, s3Client, startS3 } from './servers.ts';
+import {
+  createStream,
+  getObjects,
+  listKeys,
+  passWhole,
+  readStream,
+  s3Client,
+  startKinesis,
+  startS3,
+} from './servers.ts';
+import { passSome } from './throttle.ts';
 
 /** Where deliveries go, and what has arrived. */
 export interface Destination extends Pick<KillsRun, 'to' | 'cluster'> {
@@ -41,6 +51,7 @@ export async function destinationOf(
     return { ...plain, to, arrived: async () => idsOfLines(await filesBelow(to)) };
   }
   if (target === 'batches') return batchesPlace(context, disturbance);
+  if (target === 'kinesis') return streamPlace(context, disturbance);
   const server = await startS3(context, await memoryFolder(context));
   const { endpoint } = await startProxy(context, server.endpoint, (passing) =>
     disturbance.request(passing, async (answers) => {
@@ -90,6 +101,23 @@ async function clusterPlace(
     }
   };
   return { cluster: { port: redshift.port, username, password, database }, arrived, check };
+}
+
+async function streamPlace(context: Scope, { request }: Disturbance): Promise<Destination> {
+  const { endpoint: server, client } = await startKinesis(context);
+  await createStream(client, 'upstream', 2);
+  let records = 0;
+  const { endpoint } = await startProxy(context, server, (passing) =>
+    request(passing, async (answers) => {
+      if (!answers) await passing.ask();
+      else await passSome(passing, () => (records += 1) % 61 === 0);
+    }),
+  );
+  const arrived = async (): Promise<number[]> =>
+    (await readStream(client, 'upstream')).map(
+      ({ data }) => (JSON.parse(data.toString()) as { id: number }).id,
+    );
+  return { ...plain, to: endpoint, arrived };
 }
 
 async function batchesPlace(context: Scope, disturbance: Disturbance): Promise<Destination> {

@@ -7,13 +7,17 @@ import {
   type BatchSink,
   type Sink,
 } from '../../../../gateway/forward/sink.ts';
+import { kinesisSink } from '../../../../gateway/forward/sinks/kinesis/kinesis-sink.ts';
 import { folderSink } from '../../../../gateway/forward/sinks/folder/folder-sink.ts';
 import { redshiftSink } from '../../../../gateway/forward/sinks/redshift/redshift-sink.ts';
 import { s3Sink } from '../../../../gateway/forward/sinks/s3/s3-sink.ts';
 import type { RecordInput } from '../../../../storage/model.ts';
 import { credentials } from './servers.ts';
 
-export type KillsTarget = 's3' | 'folder' | 'batches' | 'redshift';
+/** Of partition keys. */
+const keyCount = 50;
+
+export type KillsTarget = 's3' | 'folder' | 'batches' | 'redshift' | 'kinesis';
 
 export interface Cluster {
   readonly port: number;
@@ -43,7 +47,10 @@ export function recordsFrom(first: number, count: number): RecordInput[] {
   return Array.from({ length: count }, (_, index) => {
     const id = first + index;
     const place = id % 40 === 7 ? { places: [] } : { place: id % 3 };
-    return { partitionKey: `k${id % 5}`, data: Buffer.from(JSON.stringify({ id, ...place })) };
+    return {
+      partitionKey: keyOf(id),
+      data: Buffer.from(JSON.stringify({ id, ...place })),
+    };
   });
 }
 
@@ -54,7 +61,7 @@ export function deliveryOf({ target, maxBytes, transform }: KillsRun): DeliveryO
     // The sink is given.
     to: { folder: { path: '' } },
     buffer: { maxBytes, maxSeconds: 0.05 },
-    ...(target !== 'batches' && { layout: { partitionBy: { place: 'place' } } }),
+    ...(isOfObjects(target) && { layout: { partitionBy: { place: 'place' } } }),
     ...(transform !== null && {
       transform: {
         function: { http: { url: transform, authorization: null } },
@@ -64,7 +71,18 @@ export function deliveryOf({ target, maxBytes, transform }: KillsRun): DeliveryO
   };
 }
 
+/** They have partitions. */
+export function isOfObjects(target: KillsTarget): boolean {
+  return target !== 'batches' && target !== 'kinesis';
+}
+
+/** Of a record by its id. */
+export function keyOf(id: number): string {
+  return `k${id % keyCount}`;
+}
+
 export function sinkOf({ target, to, cluster }: KillsRun): Sink {
+  if (target === 'kinesis') return kinesisSink({ stream: 'upstream', endpoint: to, credentials });
   if (target === 'folder') return folderSink({ path: to });
   if (target === 'batches') return new PostedBatches(to);
   const objects = s3Sink({ bucket: 'bucket', endpoint: to, credentials });

@@ -15,7 +15,14 @@ import type { Scope } from '../../../support/scope.ts';
 import { memoryFolder } from '../../../support/temporary-folder.ts';
 import { failedOf } from './failed.ts';
 import { destinationOf, type Destination, type Disturbance } from './kills-destinations.ts';
-import { deliveryOf, sinkOf, type KillsRun, type KillsTarget } from './kills-run.ts';
+import {
+  deliveryOf,
+  isOfObjects,
+  keyOf,
+  sinkOf,
+  type KillsRun,
+  type KillsTarget,
+} from './kills-run.ts';
 import { startProxy } from './proxy.ts';
 import type { Fault } from './redshift.ts';
 import { testPrograms, WatchedMetrics } from './rig.ts';
@@ -103,10 +110,12 @@ export async function killDelivery(
   const isSlow = target === 'redshift';
   const run = (): KillsRun => ({
     ...{ folder: `${folder}/store`, target, to, cluster },
-    prefix: target === 'batches' ? '' : '!{partitionKeyFromQuery:place}/',
+    prefix: isOfObjects(target) ? '!{partitionKeyFromQuery:place}/' : '',
     maxBytes: Math.floor((2_000 + random() * 20_000) / (isSlow ? 5 : 1)),
     aheadMax: isSlow ? 300 : 1_500,
-    transform: random() < 0.7 || target !== 'batches' ? transform : null,
+    // Without it records go to Kinesis one by one, with it by plans.
+    transform:
+      random() < (target === 'kinesis' ? 0.5 : 0.7) || isOfObjects(target) ? transform : null,
   });
   const program = compiled(join(import.meta.dirname, 'kills-child.ts'));
   for (let kill = 0; kill < kills; kill += 1) {
@@ -166,7 +175,8 @@ async function finish(
     ({ rawData }) => (JSON.parse(Buffer.from(rawData, 'base64').toString()) as { id: number }).id,
   );
   const records = store.log.stream('readings').shards[0]?.nextSequence ?? 0;
-  const all = [...(await destination.arrived()), ...failed];
+  const arrived = await destination.arrived();
+  const all = [...arrived, ...failed];
   assert.equal(new Set(failed).size, failed.length, 'a record failed twice');
   assert.equal(new Set(all).size, records, 'a record is lost');
   assert.ok(records > 0);
@@ -174,8 +184,20 @@ async function finish(
   if (run.target === 'batches') {
     for (const [id, ids] of destination.itemIds)
       assert.equal(ids.size, 1, `record ${id} had several ids`);
+  } else if (run.target === 'kinesis') {
+    assertOrderPerKey(arrived);
   } else {
     assert.equal(all.length, records, 'a record is there twice');
   }
   return { records, failed: failed.length };
+}
+
+/** Of what came twice, its first coming counts. */
+function assertOrderPerKey(ids: readonly number[]): void {
+  const last = new Map<string, number>();
+  for (const id of new Set(ids)) {
+    const key = keyOf(id);
+    assert.ok(id > (last.get(key) ?? -1), `${key}: ${id} came behind a later one`);
+    last.set(key, id);
+  }
 }

@@ -113,16 +113,22 @@ export async function startKinesis(context: Scope): Promise<{
   const child = startChild(context, process.execPath, ['-e', kinesaliteProgram], { cwd });
   const match = await child.line(/listening on (\d+)/);
   const endpoint = `http://127.0.0.1:${match[1] ?? ''}`;
+  return { endpoint, child, client: kinesisClient(context, endpoint, credentials) };
+}
+
+export function kinesisClient(
+  context: Scope,
+  endpoint: string,
+  known: typeof credentials,
+): KinesisClient {
   const client = new KinesisClient({
-    endpoint,
-    region: 'us-east-1',
-    credentials,
+    ...{ endpoint, region: 'us-east-1', credentials: known },
     requestHandler: new NodeHttpHandler(),
   });
   context.after(() => {
     client.destroy();
   });
-  return { endpoint, child, client };
+  return client;
 }
 
 export async function createStream(
@@ -142,9 +148,19 @@ export async function readStream(
   client: KinesisClient,
   stream: string,
 ): Promise<{ key: string; data: Buffer }[]> {
+  return (await readShards(client, stream)).flat();
+}
+
+/** Everything that each shard of a stream holds. */
+export async function readShards(
+  client: KinesisClient,
+  stream: string,
+): Promise<{ key: string; data: Buffer }[][]> {
   const { Shards: shards = [] } = await client.send(new ListShardsCommand({ StreamName: stream }));
-  const records: { key: string; data: Buffer }[] = [];
+  const all: { key: string; data: Buffer }[][] = [];
   for (const shard of shards) {
+    const records: { key: string; data: Buffer }[] = [];
+    all.push(records);
     const first = await client.send(
       new GetShardIteratorCommand({
         StreamName: stream,
@@ -161,5 +177,5 @@ export async function readStream(
       iterator = page.NextShardIterator;
     }
   }
-  return records;
+  return all;
 }

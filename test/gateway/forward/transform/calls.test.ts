@@ -81,6 +81,35 @@ test('a record as large as a call may have goes through, a larger one fails by i
 });
 
 for (const kind of kinds) {
+  test(`${kind}: an answer that is too large is asked for in parts, and one record alone fails`, async (t) => {
+    const { run } = opened(t, {
+      function: await functionOf(
+        t,
+        kind,
+        answering(
+          `return { records: records.map((r) =>
+            r === of('r5') ? ok(r, 'x'.repeat(5e6)) : ok(r, String(records.length).padEnd(1e6))) };`,
+        ),
+      ),
+      retries: 0,
+    });
+    const [batch] = await run(recordsOf(12));
+    assert.deepEqual(
+      batch!.records.map(({ sequence, data }) => `${sequence} ${data.toString().trim()}`),
+      // Of 12 records 6 at once are too many still, as a million bytes are 1.33 million in Base64.
+      [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11].map(
+        (index) => `${100 + index} ${index === 3 || index === 4 ? 2 : 3}`,
+      ),
+    );
+    const [failed, ...others] = batch!.failed;
+    assert.deepEqual(others, []);
+    assert.deepEqual(
+      [failed!.record.sequence, failed!.errorCode, failed!.attempts],
+      [105, 'Lambda.FunctionError', 1],
+    );
+    assert.match(failed!.errorMessage, /more than 6291456 bytes/);
+  });
+
   test(`${kind}: a second run makes the same calls, in order, with the same ids`, async (t) => {
     const source = `export const handler = ({ invocationId, records }) => ({ records: records.map(
       ({ recordId }) => ({ recordId, result: 'Ok', data: Buffer.from(invocationId + recordId).toString('base64') })) })`;
