@@ -27,7 +27,7 @@ import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
 import { operations } from './operations/operations.ts';
 import { Subscription } from './subscription.ts';
-import { takeTurn } from './turns.ts';
+import { takeTurn } from '../../turns.ts';
 import { answerBytes, decodeBody, formatOf, type Format } from './wire.ts';
 
 const service = 'Kinesis_20131202';

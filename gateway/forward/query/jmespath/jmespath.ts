@@ -5,8 +5,9 @@
  * but numbers give null, and literals in backquotes are JSON.
  */
 import type { Query } from '../query.ts';
+import { Steps } from '../steps.ts';
 import { checkLength, TokenReader, unexpected } from '../tokens.ts';
-import { isArray, objectOf, QueryError, Steps, withinStack } from '../values.ts';
+import { isArray, itemsOf, objectOf, QueryError, withinStack } from '../values.ts';
 import {
   comparison,
   counted,
@@ -17,7 +18,7 @@ import {
   logical,
   pipe,
   projection,
-  present,
+  projected,
   slice,
   valueProjection,
   type Evaluate,
@@ -73,7 +74,7 @@ class Parser {
   #expression(power: number): Evaluate {
     return this.#tokens.nested(() => {
       let left = this.#prefix();
-      while (power < this.#power()) left = this.#suffix(left);
+      while (power < this.#power()) left = counted(this.#suffix(left));
       return counted(left);
     });
   }
@@ -102,7 +103,7 @@ class Parser {
         return itself;
       case '!': {
         const right = this.#expression(powerOf('!'));
-        return (value, steps) => !isTrue(right(value, steps));
+        return (value, steps) => !isTrue(right(value, steps), steps);
       }
       case '*':
         return valueProjection(itself, this.#projected('*'));
@@ -182,8 +183,8 @@ class Parser {
     return (value, steps) => {
       const items = left(value, steps);
       if (!isArray(items)) return null;
-      const kept = items.filter((item) => isTrue(condition(item, steps)));
-      return present(kept.map((item) => right(item, steps)));
+      const kept = itemsOf(items, steps).filter((item) => isTrue(condition(item, steps), steps));
+      return projected(kept, right, steps);
     };
   }
 
@@ -237,7 +238,8 @@ class Parser {
     if (entries.length === 0) throw new QueryError('an object of expressions is empty');
     return (value, steps) => {
       if (value === null) return null;
-      return objectOf(entries.map(([name, evaluate]) => [name, evaluate(value, steps)]));
+      const fields = entries.map(([name, evaluate]) => [name, evaluate(value, steps)] as const);
+      return objectOf(fields, steps);
     };
   }
 

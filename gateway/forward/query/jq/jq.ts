@@ -8,8 +8,9 @@
  * would give another answer a second time (`now`, `input`, `env`, local time).
  */
 import type { Query } from '../query.ts';
+import { Steps } from '../steps.ts';
 import { checkLength } from '../tokens.ts';
-import { Steps, withinStack } from '../values.ts';
+import { withinStack } from '../values.ts';
 import { tokensOf } from './lexer.ts';
 import { Parser } from './parser.ts';
 

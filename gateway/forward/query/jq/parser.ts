@@ -1,9 +1,11 @@
 /** From jq's tokens to a filter, by precedence. */
 import type { Json } from '../query.ts';
+import type { Steps } from '../steps.ts';
 import { TokenReader, unexpected as unexpectedToken } from '../tokens.ts';
-import { QueryError, type Steps } from '../values.ts';
+import { QueryError } from '../values.ts';
 import {
   combined,
+  comma,
   conditional,
   descend,
   identity,
@@ -78,10 +80,7 @@ export class Parser {
   #comma(): Filter {
     const parts = [this.#alternative()];
     while (this.#tokens.takes(',')) parts.push(this.#alternative());
-    if (parts.length === 1) return parts[0] ?? identity;
-    return function* (value, scope) {
-      for (const part of parts) yield* part(value, scope);
-    };
+    return parts.length === 1 ? (parts[0] ?? identity) : comma(parts);
   }
 
   #alternative(): Filter {
@@ -323,9 +322,10 @@ export class Parser {
       return { name, key, value, from: start, to: to() };
     }
     if (token.kind !== 'word' && token.kind !== 'text') throw unexpected(this.#tokens.peek());
-    const value = combined([identity, key], ([object = null, field = null]) =>
-      index(object, field),
-    );
+    const value =
+      name === null
+        ? combined([identity, key], ([object = null, field = null]) => index(object, field))
+        : fieldOf(identity, name);
     // Written as a name alone, it is no query of its own.
     return { name: null, key, value, from, to: to() };
   }
@@ -399,10 +399,8 @@ function unexpected(token: Token): QueryError {
 }
 
 function fieldOf(term: Filter, name: string): Filter {
-  return pipe(
-    term,
-    single((value) => index(value, name)),
-  );
+  const field = single((value) => index(value, name));
+  return term === identity ? field : pipe(term, field);
 }
 
 function calculated(sign: string, left: Filter, right: Filter): Filter {
