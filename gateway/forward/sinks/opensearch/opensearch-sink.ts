@@ -6,6 +6,7 @@
  * Of several documents of one name in a batch the one that counts is sent (`oneOfEachKey`).
  */
 import { setImmediate } from 'node:timers/promises';
+import type { Clock } from '../../../../storage/ports.ts';
 import { SinkError, type BatchItem, type BatchSink, type Outcomes } from '../../sink.ts';
 import type { AwsOptions } from '../aws.ts';
 import { AwsSigner } from '../aws-signer.ts';
