@@ -1,14 +1,13 @@
 /** The calls that the page makes to the gateway that served it. */
+import type { Cameras, Timeline } from '../gateway/api/rest/camera-schemas.ts';
 import type {
   ApiError,
-  Cameras,
   Deliveries,
   Delivery,
   Keys,
   Series,
   Status,
   Streams,
-  Timeline,
 } from '../gateway/api/rest/schemas.ts';
 
 /** What the gateway answered when it did not answer what was asked for. */
