@@ -1,7 +1,7 @@
 /** The calls that the page makes to the gateway that served it. */
+import type { Cameras, Timeline } from '../gateway/api/rest/camera-schemas.ts';
 import type {
   ApiError,
-  Cameras,
   Deliveries,
   Delivery,
   Functions,
@@ -10,7 +10,6 @@ import type {
   Status,
   StreamFunction,
   Streams,
-  Timeline,
 } from '../gateway/api/rest/schemas.ts';
 
 /** What the gateway answered when it did not answer what was asked for. */

@@ -1,4 +1,4 @@
-import type { Camera } from '../gateway/api/rest/schemas.ts';
+import type { Camera } from '../gateway/api/rest/camera-schemas.ts';
 import * as format from './format.ts';
 import { cameras, gatewayNowMs, grid, selectCamera, selectedCamera } from './state.ts';
 

@@ -5,14 +5,8 @@
  * timelines and the chart; `live` says that both run along with the clock.
  */
 import { computed, signal } from '@preact/signals';
-import type {
-  Camera,
-  Delivery,
-  Status,
-  Stream,
-  StreamFunction,
-  Timeline,
-} from '../gateway/api/rest/schemas.ts';
+import type { Camera, Timeline } from '../gateway/api/rest/camera-schemas.ts';
+import type { Delivery, Status, Stream, StreamFunction } from '../gateway/api/rest/schemas.ts';
 import { api, ApiFailure } from './api.ts';
 import { follow, type View } from './timeline/view.ts';
 

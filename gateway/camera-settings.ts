@@ -13,7 +13,7 @@ import { parseCameraUrl } from '../ingest/rtsp/client/address.ts';
 import { allowedAddresses } from '../ingest/rtsp/client/dial.ts';
 import { onlyNetworks } from '../ingest/rtsp/client/guard.ts';
 import { SourceError } from '../ingest/source.ts';
-import type { CameraSource } from './api/rest/schemas.ts';
+import type { CameraSource } from './api/rest/camera-schemas.ts';
 import { hasCamera, TextNotEditable, withCamera, withoutCamera } from './config/camera-text.ts';
 import { ConfigNotWritable, editConfigFile } from './config/edit.ts';
 import { ConfigError, showProblem } from './config/problems.ts';

@@ -11,7 +11,7 @@ import type { Source } from '../ingest/source.ts';
 import type { CameraOptions, VideoStore } from '../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../storage/ports.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
-import type { CameraState } from './api/rest/schemas.ts';
+import type { CameraState } from './api/rest/camera-schemas.ts';
 import { whyUnplayable } from './api/webrtc/playable.ts';
 import type { Config } from './config/schema.ts';
 import { maskUrls } from './observe/mask.ts';

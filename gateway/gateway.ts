@@ -4,18 +4,14 @@
  * committed; deliveries have nothing to finish that the next start does not repeat.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { probeFfmpegVersion } from '../ingest/camera/session.ts';
-import type { MqttStatus } from '../ingest/mqtt/broker.ts';
 import { PutMediaEntrance } from '../ingest/mkv/entrance.ts';
 import { RtspServer } from '../ingest/rtsp/server.ts';
-import { SourceError } from '../ingest/source.ts';
-import { mediaFolderName, openStore, type Store } from '../storage/store.ts';
-import { printAddress, printAddresses } from './announcement.ts';
+import { openStore } from '../storage/store.ts';
+import { printAddresses } from './announcement.ts';
 import { Metering } from './api/kinesis/metering.ts';
-import { cameraFinding } from './camera-finding.ts';
-import { cameraSettings } from './camera-settings.ts';
 import { CameraMarks } from './camera-marks.ts';
 import { relayLimits, startCameras, type Cameras } from './cameras.ts';
 import { Closing } from './closing.ts';
@@ -36,30 +32,19 @@ import { startDemonstration } from './demonstration/start.ts';
 import { startDeliveries, type Deliveries } from './forward/deliveries.ts';
 import type { DeliveryOptions } from './forward/options.ts';
 import { openDeliveryStreams, startAllDeliveries } from './firehose.ts';
-import { forecast } from './forecast.ts';
-import { startFiles, type Files } from './files.ts';
-import { addChecks } from './health-checks.ts';
+import { startFiles } from './files.ts';
 import { startEventSources, type EventSources } from './event-sources.ts';
-import { startHooks, type Hooks } from './hooks.ts';
-import { createApp } from './http/app.ts';
-import { HttpError } from './http/errors.ts';
-import { loadPage } from './http/page.ts';
-import { createHttpServer, type HttpServer, type StreamingHandler } from './http/server.ts';
+import { startHooks } from './hooks.ts';
 import { loadIdentity, type Identity } from './identity.ts';
-import { startKinesisVideo, type KinesisVideo } from './kinesis-video.ts';
-import { startKinesis, type Kinesis } from './kinesis.ts';
+import { startKinesisVideo } from './kinesis-video.ts';
+import { startKinesis } from './kinesis.ts';
 import { listening } from './listening.ts';
-import { startMedia, type RunningMedia } from './media.ts';
-import { startMqtt, type Mqtt } from './mqtt.ts';
-import { Health } from './observe/health.ts';
-import { watchLoopDelay } from './observe/loop-delay.ts';
+import { startMedia } from './media.ts';
+import { startMqtt } from './mqtt.ts';
 import type { Certificate } from './security/certificates.ts';
 import { openMasterKeys } from './security/master-key.ts';
-import { Tokens } from './security/tokens.ts';
-import { streamMetrics } from './observe/stream-metrics.ts';
 import { entrancesOf, loginsOf } from './entrances.ts';
 import { openingOf, withMadeUsers, type Opening } from './opening.ts';
-import { startOperations } from './operations.ts';
 import { putMedia } from './put-media.ts';
 import { Reloader } from './reload.ts';
 import { removeRunning, writeRunning } from './running.ts';
@@ -67,20 +52,10 @@ import { StreamCameras } from './stream-cameras.ts';
 import { isSubstreamOf } from './substreams.ts';
 import { Supervisor } from './supervisor.ts';
 import { startWebRtc, webRtcHosts, type RunningWebRtc } from './webrtc.ts';
+import type { Building } from './building.ts';
+import { startHttp } from './serving.ts';
 
 const dayMs = 24 * 3_600_000;
-
-/** What the parts share while they are built. */
-interface Building extends GatewayStart {
-  readonly identity: Identity;
-  readonly opening: Opening;
-  readonly supervisor: Supervisor;
-  readonly store: Store;
-  readonly metering: Metering;
-  readonly closing: Closing;
-  /** The configuration in force, for what looks at it every time; `config` is the first one. */
-  readonly inForce: () => Config;
-}
 
 /** Starts everything; when a part can't start, closes what has and rejects with the reason. */
 export async function startGateway(start: GatewayStart): Promise<RunningGateway> {
@@ -459,169 +434,4 @@ async function startFunctions(building: Building): Promise<EventSources> {
   });
   closing.add('parts', 'functions', () => functions.close());
   return functions;
-}
-
-interface Parts {
-  readonly rtspServer: RtspServer | null;
-  readonly mqtt: Mqtt;
-  readonly files: Files;
-  readonly cameras: Cameras;
-  readonly webRtc: RunningWebRtc | null;
-  readonly media: RunningMedia;
-  readonly deliveries: Deliveries;
-  readonly hooks: Hooks;
-  readonly functions: EventSources;
-  readonly kinesis: Kinesis;
-  readonly kinesisVideo: KinesisVideo;
-  readonly streaming: StreamingHandler;
-  readonly reloader: Reloader;
-}
-
-async function startHttp(
-  building: Building,
-  parts: Parts,
-): Promise<{ server: HttpServer; tokens: Tokens }> {
-  const { rtspServer, mqtt, files, cameras, webRtc, media } = parts;
-  const { deliveries, hooks, functions, reloader } = parts;
-  const { config, opening, store, metering, identity, clock, logger, metrics, closing } = building;
-  const tokens = await Tokens.open({ folder: join(config.dataDir, 'access'), clock });
-  const health = new Health(clock);
-  const freeBytes = async (): Promise<number> => {
-    const { bavail, bsize } = await statfs(config.dataDir);
-    return bavail * bsize;
-  };
-  const loopDelay = watchLoopDelay({ clock, metrics });
-  closing.add('parts', 'the loop watch', () => {
-    loopDelay.close();
-  });
-  const configurationTrouble = (): string | null => reloader.trouble;
-  addChecks(health, {
-    ...{ store, files, cameras, deliveries, hooks, functions },
-    ...{ freeBytes, loopDelay, configurationTrouble },
-    mqttTrouble: () => mqtt.trouble(),
-    certificateEndsMs: opening.certificate?.notAfterMs ?? null,
-    clock,
-  });
-  const operations = startOperations({
-    store,
-    folder: config.dataDir,
-    mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
-    version: building.version,
-    reload: () => reloader.reload(),
-    clock,
-    logger,
-  });
-  closing.add('parts', 'a backup', () => operations.close());
-  const updateStreamMetrics = streamMetrics({ log: store.log, metrics });
-  const waiting = new AbortController();
-  closing.add('parts', 'requests that wait', () => {
-    waiting.abort();
-  });
-  const app = createApp({
-    gatewayId: identity.gatewayId,
-    processId: building.pid,
-    version: building.version,
-    startMs: clock.nowMs(),
-    hostNames: opening.hostNames,
-    page: await loadPage(join(building.packageFolder, 'dist/dashboards')),
-    log: store.log,
-    video: store.video,
-    kinesis: parts.kinesis.routes,
-    kinesisVideo: parts.kinesisVideo.routes,
-    ...(webRtc === null ? {} : { webRtc }),
-    wake: (camera) => wake(cameras, camera),
-    metering,
-    audit: parts.kinesis.audit,
-    media,
-    operations,
-    cameraSettings: cameraSettings({
-      file: building.files[0]?.path ?? null,
-      env: building.env,
-      allowedNetworks: config.sources.allowedNetworks,
-      reload: () => reloader.reload(),
-    }),
-    cameraFinding: cameraFinding({
-      allowedNetworks: config.sources.allowedNetworks,
-      closing: waiting.signal,
-      clock,
-    }),
-    tokens,
-    closing: waiting.signal,
-    clock,
-    logger,
-    metrics,
-    sources: {
-      health: () => health.report(),
-      live: () => health.live(),
-      renderMetrics: () => {
-        updateStreamMetrics();
-        metering.publish();
-        return metrics.render();
-      },
-      freeBytes,
-      fullMs: forecast({
-        ...{ store, deliveries, clock, metrics, dataDir: config.dataDir },
-        mediaFolder: config.mediaDir ?? join(config.dataDir, mediaFolderName),
-        minFreeBytes: config.video.minFreeBytes,
-      }),
-      mqtt: () => mqttStatus(mqtt),
-      rtsp: () => (rtspServer === null ? null : rtspStatus(rtspServer)),
-      deliveries: () => deliveries.status(),
-      removedDeliveries: () => deliveries.removed(),
-      forgetDelivery: (name) => deliveries.forget(name),
-      deliveryFlow: deliveries,
-      replayDelivery: (name) => deliveries.replay(name),
-      functions: () => functions.status(),
-      functionFlow: functions,
-      cameras: () => cameras.statuses(),
-      files: () => files.statuses(),
-    },
-  });
-  const { port } = config.http;
-  const { httpHost: host, plaintextFor, certificate: tls } = opening;
-  const server = await listening(
-    'HTTP',
-    `${host}:${port}`,
-    'http.port',
-    createHttpServer({
-      ...{
-        host,
-        port,
-        tls,
-        plaintextFor,
-        fetch: app.fetch,
-        streaming: parts.streaming,
-        clock,
-        logger,
-        metrics,
-      },
-    }),
-  );
-  closing.add('parts', 'HTTP', () => server.close());
-  return { server, tokens };
-}
-
-/** @throws HttpError `unavailable` when a sub-stream does not come */
-async function wake(cameras: Cameras, camera: string): Promise<void> {
-  try {
-    await cameras.substream(camera)?.watchStored();
-  } catch (error) {
-    if (!(error instanceof SourceError)) throw error;
-    const message = `It can not be fetched now: ${error.message}.`;
-    throw new HttpError('unavailable', message, { cause: error, retryAfterSeconds: 5 });
-  }
-}
-
-function mqttStatus(mqtt: Mqtt): { address: string; status: MqttStatus } | null {
-  const [address, status] = [mqtt.shownAddress(), mqtt.status()];
-  return address === null || status === null ? null : { address, status };
-}
-
-function rtspStatus(server: RtspServer): { address: string; publishers: number; readers: number } {
-  const publishing = server.status();
-  return {
-    address: printAddress(server.address),
-    publishers: publishing.filter(({ isFetched }) => !isFetched).length,
-    readers: publishing.reduce((sum, { players }) => sum + players, 0),
-  };
 }

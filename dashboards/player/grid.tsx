@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Camera } from '../../gateway/api/rest/schemas.ts';
+import type { Camera } from '../../gateway/api/rest/camera-schemas.ts';
 import { imageUrl } from '../api.ts';
 import * as state from '../state.ts';
 import { playHls } from './hls.ts';

@@ -1,5 +1,5 @@
 /** Draws the cameras' recordings on a canvas: a row each, an axis below, the cursor over all. */
-import type { Timeline } from '../../gateway/api/rest/schemas.ts';
+import type { Timeline } from '../../gateway/api/rest/camera-schemas.ts';
 import { ticks, xOf, type View } from './view.ts';
 
 const rowPx = 34;

@@ -3,7 +3,8 @@
  * says what to do about what it finds. Works without a gateway, and without a usable configuration.
  */
 import { readIdentity } from '../identity.ts';
-import { ClockSchema, CamerasSchema, StatusSchema } from '../api/rest/schemas.ts';
+import { CamerasSchema } from '../api/rest/camera-schemas.ts';
+import { ClockSchema, StatusSchema } from '../api/rest/schemas.ts';
 import { loadConfig } from '../config/load.ts';
 import { showProblem } from '../config/problems.ts';
 import type { Config } from '../config/schema.ts';

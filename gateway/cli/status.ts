@@ -1,12 +1,11 @@
 /** `headgate status`: asks the running gateway over HTTP, as any client could (`client.ts`). */
+import { CamerasSchema, type Cameras } from '../api/rest/camera-schemas.ts';
 import {
-  CamerasSchema,
   DeliveriesSchema,
   FileSourcesSchema,
   FunctionsSchema,
   StatusSchema,
   StreamsSchema,
-  type Cameras,
   type Deliveries,
   type FileSources,
   type Functions,

@@ -9,7 +9,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Cameras } from '../../gateway/api/rest/schemas.ts';
+import type { Cameras } from '../../gateway/api/rest/camera-schemas.ts';
 import { type Child, startChild } from '../support/child.ts';
 import { GatewayProcess } from '../support/gateway.ts';
 import type { Scope } from '../support/scope.ts';

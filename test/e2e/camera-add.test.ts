@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import type { Camera } from '../../gateway/api/rest/schemas.ts';
+import type { Camera } from '../../gateway/api/rest/camera-schemas.ts';
 import { addressOf, framesOf, makeClip, playFrames } from '../ingest/rtsp/media.ts';
 import { startChild } from '../support/child.ts';
 import { GatewayProcess, headgateCommand } from '../support/gateway.ts';

@@ -14,7 +14,7 @@ import type {
   CameraFragments,
   CameraRuns,
   Timeline,
-} from '../../gateway/api/rest/schemas.ts';
+} from '../../gateway/api/rest/camera-schemas.ts';
 import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
 import { launchBrowser } from '../support/browser.ts';
 import type { Child } from '../support/child.ts';

@@ -7,12 +7,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectAsync } from 'mqtt';
-import type {
-  CameraEvents,
-  CameraFragments,
-  Records,
-  Status,
-} from '../../gateway/api/rest/schemas.ts';
+import type { CameraEvents, CameraFragments } from '../../gateway/api/rest/camera-schemas.ts';
+import type { Records, Status } from '../../gateway/api/rest/schemas.ts';
 import { headgate } from '../gateway/cli/command.ts';
 import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
 import { aroundNow } from '../support/footage-check.ts';

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { CameraFragments } from '../../gateway/api/rest/schemas.ts';
+import type { CameraFragments } from '../../gateway/api/rest/camera-schemas.ts';
 import { boxesIn } from '../../storage/video/boxes.ts';
 import { headgate } from '../gateway/cli/command.ts';
 import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';

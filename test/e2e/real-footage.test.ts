@@ -8,7 +8,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import type { CameraRuns, Deliveries } from '../../gateway/api/rest/schemas.ts';
+import type { CameraRuns } from '../../gateway/api/rest/camera-schemas.ts';
+import type { Deliveries } from '../../gateway/api/rest/schemas.ts';
 import {
   credentials,
   getObject,

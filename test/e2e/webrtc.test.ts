@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { kill } from 'node:process';
 import { it } from 'node:test';
-import type { Cameras, CameraFragments } from '../../gateway/api/rest/schemas.ts';
+import type { Cameras, CameraFragments } from '../../gateway/api/rest/camera-schemas.ts';
 import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
 import { launchBrowser } from '../support/browser.ts';
 import {

@@ -1,7 +1,7 @@
 /** WebRTC through a whole gateway, with a client that is none of ours: published, recorded, watched. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import type { CameraFragments, Cameras } from '../../gateway/api/rest/schemas.ts';
+import type { CameraFragments, Cameras } from '../../gateway/api/rest/camera-schemas.ts';
 import { offer } from '../ingest/webrtc/offers.ts';
 import { makeClip } from '../ingest/rtsp/media.ts';
 import { aroundNow } from '../support/footage-check.ts';

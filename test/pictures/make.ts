@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Page } from 'playwright-core';
-import type { Cameras } from '../../gateway/api/rest/schemas.ts';
+import type { Cameras } from '../../gateway/api/rest/camera-schemas.ts';
 import { demoSensorsTask } from '../../gateway/demonstration/sensors.ts';
 import { systemClock } from '../../storage/clock.ts';
 import { addressOf, pushClip } from '../ingest/rtsp/media.ts';

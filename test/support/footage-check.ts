@@ -9,7 +9,7 @@ import type {
   CameraFragments,
   CameraRun,
   CameraRuns,
-} from '../../gateway/api/rest/schemas.ts';
+} from '../../gateway/api/rest/camera-schemas.ts';
 import type { GatewayProcess } from './gateway.ts';
 import { ffmpegPath } from './tools.ts';
 

@@ -17,7 +17,7 @@ import { readBody } from './body.ts';
 import { Calls, type CallsOptions } from './calls.ts';
 import { RequestError } from './errors.ts';
 import type { AnyOperationOf, PreparedCallOf } from './operation.ts';
-import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from './request.ts';
+import { bindingsOf, claimsSomebody, pageHeaders, requestFacts, signedRequest } from './request.ts';
 
 export interface ErrorAnswer {
   /** Without what the service may write before it. */
@@ -160,12 +160,7 @@ class JsonService<Service> {
         'content-type': contentType,
         'x-amzn-requestid': requestId,
         ...headersOf?.(body),
-        ...(c.req.header('origin') === undefined
-          ? {}
-          : {
-              'access-control-allow-origin': '*',
-              'access-control-expose-headers': exposedHeaders,
-            }),
+        ...pageHeaders(c, exposedHeaders),
       },
     });
   }

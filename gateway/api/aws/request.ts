@@ -35,6 +35,15 @@ export function requestFacts(c: Context<AppEnv>): Record<string, string> {
   };
 }
 
+/** What a page of another site needs to read an answer; nothing for anybody else. */
+export function pageHeaders(c: Context<AppEnv>, exposedHeaders: string): Record<string, string> {
+  if (c.req.header('origin') === undefined) return {};
+  return {
+    'access-control-allow-origin': '*',
+    'access-control-expose-headers': exposedHeaders,
+  };
+}
+
 /** Without a socket there are none, whatever their type says. */
 export function bindingsOf({
   env,

@@ -6,12 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Hono } from 'hono';
-import type { Logger, Metrics } from '../../../storage/ports.ts';
 import type { AppEnv } from '../../http/authentication.ts';
-import type { AuditLog } from '../../observe/audit.ts';
-import type { AwsAuthenticator } from '../../security/aws-authenticator.ts';
-import type { Authorizer } from '../../security/policies.ts';
 import { jsonServiceRoutes } from '../aws/json-service.ts';
+import type { ServiceRoutesOptions } from '../aws/service.ts';
 import { DynamoDbError, toErrorAnswer } from './errors.ts';
 import type { DynamoDbContext } from './operation.ts';
 import { operations } from './operations/operations.ts';
@@ -22,18 +19,8 @@ const bodyBytesMax = 2 * 2 ** 20;
 /** Bodies of requests that are being read or worked on. */
 const bodiesBytesMax = 32 * 2 ** 20;
 
-export interface DynamoDbRoutesOptions {
-  readonly context: DynamoDbContext;
-  readonly authenticator: AwsAuthenticator;
-  readonly authorizer: Authorizer;
-  /** Is told of changes of tables, whatever came of them and whoever asked. */
-  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-}
-
 /** To be mounted at `/`, before the Kinesis API, which answers all that names a target. */
-export function dynamoDbRoutes(options: DynamoDbRoutesOptions): Hono<AppEnv> {
+export function dynamoDbRoutes(options: ServiceRoutesOptions<DynamoDbContext>): Hono<AppEnv> {
   return jsonServiceRoutes({
     ...options,
     ...{ target: 'DynamoDB_20120810', service: 'dynamodb' },

@@ -5,12 +5,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Hono } from 'hono';
-import type { Logger, Metrics } from '../../../storage/ports.ts';
 import type { AppEnv } from '../../http/authentication.ts';
-import type { AuditLog } from '../../observe/audit.ts';
-import type { AwsAuthenticator } from '../../security/aws-authenticator.ts';
-import type { Authorizer } from '../../security/policies.ts';
 import { jsonServiceRoutes } from '../aws/json-service.ts';
+import type { ServiceRoutesOptions } from '../aws/service.ts';
 import { FirehoseError, toErrorAnswer } from './errors.ts';
 import type { FirehoseContext } from './operation.ts';
 import { operations } from './operations/operations.ts';
@@ -19,18 +16,8 @@ import { operations } from './operations/operations.ts';
 const bodyBytesMax = 6 * 2 ** 20;
 const bodiesBytesMax = 48 * 2 ** 20;
 
-export interface FirehoseRoutesOptions {
-  readonly context: FirehoseContext;
-  readonly authenticator: AwsAuthenticator;
-  readonly authorizer: Authorizer;
-  /** Is told of what changes delivery streams, whatever came of it and whoever asked. */
-  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-}
-
 /** To be mounted at `/`, before the Kinesis API, which answers all that names a target. */
-export function firehoseRoutes(options: FirehoseRoutesOptions): Hono<AppEnv> {
+export function firehoseRoutes(options: ServiceRoutesOptions<FirehoseContext>): Hono<AppEnv> {
   return jsonServiceRoutes({
     ...options,
     ...{ target: 'Firehose_20150804', service: 'firehose' },

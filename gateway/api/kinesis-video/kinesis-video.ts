@@ -1,15 +1,13 @@
 /** Puts the Kinesis Video API together: what its operations work with, and its routes. */
 import { Hono } from 'hono';
 import type { VideoStore } from '../../../storage/model.ts';
-import type { Clock, Logger, Metrics } from '../../../storage/ports.ts';
+import type { Clock } from '../../../storage/ports.ts';
 import type { AppEnv } from '../../http/authentication.ts';
-import type { AuditLog } from '../../observe/audit.ts';
-import type { AwsAuthenticator } from '../../security/aws-authenticator.ts';
-import type { Authorizer } from '../../security/policies.ts';
 import type { Images } from '../../media/images.ts';
 import type { Account } from '../aws/account.ts';
 import { PageTokens } from '../kinesis/page-tokens.ts';
 import { Sealer } from '../aws/sealing.ts';
+import type { ServiceOptions } from '../aws/service.ts';
 import { Clips } from './clips.ts';
 import { MediaStreams } from './media.ts';
 import { kinesisVideoRoutes } from './routes.ts';
@@ -17,19 +15,14 @@ import { sessionRoutes } from './sessions/routes.ts';
 import { SessionTokens } from './sessions/tokens.ts';
 import { Streams, type StreamCameras } from './streams.ts';
 
-export interface KinesisVideoOptions {
+export interface KinesisVideoOptions extends ServiceOptions {
   readonly video: VideoStore;
   readonly cameras: StreamCameras;
   readonly images: Pick<Images, 'imageOf'>;
   readonly account: Account;
   /** Of this gateway: tokens are sealed with a key made from it. */
   readonly secret: Buffer;
-  readonly authenticator: AwsAuthenticator;
-  readonly authorizer: Authorizer;
-  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
   readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 /**

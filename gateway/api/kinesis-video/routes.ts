@@ -7,16 +7,20 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Hono, type Context } from 'hono';
-import type { Logger, Metrics } from '../../../storage/ports.ts';
 import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
-import type { AuditLog } from '../../observe/audit.ts';
-import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
+import type { Caller } from '../../security/aws-authenticator.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';
-import type { Authorizer } from '../../security/policies.ts';
 import { Calls } from '../aws/calls.ts';
-import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
+import {
+  bindingsOf,
+  claimsSomebody,
+  pageHeaders,
+  requestFacts,
+  signedRequest,
+} from '../aws/request.ts';
 import { readBody, type ReadBody } from '../aws/body.ts';
+import type { ServiceRoutesOptions } from '../aws/service.ts';
 import { KinesisVideoError, toKinesisVideoError } from './errors.ts';
 import { MediaAnswer, type AnyOperation, type KinesisVideoContext } from './operation.ts';
 import { operations } from './operations/operations.ts';
@@ -25,23 +29,15 @@ const bodiesBytesMax = 16 * 2 ** 20;
 const corsMaxAgeSeconds = 172_800;
 const exposedHeaders = 'x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date';
 
-export interface KinesisVideoRoutesOptions {
-  readonly context: KinesisVideoContext;
-  readonly authenticator: AwsAuthenticator;
-  readonly authorizer: Authorizer;
-  /** Is told of operations that change something, whatever came of them and whoever asked. */
-  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-}
-
 /** Whether requests to a path are ours, and signed. */
 export function isKinesisVideoPath(path: string): boolean {
   return operations.has(path);
 }
 
 /** To be mounted at `/`, before what looks at hosts, origins and bodies. */
-export function kinesisVideoRoutes(options: KinesisVideoRoutesOptions): Hono<AppEnv> {
+export function kinesisVideoRoutes(
+  options: ServiceRoutesOptions<KinesisVideoContext>,
+): Hono<AppEnv> {
   const api = new KinesisVideoApi(options);
   const app = new Hono<AppEnv>();
   for (const operation of operations.values()) {
@@ -74,11 +70,11 @@ interface Call {
 }
 
 class KinesisVideoApi {
-  readonly #options: KinesisVideoRoutesOptions;
+  readonly #options: ServiceRoutesOptions<KinesisVideoContext>;
   readonly #bodies = new ByteBudget(bodiesBytesMax);
   readonly #calls: Calls;
 
-  constructor(options: KinesisVideoRoutesOptions) {
+  constructor(options: ServiceRoutesOptions<KinesisVideoContext>) {
     this.#options = options;
     this.#calls = new Calls({
       ...{ service: 'kinesisvideo', audit: options.audit, metrics: options.metrics },
@@ -92,16 +88,7 @@ class KinesisVideoApi {
 
   async answer(c: Context<AppEnv>, operation: AnyOperation): Promise<Response> {
     const requestId = randomUUID();
-    const isFromPage = c.req.header('origin') !== undefined;
-    const headers = {
-      'x-amzn-requestid': requestId,
-      ...(isFromPage
-        ? {
-            'access-control-allow-origin': '*',
-            'access-control-expose-headers': exposedHeaders,
-          }
-        : {}),
-    };
+    const headers = { 'x-amzn-requestid': requestId, ...pageHeaders(c, exposedHeaders) };
     const call: Call = { c, operation, headers, requestId, caller: null, arn: null };
     try {
       const response = await this.#respond(call);

@@ -1,11 +1,8 @@
 /** Puts the Kinesis API together: what its operations work with, and its routes. */
 import type { Hono } from 'hono';
 import type { Log } from '../../../storage/model.ts';
-import type { Clock, Logger, Metrics } from '../../../storage/ports.ts';
+import type { Clock } from '../../../storage/ports.ts';
 import type { AppEnv } from '../../http/authentication.ts';
-import type { AuditLog } from '../../observe/audit.ts';
-import type { AwsAuthenticator } from '../../security/aws-authenticator.ts';
-import type { Authorizer } from '../../security/policies.ts';
 import type { Account } from '../aws/account.ts';
 import { ShardIterators } from './iterators.ts';
 import type { Metering } from './metering.ts';
@@ -13,12 +10,13 @@ import type { KinesisContext, NewStreams } from './operation.ts';
 import { PageTokens } from './page-tokens.ts';
 import { kinesisRoutes } from './routes.ts';
 import { Sealer } from '../aws/sealing.ts';
+import type { ServiceOptions } from '../aws/service.ts';
 import { StreamAttributes } from './stream-attributes.ts';
 import { StreamStates } from './stream-states.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { ShardLimits } from './throttling.ts';
 
-export interface KinesisOptions {
+export interface KinesisOptions extends ServiceOptions {
   readonly log: Log;
   readonly account: Account;
   /** Of this gateway: iterators and tokens are sealed with a key made from it. */
@@ -29,12 +27,7 @@ export interface KinesisOptions {
   readonly metering: Metering;
   /** How long CREATING, UPDATING and DELETING are shown; 200 ms. */
   readonly stateMs?: number;
-  readonly authenticator: AwsAuthenticator;
-  readonly authorizer: Authorizer;
-  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
   readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 /**

@@ -11,23 +11,27 @@
  */
 import { randomFillSync, randomUUID } from 'node:crypto';
 import { Hono, type Context } from 'hono';
-import type { Logger, Metrics } from '../../../storage/ports.ts';
 import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
-import type { AuditLog } from '../../observe/audit.ts';
-import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
+import type { Caller } from '../../security/aws-authenticator.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';
-import type { Authorizer } from '../../security/policies.ts';
 import { Calls } from '../aws/calls.ts';
-import { bindingsOf, claimsSomebody, requestFacts, signedRequest } from '../aws/request.ts';
+import {
+  bindingsOf,
+  claimsSomebody,
+  pageHeaders,
+  requestFacts,
+  signedRequest,
+} from '../aws/request.ts';
 import { answerResponse, errorResponse, fallbackFormat, toErrorAnswer } from './answers.ts';
 import { readBody, type ReadBody } from '../aws/body.ts';
+import type { ServiceRoutesOptions } from '../aws/service.ts';
 import { KinesisError } from './errors.ts';
 import { eventResponse } from './event-answers.ts';
 import type { KinesisContext, PreparedCall, Resource } from './operation.ts';
 import { operations } from './operations/operations.ts';
 import { Subscription } from './subscription.ts';
-import { takeTurn } from './turns.ts';
+import { takeTurn } from '../../turns.ts';
 import { answerBytes, decodeBody, formatOf, type Format } from './wire.ts';
 
 const service = 'Kinesis_20131202';
@@ -39,18 +43,8 @@ const corsMaxAgeSeconds = 172_800;
 const exposedHeaders =
   'x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date';
 
-export interface KinesisRoutesOptions {
-  readonly context: KinesisContext;
-  readonly authenticator: AwsAuthenticator;
-  readonly authorizer: Authorizer;
-  /** Is told of operations that change something, whatever came of them and whoever asked. */
-  readonly audit: Pick<AuditLog, 'record' | 'countStranger'>;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-}
-
 /** To be mounted at `/`, before what looks at hosts, origins and bodies. */
-export function kinesisRoutes(options: KinesisRoutesOptions): Hono<AppEnv> {
+export function kinesisRoutes(options: ServiceRoutesOptions<KinesisContext>): Hono<AppEnv> {
   const api = new KinesisApi(options);
   const app = new Hono<AppEnv>();
   app.post('/', async (c, next) => {
@@ -109,12 +103,12 @@ interface Call {
 }
 
 class KinesisApi {
-  readonly #options: KinesisRoutesOptions;
+  readonly #options: ServiceRoutesOptions<KinesisContext>;
   readonly #bodies = new ByteBudget(bodiesBytesMax);
   readonly #answers = new ByteBudget(answersBytesMax);
   readonly #calls: Calls;
 
-  constructor(options: KinesisRoutesOptions) {
+  constructor(options: ServiceRoutesOptions<KinesisContext>) {
     this.#options = options;
     this.#calls = new Calls({
       ...{ service: 'kinesis', audit: options.audit, metrics: options.metrics, changesSomething },
@@ -127,16 +121,11 @@ class KinesisApi {
 
   async answer(c: Context<AppEnv>, target: string): Promise<Response> {
     const ids = requestIds();
-    const isFromPage = c.req.header('origin') !== undefined;
-    const cors = {
-      'access-control-allow-origin': '*',
-      'access-control-expose-headers': exposedHeaders,
-    };
     const call: Call = {
       c,
       name: operationName(target),
       format: formatOf(c.req.header('content-type') ?? ''),
-      headers: { ...ids, ...(isFromPage ? cors : {}) },
+      headers: { ...ids, ...pageHeaders(c, exposedHeaders) },
       caller: null,
       resources: [],
     };

@@ -10,7 +10,7 @@ import {
   wholeQuery,
   type RestRouter,
 } from './router.ts';
-import { CameraEventSchema, CameraEventsSchema, type CameraEvent } from './schemas.ts';
+import { CameraEventSchema, CameraEventsSchema, type CameraEvent } from './camera-schemas.ts';
 import { isoFromMs, isoFromUs, timeQuery } from './times.ts';
 
 const eventsMax = 1_000;

@@ -26,7 +26,6 @@ import {
   CameraSourceSchema,
   CamerasSchema,
   FragmentsSchema,
-  ReloadSchema,
   RunsSchema,
   TimelineSchema,
   type Camera,
@@ -34,7 +33,8 @@ import {
   type CameraRun,
   type CameraState,
   type Track,
-} from './schemas.ts';
+} from './camera-schemas.ts';
+import { ReloadSchema } from './schemas.ts';
 import { isoFromMsOrNull, isoFromMs, isoFromUs, isoFromUsOrNull } from './times.ts';
 import { timelineOf } from './timeline.ts';
 

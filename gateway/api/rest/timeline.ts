@@ -1,6 +1,6 @@
 /** What of a camera is recorded, from its runs: a run leaves out nothing between its ends. */
 import type { Fragment, Run } from '../../../storage/model.ts';
-import type { Timeline } from './schemas.ts';
+import type { Timeline } from './camera-schemas.ts';
 import { isoFromUs } from './times.ts';
 
 export interface TimelineOptions {

@@ -1,5 +1,6 @@
 /** What both query languages ask of JSON values. */
 import type { Json } from './query.ts';
+import type { Steps } from './steps.ts';
 
 /** The query can't be compiled, or a record gives it no answer. Its message is a sentence's end. */
 export class QueryError extends Error {
@@ -10,44 +11,6 @@ export class QueryError extends Error {
 export const queryLengthMax = 4096;
 /** Of expressions in one another. */
 export const queryDepthMax = 64;
-/** Of one run over one record: a fraction of a second, whatever the query and the record. */
-const stepsMax = 250_000;
-/** What costs as much as a step of a query. */
-const itemsPerStep = 4;
-const charactersPerStep = 16;
-
-/** Counts what a run costs. */
-export class Steps {
-  readonly #most: number;
-  #left: number;
-
-  constructor(most = stepsMax) {
-    this.#most = most;
-    this.#left = most;
-  }
-
-  /** @throws QueryError once it is too much */
-  take(count: number): void {
-    this.#left -= count;
-    if (this.#left < 0) throw new QueryError(`it takes more than ${this.#most} steps`);
-  }
-
-  /** For items that are gone through without a query being asked of each. */
-  takeItems(count: number): void {
-    this.take(count / itemsPerStep);
-  }
-
-  takeCharacters(count: number): void {
-    this.take(count / charactersPerStep);
-  }
-
-  /** For going through a text, or the items of a list or an object. */
-  takeWhole(value: Json): void {
-    if (typeof value === 'string') this.takeCharacters(value.length);
-    else if (isArray(value)) this.takeItems(value.length);
-    else if (isObject(value)) this.takeItems(Object.keys(value).length);
-  }
-}
 
 export function isArray(value: Json): value is readonly Json[] {
   return Array.isArray(value);
@@ -63,19 +26,48 @@ export function fieldOf(value: { readonly [name: string]: Json }, name: string):
   return Object.hasOwn(value, name) ? (value[name] ?? null) : null;
 }
 
+/** The names of an object's fields. */
+export function namesOf(object: { readonly [name: string]: Json }, steps: Steps): string[] {
+  const names = Object.keys(object);
+  steps.takeFields(names.length);
+  return names;
+}
+
+/** The values of a list or of an object's fields. */
+export function itemsOf(
+  whole: readonly Json[] | { readonly [name: string]: Json },
+  steps: Steps,
+): readonly Json[] {
+  if (isArray(whole)) {
+    steps.take(whole.length);
+    return whole;
+  }
+  const values = Object.values(whole);
+  steps.takeFields(values.length);
+  return values;
+}
+
 /** An object with just these fields, whatever their names are. */
-export function objectOf(entries: Iterable<readonly [string, Json]>): Json {
+export function objectOf(entries: readonly (readonly [string, Json])[], steps: Steps): Json {
+  steps.takeFields(entries.length);
   return Object.fromEntries(entries);
 }
 
 /** The characters of a text, as Unicode counts them. */
-export function charactersOf(text: string): readonly string[] {
+export function charactersOf(text: string, steps: Steps): readonly string[] {
+  steps.take(text.length / 2);
   return surrogate.test(text) ? Array.from(text) : text.split('');
 }
 
 /** How many there are. */
 export function charactersIn(text: string): number {
-  return surrogate.test(text) ? Array.from(text).length : text.length;
+  let pairs = 0;
+  for (let at = 1; at < text.length; at += 1) {
+    const isPair =
+      (text.charCodeAt(at) & 0xfc00) === 0xdc00 && (text.charCodeAt(at - 1) & 0xfc00) === 0xd800;
+    if (isPair) pairs += 1;
+  }
+  return text.length - pairs;
 }
 
 export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 'array' | 'object' {
@@ -95,39 +87,51 @@ export function equals(a: Json, b: Json, steps: Steps): boolean {
     return a.length === b.length && a.every((item, index) => equals(item, b[index] ?? null, steps));
   }
   if (!isObject(a) || !isObject(b)) return false;
-  const names = Object.keys(a);
+  const names = namesOf(a, steps);
   return (
-    names.length === Object.keys(b).length &&
+    names.length === namesOf(b, steps).length &&
     names.every(
       (name) => Object.hasOwn(b, name) && equals(fieldOf(a, name), fieldOf(b, name), steps),
     )
   );
 }
 
+/** For two buffers. */
+const copySteps = 10;
+
 const surrogate = /[\ud800-\udfff]/;
 
 /** By code points, as both languages order texts. */
-export function compareTexts(a: string, b: string): number {
+export function compareTexts(a: string, b: string, steps: Steps): number {
+  steps.takeCharacters(a.length + b.length);
   if (a === b) return 0;
   // JavaScript compares halves of surrogate pairs.
   const isSimple = !surrogate.test(a) && !surrogate.test(b);
-  return isSimple ? (a < b ? -1 : 1) : Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (isSimple) return a < b ? -1 : 1;
+  steps.take(copySteps);
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
+
+/** For printing a list or an object, in which JavaScript looks for itself, in so many others. */
+const depthPerStep = 50;
 
 /** As JSON. It is measured first: what refers to one value many times over prints long. */
 export function print(value: Json, steps: Steps): string {
-  measure(value, steps);
+  measure(value, 0, steps);
   return JSON.stringify(value);
 }
 
-function measure(value: Json, steps: Steps): void {
-  steps.takeItems(1);
+function measure(value: Json, depth: number, steps: Steps): void {
+  steps.take(0.5);
   if (typeof value === 'string') steps.takeCharacters(value.length);
-  else if (isArray(value)) for (const item of value) measure(item, steps);
-  else if (isObject(value)) {
-    for (const [name, field] of Object.entries(value)) {
+  else if (isArray(value)) {
+    steps.take(depth / depthPerStep);
+    for (const item of value) measure(item, depth + 1, steps);
+  } else if (isObject(value)) {
+    steps.take(depth / depthPerStep);
+    for (const name of namesOf(value, steps)) {
       steps.takeCharacters(name.length);
-      measure(field, steps);
+      measure(fieldOf(value, name), depth + 1, steps);
     }
   }
 }

@@ -10,17 +10,16 @@
 import { isTrue } from '../query/jmespath/evaluate.ts';
 import { compileJmespath } from '../query/jmespath/jmespath.ts';
 import type { Json, Query } from '../query/query.ts';
-import { print, QueryError, Steps, withinStack } from '../query/values.ts';
+import { Steps, stepsMax } from '../query/steps.ts';
+import { print, QueryError, withinStack } from '../query/values.ts';
 import { parseJson } from './record-json.ts';
 import type { FailedRecord, ShapedRecord } from './shaped-record.ts';
-
-/** For what is printed, which may be as large as a record: measuring it is cheap. */
-const selectedSteps = 10_000_000;
 
 /** @throws QueryError that says what is wrong with the query */
 export function recordFilter(query: string): (record: ShapedRecord) => boolean | FailedRecord {
   const compiled = compileJmespath(query);
-  return (record) => attempt(record, 'Filter', () => isTrue(resultOf(compiled, record)));
+  return (record) =>
+    attempt(record, 'Filter', () => isTrue(resultOf(compiled, record), new Steps()));
 }
 
 /** @throws QueryError that says what is wrong with the query */
@@ -30,9 +29,14 @@ export function recordSelect(query: string): (record: ShapedRecord) => ShapedRec
     attempt(record, 'Select', () => {
       const selected = resultOf(compiled, record);
       if (selected === null) throw new QueryError('it gives nothing');
-      const text = withinStack(() => print(selected, new Steps(selectedSteps)));
+      const text = withinStack(() => print(selected, stepsToPrint(record)));
       return { ...record, data: Buffer.from(text) };
     });
+}
+
+/** All of the record, or as much as anything may cost. */
+function stepsToPrint({ data }: ShapedRecord): Steps {
+  return new Steps(stepsMax + Math.ceil(data.length / 2));
 }
 
 function resultOf(query: Query, record: ShapedRecord): Json {

@@ -36,6 +36,8 @@ export interface Original {
 
 /** Ready for one attempt at one plan. */
 export interface Shaping {
+  /** Any record may take tens of milliseconds. */
+  readonly asksQueries: boolean;
   /** All records, those that can't be taken out of each other included. */
   originals(records: readonly ShapedRecord[]): readonly Original[];
   /** What comes before the function. */
@@ -63,6 +65,7 @@ export function openShaping(options: ShapeOptions): Shaping {
   const separate = deaggregate.type === 'none' ? null : separation(deaggregate);
   const places = partitioner(compileLayout(layout));
   return {
+    asksQueries: filter !== null || select !== null || (layout.partitionBy ?? null) !== null,
     originals: (records) => originals(records, separate),
     before: through([separate, filter === null ? null : filtering(filter)]),
     after: through([

@@ -6,6 +6,7 @@ import { StorageError } from '../../../storage/errors.ts';
 import type { Worker } from '../attempts.ts';
 import type { Transform, TransformContext } from '../transform/transform.ts';
 import { failureOf, type Failure } from './failures.ts';
+import { shapedInTurns } from './in-turns.ts';
 import { OutputWriter, readOutput, type OutputPart } from './output-codec.ts';
 import type { ShapedRecord } from './shaped-record.ts';
 import type { Shaping } from './shaping.ts';
@@ -32,9 +33,8 @@ export async function* shapedRecords(
   plan: ShapedPlan,
   signal: AbortSignal,
 ): AsyncGenerator<OutputPart, void> {
-  const { shaping } = plan;
   for await (const { records, failures } of beforeSelection(plan, signal)) {
-    const after = shaping.after(records);
+    const after = await inTurns(plan, records, 'after', signal);
     yield { records: after.records, failures: [...failures, ...after.failures] };
   }
 }
@@ -70,12 +70,20 @@ async function* beforeSelection(
 
 /** As the function gets them, or would. */
 export async function* givenToFunction(
-  { shaping, read }: ShapedPlan,
+  plan: ShapedPlan,
   signal: AbortSignal,
 ): AsyncGenerator<OutputPart, void> {
-  for await (const records of read(signal)) {
-    yield shaping.before(records);
-  }
+  for await (const records of plan.read(signal)) yield inTurns(plan, records, 'before', signal);
+}
+
+async function inTurns(
+  { shaping, worker }: ShapedPlan,
+  records: readonly ShapedRecord[],
+  step: 'before' | 'after',
+  signal: AbortSignal,
+): Promise<OutputPart> {
+  if (!shaping.asksQueries) return shaping[step](records);
+  return await shapedInTurns(records, (some) => shaping[step](some), worker.clock, signal);
 }
 
 /**

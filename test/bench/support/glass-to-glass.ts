@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import type { Browser } from 'playwright-core';
-import type { Cameras } from '../../../gateway/api/rest/schemas.ts';
+import type { Cameras } from '../../../gateway/api/rest/camera-schemas.ts';
 import { addressOf } from '../../ingest/rtsp/media.ts';
 import { launchBrowser } from '../../support/browser.ts';
 import {

@@ -11,7 +11,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { operations } from '../../../gateway/api/kinesis-video/operations/operations.ts';
-import type { CameraFragments, CameraRuns } from '../../../gateway/api/rest/schemas.ts';
+import type { CameraFragments, CameraRuns } from '../../../gateway/api/rest/camera-schemas.ts';
 import { clockMovie, frameUs, numbersOf } from '../../gateway/media/clock-footage.ts';
 import { type MkvStream, producerStream } from '../../ingest/mkv/footage.ts';
 import { parseFootage } from '../../storage/video/footage.ts';

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { showProblem } from '../../../gateway/config/problems.ts';
 import { parse } from './support.ts';
+import { randomFrom } from '../../support/random.ts';
 
 /** The answer to anything is a configuration or problems, each with a place and words. */
 function expectAnswer(text: string): void {
@@ -34,15 +35,6 @@ deliveries:
         path: |-
           out
 `;
-
-/** Deterministic, so that a failure can be had again. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1664525 + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 test('a configuration cut at every byte is one, or problems', () => {
   assert.ok(parse(example).ok, 'whole, it is one');

@@ -1,6 +1,7 @@
 /** How the parts of JMESPath's expressions are run. */
 import type { Json } from '../query.ts';
-import { equals, fieldOf, isArray, isObject, type Steps } from '../values.ts';
+import type { Steps } from '../steps.ts';
+import { equals, fieldOf, isArray, isObject, itemsOf, namesOf } from '../values.ts';
 
 /** What an expression makes of a value. */
 export type Evaluate = (value: Json, steps: Steps) => Json;
@@ -8,17 +9,17 @@ export type Evaluate = (value: Json, steps: Steps) => Json;
 export const itself: Evaluate = (value) => value;
 
 /** Whether a value counts as true. */
-export function isTrue(value: Json): boolean {
+export function isTrue(value: Json, steps: Steps): boolean {
   if (value === null || value === false || value === '') return false;
   if (isArray(value)) return value.length > 0;
-  return !isObject(value) || Object.keys(value).length > 0;
+  return !isObject(value) || namesOf(value, steps).length > 0;
 }
 
 /** `&&`, and with `decided` true `||`: the left value is the result when it is that. */
 export function logical(left: Evaluate, right: Evaluate, decided: boolean): Evaluate {
   return (value, steps) => {
     const first = left(value, steps);
-    return isTrue(first) === decided ? first : right(value, steps);
+    return isTrue(first, steps) === decided ? first : right(value, steps);
   };
 }
 
@@ -37,26 +38,22 @@ export function field(name: string): Evaluate {
   return (value) => (isObject(value) ? fieldOf(value, name) : null);
 }
 
-export function present(values: readonly Json[]): readonly Json[] {
-  return values.filter((value) => value !== null);
+/** Of a projection: what is there for each item. */
+export function projected(items: readonly Json[], right: Evaluate, steps: Steps): readonly Json[] {
+  return items.map((item) => right(item, steps)).filter((value) => value !== null);
 }
 
 export function projection(left: Evaluate, right: Evaluate): Evaluate {
   return (value, steps) => {
     const items = left(value, steps);
-    if (!isArray(items)) return null;
-    steps.take(items.length);
-    return present(items.map((item) => right(item, steps)));
+    return isArray(items) ? projected(itemsOf(items, steps), right, steps) : null;
   };
 }
 
 export function valueProjection(left: Evaluate, right: Evaluate): Evaluate {
   return (value, steps) => {
     const object = left(value, steps);
-    if (!isObject(object)) return null;
-    const items = Object.values(object);
-    steps.take(items.length);
-    return present(items.map((item) => right(item, steps)));
+    return isObject(object) ? projected(itemsOf(object, steps), right, steps) : null;
   };
 }
 
@@ -64,9 +61,8 @@ export function flatten(left: Evaluate): Evaluate {
   return (value, steps) => {
     const items = left(value, steps);
     if (!isArray(items)) return null;
-    const flat = items.flat(1) as readonly Json[];
-    steps.take(flat.length);
-    return flat;
+    for (const item of items) steps.take(isArray(item) ? 1 + item.length : 1);
+    return items.flat(1);
   };
 }
 

@@ -1,5 +1,7 @@
 /** The functions of JMESPath. What has a type that they don't take is an error, as specified. */
 import type { Json } from '../query.ts';
+import { placeIn } from '../search.ts';
+import type { Steps } from '../steps.ts';
 import {
   charactersIn,
   charactersOf,
@@ -7,11 +9,12 @@ import {
   equals,
   isArray,
   isObject,
+  itemsOf,
+  namesOf,
   objectOf,
   print,
   QueryError,
   typeOf,
-  type Steps,
 } from '../values.ts';
 import type { Evaluate } from './evaluate.ts';
 
@@ -54,7 +57,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
     run: ({ values: [subject = null, search = null], steps }) => {
       if (isArray(subject)) return subject.some((item) => equals(item, search, steps));
       const text = textOf(subject);
-      return typeof search === 'string' && text.includes(search);
+      return typeof search === 'string' && placeIn(text, search, steps) >= 0;
     },
   },
   ends_with: {
@@ -71,7 +74,10 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
       return texts.join(glue);
     },
   },
-  keys: { takes: ['object'], run: ({ values: [object = null] }) => Object.keys(objectIn(object)) },
+  keys: {
+    takes: ['object'],
+    run: ({ values: [object = null], steps }) => namesOf(objectIn(object), steps),
+  },
   length: {
     takes: ['any'],
     run: ({ values: [subject = null] }) => {
@@ -80,20 +86,33 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
     },
   },
   map: { takes: ['expression', 'array'], run: ({ values, each }) => arrayOf(values[1]).map(each) },
-  max: { takes: ['array'], run: ({ values }) => extreme(arrayOf(values[0]), itself, 1) },
+  max: {
+    takes: ['array'],
+    run: ({ values, steps }) => extreme(arrayOf(values[0]), itself, 1, steps),
+  },
   max_by: {
     takes: ['array', 'expression'],
-    run: ({ values, each }) => extreme(arrayOf(values[0]), each, 1),
+    run: ({ values, each, steps }) => extreme(arrayOf(values[0]), each, 1, steps),
   },
   merge: {
     takes: ['object'],
     isVariadic: true,
-    run: ({ values }) => objectOf(values.flatMap((object) => Object.entries(objectIn(object)))),
+    run: ({ values, steps }) => {
+      const objects = values.map(objectIn);
+      for (const object of objects) steps.take(namesOf(object, steps).length);
+      return objectOf(
+        objects.flatMap((object) => Object.entries(object)),
+        steps,
+      );
+    },
   },
-  min: { takes: ['array'], run: ({ values }) => extreme(arrayOf(values[0]), itself, -1) },
+  min: {
+    takes: ['array'],
+    run: ({ values, steps }) => extreme(arrayOf(values[0]), itself, -1, steps),
+  },
   min_by: {
     takes: ['array', 'expression'],
-    run: ({ values, each }) => extreme(arrayOf(values[0]), each, -1),
+    run: ({ values, each, steps }) => extreme(arrayOf(values[0]), each, -1, steps),
   },
   not_null: {
     takes: ['any'],
@@ -102,8 +121,10 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
   },
   reverse: {
     takes: ['any'],
-    run: ({ values: [subject = null] }) =>
-      isArray(subject) ? subject.toReversed() : charactersOf(textOf(subject)).toReversed().join(''),
+    run: ({ values: [subject = null], steps }) => {
+      if (isArray(subject)) return subject.toReversed();
+      return charactersOf(textOf(subject), steps).toReversed().join('');
+    },
   },
   sort: { takes: ['array'], run: ({ values, steps }) => sorted(arrayOf(values[0]), itself, steps) },
   sort_by: {
@@ -134,7 +155,7 @@ const functions: Readonly<Record<string, JmespathFunction>> = {
   type: { takes: ['any'], run: ({ values: [value = null] }) => typeOf(value) },
   values: {
     takes: ['object'],
-    run: ({ values: [object = null] }) => Object.values(objectIn(object)),
+    run: ({ values: [object = null], steps }) => itemsOf(objectIn(object), steps),
   },
 };
 
@@ -215,26 +236,32 @@ function keysOf(items: readonly Json[], key: (item: Json) => Json): readonly (nu
   throw new QueryError('what is compared is neither all numbers nor all texts');
 }
 
-function compare(a: number | string, b: number | string): number {
-  if (typeof a === 'string' && typeof b === 'string') return compareTexts(a, b);
+function compare(a: number | string, b: number | string, steps: Steps): number {
+  steps.take(1);
+  if (typeof a === 'string' && typeof b === 'string') return compareTexts(a, b, steps);
   return Number(a) - Number(b);
 }
 
 /** The first of the largest (1) or smallest (-1). */
-function extreme(items: readonly Json[], key: (item: Json) => Json, sign: 1 | -1): Json {
+function extreme(
+  items: readonly Json[],
+  key: (item: Json) => Json,
+  sign: 1 | -1,
+  steps: Steps,
+): Json {
   const keys = keysOf(items, key);
   let best = 0;
   for (const [index, each] of keys.entries()) {
-    if (compare(each, keys[best] ?? each) * sign > 0) best = index;
+    if (compare(each, keys[best] ?? each, steps) * sign > 0) best = index;
   }
   return items[best] ?? null;
 }
 
 function sorted(items: readonly Json[], key: (item: Json) => Json, steps: Steps): readonly Json[] {
   const keys = keysOf(items, key);
-  steps.take(items.length * Math.ceil(Math.log2(items.length + 1)));
+  steps.take(items.length);
   return keys
     .map((each, index) => ({ each, index }))
-    .sort((a, b) => compare(a.each, b.each))
+    .sort((a, b) => compare(a.each, b.each, steps))
     .map(({ index }) => items[index] ?? null);
 }

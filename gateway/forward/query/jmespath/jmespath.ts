@@ -5,15 +5,9 @@
  * but numbers give null, and literals in backquotes are JSON.
  */
 import type { Query } from '../query.ts';
-import {
-  isArray,
-  objectOf,
-  QueryError,
-  queryDepthMax,
-  queryLengthMax,
-  Steps,
-  withinStack,
-} from '../values.ts';
+import { Steps } from '../steps.ts';
+import { checkLength, TokenReader, unexpected } from '../tokens.ts';
+import { isArray, itemsOf, objectOf, QueryError, withinStack } from '../values.ts';
 import {
   comparison,
   counted,
@@ -24,7 +18,7 @@ import {
   logical,
   pipe,
   projection,
-  present,
+  projected,
   slice,
   valueProjection,
   type Evaluate,
@@ -58,49 +52,41 @@ const projectionEnd = 10;
 
 /** @throws QueryError */
 export function compileJmespath(text: string): Query {
-  if (text.length > queryLengthMax) {
-    throw new QueryError(`it is longer than ${queryLengthMax} characters`);
-  }
+  checkLength(text);
   const evaluate = new Parser(tokensOf(text)).whole();
   return { run: (value) => withinStack(() => [evaluate(value, new Steps())]) };
 }
 
 /** Top-down operator precedence, as the reference implementations do it. */
 class Parser {
-  readonly #tokens: readonly Token[];
-  #at = 0;
-  #depth = 0;
+  readonly #tokens: TokenReader<Token>;
 
   constructor(tokens: readonly Token[]) {
-    this.#tokens = tokens;
+    this.#tokens = new TokenReader(tokens);
   }
 
   whole(): Evaluate {
     const evaluate = this.#expression(0);
-    const token = this.#next();
-    if (token.kind !== 'end') throw unexpected(token);
+    this.#tokens.expectEnd();
     return evaluate;
   }
 
   #expression(power: number): Evaluate {
-    this.#depth += 1;
-    if (this.#depth > queryDepthMax) {
-      throw new QueryError(`it is nested more than ${queryDepthMax} deep`);
-    }
-    let left = this.#prefix();
-    while (power < this.#power()) left = this.#suffix(left);
-    this.#depth -= 1;
-    return counted(left);
+    return this.#tokens.nested(() => {
+      let left = this.#prefix();
+      while (power < this.#power()) left = counted(this.#suffix(left));
+      return counted(left);
+    });
   }
 
   /** An expression's beginning. */
   #prefix(): Evaluate {
-    const token = this.#next();
+    const token = this.#tokens.next();
     switch (token.kind) {
       case 'literal':
         return () => token.value;
       case 'name':
-        return this.#takes('(') ? this.#call(token.text, token.at) : field(token.text);
+        return this.#tokens.takes('(') ? this.#call(token.text, token.at) : field(token.text);
       case 'quoted':
         return field(token.text);
       case 'sign':
@@ -117,7 +103,7 @@ class Parser {
         return itself;
       case '!': {
         const right = this.#expression(powerOf('!'));
-        return (value, steps) => !isTrue(right(value, steps));
+        return (value, steps) => !isTrue(right(value, steps), steps);
       }
       case '*':
         return valueProjection(itself, this.#projected('*'));
@@ -131,7 +117,7 @@ class Parser {
         return this.#bracket();
       case '(': {
         const inner = this.#expression(0);
-        this.#expect(')');
+        this.#tokens.expect(')');
         return inner;
       }
       default:
@@ -141,11 +127,11 @@ class Parser {
 
   /** What goes on from an expression. */
   #suffix(left: Evaluate): Evaluate {
-    const token = this.#next();
+    const token = this.#tokens.next();
     const sign = token.kind === 'sign' ? token.text : '';
     switch (sign) {
       case '.':
-        if (this.#takes('*')) return valueProjection(left, this.#projected('.'));
+        if (this.#tokens.takes('*')) return valueProjection(left, this.#projected('.'));
         return pipe(left, this.#afterDot('.'));
       case '|':
         return pipe(left, this.#expression(powerOf('|')));
@@ -174,50 +160,50 @@ class Parser {
   /** What is done to each element of a projection, behind the sign that makes it. */
   #projected(sign: string): Evaluate {
     if (this.#power() < projectionEnd) return itself;
-    if (this.#isSign('[') || this.#isSign('[?')) return this.#expression(powerOf(sign));
-    if (!this.#takes('.')) throw unexpected(this.#peek());
+    if (this.#tokens.isSign('[') || this.#tokens.isSign('[?'))
+      return this.#expression(powerOf(sign));
+    if (!this.#tokens.takes('.')) throw unexpected(this.#tokens.peek());
     return this.#afterDot(sign);
   }
 
   #afterDot(sign: string): Evaluate {
-    const token = this.#peek();
-    if (token.kind === 'name' || token.kind === 'quoted' || this.#isSign('*')) {
+    const token = this.#tokens.peek();
+    if (token.kind === 'name' || token.kind === 'quoted' || this.#tokens.isSign('*')) {
       return this.#expression(powerOf(sign));
     }
-    if (this.#takes('[')) return this.#list();
-    if (this.#takes('{')) return this.#hash();
+    if (this.#tokens.takes('[')) return this.#list();
+    if (this.#tokens.takes('{')) return this.#hash();
     throw unexpected(token);
   }
 
   #filter(left: Evaluate): Evaluate {
     const condition = this.#expression(0);
-    this.#expect(']');
+    this.#tokens.expect(']');
     const right = this.#projected('[?');
     return (value, steps) => {
       const items = left(value, steps);
       if (!isArray(items)) return null;
-      const kept = items.filter((item) => isTrue(condition(item, steps)));
-      return present(kept.map((item) => right(item, steps)));
+      const kept = itemsOf(items, steps).filter((item) => isTrue(condition(item, steps), steps));
+      return projected(kept, right, steps);
     };
   }
 
   /** `[0]`, `[1:2]`, `[*]` or a list of expressions, on its own. */
   #bracket(): Evaluate {
-    const next = this.#tokens[this.#at + 1];
-    const isAll = this.#isSign('*') && next?.kind === 'sign' && next.text === ']';
-    const isIndex = this.#peek().kind === 'number' || this.#isSign(':');
+    const isAll = this.#tokens.isSign('*') && this.#tokens.isSign(']', 1);
+    const isIndex = this.#tokens.peek().kind === 'number' || this.#tokens.isSign(':');
     return isIndex || isAll ? this.#indexed(itself) : this.#list();
   }
 
   /** `[0]`, `[1:2]` or `[*]` behind an expression. */
   #indexed(left: Evaluate): Evaluate {
-    if (this.#takes('*')) {
-      this.#expect(']');
+    if (this.#tokens.takes('*')) {
+      this.#tokens.expect(']');
       return projection(left, this.#projected('*'));
     }
     const parts: (number | null)[] = [null];
-    while (!this.#takes(']')) {
-      const token = this.#next();
+    while (!this.#tokens.takes(']')) {
+      const token = this.#tokens.next();
       if (token.kind === 'sign' && token.text === ':' && parts.length < 3) parts.push(null);
       else if (token.kind === 'number' && parts.at(-1) === null) {
         parts[parts.length - 1] = token.value;
@@ -244,21 +230,22 @@ class Parser {
 
   #hash(): Evaluate {
     const entries = this.#separated('}', () => {
-      const key = this.#next();
+      const key = this.#tokens.next();
       if (key.kind !== 'name' && key.kind !== 'quoted') throw unexpected(key);
-      this.#expect(':');
+      this.#tokens.expect(':');
       return [key.text, this.#expression(0)] as const;
     });
     if (entries.length === 0) throw new QueryError('an object of expressions is empty');
     return (value, steps) => {
       if (value === null) return null;
-      return objectOf(entries.map(([name, evaluate]) => [name, evaluate(value, steps)]));
+      const fields = entries.map(([name, evaluate]) => [name, evaluate(value, steps)] as const);
+      return objectOf(fields, steps);
     };
   }
 
   #call(name: string, at: number): Evaluate {
     const args = this.#separated(')', (): Argument => {
-      const isReference = this.#takes('&');
+      const isReference = this.#tokens.takes('&');
       return { isReference, evaluate: this.#expression(0) };
     });
     return functionCall(name, args, at);
@@ -266,52 +253,20 @@ class Parser {
 
   #separated<Item>(end: ')' | ']' | '}', item: () => Item): readonly Item[] {
     const items: Item[] = [];
-    if (this.#takes(end)) return items;
+    if (this.#tokens.takes(end)) return items;
     do items.push(item());
-    while (this.#takes(','));
-    this.#expect(end);
+    while (this.#tokens.takes(','));
+    this.#tokens.expect(end);
     return items;
   }
 
   /** Of what comes next. */
   #power(): number {
-    const token = this.#peek();
+    const token = this.#tokens.peek();
     return token.kind === 'sign' ? powerOf(token.text) : 0;
-  }
-
-  #peek(): Token {
-    const token = this.#tokens[this.#at];
-    if (token === undefined) throw new QueryError('it ends too early');
-    return token;
-  }
-
-  #next(): Token {
-    const token = this.#peek();
-    this.#at += 1;
-    return token;
-  }
-
-  #isSign(text: string): boolean {
-    const token = this.#peek();
-    return token.kind === 'sign' && token.text === text;
-  }
-
-  #takes(text: string): boolean {
-    if (!this.#isSign(text)) return false;
-    this.#at += 1;
-    return true;
-  }
-
-  #expect(text: string): void {
-    if (!this.#takes(text)) throw unexpected(this.#peek());
   }
 }
 
 function powerOf(sign: string): number {
   return powers[sign] ?? 0;
-}
-
-function unexpected(token: Token): QueryError {
-  if (token.kind === 'end') return new QueryError('it ends too early');
-  return new QueryError(`character ${token.at + 1} was not expected to be there`);
 }

@@ -1,5 +1,6 @@
 /** The tokens of JMESPath. */
 import type { Json } from '../query.ts';
+import { matchAt, unknownAt } from '../tokens.ts';
 import { QueryError } from '../values.ts';
 
 export type Token =
@@ -57,12 +58,7 @@ function tokenAt(text: string, at: number): readonly [token: Token, length: numb
   }
   const sign = signs.find((candidate) => text.startsWith(candidate, at));
   if (sign !== undefined) return [{ kind: 'sign', text: sign, at }, sign.length];
-  throw new QueryError(`nothing is known to begin with ${text.charAt(at)} at character ${at + 1}`);
-}
-
-function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
-  pattern.lastIndex = at;
-  return pattern.exec(text);
+  throw unknownAt(text, at);
 }
 
 function parse(text: string, at: number): Json {

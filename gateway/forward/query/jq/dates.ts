@@ -12,6 +12,8 @@ const months = [
   ...['January', 'February', 'March', 'April', 'May', 'June', 'July'],
   ...['August', 'September', 'October', 'November', 'December'],
 ];
+/** Characters of their longest. */
+const nameMax = 9;
 const daySeconds = 86_400;
 /** Milliseconds that a date of JavaScript can be away from 1970. */
 const dateMax = 8.64e15;
@@ -291,7 +293,7 @@ class Parsing {
   }
 
   #number(digits: number, min: number, max: number, set: (value: number) => void): boolean {
-    const found = /^\s*(\d+)/.exec(this.#rest);
+    const found = /^\s*(\d{1,15})/.exec(this.#rest);
     let text = (found?.[1] ?? '').slice(0, digits);
     // C reads no further than the number may be: 32 for a month is 3, and a 2 that is left.
     while (text !== '' && Number(text) > max) text = text.slice(0, -1);
@@ -302,7 +304,7 @@ class Parsing {
   }
 
   #name(names: readonly string[], set: (index: number) => void): boolean {
-    const rest = this.#rest.trimStart().toLowerCase();
+    const rest = this.#rest.trimStart().slice(0, nameMax).toLowerCase();
     const index = names.findIndex((name) => rest.startsWith(name.slice(0, 3).toLowerCase()));
     const name = names[index] ?? '';
     if (name === '') return false;

@@ -1,6 +1,17 @@
-/** How jq's expressions are run: each makes any number of values of one. */
+/**
+ * How jq's expressions are run: each makes any number of values of one. Whoever takes a value from
+ * an expression pays a step for it: it may have come through as many hands as expressions nest.
+ */
 import type { Json } from '../query.ts';
-import { isArray, isObject, objectOf, QueryError, typeOf, type Steps } from '../values.ts';
+import type { Steps } from '../steps.ts';
+import { isArray, isObject, itemsOf, objectOf, QueryError, typeOf } from '../values.ts';
+
+/** What it takes to raise an error: it keeps where it was raised. */
+const errorSteps = 100;
+/** What it takes to have an expression begin: it remembers where it is. */
+const beginSteps = 4;
+/** Characters of an error's message; the error of jq itself is as long as it likes. */
+const messageMax = 200;
 
 export interface Scope {
   readonly steps: Steps;
@@ -19,11 +30,29 @@ export function single(work: (value: Json, scope: Scope) => Json): Filter {
 
 export const identity: Filter = (value) => [value];
 
+/** A step for each value. */
+function* paid(values: Iterable<Json>, steps: Steps): Generator<Json> {
+  for (const value of values) {
+    steps.take(1);
+    yield value;
+  }
+}
+
 export function pipe(left: Filter, right: Filter): Filter {
   return function* (value, scope) {
     for (const between of left(value, scope)) {
-      scope.steps.take(1);
-      yield* right(between, scope);
+      scope.steps.take(beginSteps);
+      yield* paid(right(between, scope), scope.steps);
+    }
+  };
+}
+
+/** `left, right` and more */
+export function comma(filters: readonly Filter[]): Filter {
+  return function* (value, scope) {
+    for (const filter of filters) {
+      scope.steps.take(beginSteps);
+      yield* paid(filter(value, scope), scope.steps);
     }
   };
 }
@@ -38,20 +67,30 @@ export function combined(
   };
 }
 
-function* combinations(
+function combinations(
   filters: readonly Filter[],
   value: Json,
   scope: Scope,
 ): Generator<readonly Json[]> {
-  const last = filters.at(-1);
-  if (last === undefined) {
-    yield [];
-    return;
-  }
-  for (const slow of last(value, scope)) {
-    scope.steps.take(1);
-    for (const rest of combinations(filters.slice(0, -1), value, scope)) yield [...rest, slow];
-  }
+  const { steps } = scope;
+  const values: Json[] = filters.map(() => null);
+  const upTo = function* (last: number): Generator<readonly Json[]> {
+    steps.take(2 * beginSteps);
+    for (const slow of filters[last]?.(value, scope) ?? []) {
+      steps.take(1);
+      values[last] = slow;
+      if (last === 0) {
+        steps.takeItems(values.length);
+        yield [...values];
+        continue;
+      }
+      for (const whole of upTo(last - 1)) {
+        steps.take(1);
+        yield whole;
+      }
+    }
+  };
+  return upTo(filters.length - 1);
 }
 
 /** What jq takes for true. */
@@ -64,7 +103,7 @@ export class JqError extends QueryError {
   readonly value: Json;
 
   constructor(value: Json) {
-    super(typeof value === 'string' ? value : JSON.stringify(value));
+    super(typeof value === 'string' ? value.slice(0, messageMax) : `it raises ${typeOf(value)}`);
     this.value = value;
   }
 }
@@ -75,11 +114,13 @@ export function alternative(left: Filter, right: Filter): Filter {
   return function* (value, scope) {
     let isAny = false;
     for (const found of tried(value, scope)) {
+      scope.steps.take(1);
       if (!isTrue(found)) continue;
       isAny = true;
       yield found;
     }
-    if (!isAny) yield* right(value, scope);
+    if (isAny) return;
+    yield* paid(right(value, scope), scope.steps);
   };
 }
 
@@ -87,9 +128,15 @@ export function alternative(left: Filter, right: Filter): Filter {
 export function logical(left: Filter, right: Filter, decided: boolean): Filter {
   return function* (value, scope) {
     for (const first of left(value, scope)) {
-      scope.steps.take(1);
-      if (isTrue(first) === decided) yield decided;
-      else for (const second of right(value, scope)) yield isTrue(second);
+      scope.steps.take(beginSteps);
+      if (isTrue(first) === decided) {
+        yield decided;
+        continue;
+      }
+      for (const second of right(value, scope)) {
+        scope.steps.take(1);
+        yield isTrue(second);
+      }
     }
   };
 }
@@ -98,21 +145,21 @@ export function logical(left: Filter, right: Filter, decided: boolean): Filter {
 export function binding(term: Filter, name: string, body: Filter): Filter {
   return function* (value, scope) {
     for (const bound of term(value, scope)) {
-      scope.steps.take(1);
-      yield* body(value, bind(scope, name, bound));
+      yield* paid(body(value, bind(scope, name, bound)), scope.steps);
     }
   };
 }
 
 function bind(scope: Scope, name: string, value: Json): Scope {
+  scope.steps.take(2 * beginSteps + 2 * scope.variables.size);
   return { ...scope, variables: new Map([...scope.variables, [name, value]]) };
 }
 
 export function conditional(condition: Filter, consequence: Filter, otherwise: Filter): Filter {
   return function* (value, scope) {
     for (const decision of condition(value, scope)) {
-      scope.steps.take(1);
-      yield* (isTrue(decision) ? consequence : otherwise)(value, scope);
+      scope.steps.take(beginSteps);
+      yield* paid((isTrue(decision) ? consequence : otherwise)(value, scope), scope.steps);
     }
   };
 }
@@ -120,11 +167,15 @@ export function conditional(condition: Filter, consequence: Filter, otherwise: F
 /** `try filter catch handler` */
 export function trying(filter: Filter, handler: Filter | null): Filter {
   return function* (value, scope) {
+    const { steps } = scope;
+    steps.take(beginSteps);
     try {
-      yield* filter(value, scope);
+      yield* paid(filter(value, scope), scope.steps);
     } catch (error) {
       if (!(error instanceof JqError)) throw error;
-      if (handler !== null) yield* handler(error.value, scope);
+      steps.take(errorSteps);
+      if (handler === null) return;
+      yield* paid(handler(error.value, scope), scope.steps);
     }
   };
 }
@@ -135,8 +186,12 @@ export function reduction(items: Filter, name: string, start: Filter, step: Filt
     for (const first of start(value, scope)) {
       let state = first;
       for (const item of items(value, scope)) {
-        scope.steps.take(1);
-        state = [...step(state, bind(scope, name, item))].at(-1) ?? null;
+        let last: Json = null;
+        for (const found of step(state, bind(scope, name, item))) {
+          scope.steps.take(1);
+          last = found;
+        }
+        state = last;
       }
       yield state;
     }
@@ -160,35 +215,35 @@ export function objects(
   entries: readonly { readonly key: Filter; readonly value: Filter }[],
 ): Filter {
   return function* (value, scope) {
-    for (const fields of fieldsOf(entries, value, scope)) yield objectOf(fields);
+    const { steps } = scope;
+    const fields: (readonly [string, Json])[] = [];
+    const from = function* (first: number): Generator<Json> {
+      const entry = entries[first];
+      if (entry === undefined) {
+        yield objectOf(fields, steps);
+        return;
+      }
+      for (const key of entry.key(value, scope)) {
+        for (const field of entry.value(value, scope)) {
+          steps.take(2 * beginSteps);
+          if (typeof key !== 'string') throw new JqError('Object keys must be strings');
+          fields[first] = [key, field];
+          for (const object of from(first + 1)) {
+            steps.take(1);
+            yield object;
+          }
+        }
+      }
+    };
+    yield* from(0);
   };
-}
-
-function* fieldsOf(
-  [entry, ...rest]: readonly { readonly key: Filter; readonly value: Filter }[],
-  value: Json,
-  scope: Scope,
-): Generator<readonly (readonly [string, Json])[]> {
-  if (entry === undefined) {
-    yield [];
-    return;
-  }
-  for (const key of entry.key(value, scope)) {
-    for (const field of entry.value(value, scope)) {
-      scope.steps.take(1);
-      if (typeof key !== 'string') throw new JqError('Object keys must be strings');
-      for (const fields of fieldsOf(rest, value, scope)) yield [[key, field], ...fields];
-    }
-  }
 }
 
 /** `.[]` */
 export function iterate(value: Json, { steps }: Scope): Iterable<Json> {
   if (!isArray(value) && !isObject(value))
     throw new JqError(`Cannot iterate over ${typeOf(value)}`);
-  const items = isArray(value) ? value : Object.values(value);
-  steps.take(items.length);
-  return items;
+  return itemsOf(value, steps);
 }
 
 /** `..` */
@@ -197,7 +252,8 @@ export function* descend(value: Json, scope: Scope): Generator<Json> {
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     scope.steps.take(1);
     yield next;
-    if (isArray(next) || isObject(next)) waiting.push(...Object.values(next).reverse());
+    if (!isArray(next) && !isObject(next)) continue;
+    for (const item of itemsOf(next, scope.steps).toReversed()) waiting.push(item);
   }
 }
 

@@ -1,6 +1,7 @@
 /** jq's ways to write a value as text: `tostring`, `@base64` and the like. */
 import type { Json } from '../query.ts';
-import { isArray, print, QueryError, typeOf, type Steps } from '../values.ts';
+import type { Steps } from '../steps.ts';
+import { isArray, print, QueryError, typeOf } from '../values.ts';
 import { JqError } from './filter.ts';
 
 type Format = (value: Json, steps: Steps) => string;
@@ -8,7 +9,7 @@ type Format = (value: Json, steps: Steps) => string;
 const formats: Readonly<Record<string, Format>> = {
   text: toText,
   json: print,
-  uri: (value, steps) => percentEncoded(toText(value, steps)),
+  uri: (value, steps) => percentEncoded(toText(value, steps), steps),
   base64: (value, steps) => Buffer.from(toText(value, steps)).toString('base64'),
   base64d: (value, steps) => Buffer.from(toText(value, steps), 'base64').toString(),
   csv: (value, steps) => row(value, steps, ',', (text) => `"${text.replaceAll('"', '""')}"`),
@@ -30,7 +31,8 @@ export function toText(value: Json, steps: Steps): string {
 }
 
 /** All but letters, digits and `-_.!~*'()`; jq keeps no more than RFC 3986 does. */
-function percentEncoded(text: string): string {
+function percentEncoded(text: string, steps: Steps): string {
+  steps.take(text.length);
   const wellFormed = text.replace(/\p{Surrogate}/gu, '\uFFFD');
   return encodeURIComponent(wellFormed).replace(
     /[!*'()]/g,
@@ -48,6 +50,7 @@ function row(
     throw new JqError(`${typeOf(value)} cannot be formatted, only an array can be`);
   return value
     .map((item) => {
+      steps.take(1);
       if (typeof item === 'string') return quote(toText(item, steps));
       if (item === null) return '';
       if (typeof item === 'object') throw new JqError(`${typeOf(item)} is not valid in a row`);

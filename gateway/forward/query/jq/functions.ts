@@ -1,15 +1,16 @@
 /** The functions of jq that are here, by their names and numbers of arguments. */
 import type { Json } from '../query.ts';
+import { lastPlaceIn, placeIn } from '../search.ts';
+import type { Steps } from '../steps.ts';
 import {
-  charactersIn,
   charactersOf,
-  equals,
   isArray,
   isObject,
+  itemsOf,
+  namesOf,
   print,
   QueryError,
   typeOf,
-  type Steps,
 } from '../values.ts';
 import { gmtime, mktime, strftime, strptime } from './dates.ts';
 import {
@@ -27,20 +28,42 @@ import {
   type Filter,
 } from './filter.ts';
 import { toText } from './formats.ts';
-import { add, compare, index, sortedBy, sortedKeys, split } from './operators.ts';
+import {
+  arrayOrValues,
+  contains,
+  extreme,
+  flattened,
+  fromJson,
+  grouped,
+  has,
+  identityKey,
+  imploded,
+  joined,
+  lengthOf,
+  placeOf,
+  placesIn,
+  rootOf,
+  sortedItems,
+  toNumber,
+  uniqueItems,
+  withLetters,
+} from './items.ts';
+import { add, index, sortedBy, sortedKeys, split } from './operators.ts';
 
 const isoFormat = '%Y-%m-%dT%H:%M:%SZ';
+/** For reading or writing a time, and for each character of its format. */
+const timeSteps = 16;
 
 /** Of one value, and of nothing else. */
 const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   add: (value, steps) =>
-    arrayOrValues(value, 'add').reduce<Json>((sum, item) => add(sum, item, steps), null),
-  all: (value) => arrayOrValues(value, 'all').every(isTrue),
-  any: (value) => arrayOrValues(value, 'any').some(isTrue),
-  ascii_downcase: (value) =>
-    textOf(value, 'ascii_downcase').replace(/[A-Z]/g, (letter) => letter.toLowerCase()),
-  ascii_upcase: (value) =>
-    textOf(value, 'ascii_upcase').replace(/[a-z]/g, (letter) => letter.toUpperCase()),
+    arrayOrValues(value, 'add', steps).reduce<Json>((sum, item) => add(sum, item, steps), null),
+  all: (value, steps) => arrayOrValues(value, 'all', steps).every(isTrue),
+  any: (value, steps) => arrayOrValues(value, 'any', steps).some(isTrue),
+  ascii_downcase: (value, steps) =>
+    withLetters(textOf(value, 'ascii_downcase'), /[A-Z]+/g, (all) => all.toLowerCase(), steps),
+  ascii_upcase: (value, steps) =>
+    withLetters(textOf(value, 'ascii_upcase'), /[a-z]+/g, (all) => all.toUpperCase(), steps),
   ceil: (value) => Math.ceil(numberOf(value, 'ceil')),
   error: (value) => {
     throw new JqError(value);
@@ -48,30 +71,37 @@ const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   explode: (value, steps) => {
     const text = textOf(value, 'explode');
     steps.takeItems(text.length);
-    return charactersOf(text).map((character) => character.codePointAt(0) ?? 0);
+    return charactersOf(text, steps).map((character) => character.codePointAt(0) ?? 0);
   },
   fabs: (value) => Math.abs(numberOf(value, 'fabs')),
   false: () => false,
   first: (value) => index(value, 0),
   flatten: (value, steps) => flattened(value, Infinity, steps),
   floor: (value) => Math.floor(numberOf(value, 'floor')),
-  fromdate: (value) => mktime(strptime(value, isoFormat)),
-  fromdateiso8601: (value) => mktime(strptime(value, isoFormat)),
+  fromdate: fromIso,
+  fromdateiso8601: fromIso,
   fromjson: (value, steps) => {
     const text = textOf(value, 'fromjson');
     steps.takeItems(text.length);
     return fromJson(text);
   },
-  gmtime: (value) => gmtime(value),
-  implode: (value) => imploded(arrayOf(value, 'implode')),
-  keys: (value) => (isObject(value) ? sortedKeys(value) : [...arrayOf(value, 'keys').keys()]),
-  keys_unsorted: (value) =>
-    isObject(value) ? Object.keys(value) : [...arrayOf(value, 'keys').keys()],
+  gmtime: (value, steps) => {
+    steps.take(timeSteps);
+    return gmtime(value);
+  },
+  implode: (value, steps) => imploded(arrayOf(value, 'implode'), steps),
+  keys: (value, steps) =>
+    isObject(value) ? sortedKeys(value, steps) : placesIn(arrayOf(value, 'keys'), steps),
+  keys_unsorted: (value, steps) =>
+    isObject(value) ? namesOf(value, steps) : placesIn(arrayOf(value, 'keys'), steps),
   last: (value) => index(value, -1),
   length: (value) => lengthOf(value),
   max: (value, steps) => extreme(arrayOf(value, 'max'), identityKey, 1, steps),
   min: (value, steps) => extreme(arrayOf(value, 'min'), identityKey, -1, steps),
-  mktime: (value) => mktime(value),
+  mktime: (value, steps) => {
+    steps.take(timeSteps);
+    return mktime(value);
+  },
   not: (value) => !isTrue(value),
   null: () => null,
   reverse: (value) => (value === null ? [] : arrayOf(value, 'reverse').toReversed()),
@@ -81,14 +111,15 @@ const plain: Readonly<Record<string, (value: Json, steps: Steps) => Json>> = {
   },
   sort: (value, steps) => sortedItems(arrayOf(value, 'sort'), identityKey, steps),
   sqrt: (value) => rootOf(numberOf(value, 'sqrt')),
-  to_entries: (value) => {
+  to_entries: (value, steps) => {
+    steps.takeFields(itemsOf(isObject(value) ? value : arrayOf(value, 'to_entries'), steps).length);
     const entries: Iterable<readonly [string | number, Json]> = isObject(value)
       ? Object.entries(value)
       : arrayOf(value, 'to_entries').entries();
     return Array.from(entries, ([key, field]) => ({ key, value: field }));
   },
-  todate: (value) => strftime(value, isoFormat),
-  todateiso8601: (value) => strftime(value, isoFormat),
+  todate: toIso,
+  todateiso8601: toIso,
   tojson: (value, steps) => print(value, steps),
   tonumber: (value) => toNumber(value),
   tostring: (value, steps) => toText(value, steps),
@@ -109,7 +140,7 @@ const withValues: Readonly<
   },
   'flatten/1': (value, [depth], steps) => flattened(value, numberOf(depth, 'flatten'), steps),
   'has/1': (value, [key = null]) => has(value, key),
-  'index/1': (value, [part]) => placeOf(value, part, 'indexOf'),
+  'index/1': (value, [part], steps) => placeOf(value, part, placeIn, steps),
   'inside/1': (value, [other = null], steps) => contains(other, value, steps),
   'join/1': (value, [glue], steps) => joined(value, glue, steps),
   'ltrimstr/1': (value, [start]) =>
@@ -123,7 +154,7 @@ const withValues: Readonly<
       ? null
       : Math.min(Math.max(power, -Number.MAX_VALUE), Number.MAX_VALUE);
   },
-  'rindex/1': (value, [part]) => placeOf(value, part, 'lastIndexOf'),
+  'rindex/1': (value, [part], steps) => placeOf(value, part, lastPlaceIn, steps),
   'rtrimstr/1': (value, [end]) =>
     typeof value === 'string' && typeof end === 'string' && end !== '' && value.endsWith(end)
       ? value.slice(0, -end.length)
@@ -133,11 +164,11 @@ const withValues: Readonly<
   'startswith/1': (value, [start]) =>
     textOf(value, 'startswith').startsWith(textOf(start, 'startswith')),
   'strftime/1': (value, [format = null], steps) => {
-    steps.take(lengthOf(format));
+    steps.take(timeSteps * (1 + lengthOf(format)));
     return strftime(value, format);
   },
   'strptime/1': (value, [format = null], steps) => {
-    steps.take(lengthOf(format));
+    steps.take(timeSteps * (1 + lengthOf(format)));
     return strptime(value, format);
   },
 };
@@ -159,7 +190,10 @@ const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>>
   'map/1': ([filter = identity]) =>
     function* (value, scope) {
       const items: Json[] = [];
-      for (const item of pipe(iterate, filter)(value, scope)) items.push(item);
+      for (const item of pipe(iterate, filter)(value, scope)) {
+        scope.steps.take(1);
+        items.push(item);
+      }
       yield items;
     },
   'max_by/1': ([key = identity]) =>
@@ -172,7 +206,10 @@ const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>>
   'recurse/0': () => descend,
   'select/1': ([condition = identity]) =>
     function* (value, scope) {
-      for (const decision of condition(value, scope)) if (isTrue(decision)) yield value;
+      for (const decision of condition(value, scope)) {
+        scope.steps.take(1);
+        if (isTrue(decision)) yield value;
+      }
     },
   'sort_by/1': ([key = identity]) =>
     byKey('sort_by', key, (items, keys, steps) =>
@@ -230,6 +267,7 @@ function anyOf(items: Filter, condition: Filter, decided: boolean): Filter {
   const decisions = pipe(items, condition);
   return function* (value, scope) {
     for (const decision of decisions(value, scope)) {
+      scope.steps.take(1);
       if (isTrue(decision) !== decided) continue;
       yield decided;
       return;
@@ -241,9 +279,11 @@ function anyOf(items: Filter, condition: Filter, decided: boolean): Filter {
 function limited(count: Filter, items: Filter): Filter {
   return function* (value, scope) {
     for (const most of count(value, scope)) {
+      scope.steps.take(10);
       let left = numberOf(most, 'limit');
       if (left <= 0) continue;
       for (const item of items(value, scope)) {
+        scope.steps.take(1);
         yield item;
         left -= 1;
         if (left <= 0) break;
@@ -256,6 +296,7 @@ function ranged(bounds: readonly Filter[]): Filter {
   const sets = combined(bounds, (values) => values);
   return function* (value, scope) {
     for (const set of sets(value, scope)) {
+      scope.steps.take(2);
       const [start = 0, end = 0, by = 0] = arrayOf(set, 'range').map((each) =>
         numberOf(each, 'range'),
       );
@@ -275,146 +316,20 @@ function byKey(
 ): Filter {
   return single((value, scope) => {
     const items = arrayOf(value, name);
-    const keys = items.map((item) => [...key(item, scope)]);
+    const keys = items.map((item) => {
+      scope.steps.take(3);
+      return [...key(item, scope)];
+    });
     return work(items, keys, scope.steps);
   });
 }
 
-type KeyAt = (at: number) => Json | undefined;
-
-function identityKey(): undefined {
-  return undefined;
+function fromIso(value: Json, steps: Steps): number {
+  steps.take(timeSteps * isoFormat.length);
+  return mktime(strptime(value, isoFormat));
 }
 
-function keysBy(items: readonly Json[], key: KeyAt): readonly Json[] {
-  return items.map((item, at) => key(at) ?? item);
-}
-
-function sortedItems(items: readonly Json[], key: KeyAt, steps: Steps): readonly Json[] {
-  return sortedBy(items, keysBy(items, key), steps).map(({ item }) => item);
-}
-
-function uniqueItems(items: readonly Json[], key: KeyAt, steps: Steps): readonly Json[] {
-  return grouped(items, keysBy(items, key), steps).map(([first]) => first?.item ?? null);
-}
-
-function grouped(items: readonly Json[], keys: readonly Json[], steps: Steps) {
-  const groups: { readonly key: Json; readonly item: Json }[][] = [];
-  for (const each of sortedBy(items, keys, steps)) {
-    const group = groups.at(-1);
-    if (group?.[0] !== undefined && compare(group[0].key, each.key, steps) === 0) group.push(each);
-    else groups.push([each]);
-  }
-  return groups;
-}
-
-/** The last of the largest (1), or the first of the smallest (-1). */
-function extreme(items: readonly Json[], key: KeyAt, sign: 1 | -1, steps: Steps): Json {
-  const keys = keysBy(items, key);
-  let best = 0;
-  for (const [at, each] of keys.entries()) {
-    const order = compare(each, keys[best] ?? null, steps);
-    if (sign === 1 ? order >= 0 : order < 0) best = at;
-  }
-  return items[best] ?? null;
-}
-
-function arrayOrValues(value: Json, what: string): readonly Json[] {
-  return isObject(value) ? Object.values(value) : arrayOf(value, what);
-}
-
-function lengthOf(value: Json): number {
-  if (value === null) return 0;
-  if (typeof value === 'boolean') throw new JqError('boolean has no length');
-  if (typeof value === 'number') return Math.abs(value);
-  if (typeof value === 'string') return charactersIn(value);
-  return Object.keys(value).length;
-}
-
-function flattened(value: Json, depth: number, steps: Steps): Json {
-  if (depth < 0) throw new JqError('flatten depth must not be negative');
-  return arrayOrValues(value, 'flatten').flatMap((item): Json | readonly Json[] => {
-    steps.take(1);
-    return isArray(item) && depth > 0 ? flattened(item, depth - 1, steps) : [item];
-  });
-}
-
-function has(value: Json, key: Json): boolean {
-  if (value === null) return false;
-  if (isObject(value) && typeof key === 'string') return Object.hasOwn(value, key);
-  if (isArray(value) && typeof key === 'number') return key >= 0 && key < value.length;
-  throw new JqError(`Cannot check whether ${typeOf(value)} has a ${typeOf(key)} key`);
-}
-
-function contains(value: Json, other: Json, steps: Steps): boolean {
-  steps.take(1);
-  if (isObject(value) && isObject(other)) {
-    return Object.entries(other).every(
-      ([name, field]) => has(value, name) && contains(index(value, name), field, steps),
-    );
-  }
-  if (isArray(value) && isArray(other)) {
-    return other.every((item) =>
-      value.some((own) => typeOf(own) === typeOf(item) && contains(own, item, steps)),
-    );
-  }
-  if (typeof value === 'string' && typeof other === 'string') return value.includes(other);
-  if (typeOf(value) === typeOf(other)) return equals(value, other, steps);
-  throw new JqError(`${typeOf(value)} and ${typeOf(other)} cannot have their containment checked`);
-}
-
-/** In bytes of UTF-8, as jq 1.6 counts in texts. */
-function placeOf(
-  value: Json,
-  part: Json | undefined,
-  which: 'indexOf' | 'lastIndexOf',
-): number | null {
-  if (typeof value !== 'string') return null;
-  const searched = textOf(part, 'index');
-  const place = searched === '' ? -1 : Buffer.from(value)[which](searched);
-  return place < 0 ? null : place;
-}
-
-function joined(value: Json, glue: Json | undefined, steps: Steps): Json {
-  const items = arrayOf(value, 'join');
-  if (items.length === 0) return '';
-  return items
-    .map((item): Json => {
-      if (item === null) return '';
-      if (typeof item === 'object') throw new JqError(`${typeOf(item)} cannot be joined`);
-      return typeof item === 'string' ? item : print(item, steps);
-    })
-    .reduce((sum, item) => add(add(sum, glue ?? null, steps), item, steps));
-}
-
-function imploded(codes: readonly Json[]): string {
-  return codes
-    .map((code) => {
-      const number = numberOf(code, 'implode');
-      if (!Number.isInteger(number) || number < 0 || number > 0x10ffff) {
-        throw new JqError('implode input must be an array of code points');
-      }
-      return String.fromCodePoint(number);
-    })
-    .join('');
-}
-
-function fromJson(text: string): Json {
-  try {
-    return JSON.parse(text) as Json;
-  } catch {
-    throw new JqError(`${text.slice(0, 40)} is not JSON`);
-  }
-}
-
-function toNumber(value: Json): number {
-  if (typeof value === 'number') return value;
-  const text = textOf(value, 'tonumber').trim();
-  const number = /^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/.test(text) ? Number(text) : NaN;
-  if (!Number.isFinite(number)) throw new JqError('it cannot be parsed as a number');
-  return number;
-}
-
-function rootOf(value: number): number | null {
-  return value < 0 ? null : Math.sqrt(value);
+function toIso(value: Json, steps: Steps): string {
+  steps.take(timeSteps * isoFormat.length);
+  return strftime(value, isoFormat);
 }

@@ -8,7 +8,9 @@
  * would give another answer a second time (`now`, `input`, `env`, local time).
  */
 import type { Query } from '../query.ts';
-import { QueryError, queryLengthMax, Steps, withinStack } from '../values.ts';
+import { Steps } from '../steps.ts';
+import { checkLength } from '../tokens.ts';
+import { withinStack } from '../values.ts';
 import { tokensOf } from './lexer.ts';
 import { Parser } from './parser.ts';
 
@@ -36,8 +38,6 @@ export function extractionQueries(text: string): Readonly<Record<string, string>
 }
 
 function parserOf(text: string): Parser {
-  if (text.length > queryLengthMax) {
-    throw new QueryError(`it is longer than ${queryLengthMax} characters`);
-  }
+  checkLength(text);
   return new Parser(tokensOf(text));
 }

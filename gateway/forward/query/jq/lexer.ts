@@ -1,4 +1,5 @@
 /** The tokens of jq. */
+import { matchAt, unknownAt } from '../tokens.ts';
 import { QueryError } from '../values.ts';
 
 export type Token =
@@ -81,9 +82,7 @@ class Lexer {
       const text = found[1] ?? '';
       return kind === 'number' ? { kind, value: Number(text), at } : { kind, text, at };
     }
-    throw new QueryError(
-      `nothing is known to begin with ${this.#text.charAt(at)} at character ${at + 1}`,
-    );
+    throw unknownAt(this.#text, at);
   }
 
   #textParts(): readonly TextPart[] {
@@ -121,7 +120,6 @@ class Lexer {
   }
 
   #match(pattern: RegExp): RegExpExecArray | null {
-    pattern.lastIndex = this.#at;
-    return pattern.exec(this.#text);
+    return matchAt(pattern, this.#text, this.#at);
   }
 }

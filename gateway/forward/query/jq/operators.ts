@@ -1,5 +1,7 @@
 /** What jq's operators do with two values; jq 1.6 is followed where it is odd. */
 import type { Json } from '../query.ts';
+import { partsOf } from '../search.ts';
+import type { Steps } from '../steps.ts';
 import {
   charactersOf,
   compareTexts,
@@ -7,10 +9,10 @@ import {
   fieldOf,
   isArray,
   isObject,
+  namesOf,
   objectOf,
   QueryError,
   typeOf,
-  type Steps,
 } from '../values.ts';
 import { JqError } from './filter.ts';
 
@@ -39,7 +41,7 @@ export function slice(value: Json, from: Json, to: Json, steps: Steps): Json {
   const start = Math.floor(from ?? 0);
   const end = to === null ? undefined : Math.ceil(to);
   if (isArray(value)) return value.slice(start, end);
-  return charactersOf(value).slice(start, end).join('');
+  return charactersOf(value, steps).slice(start, end).join('');
 }
 
 export function arithmetic(sign: string, a: Json, b: Json, steps: Steps): Json {
@@ -49,6 +51,7 @@ export function arithmetic(sign: string, a: Json, b: Json, steps: Steps): Json {
       return add(a, b, steps);
     case '-':
       if (isArray(a) && isArray(b)) {
+        steps.takeItems(a.length);
         return a.filter((item) => !b.some((other) => equals(item, other, steps)));
       }
       break;
@@ -95,9 +98,9 @@ export function add(a: Json, b: Json, steps: Steps): Json {
     return [...a, ...b];
   }
   if (isObject(a) && isObject(b)) {
-    const entries = [...Object.entries(a), ...Object.entries(b)];
-    steps.takeItems(entries.length);
-    return objectOf(entries);
+    const names = [...namesOf(a, steps), ...namesOf(b, steps)];
+    steps.takeFields(names.length);
+    return objectOf([...Object.entries(a), ...Object.entries(b)], steps);
   }
   throw new JqError(`${typeOf(a)} and ${typeOf(b)} cannot be added`);
 }
@@ -108,13 +111,14 @@ function merged(
   b: { readonly [name: string]: Json },
   steps: Steps,
 ): Json {
-  const entries = Object.entries(b).map(([name, value]): readonly [string, Json] => {
+  const entries = namesOf(b, steps).map((name): readonly [string, Json] => {
     steps.take(1);
+    const value = fieldOf(b, name);
     const other = fieldOf(a, name);
     return [name, isObject(other) && isObject(value) ? merged(other, value, steps) : value];
   });
   steps.takeWhole(a);
-  return objectOf([...Object.entries(a), ...entries]);
+  return objectOf([...Object.entries(a), ...entries], steps);
 }
 
 function repeated(text: string, count: number, steps: Steps): string | null {
@@ -125,11 +129,8 @@ function repeated(text: string, count: number, steps: Steps): string | null {
 }
 
 export function split(text: string, separator: string, steps: Steps): readonly Json[] {
-  steps.takeWhole(text);
   if (text === '') return [];
-  const parts = separator === '' ? charactersOf(text) : text.split(separator);
-  steps.takeWhole(parts);
-  return parts;
+  return separator === '' ? charactersOf(text, steps) : partsOf(text, separator, steps);
 }
 
 export function comparison(sign: string, a: Json, b: Json, steps: Steps): boolean {
@@ -150,13 +151,12 @@ export function compare(a: Json, b: Json, steps: Steps): number {
   if (difference !== 0) return difference;
   if (typeof a === 'number' && typeof b === 'number') return a - b;
   if (typeof a === 'string' && typeof b === 'string') {
-    steps.takeCharacters(Math.min(a.length, b.length));
-    return compareTexts(a, b);
+    return compareTexts(a, b, steps);
   }
   if (isArray(a) && isArray(b)) return compareLists(a, b, steps);
   if (!isObject(a) || !isObject(b)) return 0;
-  const names = sortedKeys(a);
-  const byNames = compareLists(names, sortedKeys(b), steps);
+  const names = sortedKeys(a, steps);
+  const byNames = compareLists(names, sortedKeys(b, steps), steps);
   if (byNames !== 0) return byNames;
   return compareLists(
     names.map((name) => fieldOf(a, name)),
@@ -179,8 +179,14 @@ function compareLists(a: readonly Json[], b: readonly Json[], steps: Steps): num
   return a.length - b.length;
 }
 
-export function sortedKeys(object: { readonly [name: string]: Json }): readonly string[] {
-  return Object.keys(object).sort(compareTexts);
+export function sortedKeys(
+  object: { readonly [name: string]: Json },
+  steps: Steps,
+): readonly string[] {
+  return namesOf(object, steps).sort((a, b) => {
+    steps.take(1);
+    return compareTexts(a, b, steps);
+  });
 }
 
 /** @throws QueryError what is compared can't be, in the steps that there are */
@@ -190,6 +196,7 @@ export function sortedBy(
   steps: Steps,
 ): readonly { readonly key: Json; readonly item: Json }[] {
   if (keys.length !== items.length) throw new QueryError('what is sorted has no order');
+  steps.take(items.length);
   return items
     .map((item, at) => ({ key: keys[at] ?? null, item }))
     .sort((a, b) => compare(a.key, b.key, steps));

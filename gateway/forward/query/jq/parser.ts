@@ -1,8 +1,11 @@
 /** From jq's tokens to a filter, by precedence. */
 import type { Json } from '../query.ts';
-import { QueryError, queryDepthMax, type Steps } from '../values.ts';
+import type { Steps } from '../steps.ts';
+import { TokenReader, unexpected as unexpectedToken } from '../tokens.ts';
+import { QueryError } from '../values.ts';
 import {
   combined,
+  comma,
   conditional,
   descend,
   identity,
@@ -40,58 +43,52 @@ interface Entry {
 }
 
 export class Parser {
-  readonly #tokens: readonly Token[];
-  #at = 0;
-  #depth: number;
+  readonly #tokens: TokenReader<Token>;
   /** Names of variables that are bound here. */
   readonly #variables: string[];
 
   constructor(tokens: readonly Token[], depth = 0, variables: readonly string[] = []) {
-    this.#tokens = tokens;
-    this.#depth = depth;
+    this.#tokens = new TokenReader(tokens, depth, unexpected);
     this.#variables = [...variables];
   }
 
   /** @throws QueryError */
   whole(): Filter {
     const filter = this.#pipe();
-    this.#end();
+    this.#tokens.expectEnd();
     return filter;
   }
 
   /** Where the values of an object are written, when the whole is one with plain names. */
   entries():
     readonly { readonly name: string; readonly from: number; readonly to: number }[] | null {
-    if (!this.#takes('{')) return null;
+    if (!this.#tokens.takes('{')) return null;
     const entries = this.#objectEntries();
-    if (this.#peek().kind !== 'end') return null;
+    if (this.#tokens.peek().kind !== 'end') return null;
     return entries.every((entry): entry is Entry & { name: string } => entry.name !== null)
       ? entries
       : null;
   }
 
   #pipe(): Filter {
-    return this.#nested(() => {
+    return this.#tokens.nested(() => {
       const left = this.#comma();
-      return this.#takes('|') ? pipe(left, this.#pipe()) : left;
+      return this.#tokens.takes('|') ? pipe(left, this.#pipe()) : left;
     });
   }
 
   #comma(): Filter {
     const parts = [this.#alternative()];
-    while (this.#takes(',')) parts.push(this.#alternative());
-    if (parts.length === 1) return parts[0] ?? identity;
-    return function* (value, scope) {
-      for (const part of parts) yield* part(value, scope);
-    };
+    while (this.#tokens.takes(',')) parts.push(this.#alternative());
+    return parts.length === 1 ? (parts[0] ?? identity) : comma(parts);
   }
 
   #alternative(): Filter {
     const left = this.#or();
-    if (!this.#takes('//')) return left;
+    if (!this.#tokens.takes('//')) return left;
     return alternative(
       left,
-      this.#nested(() => this.#alternative()),
+      this.#tokens.nested(() => this.#alternative()),
     );
   }
 
@@ -134,8 +131,8 @@ export class Parser {
   }
 
   #unary(): Filter {
-    if (!this.#takes('-')) return this.#bound();
-    return negated(this.#nested(() => this.#unary()));
+    if (!this.#tokens.takes('-')) return this.#bound();
+    return negated(this.#tokens.nested(() => this.#unary()));
   }
 
   /** A term, or one that is given a name: `term as $name | …`. */
@@ -143,7 +140,7 @@ export class Parser {
     const term = this.#postfix();
     if (!this.#takesWord('as')) return term;
     const name = this.#variable();
-    this.#expect('|');
+    this.#tokens.expect('|');
     const body = this.#withVariable(name, () => this.#pipe());
     return binding(term, name, body);
   }
@@ -151,21 +148,21 @@ export class Parser {
   #postfix(): Filter {
     let term = this.#term();
     for (;;) {
-      const token = this.#peek();
+      const token = this.#tokens.peek();
       if (token.kind === 'field') {
-        this.#at += 1;
+        this.#tokens.next();
         term = fieldOf(term, token.text);
-      } else if (this.#takes('[')) term = this.#bracket(term);
-      else if (this.#takes('?')) term = trying(term, null);
-      else if (this.#isSign('.') && this.#tokens[this.#at + 1]?.kind === 'text') {
-        this.#at += 1;
+      } else if (this.#tokens.takes('[')) term = this.#bracket(term);
+      else if (this.#tokens.takes('?')) term = trying(term, null);
+      else if (this.#tokens.isSign('.') && this.#tokens.peek(1).kind === 'text') {
+        this.#tokens.next();
         term = this.#quotedField(term);
       } else return term;
     }
   }
 
   #term(): Filter {
-    const token = this.#next();
+    const token = this.#tokens.next();
     switch (token.kind) {
       case 'field':
         return fieldOf(identity, token.text);
@@ -175,9 +172,9 @@ export class Parser {
         return this.#text(token.parts, toText);
       case 'format': {
         const format = formatOf(token.text);
-        const next = this.#peek();
+        const next = this.#tokens.peek();
         if (next.kind !== 'text') return single((value, { steps }) => format(value, steps));
-        this.#at += 1;
+        this.#tokens.next();
         return this.#text(next.parts, format);
       }
       case 'variable':
@@ -196,13 +193,13 @@ export class Parser {
   #signed(token: Token & { kind: 'sign' }): Filter {
     switch (token.text) {
       case '.':
-        if (this.#peek().kind === 'text') return this.#quotedField(identity);
+        if (this.#tokens.peek().kind === 'text') return this.#quotedField(identity);
         return identity;
       case '..':
         return descend;
       case '(': {
         const inner = this.#pipe();
-        this.#expect(')');
+        this.#tokens.expect(')');
         return inner;
       }
       case '[':
@@ -219,8 +216,11 @@ export class Parser {
       case 'if':
         return this.#if();
       case 'try': {
-        const body = this.#nested(() => this.#postfix());
-        return trying(body, this.#takesWord('catch') ? this.#nested(() => this.#postfix()) : null);
+        const body = this.#tokens.nested(() => this.#postfix());
+        return trying(
+          body,
+          this.#takesWord('catch') ? this.#tokens.nested(() => this.#postfix()) : null,
+        );
       }
       case 'reduce':
         return this.#reduce();
@@ -232,67 +232,67 @@ export class Parser {
   }
 
   #arguments(): readonly Filter[] {
-    if (!this.#takes('(')) return [];
+    if (!this.#tokens.takes('(')) return [];
     const args = [this.#pipe()];
-    while (this.#takes(';')) args.push(this.#pipe());
-    this.#expect(')');
+    while (this.#tokens.takes(';')) args.push(this.#pipe());
+    this.#tokens.expect(')');
     return args;
   }
 
   #if(): Filter {
     const condition = this.#pipe();
-    if (!this.#takesWord('then')) throw unexpected(this.#peek());
+    if (!this.#takesWord('then')) throw unexpected(this.#tokens.peek());
     const consequence = this.#pipe();
     return conditional(condition, consequence, this.#else());
   }
 
   #else(): Filter {
-    if (this.#takesWord('elif')) return this.#nested(() => this.#if());
-    if (!this.#takesWord('else')) throw unexpected(this.#peek());
+    if (this.#takesWord('elif')) return this.#tokens.nested(() => this.#if());
+    if (!this.#takesWord('else')) throw unexpected(this.#tokens.peek());
     const otherwise = this.#pipe();
-    if (!this.#takesWord('end')) throw unexpected(this.#peek());
+    if (!this.#takesWord('end')) throw unexpected(this.#tokens.peek());
     return otherwise;
   }
 
   /** `reduce term as $name (start; step)` */
   #reduce(): Filter {
-    const items = this.#nested(() => this.#postfix());
-    if (!this.#takesWord('as')) throw unexpected(this.#peek());
+    const items = this.#tokens.nested(() => this.#postfix());
+    if (!this.#takesWord('as')) throw unexpected(this.#tokens.peek());
     const name = this.#variable();
-    this.#expect('(');
+    this.#tokens.expect('(');
     const start = this.#pipe();
-    this.#expect(';');
+    this.#tokens.expect(';');
     const step = this.#withVariable(name, () => this.#pipe());
-    this.#expect(')');
+    this.#tokens.expect(')');
     return reduction(items, name, start, step);
   }
 
   /** `[…]` */
   #list(): Filter {
-    if (this.#takes(']')) return () => [[]];
+    if (this.#tokens.takes(']')) return () => [[]];
     const items = this.#pipe();
-    this.#expect(']');
+    this.#tokens.expect(']');
     return collected(items);
   }
 
   /** What stands in brackets behind a term. */
   #bracket(term: Filter): Filter {
-    if (this.#takes(']')) return pipe(term, iterate);
+    if (this.#tokens.takes(']')) return pipe(term, iterate);
     const nothing: Filter = () => [null];
-    const from = this.#isSign(':') ? nothing : this.#pipe();
-    if (!this.#takes(':')) {
-      this.#expect(']');
+    const from = this.#tokens.isSign(':') ? nothing : this.#pipe();
+    if (!this.#tokens.takes(':')) {
+      this.#tokens.expect(']');
       return combined([term, from], ([value = null, key = null]) => index(value, key));
     }
-    const to = this.#isSign(']') ? nothing : this.#pipe();
-    this.#expect(']');
+    const to = this.#tokens.isSign(']') ? nothing : this.#pipe();
+    this.#tokens.expect(']');
     return combined([term, to, from], ([value = null, end = null, start = null], { steps }) =>
       slice(value, start, end, steps),
     );
   }
 
   #quotedField(term: Filter): Filter {
-    const token = this.#next();
+    const token = this.#tokens.next();
     if (token.kind !== 'text') throw unexpected(token);
     const key = this.#text(token.parts, toText);
     return combined([term, key], ([value = null, name = null]) => index(value, name));
@@ -300,31 +300,32 @@ export class Parser {
 
   #objectEntries(): readonly Entry[] {
     const entries: Entry[] = [];
-    if (this.#takes('}')) return entries;
+    if (this.#tokens.takes('}')) return entries;
     do entries.push(this.#entry());
-    while (this.#takes(','));
-    this.#expect('}');
+    while (this.#tokens.takes(','));
+    this.#tokens.expect('}');
     return entries;
   }
 
   #entry(): Entry {
-    const token = this.#next();
+    const token = this.#tokens.peek();
     const from = token.at;
-    const to = (): number => this.#peek().at;
+    const to = (): number => this.#tokens.peek().at;
     if (token.kind === 'variable') {
-      this.#at -= 1;
       return { name: null, key: () => [token.text], value: this.#term(), from, to: to() };
     }
+    this.#tokens.next();
     const { name, key } = this.#entryKey(token);
-    if (this.#takes(':')) {
+    if (this.#tokens.takes(':')) {
       const start = to();
       const value = this.#entryValue();
       return { name, key, value, from: start, to: to() };
     }
-    if (token.kind !== 'word' && token.kind !== 'text') throw unexpected(this.#peek());
-    const value = combined([identity, key], ([object = null, field = null]) =>
-      index(object, field),
-    );
+    if (token.kind !== 'word' && token.kind !== 'text') throw unexpected(this.#tokens.peek());
+    const value =
+      name === null
+        ? combined([identity, key], ([object = null, field = null]) => index(object, field))
+        : fieldOf(identity, name);
     // Written as a name alone, it is no query of its own.
     return { name: null, key, value, from, to: to() };
   }
@@ -338,22 +339,22 @@ export class Parser {
     }
     if (token.kind !== 'sign' || token.text !== '(') throw unexpected(token);
     const key = this.#pipe();
-    this.#expect(')');
+    this.#tokens.expect(')');
     return { name: null, key };
   }
 
   /** Terms with pipes between them; anything else needs parentheses. */
   #entryValue(): Filter {
-    return this.#nested(() => {
-      const left = this.#takes('-') ? negated(this.#postfix()) : this.#postfix();
-      return this.#takes('|') ? pipe(left, this.#entryValue()) : left;
+    return this.#tokens.nested(() => {
+      const left = this.#tokens.takes('-') ? negated(this.#postfix()) : this.#postfix();
+      return this.#tokens.takes('|') ? pipe(left, this.#entryValue()) : left;
     });
   }
 
   #text(parts: readonly TextPart[], format: (value: Json, steps: Steps) => string): Filter {
     const filters = parts.map((part): Filter => {
       if (typeof part === 'string') return () => [part];
-      const inner = new Parser(part, this.#depth + 1, this.#variables).whole();
+      const inner = new Parser(part, this.#tokens.depth + 1, this.#variables).whole();
       return pipe(
         inner,
         single((value, { steps }) => format(value, steps)),
@@ -366,7 +367,7 @@ export class Parser {
   }
 
   #variable(): string {
-    const token = this.#next();
+    const token = this.#tokens.next();
     if (token.kind !== 'variable') throw unexpected(token);
     return token.text;
   }
@@ -378,72 +379,28 @@ export class Parser {
     return filter;
   }
 
-  #nested<Parsed>(parse: () => Parsed): Parsed {
-    this.#depth += 1;
-    if (this.#depth > queryDepthMax) {
-      throw new QueryError(`it is nested more than ${queryDepthMax} deep`);
-    }
-    const parsed = parse();
-    this.#depth -= 1;
-    return parsed;
-  }
-
-  #peek(): Token {
-    const token = this.#tokens[this.#at];
-    if (token === undefined) throw new QueryError('it ends too early');
-    return token;
-  }
-
-  #next(): Token {
-    const token = this.#peek();
-    this.#at += 1;
-    return token;
-  }
-
-  #isSign(text: string): boolean {
-    const token = this.#peek();
-    return token.kind === 'sign' && token.text === text;
-  }
-
-  #takes(text: string): boolean {
-    if (!this.#isSign(text)) return false;
-    this.#at += 1;
-    return true;
-  }
-
   #takesOne(...texts: readonly string[]): string | null {
-    return texts.find((text) => this.#takes(text)) ?? null;
+    return texts.find((text) => this.#tokens.takes(text)) ?? null;
   }
 
   #takesWord(text: string): boolean {
-    const token = this.#peek();
+    const token = this.#tokens.peek();
     if (token.kind !== 'word' || token.text !== text) return false;
-    this.#at += 1;
+    this.#tokens.next();
     return true;
-  }
-
-  #expect(text: string): void {
-    if (!this.#takes(text)) throw unexpected(this.#peek());
-  }
-
-  #end(): void {
-    if (this.#peek().kind !== 'end') throw unexpected(this.#peek());
   }
 }
 
 function unexpected(token: Token): QueryError {
-  if (token.kind === 'end') return new QueryError('it ends too early');
   if (token.kind === 'sign' && assignments.has(token.text)) {
     return new QueryError('assignments are not of the part of jq that is here');
   }
-  return new QueryError(`character ${token.at + 1} was not expected to be there`);
+  return unexpectedToken(token);
 }
 
 function fieldOf(term: Filter, name: string): Filter {
-  return pipe(
-    term,
-    single((value) => index(value, name)),
-  );
+  const field = single((value) => index(value, name));
+  return term === identity ? field : pipe(term, field);
 }
 
 function calculated(sign: string, left: Filter, right: Filter): Filter {

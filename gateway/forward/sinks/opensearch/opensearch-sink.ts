@@ -6,6 +6,7 @@
  * Of several documents of one name in a batch the one that counts is sent (`oneOfEachKey`).
  */
 import { setImmediate } from 'node:timers/promises';
+import type { Clock } from '../../../../storage/ports.ts';
 import { SinkError, type BatchItem, type BatchSink, type Outcomes } from '../../sink.ts';
 import type { AwsOptions } from '../aws.ts';
 import { AwsSigner } from '../aws-signer.ts';
@@ -42,13 +43,14 @@ const recordsMax = 10_000;
 const answerBytesMax = 32 * 1024 ** 2;
 /** Documents of about this many bytes are looked through at once, so that others have their turn. */
 const turnBytes = 256 * 1024;
+const turnMs = 10;
 
 export function openSearchSink(options: OpenSearchSinkOptions): BatchSink {
   const server = new Server(options);
   const pieces = new Pieces(options.maxBytes, { isolating: true });
   const { maxBytes } = options;
   const deliver = async (items: readonly BatchItem[], signal: AbortSignal): Promise<Outcomes> => {
-    const prepared = await prepare(items, options);
+    const prepared = await prepare(items, options, options.clock);
     const documents = prepared.flatMap((one) => (one instanceof SinkError ? [] : one));
     const send = (some: readonly BulkDocument[]): Promise<Outcomes> =>
       pieces.send(
@@ -84,15 +86,19 @@ export function openSearchSink(options: OpenSearchSinkOptions): BatchSink {
 async function prepare(
   items: readonly BatchItem[],
   options: DocumentOptions,
+  clock: Clock,
 ): Promise<readonly (BulkDocument | SinkError)[]> {
   const prepared: (BulkDocument | SinkError)[] = [];
   let bytes = 0;
+  let sinceMs = clock.monotonicMs();
   for (const item of items) {
     prepared.push(documentOf(item, options));
     bytes += item.data.length;
-    if (bytes < turnBytes) continue;
+    // A query for ids may take its time over each.
+    if (bytes < turnBytes && clock.monotonicMs() - sinceMs < turnMs) continue;
     bytes = 0;
     await setImmediate();
+    sinceMs = clock.monotonicMs();
   }
   return prepared;
 }

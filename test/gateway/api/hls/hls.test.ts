@@ -5,12 +5,12 @@ import { promisify } from 'node:util';
 import {
   CameraSchema,
   CamerasSchema,
-  ErrorSchema,
   FragmentsSchema,
   RunsSchema,
   TimelineSchema,
   type CameraFragment,
-} from '../../../../gateway/api/rest/schemas.ts';
+} from '../../../../gateway/api/rest/camera-schemas.ts';
+import { ErrorSchema } from '../../../../gateway/api/rest/schemas.ts';
 import { fragmentFile } from '../../../../gateway/api/hls/urls.ts';
 import { isoFromUs } from '../../../../gateway/api/rest/times.ts';
 import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CameraEventSchema, CameraEventsSchema } from '../../../../gateway/api/rest/schemas.ts';
+import {
+  CameraEventSchema,
+  CameraEventsSchema,
+} from '../../../../gateway/api/rest/camera-schemas.ts';
 import { cameraOptions } from '../../../storage/video/footage.ts';
 import { startGateway, type TestGateway } from '../../http/gateway.ts';
 

@@ -15,6 +15,7 @@ import type {
   PartitionValues,
   ShapedRecord,
 } from '../../../../gateway/forward/shape/shaped-record.ts';
+import { randomFrom } from '../../../support/random.ts';
 
 const scope = { gatewayId: 'box-1', delivery: 'archive', version: 2_147_483_647 };
 const extension = `.${'x'.repeat(127)}`;
@@ -246,12 +247,3 @@ test('whatever records say, keys stay below their prefix and within 1,024 bytes'
   }
   assert.ok(kept > 500 && kept < 2500, String(kept));
 });
-
-/** Deterministic, so that a failure can be had again. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1664525 + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { compileJmespath } from '../../../../gateway/forward/query/jmespath/jmespath.ts';
 import type { Json } from '../../../../gateway/forward/query/query.ts';
+import { randomFrom } from '../../../support/random.ts';
 
 interface Library {
   search(value: unknown, expression: string): unknown;
@@ -202,12 +203,3 @@ test('values of types that a function does not take are errors', () => {
     assert.throws(() => search(expression, document), { name: 'QueryError' }, expression);
   }
 });
-
-/** Deterministic, so that a failure can be had again. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1664525 + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}

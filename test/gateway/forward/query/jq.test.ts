@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { compileJq, extractionQueries } from '../../../../gateway/forward/query/jq/jq.ts';
 import type { Json } from '../../../../gateway/forward/query/query.ts';
 import { findProgram } from '../../../support/tools.ts';
+import { randomFrom } from '../../../support/random.ts';
 
 function run(query: string, value: Json = null): readonly Json[] {
   return compileJq(query).run(value);
@@ -364,12 +365,3 @@ test('names that JavaScript gives every object mean nothing', () => {
   const odd = JSON.parse('{"__proto__":{"a":1}}') as Json;
   assert.deepEqual(run('.__proto__.a, (. + {b:2} | keys)', odd), [1, ['__proto__', 'b']]);
 });
-
-/** Deterministic, so that a failure can be had again. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1664525 + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}

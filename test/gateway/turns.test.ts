@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import test from 'node:test';
-import { takeTurn } from '../../../../gateway/api/kinesis/turns.ts';
+import { takeTurn } from '../../gateway/turns.ts';
 
 /** Takes its turns one after the other, and says so. */
 async function steps(name: string, count: number, done: string[]): Promise<void> {
