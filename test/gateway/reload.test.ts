@@ -136,7 +136,8 @@ async function wrongFile(gateway: GatewayProcess, folder: string, path: string):
   });
   const { said, code } = await headgate(folder, 'reload', '--url', gateway.url);
   assert.deepEqual([code, said], [0, 'Nothing changed.\nNeeds a restart: rtsp.port.\n']);
-  assert.equal((await gateway.get<Status>('/status')).health.status, 'ok');
+  const { checks } = (await gateway.get<Status>('/status')).health;
+  assert.equal(checks.find(({ name }) => name === 'configuration')?.message ?? null, null);
 
   const sharded = mended.replace('readings: {}', 'readings: { shards: 3 }');
   await lineAfter(gateway, /streams\.readings\.shards: 3 has no effect/, () =>
