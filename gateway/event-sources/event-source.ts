@@ -40,7 +40,7 @@ import { Pausing, type FunctionHeld } from './pausing.ts';
 import { settleAgain } from './replaying.ts';
 import { Settler, type SettleOptions } from './settle.ts';
 import { workShard } from './shard-worker.ts';
-import { WindowStates } from './window-states.ts';
+import { forgetAhead, WindowStates } from './window-states.ts';
 
 /** The worker that hands over again what was given up. */
 const replayWorker = 'replay';
@@ -336,7 +336,10 @@ export class EventSource {
     try {
       const lease = await acquire(this.#application);
       const places: LeaseKeeper[] = [];
-      for (const state of tumblingWindowSeconds > 0 ? stateApplicationsOf(name) : []) {
+      const states = tumblingWindowSeconds > 0 ? stateApplicationsOf(name) : [];
+      const source = { kind: 'shard', id: shard.id } as const;
+      await forgetAhead(log.applications, states, source, lease.checkpoint);
+      for (const state of states) {
         places.push(await acquire(state));
       }
       const events = new Events(shard, account);

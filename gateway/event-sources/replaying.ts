@@ -1,6 +1,8 @@
 /** Has a function do what was given up, a batch at a time: as it was to get it, in its place in time. */
 import type { FailedBatch } from './letters.ts';
-import type { Settler } from './settle.ts';
+import type { Settler, Told } from './settle.ts';
+
+const nobody: Told = { done: () => Promise.resolve(), begunAnew: () => Promise.resolve() };
 
 /**
  * Resolves once all of a batch is done, or given up once more. A batch of a window is a window of its
@@ -18,6 +20,6 @@ export async function settleAgain(
   }
   const { startMs = 0, endMs = 0 } = window ?? {};
   const open = window && { startMs, endMs, state: {} };
-  await settler.settle(records, open, () => Promise.resolve(), signal);
+  await settler.settle(records, open, nobody, signal);
   if (open !== null) await settler.end(open, true, signal);
 }

@@ -50,8 +50,13 @@ export interface SettleOptions {
   readonly random: () => number;
 }
 
-/** Told in order, of each record once; the state is that after them. */
-export type Done = (records: readonly LogRecord[]) => Promise<void>;
+/** What is told of a batch, in order. */
+export interface Told {
+  /** Of each record once; the state is that after them. */
+  readonly done: (records: readonly LogRecord[]) => Promise<void>;
+  /** The window ended early: its state begins anew. */
+  readonly begunAnew: () => Promise<void>;
+}
 
 /** Records that go together, as long as they do. */
 interface Part {
@@ -86,12 +91,12 @@ export class Settler {
   async settle(
     records: readonly LogRecord[],
     window: OpenWindow | null,
-    done: Done,
+    told: Told,
     signal: AbortSignal,
   ): Promise<void> {
     const parts: Part[] = [{ records, failures: 0, error: null }];
     for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
-      parts.unshift(...(await this.#step(part, window, done, signal)));
+      parts.unshift(...(await this.#step(part, window, told, signal)));
     }
   }
 
@@ -120,7 +125,7 @@ export class Settler {
   async #step(
     part: Part,
     window: OpenWindow | null,
-    done: Done,
+    told: Told,
     signal: AbortSignal,
   ): Promise<readonly Part[]> {
     const { options, gate } = this.#with;
@@ -129,7 +134,7 @@ export class Settler {
     const old = part.records.filter(({ arrivalMs }) => this.#isOld(arrivalMs, hasFailed));
     if (old.length > 0) {
       await this.#giveUp({ ...part, records: old }, 'RecordAgeExceeded', window, signal);
-      await done(old);
+      await told.done(old);
       const gone = new Set(old);
       const records = part.records.filter((record) => !gone.has(record));
       return records.length === 0 ? [] : [{ ...part, records }];
@@ -137,16 +142,17 @@ export class Settler {
     const { records } = part;
     const outcome = await this.#call(records, window, { isFinal: false, isEarly: false }, signal);
     if (outcome.kind === 'done') {
-      await done(records);
+      await told.done(records);
       if (window !== null && outcome.isStateTooLarge) {
         await this.end(window, true, signal);
         window.state = {};
+        await told.begunAnew();
       }
       return [];
     }
     if (outcome.kind === 'done-up-to') {
       const { index } = outcome;
-      await done(records.slice(0, index));
+      await told.done(records.slice(0, index));
       return [{ records: records.slice(index), failures: 0, error: null }];
     }
     const { error } = outcome;
@@ -166,7 +172,7 @@ export class Settler {
     if (isTooLarge || (retries !== null && failed.failures > retries)) {
       const condition = isTooLarge ? 'PayloadTooLarge' : 'RetryAttemptsExhausted';
       await this.#giveUp(failed, condition, window, signal);
-      await done(records);
+      await told.done(records);
       return [];
     }
     await this.#wait(error, signal);

@@ -167,8 +167,7 @@ class ShardWorker {
         const isEarly = this.#ended && clock.nowMs() < window.endMs;
         await lane.settler.end(window, isEarly, signal);
         this.#window = null;
-        this.#kept = null;
-        await this.#inTurn(async () => this.#with.states?.clear());
+        await this.#forgetState();
         continue;
       }
       if (first === undefined && this.#ended) return;
@@ -189,10 +188,8 @@ class ShardWorker {
       const startMs = this.#startOf(first);
       this.#window = { startMs, endMs: startMs + this.#windowMs, state: {} };
     }
-    await lane.settler.settle(
-      records,
-      this.#window,
-      async (done) => {
+    const told = {
+      done: async (done: readonly LogRecord[]) => {
         this.#kept = this.#window && { ...this.#window };
         for (const { sequence } of done) {
           this.#outstanding.done(sequence);
@@ -204,8 +201,15 @@ class ShardWorker {
         const last = done.at(-1);
         if (last !== undefined) this.#with.metering.done(done.length, last.arrivalMs);
       },
-      signal,
-    );
+      begunAnew: () => this.#forgetState(),
+    };
+    await lane.settler.settle(records, this.#window, told, signal);
+  }
+
+  /** After a crash nothing is left of what a last call has had. */
+  async #forgetState(): Promise<void> {
+    this.#kept = null;
+    await this.#inTurn(async () => this.#with.states?.clear());
   }
 
   /** How many records make a batch now; 0: none yet, and when to look again. */

@@ -7,6 +7,7 @@
  * plans of two applications of their own, with the state as their output: it is encrypted as the
  * shard's stream is, and gone with the shard. A plan holds back one record from being deleted.
  */
+import type { Applications, SourceKey } from '../../storage/model.ts';
 import type { LeaseKeeper } from '../forward/lease-keeper.ts';
 import type { OpenWindow } from './settle.ts';
 
@@ -77,6 +78,29 @@ export class WindowStates {
 
   async release(): Promise<void> {
     await Promise.all(this.#places.map((place) => place.release()));
+  }
+}
+
+/**
+ * Has places begin anew that are ahead of a checkpoint: their state is of records that go again, and
+ * a place takes nothing from before where it was.
+ * @throws StorageError
+ */
+export async function forgetAhead(
+  applications: Applications,
+  places: readonly string[],
+  source: SourceKey,
+  checkpoint: number,
+): Promise<void> {
+  for (const place of places) {
+    const leases = applications.list().find(({ name }) => name === place)?.leases ?? [];
+    const lease = leases.find(
+      (one) => one.source.kind === source.kind && one.source.id === source.id,
+    );
+    if (lease === undefined) continue;
+    const { to = 0 } = (await applications.plan(lease)) ?? {};
+    if (Math.max(lease.checkpoint, to) <= checkpoint) continue;
+    await applications.beginAnew(place, [], [{ source, position: checkpoint }]);
   }
 }
 

@@ -1,6 +1,7 @@
 /** What depends on time and on several calls at once. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { numbered, runClock } from '../forward/support/rig.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -137,6 +138,34 @@ describe('a tumbling window', () => {
     ]);
   });
 
+  it('goes on when a kill left a state behind of records that go again', async (t) => {
+    const folder = await temporaryFolder(t);
+    const { target, notes } = await noting(t, body);
+    const options = { function: target, tumblingWindowSeconds: 60 };
+    const clock = new ManualClock(Date.UTC(2026, 0, 1));
+    const first = await openSources(t, { folder, clock });
+    await first.store.log.append('readings', numbered(0, 10));
+    const before = first.begin({ ...options, batchSize: 5 });
+    await until(before, ({ records }) => records === 10);
+    await before.close();
+    const [shard] = first.store.log.stream('readings').shards;
+    const source = { kind: 'shard', id: shard!.id } as const;
+    // As it is when the second state is kept and the checkpoint is still that of the first.
+    await first.store.log.applications.beginAnew('function:f', [], [{ source, position: 5 }]);
+    await first.close();
+    const second = await openSources(t, { folder, clock });
+    const after = second.begin({ ...options, batchSize: 2 });
+    await until(after, ({ records }) => records === 5);
+    assert.deepEqual(
+      (notes() as WindowNote[]).slice(2).map(({ state, records }) => [state.count, records]),
+      [
+        [5, 2],
+        [7, 2],
+        [9, 1],
+      ],
+    );
+  });
+
   it('ends early with its shard', async (t) => {
     const sources = await openSources(t, { clock: new ManualClock(Date.UTC(2026, 0, 1)) });
     const { target, notes } = await noting(t, body);
@@ -147,6 +176,34 @@ describe('a tumbling window', () => {
     const last = (notes() as WindowNote[]).at(-1)!;
     assert.deepEqual([last.state.count, last.isFinalInvokeForWindow], [3, true]);
     assert.equal(last.isWindowTerminatedEarly, true);
+  });
+
+  it('that ended early for its state begins without it after a restart too', async (t) => {
+    const folder = await temporaryFolder(t);
+    const { target, notes } = await noting(
+      t,
+      `note([event.isFinalInvokeForWindow, (event.state.text ?? '').length]);
+       return { state: { text: 'x'.repeat(2_000_000) } };`,
+    );
+    for (let run = 1; run <= 2; run += 1) {
+      const clock = new ManualClock(Date.UTC(2026, 0, 1));
+      const sources = await openSources(t, { folder, clock });
+      await sources.store.log.append('readings', numbered(run, 1));
+      const source = sources.begin({ function: target, tumblingWindowSeconds: 60 });
+      await until(source, ({ metrics }) => metrics.Invocations === 2);
+      const { applications } = sources.store.log;
+      const plans = (): Promise<readonly unknown[]> =>
+        Promise.all(
+          applications.list().flatMap(({ leases }) => leases.map((one) => applications.plan(one))),
+        );
+      while ((await plans()).some((plan) => plan !== null)) await setImmediate();
+      await sources.close();
+    }
+    const each = [
+      [false, 0],
+      [true, 2_000_000],
+    ];
+    assert.deepEqual(notes(), [...each, ...each]);
   });
 
   it('ends early with a state that is too large, which the last call still gets', async (t) => {
