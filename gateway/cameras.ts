@@ -104,10 +104,12 @@ export async function startCameras(options: CamerasOptions): Promise<Cameras> {
   };
   const substreamStatus = (camera: string): CameraStatus['substream'] => {
     const name = substreamName(camera);
-    if (substreams.find(name) === null) return null;
+    const substream = substreams.find(name);
+    if (substream === null) return null;
+    const { lastError } = substream;
     // While it is not fetched nobody knows yet.
     const isAway = (relay.now()?.publication(name) ?? null) === null;
-    return { name, hasWhep: isAway ? options.hasWebRtc : hasWhep(name) };
+    return { name, hasWhep: isAway ? options.hasWebRtc : hasWhep(name), lastError };
   };
   return {
     statuses: () =>

@@ -165,6 +165,11 @@ export class Substream {
     }
   }
 
+  /** Why it did not come when it was last wanted; null: nothing speaks against it. */
+  get lastError(): string | null {
+    return this.#task.status().failure?.message ?? null;
+  }
+
   /** Twice is harmless. */
   async stop(): Promise<void> {
     this.#fail(over());

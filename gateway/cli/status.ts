@@ -140,7 +140,7 @@ function show(answers: Answers): string {
         camera.state,
         since(camera.lastFrameTime),
         formatBytes(camera.storedBytes),
-        camera.state === 'recording' ? '' : (camera.lastError ?? ''),
+        cameraTrouble(camera),
       ]),
     ),
     ...table(
@@ -193,6 +193,12 @@ function show(answers: Answers): string {
     ),
   ];
   return `${parts.join('\n')}\n`;
+}
+
+function cameraTrouble({ state, lastError, substream }: Answers['cameras'][number]): string {
+  if (state !== 'recording' && lastError !== null) return lastError;
+  const small = substream?.lastError ?? null;
+  return small === null ? '' : `the sub-stream: ${small}`;
 }
 
 function fileTrouble({ state, lastError, refusal, troubles }: Answers['files'][number]): string {

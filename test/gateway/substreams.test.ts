@@ -86,7 +86,7 @@ describe('the sub-stream of a camera', { timeout: 600_000 }, () => {
     assert.equal(camera.connections, 1);
     assert.deepEqual(
       cameras.statuses().map(({ name, substream }) => [name, substream]),
-      [['gate', { name: 'gate~sub', hasWhep: true }]],
+      [['gate', { name: 'gate~sub', hasWhep: true, lastError: null }]],
     );
     assert.deepEqual(await store.video.latestFragments('gate~sub', 1), []);
     third.left();
@@ -116,6 +116,7 @@ describe('the sub-stream of a camera', { timeout: 600_000 }, () => {
     await assert.rejects(small.watch(), { code: 'not-found' });
     await assert.rejects(small.watchStored(), { code: 'not-found' });
     assert.equal(camera.connections, 1);
+    assert.match(cameras.statuses()[0]?.substream?.lastError ?? '', /404|not found/i);
     await cameras.update(configOf(''));
     assert.equal(cameras.substream('gate~sub'), null);
     assert.deepEqual(

@@ -1,8 +1,7 @@
 /** What the routes of applications (`applications.ts`) take and answer. */
 import { z } from '@hono/zod-openapi';
+import { count, time } from './leaves.ts';
 
-const time = z.iso.datetime({ offset: false }).openapi({ example: '2026-01-31T09:30:00.250Z' });
-const count = z.number().int().min(0);
 const sequence = z.int().min(0);
 const owner = z.string().min(1).max(256);
 

@@ -84,6 +84,10 @@ export const CameraSchema = z
       .object({
         liveUrl: z.string().describe('HLS'),
         whepUrl: z.string().nullable().describe('WebRTC; null where browsers do not play it so'),
+        lastError: z
+          .string()
+          .nullable()
+          .describe('Why it did not come when it was last wanted; null: nothing speaks against it'),
       })
       .nullable()
       .describe('Its small picture, fetched while somebody watches it; null: it has none'),

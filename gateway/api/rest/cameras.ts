@@ -55,7 +55,12 @@ export interface CameraStatus {
   /** Whether browsers can play it over WebRTC now; left out: no. */
   readonly hasWhep?: boolean;
   /** Its small picture; left out or null: it has none. */
-  readonly substream?: { readonly name: string; readonly hasWhep: boolean } | null;
+  readonly substream?: {
+    readonly name: string;
+    readonly hasWhep: boolean;
+    /** Why it did not come when it was last wanted; null: nothing speaks against it. */
+    readonly lastError: string | null;
+  } | null;
 }
 
 export interface CameraRoutesOptions {
@@ -270,8 +275,9 @@ async function describe(
 
 function substreamOf(found: NonNullable<CameraStatus['substream']> | null): Camera['substream'] {
   if (found === null) return null;
-  const { name, hasWhep } = found;
-  return { liveUrl: cameraUrl(name, 'live.m3u8'), whepUrl: hasWhep ? whepUrl(name) : null };
+  const { name, hasWhep, lastError } = found;
+  const liveUrl = cameraUrl(name, 'live.m3u8');
+  return { liveUrl, whepUrl: hasWhep ? whepUrl(name) : null, lastError };
 }
 
 function whepUrl(camera: string): string {
