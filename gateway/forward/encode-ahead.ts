@@ -9,6 +9,7 @@
 import type { LogRecord } from '../../storage/model.ts';
 import type { Encoder, EncodedObject, Format } from './format/encoder.ts';
 import { failureOf, type Failure } from './shape/failures.ts';
+import { shapedBy, type Turns } from './shape/in-turns.ts';
 import type { Shaping } from './shape/shaping.ts';
 import { asTheyAre } from './shape/source.ts';
 
@@ -45,6 +46,7 @@ export interface ObjectAheadOptions {
   readonly maxBytes: number;
   readonly shaping: Shaping;
   readonly format: Format;
+  readonly turns: Turns;
 }
 
 export class ObjectAhead {
@@ -70,9 +72,9 @@ export class ObjectAhead {
 
   /** Takes the next records of the shard; resolves when there is room for more. */
   async add(records: readonly LogRecord[]): Promise<void> {
-    const { shaping, format } = this.#options;
-    const before = shaping.before(asTheyAre(records));
-    const after = shaping.after(before.records);
+    const { shaping, format, turns } = this.#options;
+    const before = await shapedBy(shaping, 'before', asTheyAre(records), turns);
+    const after = await shapedBy(shaping, 'after', before.records, turns);
     this.#failures.push(...before.failures, ...after.failures);
     if (after.records.length === 0) return;
     this.#encoder ??= format.encoder();

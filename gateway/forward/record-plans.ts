@@ -101,13 +101,14 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
     },
     maxAgeMs: gatheringMs(options),
     retryMs: retrySeconds === null ? Infinity : retrySeconds * 1000,
-    ahead: ({ aheadBudget: budget }: Worker) => {
+    ahead: ({ aheadBudget: budget, clock, signal }: Worker) => {
       if (!isWhole) return null;
       const format = formatOf(shape.format, {
         record: shape.record,
         shardIndex: source.origin.shardIndex,
       });
-      return ObjectAhead.begin({ budget, maxBytes, shaping: openShaping(shape), format });
+      const turns = { clock, signal };
+      return ObjectAhead.begin({ budget, maxBytes, shaping: openShaping(shape), format, turns });
     },
     emission: (plan) => emissionOf(plan, sink),
     failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },

@@ -6,7 +6,7 @@ import { StorageError } from '../../../storage/errors.ts';
 import type { Worker } from '../attempts.ts';
 import type { Transform, TransformContext } from '../transform/transform.ts';
 import { failureOf, type Failure } from './failures.ts';
-import { shapedInTurns } from './in-turns.ts';
+import { shapedBy } from './in-turns.ts';
 import { OutputWriter, readOutput, type OutputPart } from './output-codec.ts';
 import type { ShapedRecord } from './shaped-record.ts';
 import type { Shaping } from './shaping.ts';
@@ -76,14 +76,13 @@ export async function* givenToFunction(
   for await (const records of plan.read(signal)) yield inTurns(plan, records, 'before', signal);
 }
 
-async function inTurns(
-  { shaping, worker }: ShapedPlan,
+function inTurns(
+  { shaping, worker: { clock } }: ShapedPlan,
   records: readonly ShapedRecord[],
   step: 'before' | 'after',
   signal: AbortSignal,
 ): Promise<OutputPart> {
-  if (!shaping.asksQueries) return shaping[step](records);
-  return await shapedInTurns(records, (some) => shaping[step](some), worker.clock, signal);
+  return shapedBy(shaping, step, records, { clock, signal });
 }
 
 /**
