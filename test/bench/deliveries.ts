@@ -12,7 +12,7 @@ import { gzip } from 'node:zlib';
 import { startDeliveries } from '../../gateway/forward/deliveries.ts';
 import { formatOf } from '../../gateway/forward/format/formats.ts';
 import { bufferDefaults, type DeliveryOptions } from '../../gateway/forward/options.ts';
-import type { ShapedRecord } from '../../gateway/forward/shape/shaped-record.ts';
+import { asTheyAre } from '../../gateway/forward/shape/source.ts';
 import { systemClock } from '../../storage/clock.ts';
 import type { LogRecord } from '../../storage/model.ts';
 import { openStore, type Store } from '../../storage/store.ts';
@@ -263,24 +263,25 @@ async function bareLoop(
 
 /** The CPU of what every delivery has to do for itself: encode, compress, checksum, write. */
 async function ownWork(store: Store, folder: string): Promise<number> {
-  const shaped: ShapedRecord[][] = [];
-  for (const { id } of store.log.stream('readings').shards) {
-    for await (const slice of slices(store, id)) {
-      shaped.push(slice.map((record) => ({ ...record, subSequence: 0, partition: null })));
-    }
-  }
   await mkdir(folder);
   const format = formatOf({ type: 'ndjson' }, { shardIndex: 0 });
-  const cpu = process.cpuUsage();
-  for (const [index, slice] of shaped.entries()) {
-    const encoder = format.encoder();
-    await encoder.add(slice);
-    const { object } = await encoder.end();
-    encoder.close();
-    await writeFile(join(folder, String(index)), object?.pieces ?? []);
+  let microseconds = 0;
+  for (const { id } of store.log.stream('readings').shards) {
+    let object = 0;
+    for await (const slice of slices(store, id)) {
+      const shaped = asTheyAre(slice);
+      const cpu = process.cpuUsage();
+      const encoder = format.encoder();
+      await encoder.add(shaped);
+      const { object: encoded } = await encoder.end();
+      encoder.close();
+      await writeFile(join(folder, `${id}-${object}`), encoded?.pieces ?? []);
+      const { user, system } = process.cpuUsage(cpu);
+      microseconds += user + system;
+      object += 1;
+    }
   }
-  const { user, system } = process.cpuUsage(cpu);
-  return (user + system) / 1e6;
+  return microseconds / 1e6;
 }
 
 /** What is in a shard, as much at a time as a delivery puts into an object. */
