@@ -78,6 +78,9 @@ export async function killDelivery(
   const transform = await transformOf(context, target, random);
   let child: Child | null = null;
   let killIn = Infinity;
+  // A load is a connection and a dozen requests: where too many fail, it waits ever longer.
+  const isSlow = target === 'redshift';
+  const troubles = isSlow ? 0.02 : 0.05;
   let trouble = true;
   let repeated = 0;
   const request: Disturbance['request'] = async (passing, take) => {
@@ -88,9 +91,9 @@ export async function killDelivery(
       if (chance < 0.5) await take(false);
       child?.process.kill('SIGKILL');
       passing.response.destroy();
-    } else if (trouble && chance < 0.05) {
+    } else if (trouble && chance < troubles) {
       passing.response.writeHead(503).end();
-    } else if (trouble && chance < 0.1) {
+    } else if (trouble && chance < 2 * troubles) {
       repeated += 1;
       await take(false);
       passing.response.destroy();
@@ -101,13 +104,11 @@ export async function killDelivery(
   const statement = (): Fault | null => {
     killIn -= 1;
     if (killIn === 0) child?.process.kill('SIGKILL');
-    else if (!trouble || random() > 0.04) return null;
+    else if (!trouble || random() > troubles) return null;
     return faults[Math.floor(random() * faults.length)] ?? null;
   };
   const destination = await destinationOf(context, target, { request, statement });
   const { to, cluster } = destination;
-  // A load is a connection and a dozen requests.
-  const isSlow = target === 'redshift';
   const run = (): KillsRun => ({
     ...{ folder: `${folder}/store`, target, to, cluster },
     prefix: isOfObjects(target) ? '!{partitionKeyFromQuery:place}/' : '',
