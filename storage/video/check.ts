@@ -5,9 +5,7 @@
  * nothing. Works beside a gateway that is recording, and on what a crash left (an
  * open file may have a tail that has no row: recovery takes care of that).
  */
-import type { Dirent } from 'node:fs';
-import { type FileHandle, readdir } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import { StorageError } from '../errors.ts';
 import type { Finding, FindingCode } from '../finding.ts';
 import type { KeyTable } from '../key-table.ts';
@@ -16,10 +14,10 @@ import { type InitSegment, Mp4Error, readInit } from './boxes.ts';
 import type { Reader } from './context.ts';
 import type { ChunkFacts } from './chunk-facts.ts';
 import { readChunk } from './fragment-builder.ts';
-import { mediaIdFile } from './media-disk.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
 import { dataKeysOf, isEncryptedBody, storedChunks } from './stored-chunks.ts';
 import { bodyOf, damageOf, readStored } from './media-reader.ts';
+import { orphans } from './orphans.ts';
 import {
   fragmentColumns,
   initFrom,
@@ -75,7 +73,15 @@ export async function* checkVideo(
     }
     from = last.id + 1;
   }
-  yield* checkOrphanedFiles(reader, mediaFolder, mediaFolder);
+  for await (const { path } of orphans({ queries: reader, mediaFolder, unreadable: 'refused' })) {
+    yield {
+      severity: 'warning',
+      code: 'media-orphaned',
+      where: path,
+      what: 'the index does not know this file',
+      advice: 'it takes space and nothing needs it: look at it, then delete it',
+    };
+  }
 }
 
 /** Inits whose rows are damaged; files of theirs can be indexed again by what they begin with. */
@@ -290,47 +296,6 @@ async function* checkOrphanedRows(reader: Reader): AsyncGenerator<Finding, void>
   );
   for (const { id, fragments } of rows) {
     yield mismatch(`media file ${id}`, `${fragments} fragments of a file that the index lacks`);
-  }
-}
-
-/** A file's name holds its number, so each is looked up by itself and no list is held. */
-async function* checkOrphanedFiles(
-  reader: Reader,
-  mediaFolder: string,
-  folder: string,
-): AsyncGenerator<Finding, void> {
-  for (const entry of await entriesOf(folder)) {
-    const full = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      yield* checkOrphanedFiles(reader, mediaFolder, full);
-      continue;
-    }
-    const path = relative(mediaFolder, full);
-    if (path === mediaIdFile) continue;
-    const id = Number(/\.(\d{1,15})\.mp4$/.exec(entry.name)?.[1] ?? -1);
-    const row = await reader.get<{ path: string }>(
-      `SELECT path FROM media_file WHERE id = ?1
-       UNION ALL SELECT path FROM media_garbage WHERE id = ?1`,
-      id,
-    );
-    if (row?.path === path) continue;
-    yield {
-      severity: 'warning',
-      code: 'media-orphaned',
-      where: path,
-      what: 'the index does not know this file',
-      advice: 'it takes space and nothing needs it: look at it, then delete it',
-    };
-  }
-}
-
-async function entriesOf(folder: string): Promise<readonly Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    // Retention may have taken the folder of a day away, and a new store has none at all.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-    throw new StorageError('corrupt', `${folder} can't be read`, { cause: error });
   }
 }
 

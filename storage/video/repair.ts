@@ -28,9 +28,9 @@ import { describeTrack, type InitSegment, Mp4Error, readBoxHeader, readInit } fr
 import { boxProblem, checkRows, damagedInitsOf } from './check.ts';
 import { FragmentBuilder, storedAs } from './fragment-builder.ts';
 import { decodeFragmentHeader, fragmentHeaderBytes } from './fragment-header.ts';
-import { mediaIdFile } from './media-disk.ts';
 import { mediaFilePath, openMediaFile } from './media-files.ts';
 import { bodyOf, damageOf, readStored } from './media-reader.ts';
+import { orphans } from './orphans.ts';
 import { dataKeysOf, storedChunks } from './stored-chunks.ts';
 import {
   fragmentColumns,
@@ -110,7 +110,7 @@ export async function* repairVideo(options: VideoMendingOptions): AsyncGenerator
     for (const file of files) yield* repairFile(mending, file);
     from = last.id + 1;
   }
-  yield* takeInOrphans(mending, mending.mediaFolder);
+  yield* takeInOrphans(mending);
   yield* splitRuns(mending);
 }
 
@@ -267,26 +267,13 @@ async function* markDamaged(
 
 // ---------------------------------------------------------------- files without rows
 
-async function* takeInOrphans(mending: VideoMending, folder: string): AsyncGenerator<string, void> {
+async function* takeInOrphans(mending: VideoMending): AsyncGenerator<string, void> {
   const { database, mediaFolder } = mending;
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  for (const entry of entries) {
-    const full = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      yield* takeInOrphans(mending, full);
-      continue;
-    }
-    const path = relative(mediaFolder, full);
-    if (path === mediaIdFile) continue;
-    const id = Number(/\.(\d{1,12})\.mp4$/.exec(entry.name)?.[1] ?? -1);
-    const known = await database.get<{ path: string }>(
-      `SELECT path FROM media_file WHERE id = ?1
-       UNION ALL SELECT path FROM media_garbage WHERE id = ?1`,
-      id,
-    );
-    if (known?.path === path) continue;
-    const taken = id > 0 && known === undefined ? await indexFile(mending, path, id) : null;
-    if (taken === null) {
+  const found = orphans({ queries: database, mediaFolder, unreadable: 'passed-over' });
+  for await (const { path, id, isTaken } of found) {
+    const taken = id === null || id === 0 || isTaken ? null : await indexFile(mending, path, id);
+    if (id === null || taken === null) {
+      const full = join(mediaFolder, path);
       yield `${path} is not in the index and can't be: ${await moveAway(mending, full)}`;
       continue;
     }

@@ -11,6 +11,7 @@ import { defaultProvider } from '@aws-sdk/credential-provider-node';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { SinkError, type SinkErrorCode } from '../sink.ts';
 import { adviceFor, type Service } from './advice.ts';
+import { byCertificate } from './connection.ts';
 
 export interface AwsOptions {
   /** Left out: `AWS_REGION`, the shared configuration, the instance: the SDK's own order. */
@@ -182,14 +183,7 @@ const byName: Readonly<Record<string, SinkErrorCode>> = {
   QuotaExceeded: 'full',
   XMinioStorageFull: 'full',
   XMinioAdminBucketQuotaExceeded: 'full',
-  CERT_HAS_EXPIRED: 'untrusted',
-  CERT_NOT_YET_VALID: 'untrusted',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'untrusted',
-  SELF_SIGNED_CERT_IN_CHAIN: 'untrusted',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'untrusted',
-  UNABLE_TO_GET_ISSUER_CERT: 'untrusted',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'untrusted',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'untrusted',
+  ...byCertificate,
 };
 
 function codeOf(name: string): SinkErrorCode | null {

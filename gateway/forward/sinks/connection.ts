@@ -35,7 +35,8 @@ export interface ConnectionKeys {
   readonly authority: string;
 }
 
-const byCode: Readonly<Record<string, SinkErrorCode>> = {
+/** What a certificate may be refused for. */
+export const byCertificate: Readonly<Record<string, SinkErrorCode>> = {
   CERT_HAS_EXPIRED: 'untrusted',
   CERT_NOT_YET_VALID: 'untrusted',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'untrusted',
@@ -44,8 +45,8 @@ const byCode: Readonly<Record<string, SinkErrorCode>> = {
   UNABLE_TO_GET_ISSUER_CERT: 'untrusted',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'untrusted',
   ERR_TLS_CERT_ALTNAME_INVALID: 'untrusted',
-  ETIMEDOUT: 'timeout',
 };
+const byCode: Readonly<Record<string, SinkErrorCode>> = { ...byCertificate, ETIMEDOUT: 'timeout' };
 const advised: Readonly<Record<string, (keys: ConnectionKeys) => string>> = {
   CERT_HAS_EXPIRED: () =>
     "The server's certificate has expired, or this machine's clock is wrong: renew the one or set the other.",
