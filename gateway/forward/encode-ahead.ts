@@ -3,8 +3,9 @@
  * once, instead of once to find where it ends and again to make it.
  *
  * Nothing depends on it: the plan is saved before the object leaves, and an attempt without it reads
- * the plan again, as after a crash. So it is let go of when gathering has to wait for records, and
- * when the first attempt has ended; and there is none while others take up what `AheadBudget` has.
+ * the plan again, as after a crash. So it is let go of when gathering has to wait for records, when
+ * the delivery is held back, and when the first attempt has ended; and there is none while others take
+ * up what `AheadBudget` has.
  */
 import type { LogRecord } from '../../storage/model.ts';
 import type { Encoder, EncodedObject, Format } from './format/encoder.ts';
@@ -54,15 +55,12 @@ export class ObjectAhead {
   readonly #failures: Failure[] = [];
   /** null: there is nothing to be encoded yet. */
   #encoder: Encoder | null = null;
+  /** Takes up its part of the budget: from the first record on, until it is closed. */
+  #isOpen = false;
   #isClosed = false;
 
-  private constructor(options: ObjectAheadOptions) {
+  constructor(options: ObjectAheadOptions) {
     this.#options = options;
-  }
-
-  /** null: too much is encoded ahead already. */
-  static begin(options: ObjectAheadOptions): ObjectAhead | null {
-    return options.budget.take(options.maxBytes) ? new ObjectAhead(options) : null;
   }
 
   /** It was let go of. */
@@ -70,9 +68,17 @@ export class ObjectAhead {
     return this.#isClosed;
   }
 
-  /** Takes the next records of the shard; resolves when there is room for more. */
+  /**
+   * Takes the next records of the shard; resolves when there is room for more. Closed at the first, if
+   * too much is encoded ahead already.
+   */
   async add(records: readonly LogRecord[]): Promise<void> {
-    const { shaping, format, turns } = this.#options;
+    const { shaping, format, turns, budget, maxBytes } = this.#options;
+    this.#isOpen ||= budget.take(maxBytes);
+    if (!this.#isOpen) {
+      this.close();
+      return;
+    }
     const before = await shapedBy(shaping, 'before', asTheyAre(records), turns);
     const after = await shapedBy(shaping, 'after', before.records, turns);
     this.#failures.push(...before.failures, ...after.failures);
@@ -93,6 +99,6 @@ export class ObjectAhead {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#encoder?.close();
-    this.#options.budget.give(this.#options.maxBytes);
+    if (this.#isOpen) this.#options.budget.give(this.#options.maxBytes);
   }
 }

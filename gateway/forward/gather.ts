@@ -27,7 +27,7 @@ export interface GatherOptions {
   /** Given the records; closed when more have to be waited for. null: nothing is encoded ahead. */
   readonly ahead: Pick<ObjectAhead, 'add' | 'close' | 'isClosed'> | null;
   readonly worker: string;
-  readonly progress: Progress;
+  readonly progress: Pick<Progress, 'lost'>;
   readonly signal: AbortSignal;
 }
 
@@ -65,15 +65,11 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
       maxBytes: sliceBytes,
     });
     countSkipped(options, slice, until - next);
-    if (slice.nextSequence > until) {
-      // What lay before the end is gone, and reading began beyond it.
-      next = until;
-      continue;
-    }
-    for (const [index, record] of slice.records.entries()) {
+    const records = recordsBefore(until, slice);
+    for (const [index, record] of records.entries()) {
       const size = options.measure(record);
       if (oldestArrivalMs !== null && bytes + size > maxBytes) {
-        await encode(options, slice.records.slice(0, index));
+        await encode(options, records.slice(0, index));
         return { kind: 'range', from: first, to: record.sequence, oldestArrivalMs };
       }
       bytes += size;
@@ -83,23 +79,31 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
       }
       oldestArrivalMs = Math.min(oldestArrivalMs ?? Infinity, record.arrivalMs);
     }
-    next = slice.nextSequence;
+    next = Math.min(slice.nextSequence, until);
     if (oldestArrivalMs !== null) {
       const due = slice.recordsBehind === 0 && clock.monotonicMs() >= dueMs;
       if (bytes >= maxBytes || slice.endOfShard || due) {
-        await encode(options, slice.records);
+        await encode(options, records);
         return { kind: 'range', from: first, to: next, oldestArrivalMs };
       }
     } else if (slice.endOfShard) {
       return { kind: 'end', to: next };
     }
-    if (slice.recordsBehind > 0) {
-      await encode(options, slice.records);
+    if (slice.recordsBehind > 0 || next === until) {
+      await encode(options, records);
     } else {
       options.ahead?.close();
       await moreOrDue(options, next, dueMs);
     }
   }
+}
+
+/** Where records are gone, a read makes up their number from what is somebody else's. */
+export function recordsBefore(
+  end: number,
+  { records, nextSequence }: ReadResult,
+): readonly LogRecord[] {
+  return nextSequence <= end ? records : records.filter(({ sequence }) => sequence < end);
 }
 
 async function encode({ ahead }: GatherOptions, records: readonly LogRecord[]): Promise<void> {

@@ -123,7 +123,7 @@ export interface PlannedOptions {
   readonly maxAgeMs: number;
   /** How long attempts may go on failing before records are put aside; Infinity: for ever. */
   readonly retryMs: number;
-  /** Begins to encode the next plan while it is gathered; null where that is not to be. */
+  /** Encodes the next plan while it is gathered; null where that is not to be. */
   readonly ahead: (worker: Worker) => ObjectAhead | null;
   readonly emission: (plan: PlanInHand) => Emission;
   readonly failed: Pick<SetAsideOptions, 'delivery' | 'encryption'>;
@@ -219,6 +219,8 @@ async function carryOut(
   ahead: ObjectAhead | null,
 ): Promise<boolean> {
   const { source, transform, scope } = options;
+  // It may take long until the first attempt.
+  if (worker.gate.held !== null) ahead?.close();
   const detail = readDetail(plan.detail, { scope, createdMs: plan.createdMs });
   let trimmed = 0;
   const read = (signal: AbortSignal): AsyncIterable<readonly ShapedRecord[]> => {

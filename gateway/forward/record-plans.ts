@@ -108,7 +108,7 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
         shardIndex: source.origin.shardIndex,
       });
       const turns = { clock, signal };
-      return ObjectAhead.begin({ budget, maxBytes, shaping: openShaping(shape), format, turns });
+      return new ObjectAhead({ budget, maxBytes, shaping: openShaping(shape), format, turns });
     },
     emission: (plan) => emissionOf(plan, sink),
     failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },

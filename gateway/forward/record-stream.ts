@@ -10,6 +10,7 @@
  */
 import type { LogRecord, ReadResult } from '../../storage/model.ts';
 import { attemptLimitMs, outOfTime, untilDone, urgencyOf, type Worker } from './attempts.ts';
+import { recordsBefore } from './gather.ts';
 import { KeyQueues, type Entry } from './key-queues.ts';
 import { finishPlan, savePlan, type PlannedOptions } from './planned.ts';
 import { recordBytes, SinkError, wireBytes, type Packing, type RecordSink } from './sink.ts';
@@ -151,8 +152,7 @@ async function refill(
       maxBytes: Math.min(sliceBytes, room.bytes),
     });
     countSkipped(worker, slice, end - next);
-    if (slice.nextSequence > end) return { next: end, ended: 'done' };
-    for (const record of slice.records) {
+    for (const record of recordsBefore(end, slice)) {
       const { sequence, partitionKey, data, arrivalMs } = record;
       // It is its turn once all before it are sent.
       if (recordBytes(record) > options.sink.limits.recordBytes) {
@@ -160,8 +160,8 @@ async function refill(
       }
       queues.add({ sequence, partitionKey, data, arrivalMs });
     }
-    next = slice.nextSequence;
-    if (slice.endOfShard) return { next, ended: 'done' };
+    next = Math.min(slice.nextSequence, end);
+    if (slice.endOfShard || next === end) return { next, ended: 'done' };
     const enough = !packed || queues.wellFilled || slice.recordsBehind === 0;
     if (enough) return { next, ended: null };
   }

@@ -1,6 +1,7 @@
 /** A delivery that is killed at random moments while its destination fails at random. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { Bandwidth } from '../../../../gateway/forward/bandwidth.ts';
 import { Delivery } from '../../../../gateway/forward/delivery.ts';
 import { sharedLimits } from '../../../../gateway/forward/limits.ts';
@@ -10,6 +11,7 @@ import { openStore } from '../../../../storage/store.ts';
 import { seededRandom } from '../../../storage/support/open.ts';
 import { startChild, type Child } from '../../../support/child.ts';
 import { MemoryLogger } from '../../../support/memory-logger.ts';
+import { MemoryMetrics } from '../../../support/memory-metrics.ts';
 import { compiled } from '../../../support/program.ts';
 import type { Scope } from '../../../support/scope.ts';
 import { memoryFolder } from '../../../support/temporary-folder.ts';
@@ -25,7 +27,7 @@ import {
 } from './kills-run.ts';
 import { startProxy } from './proxy.ts';
 import type { Fault } from './redshift.ts';
-import { testPrograms, WatchedMetrics } from './rig.ts';
+import { testPrograms } from './rig.ts';
 
 const faults: readonly Fault[] = ['cut-before', 'cut-after', 'lose-answer', 'late'];
 
@@ -150,7 +152,7 @@ async function finish(
   run: KillsRun,
   destination: Destination,
 ): Promise<{ readonly records: number; readonly failed: number }> {
-  const [clock, logger, metrics] = [systemClock, new MemoryLogger(), new WatchedMetrics()];
+  const [clock, logger, metrics] = [systemClock, new MemoryLogger(), new MemoryMetrics()];
   const alive = setInterval(() => undefined, 2 ** 30);
   const store = await openStore({ folder: run.folder, clock, logger, metrics });
   const random = (): number => 0;
@@ -166,12 +168,8 @@ async function finish(
     await store.close();
     clearInterval(alive);
   });
-  const settled = (): number =>
-    metrics.total('headgate_delivery_sent_records_total') +
-    metrics.total('headgate_delivery_failed_records_total');
-  for (let before = settled(); (await delivery.status()).backlog.records > 0; before = settled()) {
-    await metrics.until(() => settled() !== before);
-  }
+  // Of a checkpoint that moves nothing tells, and into Kinesis it moves behind what is sent.
+  while ((await delivery.status()).backlog.records > 0) await setTimeout(50);
   const failed = (await failedOf(store.log, 'archive')).map(
     ({ rawData }) => (JSON.parse(Buffer.from(rawData, 'base64').toString()) as { id: number }).id,
   );
