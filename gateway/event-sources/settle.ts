@@ -200,7 +200,7 @@ export class Settler {
       });
       if (failedAt === 0) throw new FunctionError('failed', 'it could not do the first record');
       if (window !== null) window.state = state;
-      this.#backOff.succeeded();
+      this.#backOff.beginAnew();
       this.#with.tell(null);
       if (failedAt !== null) {
         metering.failed();
@@ -268,7 +268,7 @@ export class Settler {
         await this.#pause(new SinkError('unavailable', failure.message), signal);
       }
     }
-    this.#backOff.succeeded();
+    this.#backOff.beginAnew();
     metering.dropped(records.length);
     logger.warn(
       {

@@ -115,6 +115,12 @@ export class RetryBudget {
     this.#limitMs = limitMs;
   }
 
+  /** How long a wait may be, so that the last attempt is made when attempts end. */
+  get leftMs(): number {
+    const nowMs = this.#clock.monotonicMs();
+    return Math.max(0, this.#limitMs - (nowMs - (this.#sinceMs ?? nowMs)));
+  }
+
   /** @throws AttemptsOver */
   failed(error: SinkError): void {
     const nowMs = this.#clock.monotonicMs();
@@ -177,7 +183,7 @@ export async function untilDone<T>(
         { behind: worker.lane.behind },
       );
       if (result === null) continue;
-      worker.backOff.succeeded();
+      worker.backOff.beginAnew();
       worker.progress.recovered(worker.name);
       return result.value;
     } catch (error) {
@@ -192,9 +198,15 @@ export async function untilDone<T>(
 export function failedFor(worker: Worker, work: Pick<Work, 'budget'>, error: unknown): number {
   if (!(error instanceof SinkError)) throw error;
   const shown = outOfTime(error);
-  const delayMs = worker.backOff.failed(error);
+  const delayMs = Math.min(worker.backOff.failed(error), work.budget?.leftMs ?? Infinity);
   worker.progress.failed(worker.name, shown, delayMs);
-  work.budget?.failed(shown);
+  try {
+    work.budget?.failed(shown);
+  } catch (over) {
+    // What comes next has attempts of its own.
+    worker.backOff.beginAnew();
+    throw over;
+  }
   return delayMs;
 }
 

@@ -35,7 +35,8 @@ export class BackOff {
     return Math.max(delayMs, Math.min(error.retryAfterMs ?? 0, longestAskedMs));
   }
 
-  succeeded(): void {
+  /** Something succeeded, or something else is tried. */
+  beginAnew(): void {
     this.#failures = 0;
   }
 }

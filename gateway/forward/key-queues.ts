@@ -190,7 +190,7 @@ export class KeyQueues {
     const [name, queue] = this.#find(entry);
     queue.records.splice(0, of.length);
     this.#highestTaken = Math.max(this.#highestTaken, of.at(-1)?.sequence ?? -1);
-    queue.backOff.succeeded();
+    queue.backOff.beginAnew();
     this.#failing.delete(name);
     this.#count(-of.length, -of.reduce((sum, record) => sum + recordBytes(record), 0));
     this.#queues.delete(name);

@@ -181,7 +181,7 @@ class Conversation {
         await this.#outbox.done(outgoing);
         this.#isAnswered = true;
         progress.sent({ records: 1, bytes: outgoing.sizeBytes, objects: 0 });
-        backOff.succeeded();
+        backOff.beginAnew();
         progress.recovered(name);
         const left = sizeOf(this.#outbox.awaited);
         if (left === 0) patience.end();
@@ -194,7 +194,7 @@ class Conversation {
       if (error.code !== 'too-large' && outgoing.refusals < refusalsMax) throw error;
       await this.#giveUp(outgoing, error.message);
       // It goes on with the next one, soon.
-      backOff.succeeded();
+      backOff.beginAnew();
       throw new SinkError('unavailable', error.message, { cause: error, advice: error.advice });
     }
   }

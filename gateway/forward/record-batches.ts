@@ -166,7 +166,7 @@ export class BatchEmission implements Emission {
       this.sent.records += taken;
       this.sent.objects += 1;
       this.#inHand.budget.taken();
-      this.#worker.backOff.succeeded();
+      this.#worker.backOff.beginAnew();
     }
     // What time alone does not mend is worth being told of first.
     return errors.find(({ retryable }) => !retryable) ?? errors[0] ?? null;

@@ -208,7 +208,7 @@ async function attempt(
       await hold(worker.bandwidth.take(wireBytes(records), urgency, signal));
       return sink.send(records, signal);
     });
-    worker.backOff.succeeded();
+    worker.backOff.beginAnew();
     return outcomes;
   } catch (error) {
     worker.signal.throwIfAborted();

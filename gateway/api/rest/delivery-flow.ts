@@ -1,7 +1,7 @@
 /** Routes that hold a delivery back, let it go on, and put it elsewhere. Each is in the audit log. */
 import { createRoute } from '@hono/zod-openapi';
 import type { Deliveries } from '../../forward/deliveries.ts';
-import { rewindBody, steering, type SteeringRoutes } from './steering.ts';
+import { placeOf, rewindBody, steering, type SteeringRoutes } from './steering.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import { DeliverySchema } from './schemas.ts';
 import { deliveryOf } from './status.ts';
@@ -44,7 +44,7 @@ const rewind = createRoute({
 
 export function deliveryFlowRoutes(
   router: RestRouter,
-  { flow, audit }: SteeringRoutes<DeliveryFlow>,
+  { flow, audit, clock }: SteeringRoutes<DeliveryFlow>,
 ): void {
   const told = steering({ audit, what: 'delivery', shown: deliveryOf });
   router.openapi(pause, async (c) => {
@@ -57,7 +57,7 @@ export function deliveryFlowRoutes(
   });
   router.openapi(rewind, async (c) => {
     const { name } = c.req.valid('param');
-    const { to } = c.req.valid('json');
+    const to = placeOf(c.req.valid('json').to, clock);
     return c.json(await told(c, 'RewindDelivery', name, () => flow().rewind(name, to)), 200);
   });
 }

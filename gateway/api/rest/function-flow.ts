@@ -8,7 +8,7 @@ import { HttpError } from '../../http/errors.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import { FunctionReplaySchema, FunctionSchema } from './schemas.ts';
 import { functionOf } from './status.ts';
-import { rewindBody, steering, type SteeringRoutes } from './steering.ts';
+import { placeOf, rewindBody, steering, type SteeringRoutes } from './steering.ts';
 
 export type FunctionFlow = Pick<EventSources, 'pause' | 'resume' | 'rewind' | 'replay' | 'forget'>;
 
@@ -65,7 +65,7 @@ const forget = createRoute({
 
 export function functionFlowRoutes(
   router: RestRouter,
-  { flow, audit }: SteeringRoutes<FunctionFlow>,
+  { flow, audit, clock }: SteeringRoutes<FunctionFlow>,
 ): void {
   const told = steering({ audit, what: 'function', shown: functionOf });
   const did = steering({ audit, what: 'function', shown: (batches: number) => batches });
@@ -79,7 +79,7 @@ export function functionFlowRoutes(
   });
   router.openapi(rewind, async (c) => {
     const { name } = c.req.valid('param');
-    const { to } = c.req.valid('json');
+    const to = placeOf(c.req.valid('json').to, clock);
     return c.json(await told(c, 'RewindFunction', name, () => flow().rewind(name, to)), 200);
   });
   router.openapi(replay, async (c) => {

@@ -35,8 +35,9 @@ export function restRoutes(options: RestOptions): RestRouter {
   const { clock, log, video, sources, version } = options;
   const router = createRouter();
   statusRoutes(router, options);
-  deliveryFlowRoutes(router, { flow: () => sources.deliveryFlow, audit: options.audit });
-  functionFlowRoutes(router, { flow: () => sources.functionFlow, audit: options.audit });
+  const { audit } = options;
+  deliveryFlowRoutes(router, { flow: () => sources.deliveryFlow, audit, clock });
+  functionFlowRoutes(router, { flow: () => sources.functionFlow, audit, clock });
   operationsRoutes(router, options);
   const waiting = new Waiting({ log, clock, closing: options.closing });
   streamRoutes(router, { log, clock, waiting });

@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { RewindTo } from '../../forward/flow/rewind.ts';
 import { remoteAddress, type AppEnv } from '../../http/authentication.ts';
+import type { Clock } from '../../../storage/ports.ts';
 import { HttpError, toHttpError } from '../../http/errors.ts';
 import type { AuditLog } from '../../observe/audit.ts';
 import { timeQuery } from './times.ts';
@@ -10,6 +11,19 @@ import { timeQuery } from './times.ts';
 export interface SteeringRoutes<Flow> {
   readonly flow: () => Flow;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
+}
+
+/**
+ * A mistyped year would pass over everything that waits.
+ * @throws HttpError `bad-request`
+ */
+export function placeOf(to: RewindTo, clock: Pick<Clock, 'nowMs'>): RewindTo {
+  if (typeof to === 'string' || to.timeMs <= clock.nowMs()) return to;
+  throw new HttpError(
+    'bad-request',
+    'to: lies in the future; latest passes over what is stored, and begins with what comes next',
+  );
 }
 
 const place = z.string().transform((text, context): RewindTo => {

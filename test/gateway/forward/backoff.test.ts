@@ -9,7 +9,7 @@ test('delays double up to a minute, and start over after a success', () => {
   const backOff = new BackOff(() => 1 - Number.EPSILON);
   const delays = Array.from({ length: 9 }, () => backOff.failed(unreachable));
   assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
-  backOff.succeeded();
+  backOff.beginAnew();
   assert.equal(backOff.failed(unreachable), 500);
 });
 

@@ -84,7 +84,12 @@ test('what is not there or not a time is refused, and nothing changes', async (c
   assert.equal((await post('nobody/rewind', { to: 'latest' })).status, 404);
   assert.equal(gateway.audited.at(-1)?.outcome, 'not-found');
   const rubbish = [undefined, {}, { to: '' }, { to: 'yesterday' }, { to: null }, { to: -1 }, []];
-  for (const body of [...rubbish, { to: '2026-02-30T00:00:00Z' }, { to: 'latest', more: 1 }]) {
+  for (const body of [
+    ...rubbish,
+    { to: '2026-02-30T00:00:00Z' },
+    { to: '2126-01-01T00:00:00Z' },
+    { to: 'latest', more: 1 },
+  ]) {
     const answer = await post('archive/rewind', body);
     assert.equal(answer.status, 400, JSON.stringify(body));
   }

@@ -114,7 +114,13 @@ test('what is not there, not kept or not a time is refused; a removed one is for
     assert.equal(answer.status, 404, what);
     assert.match(await answer.text(), /There is no function named nobody/);
   }
-  for (const body of [undefined, {}, { to: 'yesterday' }, { to: 'latest', more: 1 }]) {
+  for (const body of [
+    undefined,
+    {},
+    { to: 'yesterday' },
+    { to: '2126-01-01T00:00:00Z' },
+    { to: 'latest', more: 1 },
+  ]) {
     assert.equal((await post('failing/rewind', body)).status, 400, JSON.stringify(body));
   }
   const kept = await post('held/replay');
