@@ -11,6 +11,11 @@ function place() {
     .register(keyNotes, { allowed: 'a host, or a host with a port' });
 }
 
+/** What an ARN ends with. */
+function named(pattern: RegExp, allowed: string) {
+  return z.string().regex(pattern).register(keyNotes, { allowed });
+}
+
 function allowed<Leaf extends z.ZodType>(leaf: Leaf, what: string, example: string) {
   return z
     .array(leaf)
@@ -32,15 +37,19 @@ export const firehose = z.strictObject({
     .describe('How many delivery streams there may be that were made over the API.'),
   allowed: z
     .strictObject({
-      buckets: allowed(line(255, 'the name of a bucket'), 'buckets', 'archive').describe(
-        'Buckets that delivery streams may write to.',
-      ),
+      buckets: allowed(
+        named(/^[\w.-]{1,255}$/, 'the name of a bucket, not its ARN'),
+        'names of buckets, not ARNs',
+        'archive',
+      ).describe('Buckets that delivery streams may write to, by name.'),
       hosts: allowed(place(), 'hosts, each perhaps with a port', 'logs.example.net:8088').describe(
         'Hosts that they may send to: HTTP endpoints, Splunk, OpenSearch, Redshift. Without a port, every port of it.',
       ),
-      functions: allowed(line(170, 'the name of a function'), 'functions', 'clean').describe(
-        'Lambda functions that they may have their records changed by, by name.',
-      ),
+      functions: allowed(
+        named(/^[\w-]{1,140}$/, 'the name of a function, not its ARN'),
+        'names of functions, not ARNs',
+        'clean',
+      ).describe('Lambda functions that they may have their records changed by, by name.'),
     })
     .prefault({})
     .describe(
