@@ -1,0 +1,55 @@
+/** What an event source gave up and kept, where something is lost, in the way, or can't be read. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ImpatientClock } from '../functions/support/functions.ts';
+import { noting, openSources, until } from './support/sources.ts';
+
+const record = {
+  kinesis: {
+    ...{ kinesisSchemaVersion: '1.0', partitionKey: 'k', sequenceNumber: '1', data: 'MQ==' },
+    approximateArrivalTimestamp: 1_500_000_000,
+  },
+  ...{ eventSource: 'aws:kinesis', eventVersion: '1.0', eventID: 'shardId-000000000000:1' },
+  ...{ eventName: 'aws:kinesis:record', invokeIdentityArn: 'arn:aws:iam::1:role/a' },
+  ...{
+    awsRegion: 'eu-central-1',
+    eventSourceARN: 'arn:aws:kinesis:eu-central-1:1:stream/readings',
+  },
+};
+
+function letter(reason: string, payload: object = {}): string {
+  return JSON.stringify({
+    requestContext: { condition: 'RetryAttemptsExhausted' },
+    responseContext: { errorMessage: reason },
+    timestamp: '2026-01-01T00:00:00.000Z',
+    KinesisBatchInfo: { shardId: 'shardId-000000000000', streamArn: record.eventSourceARN },
+    payload: { Records: [record], ...payload },
+  });
+}
+
+describe('failed batches in a stream', () => {
+  it('have the last call of their window made again, however long that is over', async (t) => {
+    const sources = await openSources(t, { clock: new ImpatientClock() });
+    const { target, notes } = await noting(
+      t,
+      `note([texts.length, event.isFinalInvokeForWindow]);
+       if (calls === 2) throw new Error('not now');
+       return { state: {} };`,
+    );
+    const window = { start: '2020-01-01T00:00:00.000Z', end: '2020-01-01T00:01:00.000Z' };
+    const data = Buffer.from(letter('no', { window }));
+    await sources.store.log.append('letters', [{ partitionKey: 'k', data }]);
+    const source = sources.begin({
+      ...{ function: target, maxRecordAgeSeconds: 60, tumblingWindowSeconds: 60 },
+      deadLetter: { stream: 'letters' },
+    });
+    assert.equal(await source.replay(), 1);
+    await until(source, ({ failed }) => failed?.isReplaying === false);
+    assert.deepEqual(notes(), [
+      [1, false],
+      [0, true],
+      [0, true],
+    ]);
+    assert.equal((await source.status()).failed?.batches, 0);
+  });
+});
