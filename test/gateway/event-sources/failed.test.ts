@@ -1,6 +1,8 @@
 /** What an event source gave up and kept, where something is lost, in the way, or can't be read. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { replayApplicationOf } from '../../../gateway/event-sources/applications.ts';
+import { numbered } from '../forward/support/rig.ts';
 import { ImpatientClock } from '../functions/support/functions.ts';
 import { noting, openSources, until } from './support/sources.ts';
 
@@ -28,6 +30,29 @@ function letter(reason: string, payload: object = {}): string {
 }
 
 describe('failed batches in a stream', () => {
+  it('end where their shard does, once its last ones were lost', async (t) => {
+    const sources = await openSources(t, { clock: new ImpatientClock() });
+    const { log } = sources.store;
+    const { target, notes } = await noting(
+      t,
+      `if (texts[0] !== '1') throw new Error('never');
+       note(texts);`,
+    );
+    const data = Buffer.from(letter('no'));
+    await log.append('letters', [{ partitionKey: 'k', data }]);
+    const [shard] = log.stream('letters').shards;
+    await log.setAttribute('letters', replayApplicationOf('f'), { [shard!.id]: 10 });
+    const source = sources.begin({
+      ...{ function: target, batchSize: 1, retries: 0, deadLetter: { stream: 'letters' } },
+    });
+    await until(source, ({ failed }) => failed?.isReplaying === false);
+    assert.deepEqual(notes(), [['1']]);
+    // What fails from here on was not asked for, though it lies before the end that was.
+    await log.append('readings', numbered(0, 2));
+    const { failed } = await until(source, (status) => status.failed?.batches === 2);
+    assert.equal(failed?.isReplaying, false);
+  });
+
   it('have the last call of their window made again, however long that is over', async (t) => {
     const sources = await openSources(t, { clock: new ImpatientClock() });
     const { target, notes } = await noting(
