@@ -1,8 +1,14 @@
 /** What an event source gave up and kept, where something is lost, in the way, or can't be read. */
 import assert from 'node:assert/strict';
+import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { replayApplicationOf } from '../../../gateway/event-sources/applications.ts';
+import type { ReplayPorts } from '../../../gateway/event-sources/failed-batches.ts';
+import { FolderBatches } from '../../../gateway/event-sources/failed-files.ts';
 import { numbered } from '../forward/support/rig.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { ImpatientClock } from '../functions/support/functions.ts';
 import { noting, openSources, until } from './support/sources.ts';
 
@@ -27,6 +33,11 @@ function letter(reason: string, payload: object = {}): string {
     KinesisBatchInfo: { shardId: 'shardId-000000000000', streamArn: record.eventSourceARN },
     payload: { Records: [record], ...payload },
   });
+}
+
+function ports(settle: ReplayPorts['settle']): ReplayPorts {
+  const acquire = (): Promise<never> => Promise.reject(new Error('a folder has no leases'));
+  return { settle, acquire, signal: new AbortController().signal };
 }
 
 describe('failed batches in a stream', () => {
@@ -76,5 +87,47 @@ describe('failed batches in a stream', () => {
       [0, true],
     ]);
     assert.equal((await source.status()).failed?.batches, 0);
+  });
+});
+
+describe('failed batches in a folder', () => {
+  it('stay when they fail once more, also if they are asked for meanwhile', async (t) => {
+    const folder = await temporaryFolder(t);
+    const failed = new FolderBatches(folder, new ManualClock());
+    await writeFile(join(folder, '1-5.json'), letter('first'));
+    assert.equal(await failed.askForReplay(), 1);
+    let asked: number | null = null;
+    await failed.replay(
+      ports(async () => {
+        await writeFile(join(folder, '1-5.json'), letter('second'));
+        asked = await failed.askForReplay();
+      }),
+    );
+    assert.equal(asked, 0);
+    assert.deepEqual(await readdir(folder), ['1-5.json']);
+    const { batches, newest } = await failed.status();
+    assert.deepEqual([batches, newest?.reason], [1, 'second']);
+    assert.equal(await failed.askForReplay(), 1);
+  });
+
+  it('are no longer asked for once they were removed by hand', async (t) => {
+    const folder = await temporaryFolder(t);
+    const failed = new FolderBatches(folder, new ManualClock());
+    await writeFile(join(folder, '1-5.json'), letter('no'));
+    await failed.askForReplay();
+    assert.equal((await failed.status()).isReplaying, true);
+    await rm(join(folder, '1-5.json.replay'));
+    await failed.replay(ports(() => Promise.reject(new Error('there is none'))));
+    assert.deepEqual(await failed.status(), { batches: 0, newest: null, isReplaying: false });
+  });
+
+  it('are told of though one is gone when it is read', async (t) => {
+    const folder = await temporaryFolder(t);
+    await mkdir(join(folder, 'a'));
+    await mkdir(join(folder, 'b'));
+    await writeFile(join(folder, 'a', '1-5.json'), letter('no'));
+    await symlink(join(folder, 'gone'), join(folder, 'b', '1-5.json'));
+    const { newest } = await new FolderBatches(folder, new ManualClock()).status();
+    assert.equal(newest?.reason, 'no');
   });
 });
