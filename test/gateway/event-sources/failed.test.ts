@@ -130,4 +130,22 @@ describe('failed batches in a folder', () => {
     const { newest } = await new FolderBatches(folder, new ManualClock()).status();
     assert.equal(newest?.reason, 'no');
   });
+
+  it('hold up nothing when they cannot be read, and that is told', async (t) => {
+    const folder = await temporaryFolder(t);
+    const clock = new ImpatientClock();
+    const sources = await openSources(t, { clock });
+    const { target, notes } = await noting(t, 'note(texts);');
+    await writeFile(join(folder, 'f'), 'no folder');
+    await sources.store.log.append('readings', numbered(0, 5));
+    const source = sources.begin({ function: target, deadLetter: { folder } });
+    const status = await until(source, ({ records }) => records === 5);
+    assert.equal((notes() as string[][]).flat().length, 5);
+    assert.deepEqual([status.failed, status.state], [null, 'backing-off']);
+    assert.match(status.trouble ?? '', /what was given up can't be read: ENOTDIR/);
+    await rm(join(folder, 'f'));
+    clock.advance(10_000);
+    const after = await until(source, ({ failed }) => failed !== null);
+    assert.deepEqual([after.failed?.batches, after.trouble], [0, null]);
+  });
 });
