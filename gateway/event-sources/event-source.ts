@@ -44,6 +44,8 @@ import { forgetAhead, WindowStates } from './window-states.ts';
 
 /** The worker that hands over again what was given up. */
 const replayWorker = 'replay';
+/** That what was given up can't be read is a trouble of its own, which nothing waits for. */
+const deadLetterTrouble = 'dead-letter';
 
 export interface EventSourcePorts {
   readonly log: Log;
@@ -65,7 +67,7 @@ export interface EventSourceStatus {
   readonly stream: string;
   readonly function: { readonly kind: RemoteFunction['kind']; readonly description: string };
   readonly deadLetter: string | null;
-  /** What was given up, kept, and not done since; null: nothing is kept. */
+  /** What was given up, kept, and not done since; null: nothing is kept, or a trouble tells why it is unknown. */
   readonly failed: FailedStatus | null;
   readonly required: boolean;
   /** Why nothing is begun; null: it is not held back. */
@@ -133,6 +135,8 @@ export class EventSource {
     const { log, clock } = this.#ports;
     const { name, from, required } = this.#options;
     const { held } = this.#pausing;
+    // First: that it can't be read is a trouble.
+    const failed = await this.#lookAtFailed();
     const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
     const failure = tasks.find(({ failure }) => failure !== null)?.failure ?? null;
     const [trouble] = this.#troubles.values();
@@ -141,8 +145,7 @@ export class EventSource {
       stream: from.stream,
       function: { kind: this.#called.kind, description: this.#called.description },
       deadLetter: this.#deadLetters?.description ?? null,
-      failed: (await this.#failed?.status()) ?? null,
-      ...{ held, required },
+      ...{ failed, held, required },
       state: held !== null ? 'paused' : this.#state(tasks.map(({ state }) => state)),
       trouble: trouble ?? failure?.message ?? null,
       records: this.#metering.records,
@@ -290,13 +293,26 @@ export class EventSource {
     });
   }
 
+  /** null: nothing is kept, or it can't be told; then that is a trouble. */
+  async #lookAtFailed(): Promise<FailedStatus | null> {
+    try {
+      const status = await this.#failed?.status();
+      this.#tell(deadLetterTrouble, null);
+      return status ?? null;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#tell(deadLetterTrouble, `what was given up can't be read: ${reason}`);
+      return null;
+    }
+  }
+
   /** Goes on with what was given up, while it is asked for. */
   async #resumeReplay(): Promise<void> {
     const { log } = this.#ports;
     const { name, paused, from } = this.#options;
     const failed = this.#failed;
     if (failed === null || paused || this.#workers.has(replayWorker)) return;
-    if (!(await failed.status()).isReplaying) return;
+    if ((await this.#lookAtFailed())?.isReplaying !== true) return;
     const application = replayApplicationOf(name);
     await log.applications.ensure({ name: application, required: false });
     this.#startWorker(replayWorker, async (worker, signal) => {

@@ -133,9 +133,20 @@ export class StreamBatches implements FailedBatches {
         else if (letter !== null) await log.append(stream, [{ partitionKey, data }]);
         await lease.advance(sequence + 1);
       }
+      // A shard that ends before what was asked for has lost its last batches; there is no more to read.
+      if (slice.nextSequence <= next) return this.#endReplay(id, end, next);
       next = Math.min(end, slice.nextSequence);
       if (next > lease.checkpoint) await lease.advance(next);
     }
+  }
+
+  /** Has no more done of a shard than is there: what comes to be behind it was not asked for. */
+  async #endReplay(shardId: number, asked: number, end: number): Promise<void> {
+    const { log, stream, application } = this.#options;
+    const ends = this.#ends;
+    // Somebody may have asked anew meanwhile.
+    if (ends[shardId] !== asked) return;
+    await log.setAttribute(stream, application, { ...ends, [shardId]: end });
   }
 
   get #stream(): StreamDescription | null {
@@ -145,13 +156,17 @@ export class StreamBatches implements FailedBatches {
 
   /** The shards in which something was asked for, and up to where. */
   #asked(): readonly { readonly shard: ShardDescription; readonly end: number }[] {
-    const stream = this.#stream;
-    const ends = stream?.attributes[this.#options.application];
-    if (stream === null || typeof ends !== 'object' || ends === null) return [];
-    return stream.shards.flatMap((shard) => {
-      const end: unknown = (ends as Readonly<Record<string, unknown>>)[shard.id];
+    const ends = this.#ends;
+    return (this.#stream?.shards ?? []).flatMap((shard) => {
+      const end = ends[shard.id];
       return typeof end === 'number' && end > this.#doneTo(shard) ? [{ shard, end }] : [];
     });
+  }
+
+  /** Up to where something was asked for, by shard. */
+  get #ends(): Readonly<Record<string, unknown>> {
+    const ends = this.#stream?.attributes[this.#options.application];
+    return typeof ends === 'object' && ends !== null ? (ends as Record<string, unknown>) : {};
   }
 
   #doneTo({ id, trimSequence }: ShardDescription): number {

@@ -37,12 +37,18 @@ export class FolderBatches implements FailedBatches {
   }
 
   async askForReplay(): Promise<number> {
-    const files = await this.#files(letterEnding);
-    for (const file of files) {
-      await rename(file, `${file.slice(0, -letterEnding.length)}${askedEnding}`);
+    const waiting = await this.#files(letterEnding);
+    const asked = new Set(await this.#files(askedEnding));
+    let batches = 0;
+    for (const file of waiting) {
+      const askedFile = `${file.slice(0, -letterEnding.length)}${askedEnding}`;
+      // It has failed once more just now: once the other is removed, it can be asked for.
+      if (asked.has(askedFile)) continue;
+      await rename(file, askedFile);
+      batches += 1;
     }
     this.changed();
-    return files.length;
+    return batches;
   }
 
   async replay({ settle, signal }: ReplayPorts): Promise<void> {
@@ -57,6 +63,8 @@ export class FolderBatches implements FailedBatches {
       }
       this.changed();
     }
+    // Also if there was none: somebody else may have removed them.
+    this.changed();
   }
 
   async #look(): Promise<FailedStatus> {
@@ -73,7 +81,10 @@ export class FolderBatches implements FailedBatches {
     const last = new Map(files.map((file) => [join(file, '..'), file]));
     let newest: NewestFailure | null = null;
     for (const file of last.values()) {
-      const letter = readLetter(await readFile(file), this.#clock.nowMs());
+      const data = await unlessMissing(readFile(file));
+      // It was renamed meanwhile, or removed.
+      if (data === null) continue;
+      const letter = readLetter(data, this.#clock.nowMs());
       if (letter === null || letter.atMs < (newest?.atMs ?? 0)) continue;
       newest = { atMs: letter.atMs, reason: letter.reason };
     }
@@ -82,13 +93,18 @@ export class FolderBatches implements FailedBatches {
 
   /** In order. */
   async #files(ending: string): Promise<readonly string[]> {
-    try {
-      const names = await readdir(this.#folder, { recursive: true });
-      const own = names.filter((name) => name.endsWith(ending));
-      return own.sort().map((name) => join(this.#folder, name));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-      throw error;
-    }
+    const names = (await unlessMissing(readdir(this.#folder, { recursive: true }))) ?? [];
+    const own = names.filter((name) => name.endsWith(ending));
+    return own.sort().map((name) => join(this.#folder, name));
+  }
+}
+
+/** null: what it is about is not there. */
+async function unlessMissing<T>(work: Promise<T>): Promise<T | null> {
+  try {
+    return await work;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
   }
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { LogRecord } from '../../storage/model.ts';
 import { eventOf, type BatchEvents, type KinesisEventRecord, type WindowCall } from './event.ts';
+import type { OpenWindow } from './settle.ts';
 
 const time = z.iso.datetime().transform((text) => Date.parse(text));
 
@@ -49,11 +50,11 @@ export interface Letter {
 export interface FailedBatch {
   readonly events: BatchEvents;
   readonly records: readonly LogRecord[];
-  readonly window: WindowCall | null;
+  readonly window: (WindowCall & OpenWindow) | null;
 }
 
 /**
- * @param nowMs the age of the records counts from here: somebody wants them done all the same
+ * @param nowMs the age of the records and of a window counts from here: somebody wants them done all the same
  * @returns null: it is no dead letter
  */
 export function readLetter(data: Buffer, nowMs: number): Letter | null {
@@ -74,7 +75,7 @@ export function readLetter(data: Buffer, nowMs: number): Letter | null {
     ...{ sequence, partitionKey, data: Buffer.alloc(0), arrivalMs: nowMs },
   }));
   const call = window && {
-    ...{ startMs: window.start, endMs: window.end, state: state ?? {} },
+    ...{ startMs: window.start, endMs: window.end, agesFromMs: nowMs, state: state ?? {} },
     isFinal: payload.isFinalInvokeForWindow,
     isEarly: payload.isWindowTerminatedEarly,
   };

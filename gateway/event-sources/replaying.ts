@@ -18,8 +18,7 @@ export async function settleAgain(
     if (window !== null) await settler.end(window, window.isEarly, signal);
     return;
   }
-  const { startMs = 0, endMs = 0 } = window ?? {};
-  const open = window && { startMs, endMs, state: {} };
+  const open = window && { ...window, state: {} };
   await settler.settle(records, open, nobody, signal);
   if (open !== null) await settler.end(open, true, signal);
 }

@@ -30,6 +30,8 @@ import type { Pausing } from './pausing.ts';
 export interface OpenWindow {
   readonly startMs: number;
   readonly endMs: number;
+  /** From when on its last call ages. */
+  readonly agesFromMs: number;
   state: unknown;
 }
 
@@ -110,7 +112,7 @@ export class Settler {
       if (outcome.kind === 'done' || outcome.kind === 'done-up-to') return;
       const { error } = outcome;
       if (outcome.kind === 'failed') failures += 1;
-      const isOld = this.#isOld(window.endMs, failures > 0);
+      const isOld = this.#isOld(window.agesFromMs, failures > 0);
       if (isOld || (retries !== null && failures > retries)) {
         const part = { records: [], failures, error };
         const condition = isOld ? 'RecordAgeExceeded' : 'RetryAttemptsExhausted';

@@ -186,7 +186,8 @@ class ShardWorker {
     const [first] = records;
     if (this.#windowMs > 0 && this.#window === null && first !== undefined) {
       const startMs = this.#startOf(first);
-      this.#window = { startMs, endMs: startMs + this.#windowMs, state: {} };
+      const endMs = startMs + this.#windowMs;
+      this.#window = { startMs, endMs, agesFromMs: endMs, state: {} };
     }
     const told = {
       done: async (done: readonly LogRecord[]) => {

@@ -47,7 +47,7 @@ export class WindowStates {
     }
     if (newest === null) return null;
     const { startMs, endMs } = newest.kept;
-    return { startMs, endMs, state: JSON.parse(newest.state) as unknown };
+    return { startMs, endMs, agesFromMs: endMs, state: JSON.parse(newest.state) as unknown };
   }
 
   /** @param at the first position whose record is not in the state @throws StorageError */
@@ -74,10 +74,6 @@ export class WindowStates {
       const place = this.#places[(this.#newest + turn) % this.#places.length];
       if (place !== undefined && (await place.plan()) !== null) await place.completePlan();
     }
-  }
-
-  async release(): Promise<void> {
-    await Promise.all(this.#places.map((place) => place.release()));
   }
 }
 

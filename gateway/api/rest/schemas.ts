@@ -491,7 +491,9 @@ export const FunctionSchema = z
         isReplaying: z.boolean().describe('They are being handed over again'),
       })
       .nullable()
-      .describe('What was given up; null: without deadLetter, nothing is kept'),
+      .describe(
+        'What was given up; null: without deadLetter nothing is kept, or lastError tells why it is unknown',
+      ),
     held: z
       .object({
         by: z
