@@ -40,7 +40,7 @@ export interface DeliveryStatus {
   readonly lostRecords: number;
   /** Put aside with the reason, and not sent again since; see `failed-records.ts`. */
   readonly failedRecords: number;
-  /** The newest of those in the stream; null: there is none. */
+  /** The newest of those in the stream; null: there is none, or it can't be read now. */
   readonly newestFailed: NewestFailed | null;
   readonly lastSuccessMs: number | null;
   /** The latest failure of all, also when it works again since. */

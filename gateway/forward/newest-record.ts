@@ -1,4 +1,5 @@
 /** What the last record of a shard says, read once for each. */
+import { StorageError } from '../../storage/errors.ts';
 import type { Log, LogRecord, ShardDescription } from '../../storage/model.ts';
 
 /** One record is returned, however large it is. */
@@ -15,16 +16,21 @@ export class NewestRecord<T> {
     this.#parse = parse;
   }
 
-  /** null: there is none, or it says nothing. @throws StorageError */
+  /** null: there is none, or it says nothing, or it can't be read now: nobody's status waits for it. */
   async of(shard: Pick<ShardDescription, 'id' | 'trimSequence' | 'nextSequence'>) {
     const { id, trimSequence, nextSequence: next } = shard;
     if (next <= trimSequence) return null;
     const known = this.#known.get(id);
     if (known?.next === next) return known.said;
     const limits = { maxRecords: 1, maxBytes: bytesMax };
-    const { records } = await this.#log.read({ shardId: id, fromSequence: next - 1, ...limits });
-    const said = records[0] === undefined ? null : this.#parse(records[0]);
-    this.#known.set(id, { next, said });
-    return said;
+    try {
+      const { records } = await this.#log.read({ shardId: id, fromSequence: next - 1, ...limits });
+      const said = records[0] === undefined ? null : this.#parse(records[0]);
+      this.#known.set(id, { next, said });
+      return said;
+    } catch (error) {
+      if (error instanceof StorageError) return null;
+      throw error;
+    }
   }
 }

@@ -38,7 +38,7 @@ export interface PlanDetail {
   /** For the names of what is sent. */
   readonly scope: KeyScope;
   readonly shape: ShapeOptions;
-  /** Of a table; null: the destination is none. */
+  /** Of a table; null: the destination was none, or the release did not say. */
   readonly reading: TableReading | null;
   /** A function goes through its records first. */
   readonly isForFunction: boolean;

@@ -90,11 +90,12 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
   const { options, scope, sink, stream, transform } = plans;
   const { buffer, retrySeconds = null } = options;
   const shape = shapeOf(options, scope);
+  const reading = readingOf(options.to);
   const maxBytes = buffer?.maxBytes ?? bufferDefaults.maxBytes;
   const isWhole =
     'put' in sink && transform === null && !hasPartitions(compileLayout(shape.layout));
   return {
-    ...{ source, scope, shape, maxBytes, reading: readingOf(options.to) },
+    ...{ source, scope, shape, maxBytes, reading },
     transform: transform && {
       run: (records, context, signal) => transform.run(records, context, signal),
       context: (planId) => contextOf(plans, source, planId),
@@ -110,7 +111,7 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
       const turns = { clock, signal };
       return new ObjectAhead({ budget, maxBytes, shaping: openShaping(shape), format, turns });
     },
-    emission: (plan) => emissionOf(plan, sink),
+    emission: (plan) => emissionOf(plan, sink, reading),
     failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },
     errors: 'put' in sink ? sink : null,
   };
@@ -147,7 +148,7 @@ function readingOf(to: Destination): TableReading | null {
   return { columns: columns.length === 0 ? null : columns, options: copyOptions };
 }
 
-function emissionOf(plan: PlanInHand, sink: PlannedSink): Emission {
+function emissionOf(plan: PlanInHand, sink: PlannedSink, reading: TableReading | null): Emission {
   if ('put' in sink) return new ObjectEmission(plan, sink);
-  return 'deliver' in sink ? new BatchEmission(plan, sink) : new TableEmission(plan, sink);
+  return 'deliver' in sink ? new BatchEmission(plan, sink) : new TableEmission(plan, sink, reading);
 }

@@ -25,13 +25,16 @@ export class TableEmission implements Emission {
   failures: readonly Failure[] = [];
   readonly #inHand: PlanInHand;
   readonly #sink: TableSink;
+  readonly #reading: TableReading;
   readonly #maker: ObjectMaker;
   /** What is staged and, as far as is known, not loaded. */
   #unloaded: TableLoad | null = null;
 
-  constructor(inHand: PlanInHand, sink: TableSink) {
+  /** @param reading as it is now, for plans that do not say */
+  constructor(inHand: PlanInHand, sink: TableSink, reading: TableReading | null) {
     this.#inHand = inHand;
     this.#sink = sink;
+    this.#reading = inHand.detail.reading ?? reading ?? plainReading;
     this.extraMs = sink.attemptMs ?? 0;
     this.#maker = new ObjectMaker(inHand);
   }
@@ -97,7 +100,7 @@ export class TableEmission implements Emission {
       },
       objects,
       format: detail.shape.format,
-      reading: detail.reading ?? plainReading,
+      reading: this.#reading,
     };
   }
 }

@@ -29,6 +29,7 @@ export class ReadCache {
   readonly #maxBytes: number;
   /** By shard, in the order of their sequence numbers. */
   readonly #shards = new WeakMap<Shard, Kept[]>();
+  readonly #gone = new WeakSet<Shard>();
   /** Those of all shards, the one that was asked for last at the end. */
   readonly #order = new Set<Kept>();
   readonly #gauge: Gauge;
@@ -48,6 +49,7 @@ export class ReadCache {
     const [first] = records;
     const bytes = bodyBytes + batchObjectBytes + records.length * recordObjectBytes;
     if (first === undefined || bytes > this.#maxBytes / batchesMin) return;
+    if (this.#gone.has(shard)) return;
     const kept = { shard, firstSequence: first.sequence, records, bytes };
     const batches = this.#shards.get(shard) ?? [];
     this.#shards.set(shard, batches);
@@ -76,8 +78,9 @@ export class ReadCache {
     return skip === 0 ? kept.records : kept.records.slice(skip);
   }
 
-  /** The shard is gone. */
+  /** The shard is gone: what is still being loaded of it is not kept either. */
   forget(shard: Shard): void {
+    this.#gone.add(shard);
     for (const kept of [...(this.#shards.get(shard) ?? [])]) this.#remove(kept);
     this.#gauge.set(this.#bytes);
   }

@@ -28,7 +28,8 @@ export class Steps {
   /** @throws QueryError once it is too much */
   take(count: number): void {
     this.#left -= count;
-    if (this.#left < 0) throw new QueryError(`it takes more than ${this.#most} steps`);
+    // A count that is no number is too much as well.
+    if (!(this.#left >= 0)) throw new QueryError(`it takes more than ${this.#most} steps`);
   }
 
   /** For items that are copied or looked at, and no more. */

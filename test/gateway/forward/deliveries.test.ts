@@ -3,9 +3,12 @@ import { readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { test } from 'node:test';
 import { startDeliveries, type DeliveriesOptions } from '../../../gateway/forward/deliveries.ts';
+import { failedStream } from '../../../gateway/forward/failed-records.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { unpinRemoved } from '../../../gateway/forward/removed.ts';
 import type { Config } from '../../../gateway/config/schema.ts';
+import { StorageError } from '../../../storage/errors.ts';
+import type { ReadOptions } from '../../../storage/model.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { numbered, openRig, streamOptions, testPrograms, type Rig } from './support/rig.ts';
 
@@ -166,4 +169,40 @@ test('a removed delivery is named with what it left, and let go of when somebody
   assert.equal(await deliveries.forget('stuck'), 'forgotten');
   assert.deepEqual(await deliveries.removed(), []);
   assert.equal(await deliveries.forget('stuck'), 'unknown');
+});
+
+test('failed records that do not open hide no status', async (context) => {
+  const rig = await openRig(context);
+  const { log } = rig.store;
+  const to = { folder: { path: await temporaryFolder(context) } };
+  await log.ensureStream(streamOptions('readings'));
+  const from = { stream: 'readings' };
+  const buffer = { maxSeconds: 0 };
+  const deliveries = startDeliveries(
+    optionsFor(rig, [
+      { name: 'strict', from, to, buffer, filter: 'id' },
+      { name: 'other', from, to, buffer },
+    ]),
+  );
+  context.after(() => deliveries.close());
+  await log.append('readings', [{ partitionKey: 'k', data: Buffer.from('no JSON') }]);
+  await rig.metrics.until((m) => m.total('headgate_delivery_failed_records_total') === 1);
+  const failed = failedStream(log, 'strict')?.shards[0]?.id;
+  const read = log.read.bind(log);
+  const locked = context.mock.method(log, 'read', (options: ReadOptions) =>
+    options.shardId === failed
+      ? Promise.reject(new StorageError('key-unavailable', 'the key service does not answer'))
+      : read(options),
+  );
+  const found = async (): Promise<unknown> =>
+    (await deliveries.status()).map((one) => [one.failedRecords, one.newestFailed !== null]);
+  assert.deepEqual(await found(), [
+    [1, false],
+    [0, false],
+  ]);
+  locked.mock.restore();
+  assert.deepEqual(await found(), [
+    [1, true],
+    [0, false],
+  ]);
 });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
+import { plainShape } from '../../../gateway/forward/shape/shaping.ts';
 import {
   SinkError,
   type TableLoad,
@@ -235,6 +236,27 @@ test('objects are read as they were to be when they were planned, and later ones
     ['ndjson', { columns: null, options: 'TRUNCATECOLUMNS' }],
     ['raw', { columns: ['id'], options: "JSON 'auto'" }],
   ]);
+});
+
+test('a plan of a release that did not say how objects are read is loaded as is said now', async (context) => {
+  const rig = await rigOf(context);
+  const { log } = rig.store;
+  await log.append('readings', numbered(0, 10));
+  await log.applications.ensure({ name: 'delivery:warehouse', required: true });
+  const source = { kind: 'shard', id: log.stream('readings').shards[0]!.id } as const;
+  const lease = await log.applications.acquire('delivery:warehouse', source, 'before', 1000, 0);
+  const detail = {
+    ...{ kind: 'shaped', shape: plainShape, isForFunction: false, oldestMs: 1 },
+    scope: { gatewayId: 'box-1', delivery: 'warehouse', prefix: '', version: 1 },
+  };
+  await log.applications.savePlan(lease, { from: 0, to: 10, detail, createdMs: 1 });
+  await log.applications.release(lease);
+  const table = new MemoryTable();
+  const cluster = { host: 'h', database: 'd', username: 'u', password: 'p', table: 't' };
+  const to = { ...cluster, columns: ['id'], copyOptions: 'EMPTYASNULL', staging: { bucket: 'b' } };
+  rig.start({ ...delivery, to: { redshift: to } }, table);
+  await rig.metrics.sent(10);
+  assert.deepEqual(table.readings, [['ndjson', { columns: ['id'], options: 'EMPTYASNULL' }]]);
 });
 
 test('a lane of what is new leaves the ledger of the lane behind it alone', async (context) => {

@@ -140,6 +140,9 @@ test('what was read from the disk is kept within bounds, the last that was asked
   assert.equal(at(12), undefined);
   cache.forget(other!);
   assert.equal(bytes(), 0);
+  cache.add(other!, batch(5, 5), 1000);
+  assert.equal(cache.find(other!, 5), null, 'what was still being loaded is not kept');
+  assert.equal(bytes(), 0);
 });
 
 test('memory is bounded over all streams, and what nobody reads takes none', async (t) => {

@@ -48,7 +48,7 @@ import {
   uniqueItems,
   withLetters,
 } from './items.ts';
-import { add, index, sortedBy, sortedKeys, split } from './operators.ts';
+import { add, finite, index, sortedBy, sortedKeys, split } from './operators.ts';
 
 const isoFormat = '%Y-%m-%dT%H:%M:%SZ';
 /** For reading or writing a time, and for each character of its format. */
@@ -148,12 +148,7 @@ const withValues: Readonly<
       ? value.slice(start.length)
       : value,
   'nth/1': (value, [at = null]) => index(value, at),
-  'pow/2': (_value, [base, exponent]) => {
-    const power = numberOf(base, 'pow') ** numberOf(exponent, 'pow');
-    return Number.isNaN(power)
-      ? null
-      : Math.min(Math.max(power, -Number.MAX_VALUE), Number.MAX_VALUE);
-  },
+  'pow/2': (_value, [base, exponent]) => finite(numberOf(base, 'pow') ** numberOf(exponent, 'pow')),
   'rindex/1': (value, [part], steps) => placeOf(value, part, lastPlaceIn, steps),
   'rtrimstr/1': (value, [end]) =>
     typeof value === 'string' && typeof end === 'string' && end !== '' && value.endsWith(end)
@@ -164,14 +159,19 @@ const withValues: Readonly<
   'startswith/1': (value, [start]) =>
     textOf(value, 'startswith').startsWith(textOf(start, 'startswith')),
   'strftime/1': (value, [format = null], steps) => {
-    steps.take(timeSteps * (1 + lengthOf(format)));
+    takeTime(format, steps);
     return strftime(value, format);
   },
   'strptime/1': (value, [format = null], steps) => {
-    steps.take(timeSteps * (1 + lengthOf(format)));
+    takeTime(format, steps);
     return strptime(value, format);
   },
 };
+
+/** What is no text is refused at once. */
+function takeTime(format: Json, steps: Steps): void {
+  steps.take(timeSteps * (1 + (typeof format === 'string' ? lengthOf(format) : 0)));
+}
 
 /** Of a value and of a filter that they apply themselves. */
 const withFilters: Readonly<Record<string, (args: readonly Filter[]) => Filter>> = {

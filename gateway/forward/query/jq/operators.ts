@@ -70,17 +70,18 @@ export function arithmetic(sign: string, a: Json, b: Json, steps: Steps): Json {
   return ofNumbers(sign, a, b);
 }
 
-function ofNumbers(sign: string, a: number, b: number): number {
+function ofNumbers(sign: string, a: number, b: number): number | null {
   if (sign === '-') return finite(a - b);
   if (sign === '*') return finite(a * b);
   const divisor = sign === '%' ? Math.trunc(b) : b;
   if (divisor === 0) throw new JqError('cannot be divided because the divisor is zero');
   // A remainder of -0 is printed as 0 is.
-  return sign === '%' ? (Math.trunc(a) % divisor) + 0 : finite(a / b);
+  return finite(sign === '%' ? (Math.trunc(a) % divisor) + 0 : a / b);
 }
 
-/** JSON has no infinity; jq prints the largest number for it. */
-function finite(value: number): number {
+/** JSON has no infinity, and nothing that is no number; jq prints the largest number, and null. */
+export function finite(value: number): number | null {
+  if (Number.isNaN(value)) return null;
   return Math.min(Math.max(value, -Number.MAX_VALUE), Number.MAX_VALUE);
 }
 

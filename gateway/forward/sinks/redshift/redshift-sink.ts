@@ -20,12 +20,20 @@
  */
 import { createHash } from 'node:crypto';
 import { Client, DatabaseError, type ClientConfig } from 'pg';
-import { type ObjectSink, type ObjectUpload, type TableLoad, type TableSink } from '../../sink.ts';
+import {
+  SinkError,
+  type ObjectSink,
+  type ObjectUpload,
+  type TableLoad,
+  type TableSink,
+} from '../../sink.ts';
 import { readTlsFiles, unlessCalledOff } from '../connection.ts';
 import { copyOptions } from './copy-options.ts';
 import { LoadError, redshiftError } from './errors.ts';
 import {
   copyStatement,
+  ledgerCheckStatement,
+  ledgerColumnStatements,
   ledgerRowStatement,
   ledgerStatement,
   literal,
@@ -74,6 +82,7 @@ export interface RedshiftSink extends TableSink {
 
 const defaults = { connectTimeoutMs: 15_000, loadTimeoutMs: 30 * 60_000 } as const;
 const undefinedTable = '42P01';
+const undefinedColumn = '42703';
 
 export function redshiftSink(options: RedshiftSinkOptions): RedshiftSink {
   return new Loader(options);
@@ -124,9 +133,9 @@ class Loader implements RedshiftSink {
     return this.#session(signal, async (client) => {
       await client.query(`SELECT 1 FROM ${tableName(table)} LIMIT 0`);
       try {
-        await client.query(`SELECT 1 FROM ${tableName(ledger)} LIMIT 0`);
+        await client.query(ledgerCheckStatement(ledger));
       } catch (error) {
-        if (!isUndefined(error)) throw error;
+        if (!isUndefined(error)) throw ofLedger(error, ledger);
         return `table ${table.schema}.${table.table} is there; the ledger ${ledger.table} will be made`;
       }
       return `tables ${table.schema}.${table.table} and ${ledger.table} are there`;
@@ -145,7 +154,11 @@ class Loader implements RedshiftSink {
       await client.query('ROLLBACK');
       return;
     }
-    await client.query(trimStatement(ledger, load, ledgerSeconds));
+    try {
+      await client.query(trimStatement(ledger, load, ledgerSeconds));
+    } catch (error) {
+      throw ofLedger(error, ledger);
+    }
     await client.query(ledgerRowStatement(ledger, load, { into, manifestUrl }));
     const { format, reading } = load;
     const copy = copyStatement({
@@ -286,4 +299,13 @@ function stateOf(error: unknown): string {
 
 function isUndefined(error: unknown): boolean {
   return stateOf(error) === undefinedTable;
+}
+
+/** A column that the ledger lacks is not looked for in the table. */
+function ofLedger(error: unknown, ledger: TableName): unknown {
+  if (stateOf(error) !== undefinedColumn) return error;
+  const statements = ledgerColumnStatements(ledger).join('; ');
+  return new SinkError('missing', `the ledger ${ledger.table} was made by an earlier release`, {
+    advice: `Add the columns that it lacks: ${statements}.`,
+  });
 }

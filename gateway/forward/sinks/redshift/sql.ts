@@ -91,6 +91,19 @@ export function ledgerStatement(ledger: TableName): string {
   ].join(' ');
 }
 
+/** What a ledger lacks that an earlier release made; rows that are there need say nothing of it. */
+const laterColumns = ['shard_id VARCHAR(36)', 'from_sequence BIGINT', 'to_sequence BIGINT'];
+
+/** Brings the ledger of an earlier release up to date. */
+export function ledgerColumnStatements(ledger: TableName): readonly string[] {
+  return laterColumns.map((column) => `ALTER TABLE ${tableName(ledger)} ADD COLUMN ${column}`);
+}
+
+/** Finds no row, and fails where the ledger or a column of it is missing. */
+export function ledgerCheckStatement(ledger: TableName): string {
+  return `SELECT load_id, shard_id, from_sequence, to_sequence FROM ${tableName(ledger)} LIMIT 0`;
+}
+
 /** The row of a load. The time is the database's: `now` as a text, for its functions are not for tables. */
 export function ledgerRowStatement(
   ledger: TableName,

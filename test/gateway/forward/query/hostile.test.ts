@@ -111,6 +111,28 @@ test('so is jq', () => {
   }
 });
 
+test('a count that is no number does not take the bound off', () => {
+  const around = (call: string): string =>
+    `(try (${call}) catch 0)|reduce range(1e6) as $x (0; 1)`;
+  const queries = [
+    '0|strftime(1e400-1e400)',
+    '0|strftime(1e400%3)',
+    '"0"|strptime(1e400-1e400)',
+    '"x"*(1e400-1e400)',
+    '[1]|flatten(1e400-1e400)',
+  ];
+  for (const query of queries) {
+    assert.throws(() => compileJq(around(query)).run(null), tooMuch, query);
+  }
+  assert.throws(() => {
+    new Steps().take(NaN);
+  }, tooMuch);
+  for (const format of ['true', '1e9', 'null', '[]']) {
+    const [said] = compileJq(`try (0|strftime(${format})) catch .`).run(null);
+    assert.equal(said, 'strftime/1 requires a string format');
+  }
+});
+
 test('what a query raises is not printed, however large it is', () => {
   assert.throws(() => compileJq(`${doubled}|error`).run(null), {
     name: 'QueryError',

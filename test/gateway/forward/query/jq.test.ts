@@ -182,6 +182,7 @@ error("m")
 "😀é"|length, utf8bytelength, explode, .[0:1]
 {"a":[1,2,{"b":3}]} | contains({"a":[{"b":3}]})
 1e3, .5, 1., 0.1+0.2
+1e400-1e400, 0*1e400, 1e400/1e400, ([1e400,-1e400]|add)
 "09/Aug/2019:20:20:27 +0200"|strptime("%d/%b/%Y:%H:%M:%S %z")|mktime
 "9 August 2019 11:05 PM"|strptime("%d %B %Y %I:%M %p")
 "2019-221"|strptime("%Y-%j")|mktime

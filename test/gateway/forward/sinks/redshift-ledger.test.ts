@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
-import type { TableLoad } from '../../../../gateway/forward/sink.ts';
+import type { SinkError, TableLoad } from '../../../../gateway/forward/sink.ts';
 import type { RedshiftSink } from '../../../../gateway/forward/sinks/redshift/redshift-sink.ts';
 import { needsPostgres } from '../support/postgres.ts';
 import { numbersIn, openRig, rowsFrom, stage, type Rig } from '../support/redshift-rig.ts';
@@ -49,6 +49,42 @@ test('rows of loads that nothing asks for any more go once they are old, and no 
     'something was loaded twice',
   );
   assert.equal(numbers.length, count);
+});
+
+test('a ledger of an earlier release is told from a missing table, and loads go on once it is mended', async (t) => {
+  if (!needsPostgres(t)) return;
+  const rig = await openRig(t);
+  const { administrator } = rig;
+  const sink = rig.sink({ ledgerSeconds: 0 });
+  await administrator.query(
+    `CREATE TABLE headgate_loads (load_id VARCHAR(36) NOT NULL PRIMARY KEY,
+       table_name VARCHAR(256) NOT NULL, manifest VARCHAR(2048) NOT NULL,
+       objects INTEGER NOT NULL, records BIGINT NOT NULL, loaded_at TIMESTAMP NOT NULL)`,
+  );
+  await administrator.query(
+    `INSERT INTO headgate_loads VALUES ('old', 'public.t', 's3://b/m', 1, 1, TIMESTAMP '2020-01-01')`,
+  );
+  await administrator.query('GRANT ALL ON headgate_loads TO PUBLIC');
+  const load = await stage(sink, [rowsFrom(0, 2)]);
+  const advised: string[] = [];
+  for (const attempt of [() => sink.check(never), () => sink.load(load, never)]) {
+    await assert.rejects(attempt, (error: SinkError) => {
+      assert.equal(error.code, 'missing');
+      assert.match(error.message, /ledger headgate_loads was made by an earlier release/);
+      advised.push(/(ALTER TABLE .*)\.$/.exec(error.advice ?? '')?.[1] ?? '');
+      return true;
+    });
+  }
+  const [statements = '', again] = advised;
+  assert.equal(statements, again);
+  await administrator.query(statements);
+  await sink.check(never);
+  await sink.load(load, never);
+  assert.deepEqual(await numbersIn(rig), [0, 1]);
+  assert.deepEqual(await ledgerOf(rig), ['old', load.id]);
+  // A column that the table lacks is none of the ledger's.
+  const lacking = { ...load, id: randomUUID(), reading: { columns: ['nowhere'], options: '' } };
+  await assert.rejects(sink.load(lacking, never), { code: 'missing', message: /nowhere/ });
 });
 
 test('a load that is refused leaves the ledger as it was', async (t) => {
