@@ -112,8 +112,7 @@ test('so is jq', () => {
 });
 
 test('a count that is no number does not take the bound off', () => {
-  const around = (call: string): string =>
-    `(try (${call}) catch 0)|reduce range(1e6) as $x (0; 1)`;
+  const around = (call: string): string => `(try (${call}) catch 0)|reduce range(1e6) as $x (0; 1)`;
   const queries = [
     '0|strftime(1e400-1e400)',
     '0|strftime(1e400%3)',
