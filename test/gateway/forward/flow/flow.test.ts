@@ -248,7 +248,8 @@ test('a rewind with an upload under way drops its plan, and its lanes are one', 
   assert.equal(leases(rig).length, 1);
   const total = 610;
   await runClock(rig, clock, () => new Set(link.arrivals.flat()).size === total, 1000);
-  assert.deepEqual((await delivery.status()).lanes, []);
+  // What it begins with is old: it may have had two lanes again, which join a moment later.
+  while ((await delivery.status()).lanes.length > 0) await pass(1000);
   await pass(5000);
   assert.equal(link.arrivals.flat().length, total, 'each once more');
 });
