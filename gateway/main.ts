@@ -76,6 +76,10 @@ process.exitCode = await runCli({
   },
   loadGateway: (): Promise<GatewayModule> => import('./gateway.ts'),
 });
+// Into a pipe, what was written may still be on its way.
+for (const stream of [process.stdout, process.stderr]) {
+  await new Promise<void>((resolve) => stream.write('', () => resolve()));
+}
 // What is left over, a hung connection say, must not hold the process.
 process.exit();
 

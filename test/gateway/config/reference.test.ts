@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { printReference } from '../../../gateway/config/reference.ts';
 import { configTree, nodeAt, type KeyNode, type KeyPath } from '../../../gateway/config/tree.ts';
+import { startChild } from '../../support/child.ts';
+import { headgateCommand } from '../../support/gateway.ts';
 import { configOf, parse } from './support.ts';
 
 const file = new URL('../../../headgate.reference.yaml', import.meta.url);
@@ -15,6 +17,13 @@ function uncommented(text: string): string {
 test('the reference file is what `headgate config --reference` prints', async () => {
   const text = await readFile(file, 'utf8');
   assert.equal(text, printReference(), 'print it again into the file');
+});
+
+test('into a pipe it is printed to its end, though a pipe holds less', async (t) => {
+  const [command, args] = headgateCommand('config', '--reference');
+  const child = startChild(t, command, args);
+  assert.equal((await child.exited).code, 0);
+  assert.equal(`${child.lines.join('\n')}\n`, printReference());
 });
 
 test('as it is, the reference file is the defaults', async () => {
