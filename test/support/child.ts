@@ -66,6 +66,16 @@ export class Child {
     });
   }
 
+  /** kill -9 once it has printed so many lines more, unless it ends before. */
+  async killAfter(lines: number): Promise<void> {
+    try {
+      for (let line = 0; line < lines; line += 1) await this.next();
+    } catch {
+      return;
+    }
+    this.process.kill('SIGKILL');
+  }
+
   /** Sends the signal and waits for the end. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.process.exitCode === null && this.process.signalCode === null) {

@@ -20,10 +20,10 @@ import {
 import { GatewayProcess } from '../../support/gateway.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { javaScriptSdk, pythonClient, type Client } from '../aws/clients.ts';
+import { role } from './support.ts';
 
 const key = { accessKeyId: 'AKIAOWNER', secretAccessKey: 'secret-of-the-owner' };
 const reader = { accessKeyId: 'AKIAREADER', secretAccessKey: 'secret-of-the-reader' };
-const role = 'arn:aws:iam::000000000000:role/firehose';
 const KiB = 1024;
 
 /** A text: the older awscli takes nothing else. */

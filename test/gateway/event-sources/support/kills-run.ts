@@ -168,7 +168,7 @@ export async function killEventSource(
     killIn = random() < 0.6 ? 5 + Math.floor(random() * 60) : Infinity;
     child = startChild(context, process.execPath, [program, JSON.stringify(run)]);
     const running = child;
-    if (killIn === Infinity) void killAfter(running, 10 + Math.floor(random() * 200));
+    if (killIn === Infinity) void running.killAfter(10 + Math.floor(random() * 200));
     const { signal } = await running.exited;
     assert.equal(signal, 'SIGKILL', running.lines.slice(-20).join('\n'));
   }
@@ -176,15 +176,6 @@ export async function killEventSource(
   killIn = Infinity;
   done.isTroubled = false;
   return finish(context, run, done, kills);
-}
-
-async function killAfter(child: Child, lines: number): Promise<void> {
-  try {
-    for (let line = 0; line < lines; line += 1) await child.next();
-  } catch {
-    return;
-  }
-  child.process.kill('SIGKILL');
 }
 
 /** Has the rest done, and holds what was done and given up against what there was. */

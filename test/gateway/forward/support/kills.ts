@@ -127,7 +127,7 @@ export async function killDelivery(
     killIn = target === 'folder' || random() < 0.3 ? Infinity : requests;
     child = startChild(context, process.execPath, [program, JSON.stringify(run())]);
     const running = child;
-    if (killIn === Infinity) void killAfter(running, pulses);
+    if (killIn === Infinity) void running.killAfter(pulses);
     const { signal } = await running.exited;
     assert.equal(signal, 'SIGKILL', running.lines.slice(-20).join('\n'));
   }
@@ -135,15 +135,6 @@ export async function killDelivery(
   killIn = Infinity;
   trouble = false;
   return { ...(await finish(context, run(), destination)), repeated };
-}
-
-async function killAfter(child: Child, lines: number): Promise<void> {
-  try {
-    for (let line = 0; line < lines; line += 1) await child.next();
-  } catch {
-    return;
-  }
-  child.process.kill('SIGKILL');
 }
 
 /** Sends what is left, and holds what has arrived and what was put aside against what there was. */
