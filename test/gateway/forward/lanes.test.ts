@@ -266,6 +266,43 @@ test('what retention took from the backlog is counted once, and not what the oth
   assert.equal(sent.size + lostRecords, 460, 'every record was sent or is counted');
 });
 
+test('what lies between a gap and the end of a lane is sent to a data stream all the same', async (context) => {
+  const clock = new ManualClock();
+  const rig = await openWith(context, await temporaryFolder(context), clock);
+  const sink = new MemoryRecords();
+  const to = { kinesis: { stream: 'up' } };
+  const delivery = rig.start({ ...options, required: false, to }, sink);
+  await tenMinutes(rig, clock, 300);
+  clock.advance(11 * 3_600_000);
+  await tenMinutes(rig, clock, 100);
+  let open = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  sink.pass = (ids) => (ids.some((id) => id > 30 && id < 400) ? gate : undefined);
+  sink.up = true;
+  await runClock(rig, clock, () => leases(rig).length === 2);
+  await rig.store.log.append('readings', numbered(400, 300, 1));
+  await runClock(rig, clock, () => sink.taken.includes(699), 100, settleAll);
+  // While it is paused it reads nothing ahead, and retention takes most of the backlog.
+  await delivery.pause();
+  open();
+  await settleAll(rig);
+  const shard = () => rig.store.log.stream('readings').shards[0]!;
+  while (shard().trimSequence < 300) {
+    clock.advance(600_000);
+    await settle(rig);
+  }
+  assert.ok(shard().trimSequence < 400, `${shard().trimSequence}`);
+  await delivery.resume();
+  await runClock(rig, clock, () => leases(rig).length === 1, 1000, settleAll);
+  const sent = new Set(sink.taken);
+  assert.equal(sent.size, sink.taken.length, 'nothing twice');
+  for (let id = shard().trimSequence; id < 700; id += 1) assert.ok(sent.has(id), `${id} was sent`);
+  const { lostRecords } = await delivery.status();
+  assert.equal(sent.size + lostRecords, 700, 'every record was sent or is counted');
+});
+
 test('records to a data stream: new ones at once, the backlog behind, each lane in order', async (context) => {
   const clock = new ManualClock();
   const rig = await openWith(context, await temporaryFolder(context), clock);
