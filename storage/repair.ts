@@ -4,7 +4,8 @@
  * data folder, and a database file with damaged pages stays beside the new one.
  *
  * The caller holds the store's lock; nobody has the database open. What is done to the log is
- * written in `log/repair.ts`, to footage in `video/repair.ts`, to the file itself in `salvage.ts`.
+ * written in `log/repair.ts`, to footage in `video/repair/repair.ts`, to the file itself in
+ * `salvage.ts`.
  */
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,7 +19,7 @@ import { migrate, schemaDamage, schemaVersion } from './schema/migrate.ts';
 import { migrations } from './schema/migrations.ts';
 import { Database } from './sqlite.ts';
 import { databaseFileName } from './store.ts';
-import { repairVideo } from './video/repair.ts';
+import { repairVideo } from './video/repair/repair.ts';
 
 export interface RepairOptions {
   readonly folder: string;

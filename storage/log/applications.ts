@@ -22,26 +22,22 @@ import type {
   Applications,
   Lease,
   Plan,
-  RecordInput,
   SourceKey,
 } from '../model.ts';
 import type { Clock } from '../ports.ts';
 import type { Transaction } from '../group-commit.ts';
 import type { Writer } from '../writer.ts';
-import { keyOf, loadApplications } from './application-memory.ts';
-import type { ApplicationMemory, LeaseChange, LeaseRow, PlanRow } from './application-memory.ts';
+import { loadApplications } from './application-memory.ts';
+import type { ApplicationMemory, LeaseRow } from './application-memory.ts';
 import type { Queries } from './batch-table.ts';
 import { forgetFree, startFree, tablesOfLeases, type Parts } from './begin-anew.ts';
+import { LeaseRows, ofSource, type SourceEnd } from './lease-rows.ts';
 import type { PlanOutputs } from './plan-output.ts';
+import { PlanTable } from './plans.ts';
 import { Tenures } from './tenures.ts';
 
-/** Longest JSON of a plan's detail. */
-const planDetailBytesMax = 1024 ** 2;
 const namePattern = /^[a-zA-Z0-9_.:-]{1,128}$/;
 const ownerLengthMax = 256;
-
-/** Where a source ends: no checkpoint may lie past it. null: not known here. */
-export type SourceEnd = (source: SourceKey) => number | null;
 
 export interface ApplicationTableOptions {
   readonly writer: Writer;
@@ -52,14 +48,11 @@ export interface ApplicationTableOptions {
   readonly outputs: PlanOutputs;
 }
 
-const ofSource = 'application_id = ? AND source_kind = ? AND source_id = ?';
-
 export class ApplicationTable implements Applications {
   readonly #writer: Writer;
-  readonly #queries: Queries;
   readonly #clock: Clock;
-  readonly #sourceEnd: SourceEnd;
-  readonly #outputs: PlanOutputs;
+  readonly #leases: LeaseRows;
+  readonly #plans: PlanTable;
   readonly #memory: ApplicationMemory;
   readonly #tenures: Tenures;
 
@@ -71,10 +64,9 @@ export class ApplicationTable implements Applications {
     this.#memory = memory;
     this.#tenures = tenures;
     this.#writer = options.writer;
-    this.#queries = options.queries;
     this.#clock = options.clock;
-    this.#sourceEnd = options.sourceEnd;
-    this.#outputs = options.outputs;
+    this.#leases = new LeaseRows(memory, options.sourceEnd);
+    this.#plans = new PlanTable({ ...options, leases: this.#leases });
   }
 
   static async open(options: ApplicationTableOptions): Promise<ApplicationTable> {
@@ -140,7 +132,7 @@ export class ApplicationTable implements Applications {
     application: string,
     starts: readonly { readonly source: SourceKey; readonly position: number }[],
   ): Promise<void> {
-    for (const { source, position } of starts) this.#checkPosition(source, position);
+    for (const { source, position } of starts) this.#leases.checkPosition(source, position);
     await this.#writer.transact(async (transaction) => {
       const { id } = await this.#application(transaction, application);
       for (const { source, position } of starts) {
@@ -156,7 +148,7 @@ export class ApplicationTable implements Applications {
         );
         if (changes === 0) continue;
         const begun = { start: position, checkpoint: position };
-        this.#mirror(transaction, { application, source }, begun);
+        this.#leases.mirror(transaction, { application, source }, begun);
       }
     });
   }
@@ -166,7 +158,7 @@ export class ApplicationTable implements Applications {
     lanes: readonly string[],
     starts: readonly { readonly source: SourceKey; readonly position: number }[],
   ): Promise<void> {
-    for (const { source, position } of starts) this.#checkPosition(source, position);
+    for (const { source, position } of starts) this.#leases.checkPosition(source, position);
     await this.#writer.transact(async (transaction) => {
       const { id } = await this.#application(transaction, application);
       const others: { readonly id: number; readonly name: string }[] = [];
@@ -197,7 +189,7 @@ export class ApplicationTable implements Applications {
     if (owner.length === 0 || owner.length > ownerLengthMax) {
       throw new StorageError('invalid-argument', `an owner has 1 to ${ownerLengthMax} characters`);
     }
-    this.#checkPosition(source, initialCheckpoint);
+    this.#leases.checkPosition(source, initialCheckpoint);
     return this.#writer.transact(async (transaction) => {
       const { id } = await this.#application(transaction, application);
       const row = await transaction.get<LeaseRow>(
@@ -228,7 +220,7 @@ export class ApplicationTable implements Applications {
       const expiresMs = this.#clock.monotonicMs() + durationMs;
       this.#tenures.change(transaction, id, source, { owner, takenCounter: counter, expiresMs });
       const lease = { application, source, owner, counter, start, checkpoint };
-      this.#mirror(transaction, lease, { owner, counter, start, checkpoint });
+      this.#leases.mirror(transaction, lease, { owner, counter, start, checkpoint });
       return lease;
     });
   }
@@ -240,7 +232,7 @@ export class ApplicationTable implements Applications {
 
   async renew(lease: Lease, durationMs: number): Promise<Lease> {
     return this.#writer.transact(async (transaction) => {
-      const row = await this.#fence(
+      const row = await this.#leases.fence(
         transaction,
         lease,
         'counter = counter + 1, outlives_ms = CASE outlives_ms WHEN 0 THEN 0 ELSE ? END',
@@ -252,7 +244,7 @@ export class ApplicationTable implements Applications {
         expiresMs: this.#clock.monotonicMs() + durationMs,
       });
       const renewed = { ...lease, counter: row.counter, checkpoint: row.checkpoint };
-      this.#mirror(transaction, lease, { counter: row.counter });
+      this.#leases.mirror(transaction, lease, { counter: row.counter });
       return renewed;
     });
   }
@@ -261,9 +253,9 @@ export class ApplicationTable implements Applications {
   async release(lease: Lease): Promise<void> {
     await this.#writer.transact(async (transaction) => {
       try {
-        const row = await this.#fence(transaction, lease, 'owner = NULL');
+        const row = await this.#leases.fence(transaction, lease, 'owner = NULL');
         this.#tenures.change(transaction, row.application_id, lease.source, null);
-        this.#mirror(transaction, lease, { owner: null });
+        this.#leases.mirror(transaction, lease, { owner: null });
       } catch (error) {
         if (!(error instanceof StorageError && error.code === 'lease-lost')) throw error;
       }
@@ -272,7 +264,7 @@ export class ApplicationTable implements Applications {
 
   async forget(lease: Lease): Promise<void> {
     await this.#writer.transact(async (transaction) => {
-      const { application_id: id } = await this.#fence(transaction, lease, 'owner = NULL');
+      const { application_id: id } = await this.#leases.fence(transaction, lease, 'owner = NULL');
       for (const table of tablesOfLeases) {
         await transaction.run(
           `DELETE FROM ${table} WHERE ${ofSource}`,
@@ -289,171 +281,45 @@ export class ApplicationTable implements Applications {
   }
 
   async checkpoint(lease: Lease, position: number): Promise<Lease> {
-    return this.#writer.transact((transaction) => this.checkpointIn(transaction, lease, position));
+    return this.#writer.transact((transaction) =>
+      this.#leases.checkpointIn(transaction, lease, position),
+    );
   }
 
   /**
    * The same within a transaction that emits something too: both happen, or neither.
    * @throws StorageError `lease-lost`, `invalid-argument` for a position behind the checkpoint
    */
-  async checkpointIn(transaction: Transaction, lease: Lease, position: number): Promise<Lease> {
-    this.#checkPosition(lease.source, position);
-    const row = await this.#fence(transaction, lease, 'checkpoint = max(checkpoint, ?)', position);
-    if (row.checkpoint > position) {
-      throw new StorageError(
-        'invalid-argument',
-        `checkpoint ${position} lies behind ${row.checkpoint}: a checkpoint never goes back`,
-      );
-    }
-    this.#mirror(transaction, lease, { checkpoint: position });
-    return { ...lease, counter: row.counter, checkpoint: position };
+  checkpointIn(transaction: Transaction, lease: Lease, position: number): Promise<Lease> {
+    return this.#leases.checkpointIn(transaction, lease, position);
   }
 
-  async savePlan(lease: Lease, plan: Plan): Promise<void> {
-    const detail = JSON.stringify(plan.detail ?? null);
-    if (Buffer.byteLength(detail) > planDetailBytesMax) {
-      throw new StorageError(
-        'invalid-argument',
-        `a plan's detail has at most ${planDetailBytesMax} bytes of JSON`,
-      );
-    }
-    this.#checkPosition(lease.source, plan.to);
-    await this.#writer.transact(async (transaction) => {
-      const row = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
-      if (plan.from < row.checkpoint || plan.to <= plan.from) {
-        throw new StorageError(
-          'invalid-argument',
-          `a plan from ${plan.from} to ${plan.to} at checkpoint ${row.checkpoint}`,
-        );
-      }
-      const { changes } = await transaction.run(
-        `INSERT OR IGNORE INTO plan (application_id, source_kind, source_id, from_position,
-           to_position, detail, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-        row.application_id,
-        lease.source.kind,
-        lease.source.id,
-        plan.from,
-        plan.to,
-        detail,
-        plan.createdMs,
-      );
-      if (changes === 0) {
-        throw new StorageError('already-exists', `there is a plan for ${keyOf(lease.source)}`);
-      }
-      this.#mirror(transaction, lease, { plan: { from: plan.from, to: plan.to } });
-    });
+  savePlan(lease: Lease, plan: Plan): Promise<void> {
+    return this.#plans.save(lease, plan);
   }
 
-  async plan(lease: Lease): Promise<Plan | null> {
-    const row = await this.#queries.get<PlanRow>(
-      `SELECT plan.* FROM plan JOIN application ON application.id = application_id
-        WHERE name = ? AND source_kind = ? AND source_id = ?`,
-      lease.application,
-      lease.source.kind,
-      lease.source.id,
-    );
-    if (row === undefined) return null;
-    return {
-      from: row.from_position,
-      to: row.to_position,
-      detail: JSON.parse(row.detail) as unknown,
-      createdMs: row.created_ms,
-      ...(row.appended_to > 0 && { appendedTo: row.appended_to }),
-    };
+  plan(lease: Lease): Promise<Plan | null> {
+    return this.#plans.get(lease);
   }
 
-  async shortenPlan(lease: Lease, to: number): Promise<void> {
-    await this.#writer.transact(async (transaction) => {
-      const { from_position: from } = await this.#changePlan(transaction, lease, {
-        set: 'to_position = min(to_position, ?)',
-        value: to,
-      });
-      if (to <= from) {
-        throw new StorageError('invalid-argument', `a plan from ${from} can't end at ${to}`);
-      }
-      this.#mirror(transaction, lease, { plan: { from, to } });
-    });
+  shortenPlan(lease: Lease, to: number): Promise<void> {
+    return this.#plans.shorten(lease, to);
   }
 
-  async appendForPlan(lease: Lease, { stream, records }: AlsoAppend, to: number): Promise<void> {
-    await this.#writer.transact(
-      async (transaction) => {
-        await this.#changePlan(transaction, lease, { set: 'appended_to = ?', value: to });
-        await transaction.append(stream, records);
-      },
-      { bytes: bytesOf(records) },
-    );
+  appendForPlan(lease: Lease, append: AlsoAppend, to: number): Promise<void> {
+    return this.#plans.appendFor(lease, append, to);
   }
 
-  async savePlanOutput(
-    lease: Lease,
-    piece: { readonly index: number; readonly bytes: Buffer; readonly isLast: boolean },
-  ): Promise<void> {
-    const { index, bytes, isLast } = piece;
-    await this.#outputs.ready(lease.source);
-    await this.#writer.transact(
-      async (transaction) => {
-        const { application_id: applicationId } = await this.#changePlan(transaction, lease, {
-          set: 'output_pieces = ?',
-          value: isLast ? index + 1 : null,
-        });
-        await this.#outputs.save(
-          transaction,
-          { applicationId, source: lease.source, index },
-          bytes,
-        );
-      },
-      { bytes: bytes.length },
-    );
+  savePlanOutput(lease: Lease, piece: Parameters<PlanTable['saveOutput']>[1]): Promise<void> {
+    return this.#plans.saveOutput(lease, piece);
   }
 
-  async planOutput(lease: Lease): Promise<AsyncIterable<Buffer> | null> {
-    const row = await this.#queries.get<PlanRow>(
-      `SELECT plan.* FROM plan JOIN application ON application.id = application_id
-        WHERE name = ? AND source_kind = ? AND source_id = ?`,
-      lease.application,
-      lease.source.kind,
-      lease.source.id,
-    );
-    if (row === undefined) return null;
-    return this.#outputs.read(row.application_id, lease.source, row.output_pieces);
+  planOutput(lease: Lease): Promise<AsyncIterable<Buffer> | null> {
+    return this.#plans.output(lease);
   }
 
-  async completePlan(lease: Lease, append?: AlsoAppend): Promise<Lease> {
-    const complete = async (transaction: Transaction): Promise<Lease> => {
-      const row = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
-      if (append !== undefined) await transaction.append(append.stream, append.records);
-      const [plan] = await transaction.all<{ to_position: number }>(
-        `DELETE FROM plan WHERE ${ofSource} RETURNING to_position`,
-        row.application_id,
-        lease.source.kind,
-        lease.source.id,
-      );
-      if (plan === undefined) {
-        throw new StorageError('not-found', `there is no plan for ${keyOf(lease.source)}`);
-      }
-      this.#mirror(transaction, lease, { plan: null });
-      return this.checkpointIn(transaction, lease, Math.max(plan.to_position, row.checkpoint));
-    };
-    const bytes = append === undefined ? {} : { bytes: bytesOf(append.records) };
-    return this.#writer.transact(complete, bytes);
-  }
-
-  /** Changes the row of the plan, fenced. @throws StorageError `lease-lost`, `not-found` */
-  async #changePlan(
-    transaction: Transaction,
-    lease: Lease,
-    change: { readonly set: string; readonly value: number | null },
-  ): Promise<PlanRow> {
-    const { application_id: id } = await this.#fence(transaction, lease, 'checkpoint = checkpoint');
-    const [row] = await transaction.all<PlanRow>(
-      `UPDATE plan SET ${change.set} WHERE ${ofSource} RETURNING *`,
-      ...[change.value, id, lease.source.kind, lease.source.id],
-    );
-    if (row === undefined) {
-      throw new StorageError('not-found', `there is no plan for ${keyOf(lease.source)}`);
-    }
-    return row;
+  completePlan(lease: Lease, append?: AlsoAppend): Promise<Lease> {
+    return this.#plans.complete(lease, append);
   }
 
   /**
@@ -507,35 +373,6 @@ export class ApplicationTable implements Applications {
     });
   }
 
-  /** Changes the row of a lease that is still held. @throws StorageError `lease-lost` */
-  async #fence(
-    transaction: Transaction,
-    lease: Lease,
-    change: string,
-    ...params: readonly number[]
-  ): Promise<LeaseRow> {
-    const [row] = await transaction.all<LeaseRow>(
-      `UPDATE lease SET ${change}
-        WHERE application_id = (SELECT id FROM application WHERE name = ?)
-          AND source_kind = ? AND source_id = ?
-          AND owner = ? AND taken_counter <= ? AND counter >= ? RETURNING *`,
-      ...params,
-      lease.application,
-      lease.source.kind,
-      lease.source.id,
-      lease.owner,
-      lease.counter,
-      lease.counter,
-    );
-    if (row === undefined) {
-      throw new StorageError(
-        'lease-lost',
-        `${lease.owner} no longer holds the lease of ${lease.application} for ${keyOf(lease.source)}`,
-      );
-    }
-    return row;
-  }
-
   async #application(transaction: Transaction, name: string): Promise<{ id: number }> {
     const row = await transaction.get<{ id: number }>(
       'SELECT id FROM application WHERE name = ?',
@@ -544,34 +381,6 @@ export class ApplicationTable implements Applications {
     if (row === undefined) throw new StorageError('not-found', `there is no application ${name}`);
     return row;
   }
-
-  #checkPosition(source: SourceKey, position: number): void {
-    const end = this.#sourceEnd(source);
-    if (!Number.isSafeInteger(position) || position < 0 || (end !== null && position > end)) {
-      throw new StorageError(
-        'invalid-argument',
-        `${position} is no position of ${keyOf(source)}, which ends at ${String(end)}`,
-      );
-    }
-  }
-
-  #mirror(
-    transaction: Transaction,
-    { application, source }: Pick<Lease, 'application' | 'source'>,
-    change: LeaseChange,
-  ): void {
-    transaction.onCommit(() => {
-      this.#memory.change(application, source, change);
-    });
-  }
-}
-
-/** About what records hold in memory while they wait. */
-function bytesOf(records: readonly RecordInput[]): number {
-  return records.reduce(
-    (sum, { partitionKey, data }) => sum + partitionKey.length + data.length,
-    0,
-  );
 }
 
 /** A shard may have gone with an earlier item of the same group. @throws StorageError `not-found` */
