@@ -88,7 +88,7 @@ describe('an event source', () => {
     const source = sources.begin({ function: target, paused: true });
     await sources.store.log.append('readings', numbered(0, 5));
     const { state, metrics } = await until(source, ({ backlog }) => backlog.records === 5);
-    assert.deepEqual([state, metrics.Invocations], ['paused', 0]);
+    assert.deepEqual([state, metrics.Invocations], ['waiting', 0]);
     await source.close();
     await until(sources.begin({ function: target }), ({ records }) => records === 5);
     assert.equal((notes() as string[][]).flat().length, 5);

@@ -93,6 +93,7 @@ export async function startGateway(
       metered: () => Promise.resolve(null),
     },
     replayDelivery: () => Promise.resolve(null),
+    removedFunctions: () => Promise.resolve([]),
     functionFlow: {
       pause: () => Promise.resolve(null),
       resume: () => Promise.resolve(null),
