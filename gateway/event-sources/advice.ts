@@ -9,6 +9,7 @@ export function adviceOn(code: FunctionErrorCode, options: Told): string | null 
   const key = `functions.${options.name}`;
   switch (code) {
     case 'unreachable':
+      return `It is called until it answers, and no record is given up for that: if it stays so, look at the address in ${key}.function.`;
     case 'throttled':
       return null;
     case 'denied':

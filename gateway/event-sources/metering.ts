@@ -53,7 +53,7 @@ export class Metering {
       invocations: counter('invocations', 'Calls of functions with batches.'),
       errors: counter('errors', 'Calls that the function failed.'),
       throttles: counter('throttles', 'Calls that did not reach the function or were put off.'),
-      records: counter('records', 'Records that a function has done.'),
+      records: counter('records', 'Records that are done, or given up.'),
       filtered: counter('filtered_records', 'Records that fit no pattern.'),
       droppedBatches: counter('dropped_batches', 'Batches that were given up, kept or not.'),
       dropped: counter('dropped_records', 'Records that were given up, kept or not.'),
@@ -71,7 +71,7 @@ export class Metering {
     };
   }
 
-  /** Records that the function has done. */
+  /** Records that are done, or given up. */
   get records(): number {
     return this.#records;
   }

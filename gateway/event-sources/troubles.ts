@@ -1,7 +1,7 @@
 /**
  * What goes wrong with an event source now, worker by worker, and what it has given up. The first
- * failure of a worker is logged with what led to it, then nothing before it works again; what is given
- * up is logged at once, then summed up once a minute.
+ * failure of a worker is logged with what led to it, then nothing before it works again, nor within a
+ * minute; what is given up is logged at once, then summed up once a minute.
  *
  * A worker that gives up goes on: nothing is wrong any more until the next call fails.
  */
@@ -45,7 +45,9 @@ export class Troubles {
   readonly #logger: Logger;
   /** By worker. */
   readonly #now = new Map<string, Trouble>();
-  /** Workers that have not done anything since their first failure was logged. */
+  /** When a failure of each worker was logged last. */
+  readonly #failureLoggedMs = new Map<string, number>();
+  /** Workers that have not done anything since then. */
   readonly #logged = new Set<string>();
   #lastGivenUp: NewestFailure | null = null;
   #givenUpLoggedMs = -Infinity;
@@ -83,7 +85,10 @@ export class Troubles {
 
   fails(worker: string, trouble: Trouble, about: { readonly error: unknown }): void {
     this.#now.set(worker, trouble);
-    if (this.#logged.has(worker)) return;
+    const nowMs = this.#clock.monotonicMs();
+    const loggedMs = this.#failureLoggedMs.get(worker) ?? -Infinity;
+    if (this.#logged.has(worker) || nowMs - loggedMs < summaryMs) return;
+    this.#failureLoggedMs.set(worker, nowMs);
     this.#logged.add(worker);
     const { message, advice } = trouble;
     const fields = { worker, trouble: message, ...(advice !== null && { advice }), ...about };
@@ -99,6 +104,7 @@ export class Troubles {
   left(worker: string): void {
     this.#now.delete(worker);
     this.#logged.delete(worker);
+    this.#failureLoggedMs.delete(worker);
   }
 
   #gaveUp(worker: string, { shardId, records, condition, error, kept, atMs }: GivenUpBatch): void {

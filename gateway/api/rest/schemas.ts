@@ -439,7 +439,7 @@ export const DeliverySchema = z
 
 export const DeliveryMeteringSchema = z
   .object({
-    sinceTime: time.describe('When counting began, at the earliest: the start of the gateway'),
+    sinceTime: countedSince,
     metrics: z.array(
       z.object({
         name: z.string().openapi({ example: 'DeliveryToS3.DataFreshness' }),

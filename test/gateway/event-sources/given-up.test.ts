@@ -88,6 +88,29 @@ describe('an event source that gives up a batch', () => {
     assert.deepEqual(linesOf(sources.logger, 'a function works again'), []);
   });
 
+  it('that fails every other batch floods the log neither with that nor with its stack', async (t) => {
+    const clock = new ManualClock(Date.UTC(2026, 0, 1));
+    const sources = await openSources(t, { clock });
+    const { target } = await noting(t, `if (calls % 2 === 1) throw new Error('odd');`);
+    const source = sources.begin({ function: target, batchSize: 1, retries: 0 });
+    await sources.store.log.append('readings', numbered(0, 40));
+    await until(source, ({ records }) => records === 40);
+    clock.advance(60_000);
+    await sources.store.log.append('readings', numbered(40, 2));
+    const { givenUp } = await until(source, ({ records }) => records === 42);
+    assert.equal(givenUp.gone.records, 21);
+    const told = sources.logger.lines.filter(({ message }) => /function|given up/.test(message));
+    const once = [
+      'a function fails',
+      'batches were given up and are kept nowhere',
+      'a function works again',
+    ];
+    assert.deepEqual(
+      told.filter(({ level }) => level !== 'debug').map(({ message }) => message),
+      [...once, ...once],
+    );
+  });
+
   it('waits with its reason while the dead letter takes nothing, and runs once it does', async (t) => {
     const letters = join(await temporaryFolder(t), 'letters');
     await writeFile(letters, 'in the way');
