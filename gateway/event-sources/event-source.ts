@@ -377,13 +377,17 @@ export class EventSource {
       }
       const events = new Events(shard, account);
       const settling = this.#settling(worker, events, shard.stream);
+      const { parallelization } = this.#options;
       await workShard(
         {
           ...{ options: this.#options, shard, lease, events, log, clock },
           states: places.length === 0 ? null : new WindowStates(places, () => clock.nowMs()),
           payloadBytesMax: this.#called.payloadBytesMax,
           filter: this.#filter,
-          settler: () => new Settler(settling),
+          settler: (lane) => {
+            const name = parallelization === 1 ? worker : `${worker}/lane-${lane + 1}`;
+            return new Settler({ ...settling, troubles: this.#troubles.of(name) });
+          },
           metering: this.#metering,
         },
         signal,

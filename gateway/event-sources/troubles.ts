@@ -1,7 +1,7 @@
 /**
- * What goes wrong with an event source now, worker by worker, and what it has given up. The first
- * failure of a worker is logged with what led to it, then nothing before it works again, nor within a
- * minute; what is given up is logged at once, then summed up once a minute.
+ * What goes wrong with an event source now, by worker (or by lane of one, `worker/lane`), and what it
+ * has given up. The first failure of a worker is logged with what led to it, then nothing before it
+ * works again, nor within a minute; what is given up is logged at once, then summed up once a minute.
  *
  * A worker that gives up goes on: nothing is wrong any more until the next call fails.
  */
@@ -100,11 +100,15 @@ export class Troubles {
     if (this.#logged.delete(worker)) this.#logger.info({ worker }, 'a function works again');
   }
 
-  /** The worker is gone, and with it what troubled it. */
+  /** The worker is gone, and with it what troubled it and its lanes. */
   left(worker: string): void {
-    this.#now.delete(worker);
-    this.#logged.delete(worker);
-    this.#failureLoggedMs.delete(worker);
+    const names = [...this.#failureLoggedMs.keys(), ...this.#now.keys()];
+    for (const name of names) {
+      if (name !== worker && !name.startsWith(`${worker}/`)) continue;
+      this.#now.delete(name);
+      this.#logged.delete(name);
+      this.#failureLoggedMs.delete(name);
+    }
   }
 
   #gaveUp(worker: string, { shardId, records, condition, error, kept, atMs }: GivenUpBatch): void {

@@ -130,6 +130,27 @@ describe('an event source that gives up a batch', () => {
   });
 });
 
+describe('an event source with several lanes', () => {
+  it('is backing off while one of them is, whatever the others do', async (t) => {
+    const sources = await openSources(t, { clock: new ManualClock(Date.UTC(2026, 0, 1)) });
+    const { log } = sources.store;
+    const { target } = await noting(t, `if (texts.includes('bad')) throw new Error('bad');`);
+    const source = sources.begin({ function: target, batchSize: 1, parallelization: 4 });
+    await log.append('readings', [{ partitionKey: 'k', data: Buffer.from('bad') }]);
+    await until(source, ({ trouble }) => trouble !== null);
+    const others = Array.from({ length: 20 }, (_, index) => ({
+      partitionKey: `k${index}`,
+      data: Buffer.from('good'),
+    }));
+    await log.append('readings', others);
+    const { state, trouble } = await until(source, ({ records }) => records >= 5);
+    assert.equal(state, 'backing-off');
+    assert.match(trouble ?? '', /it threw Error: bad/);
+    await source.close();
+    assert.equal((await source.status()).trouble, null);
+  });
+});
+
 describe('the advice on a function that fails', () => {
   for (const { body, more, advice } of [
     {
