@@ -149,7 +149,6 @@ export async function startHttp(
       deliveryFlow: deliveries,
       replayDelivery: (name) => deliveries.replay(name),
       functions: () => functions.status(),
-      removedFunctions: () => functions.removed(),
       functionFlow: functions,
       cameras: () => cameras.statuses(),
       files: () => files.statuses(),

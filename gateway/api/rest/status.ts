@@ -51,7 +51,6 @@ export interface StatusSources {
   readonly deliveryFlow: DeliveryFlow;
   readonly replayDelivery: Deliveries['replay'];
   readonly functions: EventSources['status'];
-  readonly removedFunctions: EventSources['removed'];
   readonly functionFlow: FunctionFlow;
   /** Of the cameras that are configured; others in the store are shown as disabled. */
   readonly cameras: () => readonly CameraStatus[];
@@ -177,7 +176,7 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
   );
 
   router.openapi(functions, async (c) => {
-    const [running, removed] = [await sources.functions(), await sources.removedFunctions()];
+    const [running, removed] = [await sources.functions(), await sources.functionFlow.removed()];
     return c.json({ functions: running.map(functionOf), removed: removed.map(removedOf) }, 200);
   });
 

@@ -93,8 +93,8 @@ export async function startGateway(
       metered: () => Promise.resolve(null),
     },
     replayDelivery: () => Promise.resolve(null),
-    removedFunctions: () => Promise.resolve([]),
     functionFlow: {
+      removed: () => Promise.resolve([]),
       pause: () => Promise.resolve(null),
       resume: () => Promise.resolve(null),
       rewind: () => Promise.resolve(null),

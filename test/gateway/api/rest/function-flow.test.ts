@@ -48,7 +48,6 @@ functions:
   context.after(() => functions.close());
   gateway.sources.functionFlow = functions;
   gateway.sources.functions = () => functions.status();
-  gateway.sources.removedFunctions = () => functions.removed();
   const post = async (path: string, body?: unknown): Promise<Response> =>
     gateway.app.request(`http://localhost/api/v1/functions/${path}`, {
       method: 'POST',
