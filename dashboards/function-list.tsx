@@ -19,7 +19,8 @@ export function FunctionList() {
 }
 
 function Row({ one }: { one: StreamFunction }) {
-  const { name, stream, state, held, backlog, failed, lastError, metrics } = one;
+  const { name, stream, state, held, backlog, failed, lastError, advice, givenUp, metrics } = one;
+  const { gone } = givenUp;
   return (
     <article class="delivery">
       <span class={`dot ${state}`} title={state} />
@@ -44,7 +45,18 @@ function Row({ one }: { one: StreamFunction }) {
         {held !== null ? (
           <span class="detail">waits: {held.reason}</span>
         ) : (
-          lastError !== null && <span class="problem">{lastError}</span>
+          lastError !== null && (
+            <span class="problem">
+              {lastError}
+              {advice !== null && <span class="detail">{advice}</span>}
+            </span>
+          )
+        )}
+        {gone.batches > 0 && (
+          <span class="problem">
+            {format.counted(gone.batches, 'batch', 'batches')} given up and kept nowhere
+            {givenUp.newest !== null && <span class="detail">{givenUp.newest.reason}</span>}
+          </span>
         )}
         {failed !== null && failed.batches > 0 && (
           <Failed

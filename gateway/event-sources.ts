@@ -6,6 +6,7 @@ import type { Config } from './config/schema.ts';
 import { forgetRemoved, unpinRemoved } from './event-sources/applications.ts';
 import { EventSource, type EventSourceStatus } from './event-sources/event-source.ts';
 import type { EventSourceOptions } from './event-sources/options.ts';
+import { RemovedEventSources, type RemovedEventSource } from './event-sources/removed.ts';
 import type { RewindTo } from './forward/flow/rewind.ts';
 import type { Account } from './forward/record-plans.ts';
 import { Supervisor } from './supervisor.ts';
@@ -27,6 +28,8 @@ export interface EventSourcesOptions {
 export interface EventSources {
   /** In the order of the configuration. @throws StorageError */
   status(): Promise<readonly EventSourceStatus[]>;
+  /** Those that are no longer configured, and of which something is left. @throws StorageError */
+  removed(): Promise<readonly RemovedEventSource[]>;
   /** Holds one back until it is resumed. @returns null: there is none of that name @throws StorageError */
   pause(name: string): Promise<EventSourceStatus | null>;
   /** @throws StorageError */
@@ -75,6 +78,8 @@ export async function startEventSources(options: EventSourcesOptions): Promise<E
     running = wanted.map((one) => same(one) ?? start(one));
   };
   await update(options.functions);
+  const configured = (): readonly EventSourceOptions[] => running.map((one) => one.options);
+  const removed = new RemovedEventSources({ log, video, clock });
   const named = (name: string): EventSource | null =>
     running.find(({ options: { name: other } }) => other === name)?.source ?? null;
   const having = async (
@@ -88,6 +93,7 @@ export async function startEventSources(options: EventSourcesOptions): Promise<E
   };
   return {
     status: () => Promise.all(running.map(({ source }) => source.status())),
+    removed: () => removed.list(configured()),
     pause: (name) => having(name, (source) => source.pause()),
     resume: (name) => having(name, (source) => source.resume()),
     rewind: (name, to) => having(name, (source) => source.rewind(to)),
@@ -95,10 +101,7 @@ export async function startEventSources(options: EventSourcesOptions): Promise<E
       const source = named(name);
       return source === null ? null : ((await source.replay()) ?? 'nothing-kept');
     },
-    forget: (name) => {
-      const configured = running.map((one) => one.options);
-      return forgetRemoved({ log, video }, configured, name);
-    },
+    forget: (name) => forgetRemoved({ log, video }, configured(), name),
     update,
     close: async () => {
       isClosed = true;

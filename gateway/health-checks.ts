@@ -141,8 +141,8 @@ export function addChecks(health: Health, checked: Checked): void {
   );
   health.add('functions', async () =>
     degradedBy(
-      (await functions.status()).flatMap(({ name, state, trouble }) =>
-        trouble === null || state === 'paused' ? [] : [`${name}: ${trouble}`],
+      (await functions.status()).flatMap(({ name, held, trouble, advice }) =>
+        trouble === null || held !== null ? [] : [`${name}: ${advised(trouble, advice)}`],
       ),
     ),
   );
@@ -169,6 +169,10 @@ function deliveryTrouble(delivery: DeliveryStatus, log: Pick<Log, 'streams'>): s
   }
   if (state !== 'backing-off') return null;
   const { message = 'failing', advice = null } = lastFailure ?? {};
+  return advised(message, advice);
+}
+
+function advised(message: string, advice: string | null): string {
   return `${message}${advice === null ? '' : ` (${advice})`}`;
 }
 

@@ -118,7 +118,8 @@ export class Supervisor {
       this.#options,
       () => {
         // One that was left behind may end when its successor runs already.
-        if (this.#tasks.get(task.name) === supervised) this.#tasks.delete(task.name);
+        if (this.#tasks.get(task.name) !== supervised) return false;
+        return this.#tasks.delete(task.name);
       },
     );
     this.#tasks.set(task.name, supervised);
@@ -150,7 +151,8 @@ export class SupervisedTask {
   readonly #up: Gauge;
   readonly #restartCounter: Counter;
   readonly #failureCounter: Counter;
-  readonly #forget: () => void;
+  /** @returns false: it was forgotten before */
+  readonly #forget: () => boolean;
   readonly #abort = new AbortController();
   #state: TaskState = 'starting';
   #sinceMs: number;
@@ -171,7 +173,7 @@ export class SupervisedTask {
     task: Task,
     options: BackOff & { readonly whenEnded: 'restart' | 'stop' },
     ports: SupervisorOptions,
-    forget: () => void,
+    forget: () => boolean,
   ) {
     this.name = task.name;
     this.#task = task;
@@ -187,7 +189,8 @@ export class SupervisedTask {
     this.#sinceMs = this.#clock.nowMs();
     this.stopped = this.#loop().finally(() => {
       this.#enter('stopped');
-      forget();
+      // What is over is not down. A successor has the same name.
+      if (forget()) this.#up.remove({ task: this.name });
     });
   }
 
@@ -254,7 +257,9 @@ export class SupervisedTask {
       return { kind: 'ended', healthy };
     }
     if (failed) return { kind: 'failed', healthy, error };
-    this.#logger.info({ healthy }, 'a task ended');
+    // One that ends when its work is done may be short.
+    if (this.#options.whenEnded === 'stop') this.#logger.info({}, 'a task is done');
+    else this.#logger.info({ healthy }, 'a task ended');
     return { kind: 'ended', healthy };
   }
 

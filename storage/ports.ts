@@ -40,6 +40,8 @@ export interface Counter {
 
 export interface Gauge {
   set(value: number, labels?: Labels): void;
+  /** What it is of is gone: it says nothing of it any more. Twice is harmless. */
+  remove(labels?: Labels): void;
 }
 
 export interface Histogram {

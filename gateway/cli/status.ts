@@ -12,8 +12,9 @@ import {
   type Status,
   type Streams,
 } from '../api/rest/schemas.ts';
+import { functionAdvice, functionTable, removedFunctionLine } from './function-status.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { counted, formatAge, formatBytes, table } from './table.ts';
+import { becauseOf, counted, formatAge, formatBytes, table } from './table.ts';
 import { fileFor } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 
@@ -30,6 +31,7 @@ interface Answers {
   readonly deliveries: Deliveries['deliveries'];
   readonly functions: Functions['functions'];
   readonly removed: Deliveries['removed'];
+  readonly removedFunctions: Functions['removed'];
 }
 
 /** @throws UnusableConfig, when none runs */
@@ -64,7 +66,10 @@ function ask(client: GatewayClient): Promise<Answers> {
       client.get('/api/v1/deliveries', DeliveriesSchema),
       client.get('/api/v1/functions', FunctionsSchema),
     ]);
-    return { status, ...streams, ...files, ...cameras, ...deliveries, ...functions };
+    return {
+      ...{ status, ...streams, ...files, ...cameras, ...deliveries },
+      ...{ functions: functions.functions, removedFunctions: functions.removed },
+    };
   });
 }
 
@@ -154,14 +159,7 @@ function show(answers: Answers): string {
         deliveryTrouble(delivery),
       ]),
     ),
-    ...table(
-      ['FUNCTION', 'STREAM', 'STATE', 'RECORDS', 'BACKLOG', 'AGE', 'GIVEN UP', 'WHY'],
-      functions.map(({ name, stream, state, held, records, backlog, metrics, lastError }) => [
-        ...[name, stream, state, String(records), String(backlog.records)],
-        ...[formatAge(backlog.ms), String(metrics.DroppedEventCount)],
-        held?.reason ?? lastError ?? '',
-      ]),
-    ),
+    ...functionTable(functions),
     ...deliveries.flatMap(({ name, state, lastError }) =>
       state === 'backing-off' && typeof lastError?.advice === 'string'
         ? [`${name}: ${lastError.advice}`]
@@ -177,20 +175,12 @@ function show(answers: Answers): string {
             `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; "headgate delivery replay ${name}" sends them again.`,
           ],
     ),
-    ...functions
-      .filter(({ held }) => held?.by === 'pause')
-      .map(({ name }) => `${name}: "headgate function resume ${name}" lets it go on.`),
-    ...functions.flatMap(({ name, failed }) =>
-      failed === null || failed.batches === 0
-        ? []
-        : [
-            `${name}: ${counted(failed.batches, 'batch', 'batches')} failed${becauseOf(failed.newest)}; ${failed.isReplaying ? 'they are handed over again now' : `"headgate function replay ${name}" hands them over again`}.`,
-          ],
-    ),
+    ...functions.flatMap(functionAdvice),
     ...removed.map(
       ({ name, backlog, pins }) =>
         `Removed: ${name} is no longer configured; ${formatBytes(backlog.bytes)} were not sent${pins ? ', and it keeps what it had planned to send' : ''}. It goes on where it was if it is configured again; "headgate delivery forget ${name}" lets go of it.`,
     ),
+    ...answers.removedFunctions.map(removedFunctionLine),
   ];
   return `${parts.join('\n')}\n`;
 }
@@ -213,10 +203,6 @@ function deliveryTrouble({ state, held, lastError }: Answers['deliveries'][numbe
     return held.untilTime === null ? held.reason : `until ${held.untilTime}: ${held.reason}`;
   }
   return state === 'backing-off' ? (lastError?.message ?? '') : '';
-}
-
-function becauseOf(newest: Answers['deliveries'][number]['lastFailed']): string {
-  return newest === null ? '' : ` (at last: ${newest.reason})`;
 }
 
 /** How much is left; apart, while what is new goes out first. */

@@ -22,6 +22,11 @@ export function counted(count: number, what: string, several = `${what}s`): stri
   return `${count} ${count === 1 ? what : several}`;
 }
 
+/** In parentheses, why the newest of several failed; nothing where that is not known. */
+export function becauseOf(newest: { readonly reason: string } | null): string {
+  return newest === null ? '' : ` (at last: ${newest.reason})`;
+}
+
 /** `1.5 MB`; decimal units. */
 export function formatBytes(bytes: number): string {
   let value = bytes;

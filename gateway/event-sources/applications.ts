@@ -6,6 +6,7 @@ import { forgetFlow } from '../forward/flow/kept.ts';
 
 const prefix = 'function:';
 const suffixes = [':state-1', ':state-2'] as const;
+const replaySuffix = ':replay';
 const longestName = 128;
 
 /** The name of an event source's application. */
@@ -22,7 +23,18 @@ export function stateApplicationsOf(name: string): readonly string[] {
 
 /** The one that its failed batches are read with, to be handed over again. */
 export function replayApplicationOf(name: string): string {
-  return `${applicationOf(name)}:replay`;
+  return `${applicationOf(name)}${replaySuffix}`;
+}
+
+/** The attribute of the stream that it reads which tells where its dead letters are. */
+export function letterPlaceOf(application: string): string {
+  return `${application}/dead-letter`;
+}
+
+/** The event source that an application is, or was, one of; a long name is not told any more. */
+export function eventSourceOf(application: string): string {
+  const suffix = [...suffixes, replaySuffix].find((one) => application.endsWith(one)) ?? '';
+  return application.slice(prefix.length, application.length - suffix.length);
 }
 
 /** All that an event source may have. */
@@ -40,9 +52,10 @@ export async function forgetRemoved(
   const known = new Set(log.applications.list().map((application) => application.name));
   const own = applicationsOf(name).filter((application) => known.has(application));
   for (const application of own) await log.applications.remove(application);
-  const asked = replayApplicationOf(name);
-  for (const { name: stream, attributes } of log.streams()) {
-    if (Object.hasOwn(attributes, asked)) await log.setAttribute(stream, asked, undefined);
+  for (const key of [replayApplicationOf(name), letterPlaceOf(applicationOf(name))]) {
+    for (const { name: stream, attributes } of log.streams()) {
+      if (Object.hasOwn(attributes, key)) await log.setAttribute(stream, key, undefined);
+    }
   }
   await forgetFlow({ log, video }, applicationOf(name));
   return own.length > 0 ? 'forgotten' : 'unknown';
@@ -57,9 +70,7 @@ export async function unpinRemoved(
   configured: readonly { readonly name: string }[],
   logger: Logger,
 ): Promise<void> {
-  const own = new Set(configured.flatMap(({ name }) => applicationsOf(name)));
-  for (const { name, required } of log.applications.list()) {
-    if (!name.startsWith(prefix) || own.has(name)) continue;
+  for (const { name, required } of removedApplications(log, configured)) {
     if (suffixes.some((suffix) => name.endsWith(suffix))) {
       await log.applications.remove(name);
     } else if (required) {
@@ -67,4 +78,13 @@ export async function unpinRemoved(
       logger.info({ application: name }, 'an event source was removed: it pins nothing any more');
     }
   }
+}
+
+/** Those of event sources that are no longer configured. */
+export function removedApplications(
+  log: Pick<Log, 'applications'>,
+  configured: readonly { readonly name: string }[],
+): ReturnType<Log['applications']['list']> {
+  const own = new Set(configured.flatMap(({ name }) => applicationsOf(name)));
+  return log.applications.list().filter(({ name }) => name.startsWith(prefix) && !own.has(name));
 }

@@ -8,7 +8,6 @@
  *   a reshard) is always read from its beginning.
  * - Paused, no call is begun, and its leases stay. Rewound, it is stopped, put elsewhere, and begun again.
  */
-import { join } from 'node:path';
 import type {
   Lease,
   Log,
@@ -31,15 +30,16 @@ import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
 import { applicationOf, replayApplicationOf, stateApplicationsOf } from './applications.ts';
 import { deadLettersOf, type DeadLetters } from './dead-letters.ts';
 import { Events, type BatchEvents } from './event.ts';
-import { StreamBatches, type FailedBatches, type FailedStatus } from './failed-batches.ts';
-import { FolderBatches } from './failed-files.ts';
-import { Metering, type LambdaMetrics } from './metering.ts';
+import type { FailedBatches, FailedStatus, NewestFailure } from './failed-batches.ts';
+import { failedBatchesAt, keepPlace } from './letter-places.ts';
+import { Metering, type GivenUpCount, type LambdaMetrics } from './metering.ts';
 import type { EventSourceOptions } from './options.ts';
 import { compileFilter } from './pattern.ts';
 import { Pausing, type FunctionHeld } from './pausing.ts';
 import { settleAgain } from './replaying.ts';
 import { Settler, type SettleOptions } from './settle.ts';
 import { workShard } from './shard-worker.ts';
+import { Troubles } from './troubles.ts';
 import { forgetAhead, WindowStates } from './window-states.ts';
 
 /** The worker that hands over again what was given up. */
@@ -72,11 +72,24 @@ export interface EventSourceStatus {
   readonly required: boolean;
   /** Why nothing is begun; null: it is not held back. */
   readonly held: FunctionHeld | null;
-  readonly state: 'starting' | 'running' | 'backing-off' | 'paused';
+  /** `backing-off`: something fails and is tried again; `waiting`: it is held back. */
+  readonly state: 'starting' | 'running' | 'backing-off' | 'waiting';
   /** What goes wrong now; null: nothing. */
   readonly trouble: string | null;
-  /** Records that the function has done since the start. */
+  /** What to do about that; null: nothing but to wait. */
+  readonly advice: string | null;
+  /** Since when it is counted: the start, of the gateway or with another configuration. */
+  readonly sinceMs: number;
+  /** Records that are done, or given up, since then. */
   readonly records: number;
+  /** What was given up since then. */
+  readonly givenUp: {
+    /** In the dead letter. */
+    readonly kept: GivenUpCount;
+    /** Kept nowhere. */
+    readonly gone: GivenUpCount;
+    readonly newest: NewestFailure | null;
+  };
   readonly backlog: Backlog;
   readonly metrics: LambdaMetrics;
 }
@@ -95,8 +108,7 @@ export class EventSource {
   readonly #steering: Steering;
   readonly #shards: ShardFollower;
   readonly #workers = new Map<string, SupervisedTask>();
-  /** By worker. */
-  readonly #troubles = new Map<string, string>();
+  readonly #troubles: Troubles;
   #task: SupervisedTask;
   #closing: Promise<void> | null = null;
 
@@ -110,9 +122,11 @@ export class EventSource {
       ...{ clock: ports.clock, logger: this.#logger, fetch: ports.fetch },
       ...{ timeoutMs: options.timeoutSeconds * 1_000, answerBytesMax: payloadBytesMax },
     });
-    this.#failed = failedOf(options, ports);
+    const { deadLetter, name } = options;
+    this.#failed = deadLetter && failedBatchesAt(deadLetter, name, ports);
     this.#deadLetters = deadLettersOf(options, ports.log, () => this.#failed?.changed());
     this.#metering = new Metering(options.name, ports.clock, ports.metrics);
+    this.#troubles = new Troubles(ports.clock, this.#logger);
     this.#filter = compileFilter(options.filter);
     this.#pausing = new Pausing(options.name, options.paused, ports.clock);
     this.#steering = new Steering({
@@ -139,16 +153,19 @@ export class EventSource {
     const failed = await this.#lookAtFailed();
     const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
     const failure = tasks.find(({ failure }) => failure !== null)?.failure ?? null;
-    const [trouble] = this.#troubles.values();
+    const { now: trouble, lastGivenUp: newest } = this.#troubles;
     return {
       name,
       stream: from.stream,
       function: { kind: this.#called.kind, description: this.#called.description },
       deadLetter: this.#deadLetters?.description ?? null,
       ...{ failed, held, required },
-      state: held !== null ? 'paused' : this.#state(tasks.map(({ state }) => state)),
-      trouble: trouble ?? failure?.message ?? null,
+      state: held !== null ? 'waiting' : this.#state(tasks.map(({ state }) => state)),
+      trouble: trouble?.message ?? failure?.message ?? null,
+      advice: trouble?.advice ?? null,
+      sinceMs: this.#metering.sinceMs,
       records: this.#metering.records,
+      givenUp: { ...this.#metering.givenUp, newest },
       backlog: (await shardsBacklog(log, from.stream, this.#leases(), clock)).all,
       metrics: this.#metering.lambda(),
     };
@@ -211,7 +228,7 @@ export class EventSource {
   }
 
   #state(tasks: readonly string[]): EventSourceStatus['state'] {
-    if (this.#troubles.size > 0 || tasks.includes('backing-off')) return 'backing-off';
+    if (this.#troubles.now !== null || tasks.includes('backing-off')) return 'backing-off';
     return tasks.includes('starting') ? 'starting' : 'running';
   }
 
@@ -242,6 +259,7 @@ export class EventSource {
     const { applications } = this.#ports.log;
     const { required, tumblingWindowSeconds, name } = this.#options;
     await applications.ensure({ name: this.#application, required });
+    await keepPlace(this.#ports.log, this.#options);
     for (const state of tumblingWindowSeconds > 0 ? stateApplicationsOf(name) : []) {
       await applications.ensure({ name: state, required: false });
     }
@@ -288,7 +306,7 @@ export class EventSource {
     this.#workers.set(name, task);
     void task.stopped.then(() => {
       this.#workers.delete(name);
-      this.#troubles.delete(name);
+      this.#troubles.left(name);
       this.#shards.wake();
     });
   }
@@ -297,11 +315,12 @@ export class EventSource {
   async #lookAtFailed(): Promise<FailedStatus | null> {
     try {
       const status = await this.#failed?.status();
-      this.#tell(deadLetterTrouble, null);
+      this.#troubles.works(deadLetterTrouble);
       return status ?? null;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#tell(deadLetterTrouble, `what was given up can't be read: ${reason}`);
+      const message = `what was given up can't be read: ${reason}`;
+      this.#troubles.fails(deadLetterTrouble, { message, advice: null }, { error });
       return null;
     }
   }
@@ -334,9 +353,7 @@ export class EventSource {
       ...{ deadLetters: this.#deadLetters, metering: this.#metering, logger: this.#logger },
       gate: this.#pausing,
       retentionMs: () => log.stream(stream).retentionMs,
-      tell: (trouble: string | null) => {
-        this.#tell(worker, trouble);
-      },
+      troubles: this.#troubles.of(worker),
     };
   }
 
@@ -360,13 +377,17 @@ export class EventSource {
       }
       const events = new Events(shard, account);
       const settling = this.#settling(worker, events, shard.stream);
+      const { parallelization } = this.#options;
       await workShard(
         {
           ...{ options: this.#options, shard, lease, events, log, clock },
           states: places.length === 0 ? null : new WindowStates(places, () => clock.nowMs()),
           payloadBytesMax: this.#called.payloadBytesMax,
           filter: this.#filter,
-          settler: () => new Settler(settling),
+          settler: (lane) => {
+            const name = parallelization === 1 ? worker : `${worker}/lane-${lane + 1}`;
+            return new Settler({ ...settling, troubles: this.#troubles.of(name) });
+          },
           metering: this.#metering,
         },
         signal,
@@ -385,26 +406,6 @@ export class EventSource {
       ...{ source: { kind: 'shard', id }, initialCheckpoint: trimSequence },
     });
   }
-
-  /** The first trouble of a worker is logged, and that it is over. */
-  #tell(worker: string, trouble: string | null): void {
-    const had = this.#troubles.has(worker);
-    if (trouble === null) this.#troubles.delete(worker);
-    else this.#troubles.set(worker, trouble);
-    if (trouble !== null && !had) this.#logger.warn({ worker, trouble }, 'a function fails');
-    if (trouble === null && had) this.#logger.info({ worker }, 'a function works again');
-  }
-}
-
-/** null: nothing is kept. */
-function failedOf(
-  { name, deadLetter }: EventSourceOptions,
-  { log, clock }: EventSourcePorts,
-): FailedBatches | null {
-  if (deadLetter === null) return null;
-  if ('folder' in deadLetter) return new FolderBatches(join(deadLetter.folder, name), clock);
-  const { stream } = deadLetter;
-  return new StreamBatches({ stream, application: replayApplicationOf(name), log, clock });
 }
 
 /** Modules have a thread for each lane, at least. */

@@ -15,9 +15,19 @@ export interface LambdaMetrics {
   readonly DroppedEventCount: number;
 }
 
+/** Each time that it is given up: what fails again after a replay counts again. */
+export interface GivenUpCount {
+  readonly batches: number;
+  /** A last call of a window has none. */
+  readonly records: number;
+}
+
+const none: GivenUpCount = { batches: 0, records: 0 };
 const secondsUpTo = [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 900];
 
 export class Metering {
+  /** When counting began. */
+  readonly sinceMs: number;
   readonly #labels: { readonly function: string };
   readonly #clock: Clock;
   readonly #parts;
@@ -29,10 +39,12 @@ export class Metering {
   #iteratorAgeMs = 0;
   #deadLetterErrors = 0;
   #filtered = 0;
-  #dropped = 0;
+  #kept = none;
+  #gone = none;
   #records = 0;
 
   constructor(name: string, clock: Clock, metrics: Metrics) {
+    this.sinceMs = clock.nowMs();
     this.#labels = { function: name };
     this.#clock = clock;
     const counter = (what: string, help: string) =>
@@ -41,8 +53,9 @@ export class Metering {
       invocations: counter('invocations', 'Calls of functions with batches.'),
       errors: counter('errors', 'Calls that the function failed.'),
       throttles: counter('throttles', 'Calls that did not reach the function or were put off.'),
-      records: counter('records', 'Records that a function has done.'),
+      records: counter('records', 'Records that are done, or given up.'),
       filtered: counter('filtered_records', 'Records that fit no pattern.'),
+      droppedBatches: counter('dropped_batches', 'Batches that were given up, kept or not.'),
       dropped: counter('dropped_records', 'Records that were given up, kept or not.'),
       lost: counter('lost_records', 'Records that were gone before a function got them.'),
       deadLetterErrors: counter('dead_letter_errors', 'Failed attempts to keep what is given up.'),
@@ -58,7 +71,7 @@ export class Metering {
     };
   }
 
-  /** Records that the function has done. */
+  /** Records that are done, or given up. */
   get records(): number {
     return this.#records;
   }
@@ -100,9 +113,19 @@ export class Metering {
     this.#parts.filtered.add(records, this.#labels);
   }
 
-  dropped(records: number): void {
-    this.#dropped += records;
-    this.#parts.dropped.add(records, this.#labels);
+  /** A batch. @param isKept in the dead letter */
+  gaveUp(records: number, isKept: boolean): void {
+    const before = isKept ? this.#kept : this.#gone;
+    const after = { batches: before.batches + 1, records: before.records + records };
+    if (isKept) this.#kept = after;
+    else this.#gone = after;
+    const labels = { ...this.#labels, kept: isKept ? 'yes' : 'no' };
+    this.#parts.droppedBatches.add(1, labels);
+    this.#parts.dropped.add(records, labels);
+  }
+
+  get givenUp(): { readonly kept: GivenUpCount; readonly gone: GivenUpCount } {
+    return { kept: this.#kept, gone: this.#gone };
   }
 
   lost(records: number): void {
@@ -124,7 +147,7 @@ export class Metering {
       IteratorAge: this.#iteratorAgeMs,
       DeadLetterErrors: this.#deadLetterErrors,
       FilteredOutEventCount: this.#filtered,
-      DroppedEventCount: this.#dropped,
+      DroppedEventCount: this.#kept.records + this.#gone.records,
     };
   }
 }

@@ -19,12 +19,14 @@ import { BackOff } from '../forward/backoff.ts';
 import { SinkError } from '../forward/sink.ts';
 import { pause } from '../forward/timing.ts';
 import { FunctionError, type RemoteFunction } from '../functions/function.ts';
+import { adviceOn } from './advice.ts';
 import { readAnswer } from './answer.ts';
 import type { Condition, DeadLetters } from './dead-letters.ts';
 import type { BatchEvents, WindowCall } from './event.ts';
 import type { Metering } from './metering.ts';
 import type { EventSourceOptions } from './options.ts';
 import type { Pausing } from './pausing.ts';
+import type { WorkerTroubles } from './troubles.ts';
 
 /** A window that calls are made in. */
 export interface OpenWindow {
@@ -45,8 +47,7 @@ export interface SettleOptions {
   /** Of the stream, as it is now. */
   readonly retentionMs: () => number;
   readonly metering: Metering;
-  /** What goes wrong now; null: nothing. */
-  readonly tell: (trouble: string | null) => void;
+  readonly troubles: WorkerTroubles;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: () => number;
@@ -203,7 +204,7 @@ export class Settler {
       if (failedAt === 0) throw new FunctionError('failed', 'it could not do the first record');
       if (window !== null) window.state = state;
       this.#backOff.beginAnew();
-      this.#with.tell(null);
+      this.#with.troubles.works();
       if (failedAt !== null) {
         metering.failed();
         return { kind: 'done-up-to', index: failedAt };
@@ -217,11 +218,12 @@ export class Settler {
   }
 
   #failed(error: FunctionError, records: number): Outcome {
-    const { metering, tell, called, logger } = this.#with;
+    const { metering, troubles, called, logger, options } = this.#with;
     const isHeld = waitedOut[error.code] !== undefined;
     if (isHeld) metering.throttled();
     else metering.failed();
-    tell(`${called.description}: ${error.message}`);
+    const message = `${called.description}: ${error.message}`;
+    troubles.fails({ message, advice: adviceOn(error.code, options) }, { error, records });
     logger.debug({ error, code: error.code, records }, 'a function failed');
     return { kind: isHeld ? 'held' : 'failed', error };
   }
@@ -252,9 +254,10 @@ export class Settler {
     window: OpenWindow | null,
     signal: AbortSignal,
   ): Promise<void> {
-    const { deadLetters, events, metering, logger, clock, tell } = this.#with;
+    const { deadLetters, events, metering, clock, troubles } = this.#with;
+    const atMs = clock.nowMs();
     const batch = {
-      ...{ records, condition, attempts: failures, atMs: clock.nowMs(), requestId: randomUUID() },
+      ...{ records, condition, attempts: failures, atMs, requestId: randomUUID() },
       window: window && { ...window, isFinal: records.length === 0, isEarly: false },
       error: error && { code: error.code, message: error.message },
     };
@@ -266,18 +269,17 @@ export class Settler {
         signal.throwIfAborted();
         if (!(failure instanceof StorageError || failure instanceof SinkError)) throw failure;
         metering.deadLetterFailed();
-        tell(`what is given up can't be kept in ${deadLetters.description}: ${failure.message}`);
+        const { description } = deadLetters;
+        const message = `what is given up can't be kept in ${description}: ${failure.message}`;
+        const advice = `Nothing is lost meanwhile: the shard waits until ${description} takes it.`;
+        troubles.fails({ message, advice }, { error: failure, records: records.length });
         await this.#pause(new SinkError('unavailable', failure.message), signal);
       }
     }
     this.#backOff.beginAnew();
-    metering.dropped(records.length);
-    logger.warn(
-      {
-        ...{ shard: events.shardId, records: records.length, condition, error },
-        kept: deadLetters?.description ?? null,
-      },
-      'a batch was given up',
-    );
+    const kept = deadLetters?.description ?? null;
+    metering.gaveUp(records.length, kept !== null);
+    const { shardId } = events;
+    troubles.gaveUp({ shardId, records: records.length, condition, error, kept, atMs });
   }
 }

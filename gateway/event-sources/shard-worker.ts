@@ -41,8 +41,8 @@ export interface ShardWorkerOptions {
   readonly events: Events;
   readonly payloadBytesMax: number;
   readonly filter: (record: LogRecord) => boolean;
-  /** One for each lane. */
-  readonly settler: () => Settler;
+  /** One for each lane, which are numbered. */
+  readonly settler: (lane: number) => Settler;
   readonly metering: Metering;
   readonly log: Log;
   readonly clock: Clock;
@@ -86,8 +86,8 @@ class ShardWorker {
   constructor(options: ShardWorkerOptions) {
     this.#with = options;
     const { parallelization, tumblingWindowSeconds } = options.options;
-    this.#lanes = Array.from({ length: parallelization }, () => ({
-      settler: options.settler(),
+    this.#lanes = Array.from({ length: parallelization }, (_, lane) => ({
+      settler: options.settler(lane),
       waiting: [],
     }));
     this.#outstanding = new Outstanding(options.lease.checkpoint);

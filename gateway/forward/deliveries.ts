@@ -111,7 +111,6 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
-  const sinceMs = clock.nowMs();
   const named = (name: string): Delivery | undefined =>
     running.find(({ options: { name: other } }) => other === name)?.delivery;
   const having = async (
@@ -147,7 +146,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       const delivery = named(name);
       if (delivery === undefined) return null;
       // The age of what waits is told by counting it.
-      const { from } = await delivery.status();
+      const { from, sinceMs } = await delivery.status();
       const backup = named(backupNameOf(name));
       await backup?.status();
       const ofBackup = backup?.metering.list() ?? [];
@@ -180,7 +179,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
 
 export interface MeteredDelivery {
   readonly from: DeliveryStatus['from'];
-  /** Since when it is counted, at the earliest. */
+  /** Since when it is counted. */
   readonly sinceMs: number;
   readonly measures: readonly DeliveryMeasure[];
 }

@@ -31,7 +31,9 @@ export interface DeliveryStatus {
   /** Its own cap. */
   readonly maxBytesPerSecond: number | null;
   readonly rate: { readonly recordsPerSecond: number; readonly bytesPerSecond: number };
-  /** Since the start; media files count as records, or fragments where each goes by itself. */
+  /** Since when it is counted: the start, of the gateway or with another configuration. */
+  readonly sinceMs: number;
+  /** Since then; media files count as records, or fragments where each goes by itself. */
   readonly sentRecords: number;
   readonly sentBytes: number;
   readonly sentObjects: number;
@@ -92,6 +94,7 @@ export function deliveryStatus(given: {
       recordsPerSecond: progress.recordsPerSecond,
       bytesPerSecond: progress.bytesPerSecond,
     },
+    sinceMs: progress.sinceMs,
     sentRecords: progress.sentRecords,
     sentBytes: progress.sentBytes,
     sentObjects: progress.sentObjects,

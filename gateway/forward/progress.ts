@@ -33,6 +33,8 @@ interface Waiting {
 type PutAside = Pick<FailedRecord, 'stage' | 'errorCode' | 'errorMessage'>;
 
 export class Progress {
+  /** When counting began. */
+  readonly sinceMs: number;
   sentRecords = 0;
   sentBytes = 0;
   sentObjects = 0;
@@ -62,6 +64,7 @@ export class Progress {
     /** The same under Firehose's names. */
     readonly metering: DeliveryMetering;
   }) {
+    this.sinceMs = options.clock.nowMs();
     this.#delivery = options.delivery;
     this.#clock = options.clock;
     this.#logger = options.logger;

@@ -30,9 +30,15 @@ export class FunctionError extends Error {
   override readonly name = 'FunctionError';
   readonly code: FunctionErrorCode;
 
-  constructor(code: FunctionErrorCode, message: string, options?: { readonly cause?: unknown }) {
-    super(message, options);
+  /** @param options.stack that of the function, which says more than ours */
+  constructor(
+    code: FunctionErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly stack?: string } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
+    if (options.stack !== undefined) this.stack = options.stack;
   }
 
   /** Whether the same call may succeed later. */

@@ -39,8 +39,8 @@ const codesOfFunctions: Readonly<Record<FunctionErrorCode, HookErrorCode>> = {
 };
 
 /** What became of asking a function, as a hook tells it. */
-export function hookErrorOf({ code, message, cause }: FunctionError): HookError {
-  return new HookError(codesOfFunctions[code], message, { cause });
+export function hookErrorOf(error: FunctionError): HookError {
+  return new HookError(codesOfFunctions[error.code], error.message, { cause: error });
 }
 
 /** @throws HookError in place of FunctionError */

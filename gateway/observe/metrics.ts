@@ -69,6 +69,9 @@ export class PrometheusMetrics implements Metrics {
         set: (value, labels = {}) => {
           series.of(labels).value = value;
         },
+        remove: (labels = {}) => {
+          series.remove(labels);
+        },
       };
     }) as Gauge;
   }
@@ -143,9 +146,13 @@ class Series<State> {
     this.#make = make;
   }
 
+  remove(labels: Labels): void {
+    this.#byLabels.delete(keyOf(labels, namesOf(labels)));
+  }
+
   of(labels: Labels): State {
-    const names = Object.keys(labels).sort();
-    const key = names.map((name) => `${name}\0${labels[name] ?? ''}`).join('\0');
+    const names = namesOf(labels);
+    const key = keyOf(labels, names);
     const known = this.#byLabels.get(key);
     if (known !== undefined) return known.state;
     const full = this.#byLabels.size >= seriesMax && names.some((name) => labels[name] !== 'other');
@@ -163,4 +170,12 @@ class Series<State> {
       read(state).map((sample) => ({ ...sample, labels: { ...labels, ...sample.labels } })),
     );
   }
+}
+
+function namesOf(labels: Labels): readonly string[] {
+  return Object.keys(labels).sort();
+}
+
+function keyOf(labels: Labels, names: readonly string[]): string {
+  return names.map((name) => `${name}\0${labels[name] ?? ''}`).join('\0');
 }

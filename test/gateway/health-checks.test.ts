@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { addChecks } from '../../gateway/health-checks.ts';
 import type { CameraStatus } from '../../gateway/api/rest/cameras.ts';
+import type { EventSourceStatus } from '../../gateway/event-sources/event-source.ts';
 import { forecast } from '../../gateway/forecast.ts';
 import type { Deliveries } from '../../gateway/forward/deliveries.ts';
 import type { DeliveryStatus } from '../../gateway/forward/delivery-status.ts';
@@ -149,6 +150,7 @@ const held: DeliveryStatus = {
   lanes: [],
   maxBytesPerSecond: null,
   rate: { recordsPerSecond: 0, bytesPerSecond: 0 },
+  sinceMs: 0,
   sentRecords: 0,
   sentBytes: 0,
   sentObjects: 0,
@@ -211,4 +213,47 @@ it('a disk will be full of what a paused delivery keeps, however old that may be
   assert.ok(((await fullMs()) ?? 0) > clock.nowMs());
   delivery = { ...held, required: false };
   assert.equal(await fullMs(), null);
+});
+
+it('a function that fails is told with what to do about it, one that is held back is none', async (t) => {
+  const { store, clock } = await openTestStore(t);
+  const health = new Health(clock);
+  let status: EventSourceStatus = {
+    ...{ name: 'notes', stream: 'readings', deadLetter: null, failed: null, required: true },
+    ...{ function: { kind: 'module', description: '/f.mjs' }, held: null, state: 'backing-off' },
+    ...{ trouble: '/f.mjs: it threw', advice: 'Correct the function.', sinceMs: 0, records: 0 },
+    givenUp: {
+      ...{ kept: { batches: 0, records: 0 }, gone: { batches: 1, records: 1 } },
+      newest: { atMs: 0, reason: 'it threw' },
+    },
+    backlog: { records: 1, bytes: 1, seconds: 1 },
+    metrics: {
+      ...{ Invocations: 1, Errors: 1, Throttles: 0, Duration: { Average: 1, Maximum: 1 } },
+      ...{ IteratorAge: 0, DeadLetterErrors: 0, FilteredOutEventCount: 0, DroppedEventCount: 0 },
+    },
+  };
+  addChecks(health, {
+    store,
+    files: { statuses: () => [] },
+    cameras: { statuses: () => [] },
+    deliveries: noDeliveries,
+    functions: { status: () => Promise.resolve([status]) },
+    hooks: { troubles: () => [] },
+    freeBytes: () => Promise.resolve(1e9),
+    loopDelay: { p99Ms: () => 3, close: () => undefined },
+    configurationTrouble: () => null,
+    mqttTrouble: () => null,
+    certificateEndsMs: null,
+    clock,
+  });
+  const messageOf = async (): Promise<string | null | undefined> =>
+    (await health.report()).checks.find(({ name }) => name === 'functions')?.message;
+  assert.equal(await messageOf(), 'notes: /f.mjs: it threw (Correct the function.)');
+  status = { ...status, advice: null };
+  assert.equal(await messageOf(), 'notes: /f.mjs: it threw');
+  status = { ...status, state: 'waiting', held: { by: 'pause', reason: 'paused since noon' } };
+  assert.equal((await health.report()).status, 'ok');
+  // What was given up is told, and is over.
+  status = { ...status, state: 'running', held: null, trouble: null };
+  assert.equal((await health.report()).status, 'ok');
 });

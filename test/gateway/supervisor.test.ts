@@ -199,14 +199,36 @@ describe('supervisor', () => {
   });
 
   it('lets a task finish for good when its end means that the work is done', async () => {
-    const { supervisor } = setUp();
+    const { supervisor, logger, metrics } = setUp();
     const task = new ScriptedTask();
     const supervised = supervisor.start(task, { whenEnded: 'stop' });
     await settled();
+    task.runs[0]?.ready();
+    const up = 'headgate_task_up{task="camera/gate"}';
+    assert.equal(metrics.values.get(up), 1);
     await task.end();
     await supervised.stopped;
     assert.equal(task.runs.length, 1);
     assert.equal(supervised.status().state, 'stopped');
+    // However short it was, nothing says that it is not well.
+    assert.deepEqual(
+      logger.lines.map(({ level, message, fields }) => [level, message, fields.healthy]),
+      [['info', 'a task is done', undefined]],
+    );
+    assert.equal(metrics.values.has(up), false);
+  });
+
+  it('says that a task which is to go on ended too early, and shows it as down meanwhile', async () => {
+    const { supervisor, logger, metrics } = setUp();
+    const task = new ScriptedTask();
+    supervisor.start(task);
+    await settled();
+    await task.end();
+    const { message, fields } = logger.lines.at(-1)!;
+    assert.deepEqual([message, fields.healthy], ['a task ended', false]);
+    assert.equal(metrics.values.get('headgate_task_up{task="camera/gate"}'), 0);
+    await supervisor.close();
+    assert.equal(metrics.values.has('headgate_task_up{task="camera/gate"}'), false);
   });
 
   it('refuses a second task of the same name, and takes the name again after a stop', async () => {

@@ -14,7 +14,10 @@ export class MemoryMetrics implements Metrics {
   }
 
   gauge(name: string): Gauge {
-    return { set: (value, labels) => void this.values.set(keyOf(name, labels), value) };
+    return {
+      set: (value, labels) => void this.values.set(keyOf(name, labels), value),
+      remove: (labels) => void this.values.delete(keyOf(name, labels)),
+    };
   }
 
   histogram(name: string): Histogram {

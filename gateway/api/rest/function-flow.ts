@@ -10,7 +10,10 @@ import { FunctionReplaySchema, FunctionSchema } from './schemas.ts';
 import { functionOf } from './status.ts';
 import { placeOf, rewindBody, steering, type SteeringRoutes } from './steering.ts';
 
-export type FunctionFlow = Pick<EventSources, 'pause' | 'resume' | 'rewind' | 'replay' | 'forget'>;
+export type FunctionFlow = Pick<
+  EventSources,
+  'removed' | 'pause' | 'resume' | 'rewind' | 'replay' | 'forget'
+>;
 
 const pause = createRoute({
   method: 'post',

@@ -363,6 +363,10 @@ const BacklogSchema = z.object({
 
 const NewestFailedSchema = z.object({ time, reason: z.string() });
 
+const countedSince = time.describe(
+  'When its counters began: with the gateway, or when it was begun again with another configuration',
+);
+
 export const DeliverySchema = z
   .object({
     name: z.string(),
@@ -410,11 +414,14 @@ export const DeliverySchema = z
       recordsPerSecond: z.number().min(0),
       bytesPerSecond: z.number().min(0),
     }),
-    sentRecords: count.describe('Since the start'),
-    sentBytes: bytes.describe('Since the start'),
-    errors: count.describe('Since the start'),
-    lost: count.describe('Records, or media files, gone before they were sent; since the start'),
-    failed: count.describe('Records put aside with the reason, in the stream failed.<name>'),
+    sinceTime: countedSince,
+    sentRecords: count.describe('Since sinceTime'),
+    sentBytes: bytes.describe('Since sinceTime'),
+    errors: count.describe('Since sinceTime'),
+    lost: count.describe('Records, or media files, gone before they were sent; since sinceTime'),
+    failed: count.describe(
+      'Records put aside with the reason, which are in the stream failed.<name> now',
+    ),
     lastFailed: NewestFailedSchema.nullable().describe(
       'The newest of those in the stream; null: none is there',
     ),
@@ -432,7 +439,7 @@ export const DeliverySchema = z
 
 export const DeliveryMeteringSchema = z
   .object({
-    sinceTime: time.describe('When counting began, at the earliest: the start of the gateway'),
+    sinceTime: countedSince,
     metrics: z.array(
       z.object({
         name: z.string().openapi({ example: 'DeliveryToS3.DataFreshness' }),
@@ -473,6 +480,19 @@ export const DeliveriesSchema = z
 
 // ---------------------------------------------------------------- functions
 
+const FailedBatchesSchema = z
+  .object({
+    batches: count.describe('Kept in deadLetter and not done since; one in parts counts each'),
+    newest: NewestFailedSchema.nullable().describe('null: there is none, or it can not be told'),
+    isReplaying: z.boolean().describe('They are being handed over again'),
+  })
+  .nullable();
+
+const GivenUpSchema = z.object({
+  batches: count,
+  records: count.describe('A last call of a window has none'),
+});
+
 export const FunctionSchema = z
   .object({
     name: z.string(),
@@ -482,18 +502,16 @@ export const FunctionSchema = z
       description: z.string().describe('Which it is, without secrets'),
     }),
     deadLetter: z.string().nullable().describe('Where batches go that are given up'),
-    failed: z
+    failed: FailedBatchesSchema.describe(
+      'What was given up; null: without deadLetter nothing is kept, or lastError tells why it is unknown',
+    ),
+    givenUp: z
       .object({
-        batches: count.describe('Kept in deadLetter and not done since; one in parts counts each'),
-        newest: NewestFailedSchema.nullable().describe(
-          'null: there is none, or it can not be told',
-        ),
-        isReplaying: z.boolean().describe('They are being handed over again'),
+        kept: GivenUpSchema.describe('In deadLetter'),
+        gone: GivenUpSchema.describe('Kept nowhere, as there was no deadLetter'),
+        newest: NewestFailedSchema.nullable().describe('null: nothing was given up'),
       })
-      .nullable()
-      .describe(
-        'What was given up; null: without deadLetter nothing is kept, or lastError tells why it is unknown',
-      ),
+      .describe('Since sinceTime; what fails again after a replay counts again'),
     held: z
       .object({
         by: z
@@ -504,9 +522,16 @@ export const FunctionSchema = z
       .nullable()
       .describe('Why no call is begun now; null: it is not held back'),
     required: z.boolean().describe('Pins what it has not had yet'),
-    state: z.enum(['starting', 'running', 'backing-off', 'paused']),
-    lastError: z.string().nullable().describe('What goes wrong now'),
-    records: count.describe('Done by the function, since the start'),
+    state: z
+      .enum(['starting', 'running', 'backing-off', 'waiting'])
+      .describe('backing-off: failed, and will be tried again; waiting: held back, see held'),
+    lastError: z
+      .string()
+      .nullable()
+      .describe('What goes wrong now; null: nothing. What was given up is in givenUp'),
+    advice: z.string().nullable().describe('What to do about lastError; null: nothing but to wait'),
+    sinceTime: countedSince,
+    records: count.describe('Done, or given up, since sinceTime'),
     backlog: BacklogSchema,
     metrics: z
       .object({
@@ -519,7 +544,7 @@ export const FunctionSchema = z
         FilteredOutEventCount: count,
         DroppedEventCount: count.describe('Records given up, kept or not'),
       })
-      .describe('Under the names of Lambda, since the start; times in milliseconds'),
+      .describe('Under the names of Lambda, since sinceTime; times in milliseconds'),
   })
   .openapi('Function');
 
@@ -527,8 +552,25 @@ export const FunctionReplaySchema = z
   .object({ name: z.string(), batches: count.describe('That had failed by then') })
   .openapi('FunctionReplay');
 
+export const RemovedFunctionSchema = z
+  .object({
+    name: z.string(),
+    backlog: BacklogSchema,
+    deadLetter: z
+      .string()
+      .nullable()
+      .describe('Where it kept what it gave up; null: nowhere, or its stream is gone'),
+    failed: FailedBatchesSchema.describe('null: nothing was kept, or it can not be read'),
+  })
+  .openapi('RemovedFunction');
+
 export const FunctionsSchema = z
-  .object({ functions: z.array(FunctionSchema) })
+  .object({
+    functions: z.array(FunctionSchema),
+    removed: z
+      .array(RemovedFunctionSchema)
+      .describe('No longer configured: they go on where they were, until they are forgotten'),
+  })
   .openapi('Functions');
 
 export const ReloadSchema = z

@@ -25,11 +25,13 @@ import {
   type Loss,
   type MqttStatus,
   type RtspStatus,
+  type Functions,
   type StreamFunction,
 } from './schemas.ts';
 import { isoFromMs, isoFromMsOrNull } from './times.ts';
 
 type FunctionStatus = Awaited<ReturnType<EventSources['status']>>[number];
+type RemovedStatus = Awaited<ReturnType<EventSources['removed']>>[number];
 type DeliveryStatus = Awaited<ReturnType<Deliveries['status']>>[number];
 
 /** Where the routes learn how the parts of the gateway are doing. */
@@ -174,7 +176,8 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
   );
 
   router.openapi(functions, async (c) => {
-    return c.json({ functions: (await sources.functions()).map(functionOf) }, 200);
+    const [running, removed] = [await sources.functions(), await sources.functionFlow.removed()];
+    return c.json({ functions: running.map(functionOf), removed: removed.map(removedOf) }, 200);
   });
 
   router.openapi(files, (c) =>
@@ -241,13 +244,27 @@ function newestOf(newest: DeliveryStatus['newestFailed']): Delivery['lastFailed'
   return newest && { time: isoFromMs(newest.atMs), reason: newest.reason };
 }
 
-export function functionOf({ trouble, backlog, failed, ...one }: FunctionStatus): StreamFunction {
+function failedOf(failed: FunctionStatus['failed']): StreamFunction['failed'] {
+  return failed && { ...failed, newest: newestOf(failed.newest) };
+}
+
+export function functionOf(status: FunctionStatus): StreamFunction {
+  const { trouble, backlog, failed, givenUp, sinceMs, ...one } = status;
   return {
     ...one,
-    failed: failed && { ...failed, newest: newestOf(failed.newest) },
+    failed: failedOf(failed),
+    givenUp: {
+      ...{ kept: { ...givenUp.kept }, gone: { ...givenUp.gone } },
+      newest: newestOf(givenUp.newest),
+    },
+    sinceTime: isoFromMs(sinceMs),
     lastError: trouble,
     backlog: backlogOf(backlog),
   };
+}
+
+function removedOf({ backlog, failed, ...one }: RemovedStatus): Functions['removed'][number] {
+  return { ...one, backlog: backlogOf(backlog), failed: failedOf(failed) };
 }
 
 export function deliveryOf(delivery: DeliveryStatus): Delivery {
@@ -273,6 +290,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
     lanes: delivery.lanes.map(({ kind, backlog }) => ({ kind, backlog: backlogOf(backlog) })),
     maxBytesPerSecond: delivery.maxBytesPerSecond,
     rate: { ...delivery.rate },
+    sinceTime: isoFromMs(delivery.sinceMs),
     sentRecords: delivery.sentRecords,
     sentBytes: delivery.sentBytes,
     errors: delivery.failures,

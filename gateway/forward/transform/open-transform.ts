@@ -58,6 +58,8 @@ const failureCodes: Readonly<Partial<Record<FunctionErrorCode, string>>> = {
   'bad-answer': 'Lambda.JsonProcessingException',
 };
 
+const summaryMs = 60_000;
+
 /** Answers that were wrong are waited out like a destination that failed. */
 const again = new SinkError('unavailable', 'the function is to be called again');
 
@@ -93,6 +95,10 @@ class Runner {
   readonly #options: TransformOptions;
   readonly #ports: TransformPorts;
   #failuresInARow = 0;
+  /** Of those the first, or a later one, is in the log. */
+  #isLogged = false;
+  #loggedMs = -Infinity;
+  #unlogged = 0;
 
   constructor(called: RemoteFunction, options: TransformOptions, ports: TransformPorts) {
     this.#function = called;
@@ -172,7 +178,7 @@ class Runner {
       const code = holding[error.code];
       if (code !== undefined) return this.#held(code, error);
       const errorCode = failureCodes[error.code] ?? 'Lambda.FunctionError';
-      settling.failed(asked, { errorCode, errorMessage: error.message });
+      settling.failed(asked, { errorCode, errorMessage: ofCall(error, asked.length) });
       return null;
     }
   }
@@ -186,15 +192,33 @@ class Runner {
   }
 
   #answered(): void {
-    if (this.#failuresInARow === 0) return;
-    this.#ports.logger.info({ failed: this.#failuresInARow }, 'A transform works again.');
+    if (this.#isLogged) {
+      this.#ports.logger.info({ failed: this.#failuresInARow }, 'A transform works again.');
+    }
     this.#failuresInARow = 0;
+    this.#isLogged = false;
   }
 
+  /** One that fails now and then, or all the time, is logged once a minute, with its stack. */
   #failed(error: FunctionError, records: number): void {
+    const { clock, logger } = this.#ports;
     this.#failuresInARow += 1;
     const fields = { error, code: error.code, records };
-    if (this.#failuresInARow === 1) this.#ports.logger.warn(fields, 'A transform failed.');
-    else this.#ports.logger.debug(fields, 'A transform failed again.');
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#loggedMs < summaryMs) {
+      this.#unlogged += 1;
+      logger.debug(fields, 'A transform failed again.');
+      return;
+    }
+    logger.warn({ ...fields, unlogged: this.#unlogged }, 'A transform failed.');
+    this.#loggedMs = nowMs;
+    this.#unlogged = 0;
+    this.#isLogged = true;
   }
+}
+
+/** Nothing says which of the records is to blame. */
+function ofCall({ message }: FunctionError, records: number): string {
+  if (records === 1) return message;
+  return `The call failed, and with it all ${records} records that it had: ${message}`;
 }

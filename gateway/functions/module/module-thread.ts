@@ -142,14 +142,15 @@ export class ModuleThread {
     }
     const { data } = heard;
     if (data.type === 'loaded') this.#isLoaded = true;
-    else if (data.type === 'unloadable') this.#end(this.#unloadable(data.message, data.stack));
+    else if (data.type === 'unloadable')
+      this.#end(this.#unloadable(data.message, { stack: data.stack }));
     else {
       if (data.type === 'answer') this.#pending?.resolve(Buffer.from(data.bytes.buffer));
       else if (data.type === 'too-large') {
         this.#pending?.reject(answerTooLarge(this.#options.answerBytesMax));
       } else {
         const { message, stack } = data;
-        this.#pending?.reject(new FunctionError('failed', `it threw ${message}`, { cause: stack }));
+        this.#pending?.reject(new FunctionError('failed', `it threw ${message}`, { stack }));
       }
       this.#pending = null;
       if (data.isSpent) this.#end(this.#outOfMemory());
@@ -181,13 +182,15 @@ export class ModuleThread {
   }
 
   #lost(message: string, cause?: unknown): FunctionError {
-    if (!this.#isLoaded) return this.#unloadable(message, cause);
+    if (!this.#isLoaded) return this.#unloadable(message, { cause });
     return new FunctionError('failed', message, { cause });
   }
 
-  #unloadable(message: string, cause: unknown): FunctionError {
-    return new FunctionError('denied', `${this.#options.target.path} can't be loaded: ${message}`, {
-      cause,
-    });
+  #unloadable(
+    message: string,
+    from: { readonly cause: unknown } | { readonly stack: string },
+  ): FunctionError {
+    const { path } = this.#options.target;
+    return new FunctionError('denied', `${path} can't be loaded: ${message}`, from);
   }
 }

@@ -90,12 +90,12 @@ function contextOf({ id, timeoutMs, functionName }, memoryBytesMax) {
 function described(error) {
   try {
     const isError = error instanceof Error;
-    const message = isError ? `${error.name}: ${error.message}` : String(error);
-    const stack = isError ? String(error.stack) : message;
-    return {
-      message: message.slice(0, messageCharactersMax),
-      stack: stack.slice(0, stackCharactersMax),
-    };
+    const whole = isError ? `${error.name}: ${error.message}` : String(error);
+    const message = whole.slice(0, messageCharactersMax);
+    const stack = isError ? String(error.stack) : '';
+    // It begins with all of the message, which may be longer than there is room for.
+    const frames = stack.startsWith(whole) ? `${message}${stack.slice(whole.length)}` : stack;
+    return { message, stack: frames.slice(0, stackCharactersMax) };
   } catch {
     return { message: 'something that says nothing of itself', stack: '' };
   }

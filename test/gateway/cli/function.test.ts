@@ -52,7 +52,7 @@ functions:${functions}
   await gateway.kill();
   await gateway.restart();
   const paused = await headgate(folder, ['status']);
-  assert.match(paused.stdout, /notes +readings +paused .*paused since 20/);
+  assert.match(paused.stdout, /notes +readings +waiting .*paused since 20/);
   assert.match(paused.stdout, /notes: "headgate function resume notes" lets it go on/);
   await writeFile(join(folder, 'mended'), '');
   assert.equal(
@@ -75,7 +75,15 @@ functions:${functions}
   const file = join(folder, 'headgate.yaml');
   await writeFile(file, (await readFile(file, 'utf8')).replace(one, ' {}'));
   assert.equal((await headgate(folder, ['reload'])).code, 0);
+  await put();
+  const removed = await headgate(folder, ['status']);
+  assert.match(
+    removed.stdout,
+    /Removed: the function notes is .* not had 1 record\. .*"headgate function forget notes"/,
+  );
   assert.match(await run('forget', 'notes'), /^notes is forgotten/);
+  const forgotten = await headgate(folder, ['status']);
+  assert.doesNotMatch(forgotten.stdout, /Removed/);
   const nobody = await headgate(folder, ['function', 'pause', 'notes']);
   assert.match(nobody.stderr, /There is no function named notes/);
   assert.equal(await gateway.stop(), 0);

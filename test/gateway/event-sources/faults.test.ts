@@ -26,9 +26,10 @@ describe('an event source', () => {
       function: { http: { url: `http://127.0.0.1:${port}/`, authorization: null } },
       ...{ retries: 0, bisectOnError: true, deadLetter: { stream: 'letters' } },
     });
-    const { state, trouble } = await until(source, ({ metrics }) => metrics.Throttles >= 3);
+    const { state, trouble, advice } = await until(source, ({ metrics }) => metrics.Throttles >= 3);
     assert.equal(state, 'backing-off');
     assert.notEqual(trouble, null);
+    assert.match(advice ?? '', /look at the address in functions\.f\.function/);
     server.listen(port, '127.0.0.1');
     t.after(() => {
       server.closeAllConnections();
@@ -88,7 +89,7 @@ describe('an event source', () => {
     const source = sources.begin({ function: target, paused: true });
     await sources.store.log.append('readings', numbered(0, 5));
     const { state, metrics } = await until(source, ({ backlog }) => backlog.records === 5);
-    assert.deepEqual([state, metrics.Invocations], ['paused', 0]);
+    assert.deepEqual([state, metrics.Invocations], ['waiting', 0]);
     await source.close();
     await until(sources.begin({ function: target }), ({ records }) => records === 5);
     assert.equal((notes() as string[][]).flat().length, 5);

@@ -32,13 +32,13 @@ describe('an event source that is steered', () => {
     const paused = await before.status();
     assert.deepEqual(
       [paused.state, paused.held, paused.backlog.records],
-      ['paused', { by: 'pause', reason: 'paused since 2026-01-01T00:00:00.000Z' }, 5],
+      ['waiting', { by: 'pause', reason: 'paused since 2026-01-01T00:00:00.000Z' }, 5],
     );
     await first.close();
     const second = await openSources(t, { folder });
     const after = second.begin({ function: target });
     const still = await until(after, ({ held }) => held !== null);
-    assert.deepEqual([still.state, still.backlog.records], ['paused', 5]);
+    assert.deepEqual([still.state, still.backlog.records], ['waiting', 5]);
     assert.equal(ids(notes()).length, 10);
     await after.resume();
     const { held } = await until(after, ({ records }) => records === 5);
@@ -82,7 +82,7 @@ describe('an event source that is steered', () => {
     await sources.store.log.append('readings', numbered(20, 5));
     await source.rewind('latest');
     const { state, backlog } = await source.status();
-    assert.deepEqual([state, backlog.records], ['paused', 0]);
+    assert.deepEqual([state, backlog.records], ['waiting', 0]);
     await sources.store.log.append('readings', numbered(25, 1));
     await source.resume();
     await until(source, ({ records }) => records === 31);
@@ -146,6 +146,8 @@ describe('what an event source gave up', () => {
       assert.deepEqual(after.failed, { batches: 0, newest: null, isReplaying: false });
       assert.deepEqual(ids(notes()).slice(36), [3, 13, 23, 33]);
       assert.equal(await source.replay(), 0);
+      assert.ok(!sources.logger.lines.some(({ fields }) => fields.healthy === false));
+      assert.ok(sources.logger.lines.some(({ message }) => message === 'a task is done'));
       if (place === 'folder') {
         const left = await readdir(letters, { recursive: true, withFileTypes: true });
         assert.deepEqual(

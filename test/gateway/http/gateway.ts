@@ -94,6 +94,7 @@ export async function startGateway(
     },
     replayDelivery: () => Promise.resolve(null),
     functionFlow: {
+      removed: () => Promise.resolve([]),
       pause: () => Promise.resolve(null),
       resume: () => Promise.resolve(null),
       rewind: () => Promise.resolve(null),

@@ -32,6 +32,18 @@ headgate_c_seconds_count 4
   );
 });
 
+test('a gauge says nothing more of what is gone', async () => {
+  const metrics = new PrometheusMetrics({ processMetrics: false });
+  const gauge = metrics.gauge('headgate_task_up', 'Whether it works');
+  gauge.set(1, { task: 'a', kind: 'x' });
+  gauge.set(0, { task: 'b', kind: 'x' });
+  gauge.remove({ kind: 'x', task: 'b' });
+  gauge.remove({ kind: 'x', task: 'b' });
+  gauge.remove({ task: 'a' });
+  const lines = (await metrics.render()).split('\n').filter((line) => line.startsWith('headgate'));
+  assert.deepEqual(lines, ['headgate_task_up{kind="x",task="a"} 1']);
+});
+
 test('the process is measured, and two gateways do not mix', async () => {
   const one = new PrometheusMetrics({ processMetrics: true });
   const two = new PrometheusMetrics({ processMetrics: true });

@@ -71,11 +71,19 @@ const isDone = async ({ gateway }: Started) => {
 test('a function is paused, rewound, resumed and given again what failed, each written down', async (context) => {
   const started = await start(context);
   const { gateway, post } = started;
-  const { failed, deadLetter } = await isDone(started);
+  const { failed, deadLetter, state, lastError, advice, sinceTime, givenUp } =
+    await isDone(started);
   assert.equal(deadLetter, 'stream letters');
   assert.deepEqual([failed?.batches, failed?.newest?.reason.includes('no')], [1, true]);
+  const one = { batches: 1, records: 1 };
+  const time = '2026-01-01T00:00:00.000Z';
+  assert.deepEqual([state, lastError, advice, sinceTime], ['running', null, null, time]);
+  assert.deepEqual(givenUp, {
+    ...{ kept: one, gone: { batches: 0, records: 0 } },
+    newest: { time, reason: 'it threw Error: no' },
+  });
   const paused = FunctionSchema.parse(await (await post('failing/pause')).json());
-  assert.equal(paused.state, 'paused');
+  assert.equal(paused.state, 'waiting');
   assert.deepEqual(paused.held, { by: 'pause', reason: 'paused since 2026-01-01T00:00:00.000Z' });
   for (const to of ['2026-01-01T00:00:00Z', '0', 'earliest']) {
     const back = await post('failing/rewind', { to });
@@ -103,7 +111,7 @@ test('what the configuration holds back it alone lets go on', async (context) =>
   const { post } = await start(context);
   const held = { by: 'configuration', reason: 'functions.held.paused is true' };
   const resumed = FunctionSchema.parse(await (await post('held/resume')).json());
-  assert.deepEqual([resumed.state, resumed.held], ['paused', held]);
+  assert.deepEqual([resumed.state, resumed.held], ['waiting', held]);
 });
 
 test('what is not there, not kept or not a time is refused; a removed one is forgotten', async (context) => {
@@ -134,6 +142,17 @@ test('what is not there, not kept or not a time is refused; a removed one is for
   await isDone(started);
   await post('failing/replay');
   await functions.update({});
+  const { functions: none, removed } = FunctionsSchema.parse(
+    await gateway.json('/api/v1/functions'),
+  );
+  assert.deepEqual(none, []);
+  assert.deepEqual(
+    removed.map(({ name, deadLetter, failed }) => [name, deadLetter, failed?.batches]),
+    [
+      ['failing', 'stream letters', 1],
+      ['held', null, undefined],
+    ],
+  );
   assert.equal((await post('failing/forget')).status, 200);
   assert.equal((await post('failing/forget')).status, 404);
   const left = gateway.log.applications.list().map(({ name }) => name);

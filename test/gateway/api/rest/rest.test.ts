@@ -299,6 +299,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
         ],
         maxBytesPerSecond: 50_000,
         rate: { recordsPerSecond: 0, bytesPerSecond: 0 },
+        sinceMs: Date.UTC(2026, 0, 1),
         sentRecords: 5,
         sentBytes: 500,
         sentObjects: 1,

@@ -41,6 +41,10 @@ export class WatchedMetrics extends MemoryMetrics {
         gauge.set(value, labels);
         this.#changed();
       },
+      remove: (labels?: Labels) => {
+        gauge.remove(labels);
+        this.#changed();
+      },
     };
   }
 

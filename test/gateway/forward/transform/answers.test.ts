@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { parseSequenceNumber } from '../../../../gateway/api/kinesis/sequence-numbers.ts';
+import { openTransform } from '../../../../gateway/forward/transform/open-transform.ts';
 import type { TransformOptions } from '../../../../gateway/forward/transform/transform.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { MemoryLogger } from '../../../support/memory-logger.ts';
 import { functionOf, kinds } from '../../functions/support/functions.ts';
 import {
   answering,
   context,
+  inSlices,
+  never,
   opened,
   recordOf,
   recordsOf,
@@ -93,8 +98,17 @@ for (const kind of kinds) {
       ],
       dropped: 0,
     });
-    assert.match(batches[0]!.failed[0]!.errorMessage, /call 4/);
-    assert.equal(logger.lines.filter(({ level }) => level === 'warn').length, 1);
+    for (const { errorMessage } of batches[0]!.failed) {
+      assert.match(
+        errorMessage,
+        /^The call failed, and with it all 2 records that it had: .*call 4/,
+      );
+    }
+    const [line, ...others] = logger.lines.filter(({ level }) => level === 'warn');
+    assert.deepEqual(others, []);
+    assert.equal(line?.fields.records, 2);
+    const [alone] = await run(recordsOf(1));
+    assert.doesNotMatch(alone!.failed[0]!.errorMessage, /with it all/);
   });
 
   test(`${kind}: a function that throws at first is called again`, async (t) => {
@@ -213,3 +227,45 @@ for (const kind of kinds) {
     });
   });
 }
+
+test('a module that throws now and then is logged once a minute, with where it threw', async (t) => {
+  const source = answering(`
+    function deep(left) { if (left === 0) throw new Error('long '.repeat(10_000)); deep(left - 1); }
+    if (calls % 2 === 1) deep(5_000);
+    return { records: records.map((r) => ok(r)) };`);
+  const clock = new ManualClock();
+  const logger = new MemoryLogger();
+  const transform = openTransform(
+    {
+      ...{ function: await functionOf(t, 'module', source), batchBytes: 2 ** 20 },
+      ...{ retries: 0, timeoutSeconds },
+    },
+    { clock, logger, fetch, random: () => 0.5 },
+  );
+  t.after(() => transform.close());
+  const call = async (times: number): Promise<void> => {
+    for (let made = 0; made < times; made += 1) {
+      for await (const batch of transform.run(inSlices(recordsOf(3), 3), context, never)) {
+        assert.equal(batch.failed.length + batch.records.length, 3);
+      }
+    }
+  };
+  await call(20);
+  clock.advance(60_000);
+  await call(4);
+  const told = logger.lines.filter(({ level }) => level !== 'debug');
+  assert.deepEqual(
+    told.map(({ message, fields }) => [message, fields.unlogged ?? fields.failed]),
+    [
+      ['A transform failed.', 0],
+      ['A transform works again.', 1],
+      ['A transform failed.', 9],
+      ['A transform works again.', 1],
+    ],
+  );
+  const { error, records } = told[0]!.fields;
+  assert.equal(records, 3);
+  assert.ok(error instanceof Error);
+  assert.match(error.stack ?? '', /\n +at deep \(.*\.mjs:\d+/);
+  assert.ok(error.stack!.length <= 8_192 && error.message.length < 400);
+});
