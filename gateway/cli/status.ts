@@ -151,7 +151,7 @@ function show(answers: Answers): string {
         backlogText(delivery),
         formatAge(delivery.backlog.ms),
         since(delivery.lastSuccessTime),
-        deliveryTrouble(delivery),
+        whyOf(delivery, nowMs),
       ]),
     ),
     ...table(
@@ -170,11 +170,11 @@ function show(answers: Answers): string {
     ...deliveries
       .filter(({ held }) => held?.by === 'pause')
       .map(({ name }) => `${name}: "headgate delivery resume ${name}" lets it go on.`),
-    ...deliveries.flatMap(({ name, failed, lastFailed }) =>
+    ...deliveries.flatMap(({ name, failed, lastFailed, isReplaying }) =>
       failed === 0
         ? []
         : [
-            `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; "headgate delivery replay ${name}" sends them again.`,
+            `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; ${isReplaying ? 'they are sent again now' : `"headgate delivery replay ${name}" sends them again`}.`,
           ],
     ),
     ...functions
@@ -187,10 +187,7 @@ function show(answers: Answers): string {
             `${name}: ${counted(failed.batches, 'batch', 'batches')} failed${becauseOf(failed.newest)}; ${failed.isReplaying ? 'they are handed over again now' : `"headgate function replay ${name}" hands them over again`}.`,
           ],
     ),
-    ...removed.map(
-      ({ name, backlog, pins }) =>
-        `Removed: ${name} is no longer configured; ${formatBytes(backlog.bytes)} were not sent${pins ? ', and it keeps what it had planned to send' : ''}. It goes on where it was if it is configured again; "headgate delivery forget ${name}" lets go of it.`,
-    ),
+    ...removed.map(removedText),
   ];
   return `${parts.join('\n')}\n`;
 }
@@ -208,11 +205,31 @@ function fileTrouble({ state, lastError, refusal, troubles }: Answers['files'][n
   return first === undefined ? '' : `${first.path}: ${first.reason}`;
 }
 
-function deliveryTrouble({ state, held, lastError }: Answers['deliveries'][number]): string {
+/** Why a delivery is in its state, and until when. */
+function whyOf(delivery: Answers['deliveries'][number], nowMs: number): string {
+  const { state, held, lastError, nextAttemptTime, gatheringUntilTime } = delivery;
   if (held !== null) {
     return held.untilTime === null ? held.reason : `until ${held.untilTime}: ${held.reason}`;
   }
-  return state === 'backing-off' ? (lastError?.message ?? '') : '';
+  if (gatheringUntilTime !== null) return `until ${gatheringUntilTime} at the latest`;
+  if (state !== 'backing-off') return '';
+  const { message = 'it failed' } = lastError ?? {};
+  if (nextAttemptTime === null) return message;
+  const isLater = Date.parse(nextAttemptTime) > nowMs;
+  return `${isLater ? `next attempt at ${nextAttemptTime}` : 'tried again now'}: ${message}`;
+}
+
+/** What a delivery has left that is no longer configured, and how to let go of it. */
+function removedText({ name, backlog, failed, pins }: Answers['removed'][number]): string {
+  const { records, bytes } = backlog;
+  const left = [
+    ...(records > 0 ? [`${formatBytes(bytes)} were not sent`] : []),
+    ...(pins ? ['it keeps what it had planned to send'] : []),
+    ...(failed > 0 ? [`${counted(failed, 'record')} failed, which are kept`] : []),
+  ];
+  const force = failed > 0 ? ' --force' : '';
+  const also = failed > 0 ? ', and of what failed' : '';
+  return `Removed: ${name} is no longer configured; ${left.join('; ')}. It goes on where it was if it is configured again; "headgate delivery forget ${name}${force}" lets go of it${also}.`;
 }
 
 function becauseOf(newest: Answers['deliveries'][number]['lastFailed']): string {

@@ -206,6 +206,7 @@ export class Delivery {
       held: this.#flow.held,
       backlogs,
       failedRecords,
+      isReplaying: replayEnd(log, this.name) !== null,
       newestFailed: failed === undefined ? null : await this.#newestFailed.of(failed),
       progress: this.#progress,
       tasks: [this.#task, ...this.#workers.values()].map((task) => task.status()),
@@ -214,7 +215,8 @@ export class Delivery {
 
   /**
    * Sends the records again that have failed by now; a restart goes on with it. Those that fail once
-   * more are kept once more.
+   * more are kept once more. Asked for while it is under way it goes as far as those that have failed
+   * by then.
    * @returns how many they are
    * @throws StorageError
    */
