@@ -225,7 +225,9 @@ function removedText({ name, backlog, failed, pins }: Answers['removed'][number]
   const left = [
     ...(records > 0 ? [`${formatBytes(bytes)} were not sent`] : []),
     ...(pins ? ['it keeps what it had planned to send'] : []),
-    ...(failed > 0 ? [`${counted(failed, 'record')} failed, which are kept`] : []),
+    ...(failed > 0
+      ? [`${counted(failed, 'record')} failed and ${failed === 1 ? 'is' : 'are'} kept`]
+      : []),
   ];
   const force = failed > 0 ? ' --force' : '';
   const also = failed > 0 ? ', and of what failed' : '';

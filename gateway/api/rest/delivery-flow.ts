@@ -97,14 +97,18 @@ export async function absentDelivery(
 
 function leftText({ backlog, failedRecords }: RemovedDelivery): string {
   const unsent = backlog.records > 0 ? [`${backlog.records} unsent`] : [];
-  const failed = failedRecords > 0 ? [`${failedRecords} failed records`] : [];
+  const failed = failedRecords > 0 ? [failedText(failedRecords)] : [];
   return [...unsent, ...failed].join(' and ') || 'what it had planned to send';
+}
+
+function failedText(records: number): string {
+  return `${records} failed ${records === 1 ? 'record' : 'records'}`;
 }
 
 function refusalOf(name: string, failed: readonly StillFailed[]): HttpError {
   const what = failed.map(({ stream, records, readers }) => {
-    const others = readers.length === 0 ? '' : `, and ${readers.join(', ')} read it`;
-    return `${stream} (${records} failed records that were not sent again${others})`;
+    const others = readers.length === 0 ? '' : `; read by ${readers.join(', ')}`;
+    return `${stream} (${failedText(records)} not sent again${others})`;
   });
   return new HttpError(
     'conflict',
