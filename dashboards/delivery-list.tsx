@@ -76,6 +76,7 @@ function Row({ delivery }: { delivery: Delivery }) {
             name={delivery.name}
             count={format.counted(delivery.failed, 'record')}
             newest={delivery.lastFailed}
+            isReplaying={delivery.isReplaying}
           />
         )}
       </div>

@@ -5,6 +5,7 @@
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../storage/ports.ts';
+import { InTurn } from '../forward/in-turn.ts';
 import { SinkError } from '../forward/sink.ts';
 import { codeOf } from '../security/access-files.ts';
 import { letterEnding } from './dead-letters.ts';
@@ -19,7 +20,7 @@ export class FolderBatches implements FailedBatches {
   /** That of the event source. */
   readonly #folder: string;
   readonly #clock: Clock;
-  #lastAsked: Promise<unknown> = Promise.resolve();
+  readonly #turns = new InTurn();
   #looked: { readonly atMs: number; readonly status: Promise<FailedStatus> } | null = null;
 
   constructor(folder: string, clock: Clock) {
@@ -41,9 +42,7 @@ export class FolderBatches implements FailedBatches {
 
   /** One after the other: of two at once, the second finds what the first has left. */
   askForReplay(): Promise<number> {
-    const turn = this.#lastAsked.then(() => this.#ask());
-    this.#lastAsked = turn.catch(() => undefined);
-    return turn;
+    return this.#turns.run(() => this.#ask());
   }
 
   async #ask(): Promise<number> {

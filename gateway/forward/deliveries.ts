@@ -13,6 +13,7 @@ import type { DeliveryMeasure } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
 import type { RewindTo } from './flow/rewind.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
+import { InTurn } from './in-turn.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
 import type { Account } from './record-plans.ts';
@@ -121,6 +122,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
   const sinceMs = clock.nowMs();
+  const forgetting = new InTurn();
   const named = (name: string): Delivery | undefined =>
     running.find(({ options: { name: other } }) => other === name)?.delivery;
   const having = async (
@@ -142,7 +144,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
     forget: (name, isForced = false) =>
-      forgetRemoved({ log, video, logger }, configured(), name, isForced),
+      forgetting.run(() => forgetRemoved({ log, video, logger }, configured(), name, isForced)),
     metered: async (name) => {
       const delivery = named(name);
       if (delivery === undefined) return null;

@@ -6,6 +6,7 @@
 import type { Log, VideoStore } from '../../../storage/model.ts';
 import type { Clock, Logger } from '../../../storage/ports.ts';
 import type { SupervisedTask } from '../../supervisor.ts';
+import { InTurn } from '../in-turn.ts';
 import { keepFlow, keptFlow, type KeptFlow, type Reader } from './kept.ts';
 import { startsOf, type RewindTo } from './rewind.ts';
 
@@ -39,7 +40,7 @@ export interface SteeringOptions {
 export class Steering {
   readonly #options: SteeringOptions;
   #task: SupervisedTask;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new InTurn();
   #closing: Promise<void> | null = null;
 
   /** Starts the task. */
@@ -72,7 +73,7 @@ export class Steering {
   }
 
   rewind(to: RewindTo): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#closing !== null) return;
       await this.#task.stop();
       try {
@@ -84,7 +85,7 @@ export class Steering {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#inTurn(() => this.#options.close(this.#task));
+    this.#closing ??= this.#turns.run(() => this.#options.close(this.#task));
     return this.#closing;
   }
 
@@ -103,15 +104,9 @@ export class Steering {
     logger.info({ to: place }, `${what} is rewound`);
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work);
-    this.#last = turn.catch(() => undefined);
-    return turn;
-  }
-
   #setPaused(pausedMs: number | null): Promise<void> {
     const { reader, what, flow, logger } = this.#options;
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const kept = await this.kept();
       await keepFlow(this.#options, reader, { ...kept, pausedMs });
       flow.setPaused(pausedMs);
