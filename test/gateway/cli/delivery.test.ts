@@ -134,6 +134,10 @@ deliveries:
     to: { folder: { path: out, prefix: '!{partitionKeyFromQuery:device}/' } }
     layout: { partitionBy: { device: device } }
     buffer: { maxSeconds: 0 }
+  slow:
+    from: { stream: readings }
+    to: { folder: { path: slow } }
+    buffer: { maxSeconds: 900 }
 `,
     undefined,
     "[{ topic: 'site/+', stream: readings }]",
@@ -145,6 +149,9 @@ deliveries:
   t.after(() => device.endAsync(true));
   await device.publishAsync('site/1', '{"device":null}', { qos: 1 });
   await gateway.until<Deliveries>('/deliveries', ({ deliveries }) => deliveries[0]?.failed === 1);
+  const gathering = await headgate(folder, ['status']);
+  assert.match(gathering.stdout, /^slow +gathering .* until 20\S+Z at the latest$/m);
+  assert.match(gathering.stdout, /^sorted: 1 record failed .*"headgate delivery replay sorted"/m);
   const again = await headgate(folder, ['delivery', 'replay', 'sorted']);
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stdout, /sorted sends 1 failed record again/);
@@ -163,6 +170,10 @@ deliveries:
   const status = await headgate(folder, ['status']);
   assert.match(
     status.stdout,
+    /^Removed: slow is no longer configured; \S+ B were not sent\. .*"headgate delivery forget slow" lets go of it\.$/m,
+  );
+  assert.match(
+    status.stdout,
     /^Removed: sorted is no longer configured; 1 record failed and is kept\. .*"headgate delivery forget sorted --force"/m,
   );
   const run = (...args: string[]) => headgate(folder, ['delivery', ...args]);
@@ -179,8 +190,8 @@ deliveries:
   assert.match(records.stdout, /"delivery":"sorted"/, 'they are there yet');
   const forgotten = await run('forget', 'sorted', '--force');
   assert.equal(forgotten.code, 0, forgotten.stderr);
+  assert.doesNotMatch((await headgate(folder, ['status'])).stdout, /Removed: sorted/);
   const gone = await headgate(folder, ['tail', 'failed.sorted']);
   assert.match(gone.stderr, /no stream named failed\.sorted\. There is only readings\./);
-  assert.doesNotMatch((await headgate(folder, ['status'])).stdout, /Removed/);
   assert.equal(await gateway.stop(), 0);
 });
