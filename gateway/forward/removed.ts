@@ -101,7 +101,8 @@ export async function forgetRemoved(
     .map((each) => ({ each, applications: applicationsLeftOf(log, each) }))
     .filter(({ applications }) => applications.length > 0);
   if (left.length === 0) return 'unknown';
-  const failed = await Promise.all(left.map(({ each }) => stillFailedOf(log, each)));
+  const going = left.flatMap(({ applications }) => applications);
+  const failed = await Promise.all(left.map(({ each }) => stillFailedOf(log, each, going)));
   const holding = failed.flatMap((one) => (one !== null && holds(one) ? [one] : []));
   if (holding.length > 0 && !isForced) return holding;
   for (const one of failed) {
@@ -120,21 +121,25 @@ function holds({ records, readers }: StillFailed): boolean {
   return records > 0 || readers.length > 0;
 }
 
-/** null: it put nothing aside. */
-async function stillFailedOf(log: Log, name: string): Promise<StillFailed | null> {
+/** @param going the applications that are forgotten with it @returns null: it put nothing aside */
+async function stillFailedOf(
+  log: Log,
+  name: string,
+  going: readonly string[],
+): Promise<StillFailed | null> {
   const stream = ownFailedStream(log, name);
   if (stream === null) return null;
   const records = await failedCount(log, name);
-  return { stream: stream.name, records, readers: readersOf(log, stream, applicationsOf(name)) };
+  return { stream: stream.name, records, readers: readersOf(log, stream, going) };
 }
 
-function readersOf(log: Log, { shards }: StreamDescription, own: readonly string[]) {
+function readersOf(log: Log, { shards }: StreamDescription, going: readonly string[]) {
   const ids = new Set(shards.map(({ id }) => id));
   return log.applications
     .list()
     .filter(({ name, leases }) => {
       const reads = leases.some(({ source }) => source.kind === 'shard' && ids.has(source.id));
-      return reads && !own.includes(name);
+      return reads && !going.includes(name);
     })
     .map(({ name }) => (isDelivery(name) ? deliveryOf(name) : name));
 }
