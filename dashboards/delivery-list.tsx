@@ -42,6 +42,8 @@ function Row({ delivery }: { delivery: Delivery }) {
         </strong>
         <span class="detail">
           {backlog.records > 0 && `${format.counted(backlog.records, unit)} waiting · `}
+          {delivery.gatheringUntilTime !== null &&
+            `goes ${format.relative(Date.parse(delivery.gatheringUntilTime), gatewayNowMs())} at the latest · `}
           {delivery.lanes.length > 0 && 'new data goes first · '}
           {format.counted(delivery.sentRecords, unit)} sent
           {rate.bytesPerSecond > 0 && ` · ${format.bytes(rate.bytesPerSecond)}/s`}
@@ -74,6 +76,7 @@ function Row({ delivery }: { delivery: Delivery }) {
             name={delivery.name}
             count={format.counted(delivery.failed, 'record')}
             newest={delivery.lastFailed}
+            isReplaying={delivery.isReplaying}
           />
         )}
       </div>

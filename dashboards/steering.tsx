@@ -31,13 +31,13 @@ export function Failed({
   name,
   count,
   newest,
-  isReplaying = false,
+  isReplaying,
 }: {
   kind: 'deliveries' | 'functions';
   name: string;
   count: string;
   newest: Delivery['lastFailed'];
-  isReplaying?: boolean;
+  isReplaying: boolean;
 }) {
   return (
     <span class="failed">

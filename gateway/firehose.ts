@@ -73,8 +73,9 @@ export async function startAllDeliveries(
   };
   streams.start({
     update: () => inLine(),
+    // As with Firehose, what a delivery stream holds goes with it.
     forget: async (name) => {
-      await deliveries.forget(name);
+      await deliveries.forget(name, true);
     },
   });
   return {

@@ -141,7 +141,7 @@ export class GatewayClient {
     const answer = schema.safeParse(body);
     if (response.ok && answer.success) return answer.data;
     const refusal = ErrorSchema.safeParse(body);
-    if (!response.ok && response.status < 500 && refusal.success) {
+    if (!response.ok && refusal.success && refusal.data.error.code !== 'internal') {
       const { code, message } = refusal.data.error;
       throw new NoAnswer(message, { code });
     }

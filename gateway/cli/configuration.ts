@@ -38,9 +38,14 @@ export class UnusableConfig extends Error {
 }
 
 /** The file, as it was named; null: there is none. */
-export function fileFor({ env, folder }: CliContext, option: ConfigOption): string | null {
-  const named = option.config ?? nonEmpty(env['HEADGATE_CONFIG']);
-  return named ?? (existsSync(join(folder, defaultFile)) ? defaultFile : null);
+export function fileFor(context: CliContext, option: ConfigOption): string | null {
+  const named = option.config ?? nonEmpty(context.env['HEADGATE_CONFIG']);
+  return named ?? (isThere(context, defaultFile) ? defaultFile : null);
+}
+
+/** Whether a file is there, as it was named. */
+export function isThere({ folder }: CliContext, file: string): boolean {
+  return existsSync(resolve(folder, file));
 }
 
 /** The demonstration leaves nothing in the folder of the gateway that is set up after it. */

@@ -26,8 +26,10 @@ export function addDeliveryCommand(
       rewind:
         'begin anew elsewhere: what came since then is sent, again where it was before, in objects of the next version',
       replay: 'send the records again that failed by now, which are in the stream failed.<name>',
-      forget: 'forget how far a removed delivery had come, and what it still holds',
+      forget:
+        'forget how far a removed delivery had come, and what it still holds: the stream failed.<name> too',
     },
+    forced: 'also where records in failed.<name> were not sent again: they are deleted',
     waiting: waitingText,
     replayed: ({ name, records }) =>
       records === 0

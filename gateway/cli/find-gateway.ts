@@ -12,6 +12,7 @@ import { readRunning, type Running } from '../running.ts';
 import {
   demonstrationFolder,
   fileFor,
+  isThere,
   loadFor,
   UnusableConfig,
   type ConfigOption,
@@ -33,7 +34,8 @@ export interface FoundGateway {
 
 /**
  * @param option with a `url`, that is where it is, and what is looked for is its data folder
- * @throws UnusableConfig when none runs, and so the file has to say where one would be
+ * @throws UnusableConfig for a file that was named and is not there; for any that can't be used when
+ *   none runs, and so the file has to say where one would be
  */
 export async function findGateway(
   context: CliContext,
@@ -44,6 +46,8 @@ export async function findGateway(
     throw error;
   });
   const file = fileFor(context, option);
+  // Whoever named another file by mistake would be told of another gateway.
+  if (loaded instanceof UnusableConfig && file !== null && !isThere(context, file)) throw loaded;
   const folder = file === null ? context.folder : dirname(resolve(context.folder, file));
   const configured =
     loaded instanceof UnusableConfig ? await writtenDataDir(context, file) : loaded.config.dataDir;

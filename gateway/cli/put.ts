@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { split } from '../../ingest/files/split.ts';
 import { PlacesSchema, type Places } from '../api/rest/schemas.ts';
 import { messageOf } from '../config/substitute.ts';
+import { codeOf } from '../security/access-files.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 
@@ -113,8 +114,16 @@ async function* recordsFrom(
   try {
     yield* linesOf(input);
   } catch (error) {
-    throw error instanceof BadInput ? error : new BadInput(messageOf(error), { cause: error });
+    if (error instanceof BadInput) throw error;
+    const what = file ?? 'Standard input';
+    throw new BadInput(`${what} can't be read: ${reasonOf(error)}.`, { cause: error });
   }
+}
+
+/** Without the name of the file, which is told already. */
+function reasonOf(error: unknown): string {
+  const [reason = ''] = messageOf(error).split(', ', 1);
+  return codeOf(error) === undefined ? messageOf(error) : reason;
 }
 
 async function* linesOf(input: AsyncIterable<Buffer>): AsyncGenerator<readonly Buffer[]> {

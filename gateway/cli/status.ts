@@ -156,7 +156,7 @@ function show(answers: Answers): string {
         backlogText(delivery),
         formatAge(delivery.backlog.ms),
         since(delivery.lastSuccessTime),
-        deliveryTrouble(delivery),
+        whyOf(delivery, nowMs),
       ]),
     ),
     ...functionTable(functions),
@@ -168,18 +168,15 @@ function show(answers: Answers): string {
     ...deliveries
       .filter(({ held }) => held?.by === 'pause')
       .map(({ name }) => `${name}: "headgate delivery resume ${name}" lets it go on.`),
-    ...deliveries.flatMap(({ name, failed, lastFailed }) =>
+    ...deliveries.flatMap(({ name, failed, lastFailed, isReplaying }) =>
       failed === 0
         ? []
         : [
-            `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; "headgate delivery replay ${name}" sends them again.`,
+            `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; ${isReplaying ? 'they are sent again now' : `"headgate delivery replay ${name}" sends them again`}.`,
           ],
     ),
     ...functions.flatMap(functionAdvice),
-    ...removed.map(
-      ({ name, backlog, pins }) =>
-        `Removed: ${name} is no longer configured; ${formatBytes(backlog.bytes)} were not sent${pins ? ', and it keeps what it had planned to send' : ''}. It goes on where it was if it is configured again; "headgate delivery forget ${name}" lets go of it.`,
-    ),
+    ...removed.map(removedText),
     ...answers.removedFunctions.map(removedFunctionLine),
   ];
   return `${parts.join('\n')}\n`;
@@ -198,11 +195,33 @@ function fileTrouble({ state, lastError, refusal, troubles }: Answers['files'][n
   return first === undefined ? '' : `${first.path}: ${first.reason}`;
 }
 
-function deliveryTrouble({ state, held, lastError }: Answers['deliveries'][number]): string {
+/** Why a delivery is in its state, and until when. */
+function whyOf(delivery: Answers['deliveries'][number], nowMs: number): string {
+  const { state, held, lastError, nextAttemptTime, gatheringUntilTime } = delivery;
   if (held !== null) {
     return held.untilTime === null ? held.reason : `until ${held.untilTime}: ${held.reason}`;
   }
-  return state === 'backing-off' ? (lastError?.message ?? '') : '';
+  if (gatheringUntilTime !== null) return `until ${gatheringUntilTime} at the latest`;
+  if (state !== 'backing-off') return '';
+  const { message = 'it failed' } = lastError ?? {};
+  if (nextAttemptTime === null) return message;
+  const isLater = Date.parse(nextAttemptTime) > nowMs;
+  return `${isLater ? `next attempt at ${nextAttemptTime}` : 'tried again now'}: ${message}`;
+}
+
+/** What a delivery has left that is no longer configured, and how to let go of it. */
+function removedText({ name, backlog, failed, pins }: Answers['removed'][number]): string {
+  const { records, bytes } = backlog;
+  const left = [
+    ...(records > 0 ? [`${formatBytes(bytes)} were not sent`] : []),
+    ...(pins ? ['it keeps what it had planned to send'] : []),
+    ...(failed > 0
+      ? [`${counted(failed, 'record')} failed and ${failed === 1 ? 'is' : 'are'} kept`]
+      : []),
+  ];
+  const force = failed > 0 ? ' --force' : '';
+  const also = failed > 0 ? ', and of what failed' : '';
+  return `Removed: ${name} is no longer configured; ${left.join('; ')}. It goes on where it was if it is configured again; "headgate delivery forget ${name}${force}" lets go of it${also}.`;
 }
 
 /** How much is left; apart, while what is new goes out first. */

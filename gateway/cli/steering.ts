@@ -8,6 +8,8 @@ import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 export interface SteeringOptions extends ClientOptions {
   /** Of a rewind. */
   readonly to?: string;
+  /** Of forgetting. */
+  readonly force?: boolean;
 }
 
 /** What may be held back. */
@@ -25,6 +27,8 @@ export interface SteeringCommands<T extends Steered, R> {
   readonly replaySchema: z.ZodType<R>;
   readonly description: string;
   readonly about: Readonly<Record<'pause' | 'rewind' | 'replay' | 'forget', string>>;
+  /** What forgetting with force does besides; left out: it takes none. */
+  readonly forced?: string;
   /** What waits, in a sentence. */
   readonly waiting: (one: T) => string;
   /** What comes of a replay, in a sentence. */
@@ -76,11 +80,13 @@ export function addSteeringCommands<T extends Steered, R>(
   add('replay', about.replay, async (client, path) =>
     commands.replayed(await client.whileLoggedIn(() => client.post(path, commands.replaySchema))),
   );
-  add('forget', about.forget, async (client, path) => {
+  const forget = add('forget', about.forget, async (client, path, { force = false }) => {
     const schema = RemovedDeliverySchema.pick({ name: true });
-    const { name } = await client.whileLoggedIn(() => client.post(path, schema));
+    const query = force ? '?force=true' : '';
+    const { name } = await client.whileLoggedIn(() => client.post(`${path}${query}`, schema));
     return `${name} is forgotten: should it come back, it begins anew.`;
   });
+  if (commands.forced !== undefined) forget.option('--force', commands.forced);
 }
 
 const said = {

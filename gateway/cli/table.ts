@@ -1,19 +1,29 @@
 /** Tables and quantities for people. */
 
-/** Lines of a table with an empty line before it; none without rows. */
+/** A sentence does not make its line longer than this. */
+const lineLength = 100;
+/** A last cell that is longer is a sentence. */
+const wordLength = 40;
+
+/**
+ * Lines of a table with an empty line before it; none without rows. A sentence in the last column that
+ * would make its line too long stands below it, whole: a reason that is cut off explains nothing.
+ */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
 ): readonly string[] {
   if (rows.length === 0) return [];
-  const all = [head, ...rows.map((row) => row.map(oneLine))];
+  const last = head.length - 1;
+  const all = [head, ...rows.map((row) => row.map((cell, at) => oneLine(cell, at === last)))];
   const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
-  const lines = all.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
+  const lines = all.flatMap((row) => {
+    const cells = row.slice(0, last).map((cell, column) => cell.padEnd(widths[column] ?? 0));
+    const end = row[last] ?? '';
+    const line = [...cells, end].join('  ').trimEnd();
+    if (line.length <= lineLength || end.length <= wordLength) return [line];
+    return [cells.join('  ').trimEnd(), `  ${end}`];
+  });
   return ['', ...lines];
 }
 
@@ -49,7 +59,7 @@ export function formatAge(ageMs: number): string {
 }
 
 /** What others wrote may hold line ends and the control sequences of a terminal. */
-function oneLine(text: string): string {
+function oneLine(text: string, isWhole: boolean): string {
   const clean = text.replace(/[\p{Cc}\p{Cf}]+/gu, ' ');
-  return clean.length > 100 ? `${clean.slice(0, 99)}…` : clean;
+  return isWhole || clean.length <= 100 ? clean : `${clean.slice(0, 99)}…`;
 }

@@ -18,8 +18,7 @@ import type {
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { shardsBacklog, type Backlog } from '../forward/backlog.ts';
 import { hasExpired, unlessGone } from '../forward/expired.ts';
-import { startsOfStream, type RewindTo } from '../forward/flow/rewind.ts';
-import { Steering } from '../forward/flow/steering.ts';
+import { Steered, Steering } from '../forward/flow/steering.ts';
 import { ShardFollower } from '../forward/follow-shards.ts';
 import { LeaseKeeper } from '../forward/lease-keeper.ts';
 import type { Account } from '../forward/record-plans.ts';
@@ -94,7 +93,7 @@ export interface EventSourceStatus {
   readonly metrics: LambdaMetrics;
 }
 
-export class EventSource {
+export class EventSource extends Steered {
   readonly #options: EventSourceOptions;
   readonly #ports: EventSourcePorts;
   readonly #application: string;
@@ -105,15 +104,15 @@ export class EventSource {
   readonly #filter: ReturnType<typeof compileFilter>;
   readonly #failed: FailedBatches | null;
   readonly #pausing: Pausing;
-  readonly #steering: Steering;
   readonly #shards: ShardFollower;
   readonly #workers = new Map<string, SupervisedTask>();
   readonly #troubles: Troubles;
-  #task: SupervisedTask;
-  #closing: Promise<void> | null = null;
+  /** Last: it starts the task. Rewound, the state of a window is forgotten with the place. */
+  protected readonly steering: Steering;
 
   /** Starts it. */
   constructor(options: EventSourceOptions, ports: EventSourcePorts) {
+    super();
     this.#options = options;
     this.#ports = ports;
     this.#application = applicationOf(options.name);
@@ -129,18 +128,21 @@ export class EventSource {
     this.#troubles = new Troubles(ports.clock, this.#logger);
     this.#filter = compileFilter(options.filter);
     this.#pausing = new Pausing(options.name, options.paused, ports.clock);
-    this.#steering = new Steering({
+    this.#shards = new ShardFollower(ports);
+    this.steering = new Steering({
       ...{ reader: { application: this.#application, from: options.from }, what: 'a function' },
       ...{ ...ports, flow: this.#pausing, logger: this.#logger },
-    });
-    this.#shards = new ShardFollower(ports);
-    this.#task = this.#start();
-  }
-
-  #start(): SupervisedTask {
-    return this.#ports.supervisor.start({
-      name: `function/${this.#options.name}`,
-      run: (context) => this.#run(context),
+      applications: stateApplicationsOf(options.name),
+      start: () =>
+        ports.supervisor.start({
+          name: `function/${options.name}`,
+          run: (context) => this.#run(context),
+        }),
+      ensureApplications: () => this.#ensureApplications(),
+      close: async (task) => {
+        await task.stop();
+        await this.#called.close();
+      },
     });
   }
 
@@ -151,7 +153,7 @@ export class EventSource {
     const { held } = this.#pausing;
     // First: that it can't be read is a trouble.
     const failed = await this.#lookAtFailed();
-    const tasks = [this.#task, ...this.#workers.values()].map((task) => task.status());
+    const tasks = [this.steering.task, ...this.#workers.values()].map((task) => task.status());
     const failure = tasks.find(({ failure }) => failure !== null)?.failure ?? null;
     const { now: trouble, lastGivenUp: newest } = this.#troubles;
     return {
@@ -169,51 +171,6 @@ export class EventSource {
       backlog: (await shardsBacklog(log, from.stream, this.#leases(), clock)).all,
       metrics: this.#metering.lambda(),
     };
-  }
-
-  /** Calls off what is under way; it goes again at the next start. Twice is harmless. */
-  close(): Promise<void> {
-    this.#closing ??= this.#steering.inTurn(async () => {
-      await this.#task.stop();
-      await this.#called.close();
-    });
-    return this.#closing;
-  }
-
-  /**
-   * Begins no call any more, also after restarts, until it is resumed. What is under way is finished.
-   * Twice is harmless. @throws StorageError `not-found` when its stream is not there
-   */
-  pause(): Promise<void> {
-    return this.#steering.pause();
-  }
-
-  /** @throws StorageError `not-found` when its stream is not there */
-  resume(): Promise<void> {
-    return this.#steering.resume();
-  }
-
-  /**
-   * Begins anew elsewhere in the stream. Calls that are under way are called off, and the state of a
-   * window is forgotten with the place. One that is paused stays so.
-   * @throws StorageError; nothing is changed then: `lease-held` while a worker is not done yet
-   */
-  rewind(to: RewindTo): Promise<void> {
-    return this.#steering.inTurn(async () => {
-      if (this.#closing !== null) return;
-      await this.#task.stop();
-      try {
-        const { log } = this.#ports;
-        const { name, from } = this.#options;
-        await this.#ensureApplications();
-        const starts = await startsOfStream(log, log.stream(from.stream), to);
-        await this.#steering.rewinding();
-        await log.applications.beginAnew(this.#application, stateApplicationsOf(name), starts);
-        this.#steering.rewound(to);
-      } finally {
-        this.#task = this.#start();
-      }
-    });
   }
 
   /**
@@ -239,7 +196,7 @@ export class EventSource {
 
   async #run(context: TaskContext): Promise<void> {
     await this.#ensureApplications();
-    this.#pausing.setPaused((await this.#steering.kept()).pausedMs);
+    this.#pausing.setPaused((await this.steering.kept()).pausedMs);
     try {
       await this.#shards.follow(this.#options.from.stream, context, {
         takeCheckpoints: async (stream) => {

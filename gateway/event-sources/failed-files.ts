@@ -5,6 +5,9 @@
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../storage/ports.ts';
+import { InTurn } from '../forward/in-turn.ts';
+import { SinkError } from '../forward/sink.ts';
+import { codeOf } from '../security/access-files.ts';
 import { letterEnding } from './dead-letters.ts';
 import type { FailedBatches, FailedStatus, NewestFailure, ReplayPorts } from './failed-batches.ts';
 import { readLetter } from './letters.ts';
@@ -17,6 +20,7 @@ export class FolderBatches implements FailedBatches {
   /** That of the event source. */
   readonly #folder: string;
   readonly #clock: Clock;
+  readonly #turns = new InTurn();
   #looked: { readonly atMs: number; readonly status: Promise<FailedStatus> } | null = null;
 
   constructor(folder: string, clock: Clock) {
@@ -36,7 +40,12 @@ export class FolderBatches implements FailedBatches {
     this.#looked = null;
   }
 
-  async askForReplay(): Promise<number> {
+  /** One after the other: of two at once, the second finds what the first has left. */
+  askForReplay(): Promise<number> {
+    return this.#turns.run(() => this.#ask());
+  }
+
+  async #ask(): Promise<number> {
     const waiting = await this.#files(letterEnding);
     const asked = new Set(await this.#files(askedEnding));
     let batches = 0;
@@ -44,8 +53,8 @@ export class FolderBatches implements FailedBatches {
       const askedFile = `${file.slice(0, -letterEnding.length)}${askedEnding}`;
       // It has failed once more just now: once the other is removed, it can be asked for.
       if (asked.has(askedFile)) continue;
-      await rename(file, askedFile);
-      batches += 1;
+      // Somebody else may have removed it.
+      if ((await unlessMissing(rename(file, askedFile).then(() => true))) === true) batches += 1;
     }
     this.changed();
     return batches;
@@ -91,9 +100,21 @@ export class FolderBatches implements FailedBatches {
     return newest;
   }
 
+  /** @throws SinkError that says which folder it is, and why */
+  async #names(): Promise<readonly string[]> {
+    try {
+      return await readdir(this.#folder, { recursive: true });
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') throw error;
+      // `EACCES: permission denied, scandir '…'`
+      const [reason] = error instanceof Error ? error.message.split(', ', 1) : [String(error)];
+      throw new SinkError('denied', `${reason}: ${this.#folder}`, { cause: error });
+    }
+  }
+
   /** In order. */
   async #files(ending: string): Promise<readonly string[]> {
-    const names = (await unlessMissing(readdir(this.#folder, { recursive: true }))) ?? [];
+    const names = (await unlessMissing(this.#names())) ?? [];
     const own = names.filter((name) => name.endsWith(ending));
     return own.sort().map((name) => join(this.#folder, name));
   }
@@ -104,7 +125,7 @@ async function unlessMissing<T>(work: Promise<T>): Promise<T | null> {
   try {
     return await work;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (codeOf(error) === 'ENOENT') return null;
     throw error;
   }
 }

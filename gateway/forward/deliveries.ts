@@ -6,19 +6,23 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import { Supervisor } from '../supervisor.ts';
-import { applicationOf } from './applications.ts';
 import type { DeliveryStatus } from './delivery-status.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { Delivery } from './delivery.ts';
-import { forgetFlow } from './flow/kept.ts';
 import type { DeliveryMeasure } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
 import type { RewindTo } from './flow/rewind.ts';
 import { prefixOf, sinkFor } from './destinations.ts';
+import { InTurn } from './in-turn.ts';
 import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
 import type { Account } from './record-plans.ts';
-import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
+import {
+  forgetRemoved,
+  removedDeliveries,
+  type Forgotten,
+  type RemovedDelivery,
+} from './removed.ts';
 import { backupNameOf, withBackups } from './source-backup.ts';
 import { pause } from './timing.ts';
 
@@ -49,8 +53,13 @@ export interface Deliveries {
   status(): Promise<readonly DeliveryStatus[]>;
   /** Those that are no longer configured and left something unsent. */
   removed(): Promise<readonly RemovedDelivery[]>;
-  /** Lets go of one of those, and of its backup. */
-  forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
+  /**
+   * Lets go of one of those, of its backup, and of what of them failed.
+   * @param isForced also where failed records were not sent again, or somebody else reads them;
+   *   left out: no
+   * @throws StorageError
+   */
+  forget(name: string, isForced?: boolean): Promise<Forgotten>;
   /** What one and its backup did, under Firehose's names; null: there is none of that name. */
   metered(name: string): Promise<MeteredDelivery | null>;
   /** Holds one back until it is resumed. @throws StorageError */
@@ -60,7 +69,8 @@ export interface Deliveries {
   /** Has one begin anew elsewhere: `flow/rewind.ts`. @throws StorageError */
   rewind(name: string, to: RewindTo): Promise<DeliveryStatus | null>;
   /**
-   * Sends the records of a delivery again that have failed by now; it goes on by itself.
+   * Sends the records of a delivery again that have failed by now; it goes on by itself. Asked for
+   * while it is under way it goes as far as the records that have failed by then.
    * @returns how many they are; null: there is no such delivery
    */
   replay(name: string): Promise<number | null>;
@@ -111,6 +121,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
+  const forgetting = new InTurn();
   const named = (name: string): Delivery | undefined =>
     running.find(({ options: { name: other } }) => other === name)?.delivery;
   const having = async (
@@ -122,11 +133,6 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     await work(delivery);
     return delivery.status();
   };
-  const forgetOne: Deliveries['forget'] = async (name) => {
-    const outcome = await forgetRemoved(log, configured(), name);
-    if (outcome === 'forgotten') await forgetFlow({ log, video }, applicationOf(name));
-    return outcome;
-  };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     await Promise.all(running.map(({ delivery }) => delivery.close()));
@@ -136,12 +142,8 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
     removed: () => removedDeliveries({ log, video, clock }, configured()),
-    forget: async (name) => {
-      const outcome = await forgetOne(name);
-      if (outcome === 'configured') return outcome;
-      const ofBackup = await forgetOne(backupNameOf(name));
-      return ofBackup === 'forgotten' ? ofBackup : outcome;
-    },
+    forget: (name, isForced = false) =>
+      forgetting.run(() => forgetRemoved({ log, video, logger }, configured(), name, isForced)),
     metered: async (name) => {
       const delivery = named(name);
       if (delivery === undefined) return null;

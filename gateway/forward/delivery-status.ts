@@ -15,10 +15,13 @@ export interface DeliveryStatus {
   readonly required: boolean;
   readonly catchUp: 'in-order' | 'live-first';
   /**
-   * `idle`: everything is sent; `backing-off`: something failed and will be tried again; `waiting`: it
-   * is held back.
+   * `idle`: everything is sent; `gathering`: what there is waits for more, to go with it;
+   * `backing-off`: something failed and will be tried again; `waiting`: it is held back.
    */
-  readonly state: 'starting' | 'idle' | 'sending' | 'backing-off' | 'waiting' | 'stopped';
+  readonly state:
+    'starting' | 'idle' | 'gathering' | 'sending' | 'backing-off' | 'waiting' | 'stopped';
+  /** When what is gathered goes at the latest; null: nothing is gathered. */
+  readonly gatheringUntilMs: number | null;
   /** Why it is held back; null: it is not. */
   readonly held: Held | null;
   /** Who goes first where the link is narrow. */
@@ -42,6 +45,8 @@ export interface DeliveryStatus {
   readonly lostRecords: number;
   /** Put aside with the reason, and not sent again since; see `failed-records.ts`. */
   readonly failedRecords: number;
+  /** They are being sent again. */
+  readonly isReplaying: boolean;
   /** The newest of those in the stream; null: there is none, or it can't be read now. */
   readonly newestFailed: NewestFailed | null;
   readonly lastSuccessMs: number | null;
@@ -57,6 +62,7 @@ export function deliveryStatus(given: {
   readonly held: Held | null;
   readonly backlogs: Backlogs;
   readonly failedRecords: number;
+  readonly isReplaying: boolean;
   readonly newestFailed: NewestFailed | null;
   readonly progress: Progress;
   readonly tasks: readonly TaskStatus[];
@@ -68,6 +74,7 @@ export function deliveryStatus(given: {
     held === null ? progress.retryAtMs : null,
     ...tasks.map((task) => task.retryAtMs),
   ].reduce(earliest, null);
+  const state = given.stopped ? 'stopped' : stateOf({ held, retryAtMs, backlogs, progress }, tasks);
   return {
     name: options.name,
     backupOf: options.backupOf ?? null,
@@ -78,7 +85,8 @@ export function deliveryStatus(given: {
     to,
     required: options.required ?? true,
     catchUp: options.catchUp ?? 'in-order',
-    state: given.stopped ? 'stopped' : stateOf(held, retryAtMs, tasks[0], backlogs.all),
+    state,
+    gatheringUntilMs: state === 'gathering' ? progress.gatheringUntilMs : null,
     held,
     priority: options.priority ?? defaultPriority,
     retryAtMs,
@@ -101,6 +109,7 @@ export function deliveryStatus(given: {
     failures: progress.failures,
     lostRecords: progress.lostRecords,
     failedRecords: given.failedRecords,
+    isReplaying: given.isReplaying,
     newestFailed: given.newestFailed,
     lastSuccessMs: progress.lastSuccessMs,
     lastFailure: newest(progress.lastFailure, tasks.map(failureOf)),
@@ -108,15 +117,20 @@ export function deliveryStatus(given: {
 }
 
 function stateOf(
-  held: Held | null,
-  retryAtMs: number | null,
-  task: TaskStatus | undefined,
-  backlog: Backlog,
+  about: {
+    readonly held: Held | null;
+    readonly retryAtMs: number | null;
+    readonly backlogs: Backlogs;
+    readonly progress: Progress;
+  },
+  [task]: readonly TaskStatus[],
 ): DeliveryStatus['state'] {
+  const { held, retryAtMs, backlogs, progress } = about;
   if (retryAtMs !== null) return 'backing-off';
   if (held !== null) return 'waiting';
   if (task?.state === 'starting') return 'starting';
-  return backlog.records > 0 ? 'sending' : 'idle';
+  if (backlogs.all.records === 0) return 'idle';
+  return progress.gatheringUntilMs === null ? 'sending' : 'gathering';
 }
 
 /** What made a worker begin anew. */

@@ -5,13 +5,11 @@
  * - One worker per source: a shard that is stuck holds up no other. It has one checkpoint, or one
  *   for each of its lanes (`lanes.ts`).
  * - A shard is begun only when its parents are sent to their ends, so order survives resharding.
- * - `startAt` counts only while the delivery has no checkpoint anywhere; what comes to be later
- *   (children of a reshard) is always read from its beginning.
+ * - How far it is with each of them, and where it begins, is the business of `checkpoints.ts`.
  * - Whether it may send now is asked of its flow (`flow/flow.ts`). Paused or not, it holds its leases.
  *   Rewound, it is stopped, put elsewhere, and begun again.
  */
 import type {
-  Lease,
   Log,
   ShardDescription,
   SourceKey,
@@ -20,11 +18,10 @@ import type {
 } from '../../storage/model.ts';
 import type { Clock, Logger, Metrics } from '../../storage/ports.ts';
 import type { SupervisedTask, Supervisor, TaskContext } from '../supervisor.ts';
-import { applicationOf, applicationsOf } from './applications.ts';
 import type { Worker } from './attempts.ts';
 import { BackOff } from './backoff.ts';
 import type { Share } from './bandwidth.ts';
-import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
 import { hasExpired, unlessGone } from './expired.ts';
 import {
@@ -38,12 +35,10 @@ import {
 import { Flow } from './flow/flow.ts';
 import { DeliveryMetering } from './flow/metering.ts';
 import type { Programs } from './flow/only-while.ts';
-import { startOfCamera, startsOfStream, type RewindTo } from './flow/rewind.ts';
-import { Steering } from './flow/steering.ts';
+import { Steered, Steering } from './flow/steering.ts';
 import { ShardFollower } from './follow-shards.ts';
 import type { KeyScope } from './keys.ts';
 import { runLanes, type Lane, type LiveFirst } from './lanes.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
 import { uploadsAtOnce, type SharedLimits } from './limits.ts';
 import { liveFirstOfCamera, liveFirstOfShard, nextMediaFile } from './live-first.ts';
 import { sendMediaFiles } from './media-objects.ts';
@@ -106,14 +101,12 @@ interface Job {
   readonly liveFirst: LiveFirst;
 }
 
-export class Delivery {
+export class Delivery extends Steered {
   readonly name: string;
-  readonly application: string;
   /** What it did, under Firehose's names. */
   readonly metering: DeliveryMetering;
-  /** Those of its further lanes too. */
-  readonly #applications: readonly string[];
   readonly #options: DeliveryOptions;
+  readonly #checkpoints: Checkpoints;
   readonly #sink: Sink;
   /** The same, as plans see it; null: it takes no records. */
   readonly #planned: PlannedSink | null;
@@ -126,11 +119,10 @@ export class Delivery {
   readonly #share: Share;
   readonly #flow: Flow;
   readonly #workers = new Map<string, SupervisedTask>();
-  #task: SupervisedTask;
   readonly #newestFailed: NewestRecord<NewestFailed>;
-  readonly #steering: Steering;
   readonly #shards: ShardFollower;
-  #closing: Promise<void> | null = null;
+  /** Last: it starts the task. */
+  protected readonly steering: Steering;
 
   /**
    * Starts the delivery. The sink is its own: it is closed with it.
@@ -144,9 +136,8 @@ export class Delivery {
     if ('camera' in options.from ? !takesFootage : 'connect' in sink) {
       throw new Error(`delivery ${options.name}: ${sink.kind} does not take that`);
     }
+    super();
     this.name = options.name;
-    this.application = applicationOf(options.name);
-    this.#applications = applicationsOf(options.name);
     this.#options = options;
     this.#sink = sink;
     this.#planned = plannedSink(sink);
@@ -159,6 +150,7 @@ export class Delivery {
     this.#share = ports.limits.bandwidth.share(maxBytesPerSecond, priority);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
+    this.#checkpoints = new Checkpoints(options, { ...ports, logger: this.#logger });
     const { backupOf = null } = options;
     this.metering = new DeliveryMetering({
       ...{ delivery: backupOf ?? options.name, isBackup: backupOf !== null },
@@ -177,44 +169,50 @@ export class Delivery {
       ...{ clock, logger: this.#logger },
     });
     this.#newestFailed = new NewestRecord(ports.log, newestFailed);
-    this.#steering = new Steering({
-      ...{ reader: { application: this.application, from: options.from }, what: 'a delivery' },
-      ...{ ...ports, flow: this.#flow, logger: this.#logger },
-    });
     this.#shards = new ShardFollower(ports);
-    this.#task = this.#start();
-  }
-
-  #start(): SupervisedTask {
-    return this.#ports.supervisor.start({
-      name: `delivery/${this.name}`,
-      run: (context) => this.#run(context),
+    const { application, applications } = this.#checkpoints;
+    this.steering = new Steering({
+      ...{ reader: { application, from: options.from }, what: 'a delivery' },
+      ...{ ...ports, flow: this.#flow, logger: this.#logger },
+      applications,
+      start: () =>
+        ports.supervisor.start({
+          name: `delivery/${this.name}`,
+          run: (context) => this.#run(context),
+        }),
+      ensureApplications: () => this.#checkpoints.ensureApplications(),
+      close: async (task) => {
+        await Promise.all([task.stop(), this.#flow.close()]);
+        await Promise.all([this.#sink.close(), this.#transform?.close()]);
+      },
     });
   }
 
   /** How it fares now. The backlog is counted afresh. */
   async status(): Promise<DeliveryStatus> {
     const { log } = this.#ports;
-    const backlogs = await this.#backlogs();
+    const backlogs = await this.#checkpoints.backlogs();
     this.#progress.backlog(backlogs.all);
     const failedRecords = await failedCount(log, this.name);
     const failed = failedRecords > 0 ? failedStream(log, this.name)?.shards[0] : undefined;
     return deliveryStatus({
       options: this.#options,
       to: { kind: this.#sink.kind, description: this.#sink.description },
-      stopped: this.#closing !== null,
+      stopped: this.steering.isClosed,
       held: this.#flow.held,
       backlogs,
       failedRecords,
+      isReplaying: replayEnd(log, this.name) !== null,
       newestFailed: failed === undefined ? null : await this.#newestFailed.of(failed),
       progress: this.#progress,
-      tasks: [this.#task, ...this.#workers.values()].map((task) => task.status()),
+      tasks: [this.steering.task, ...this.#workers.values()].map((task) => task.status()),
     });
   }
 
   /**
    * Sends the records again that have failed by now; a restart goes on with it. Those that fail once
-   * more are kept once more.
+   * more are kept once more. Asked for while it is under way it goes as far as those that have failed
+   * by then.
    * @returns how many they are
    * @throws StorageError
    */
@@ -224,95 +222,13 @@ export class Delivery {
     return records;
   }
 
-  /**
-   * Stops at once: what is on its way is called off, and its plan stays for the next start. Takes
-   * no longer than the supervisor waits for a task. Twice is harmless.
-   */
-  close(): Promise<void> {
-    this.#closing ??= this.#steering.inTurn(async () => {
-      await Promise.all([this.#task.stop(), this.#flow.close()]);
-      await Promise.all([this.#sink.close(), this.#transform?.close()]);
-    });
-    return this.#closing;
-  }
-
-  /**
-   * Begins nothing any more, also after restarts, until it is resumed. What is under way is finished.
-   * Twice is harmless. @throws StorageError `not-found` when its source is not there
-   */
-  pause(): Promise<void> {
-    return this.#steering.pause();
-  }
-
-  /** @throws StorageError `not-found` when its source is not there */
-  resume(): Promise<void> {
-    return this.#steering.resume();
-  }
-
-  /**
-   * Begins anew elsewhere in the source (`flow/rewind.ts`). What is under way is called off. One that
-   * is paused stays so.
-   * @throws StorageError; nothing is changed then: `lease-held` while a worker is not done yet
-   */
-  rewind(to: RewindTo): Promise<void> {
-    return this.#steering.inTurn(async () => {
-      if (this.#closing !== null) return;
-      await this.#task.stop();
-      try {
-        await this.#beginAnew(to);
-      } finally {
-        this.#task = this.#start();
-      }
-    });
-  }
-
-  async #beginAnew(to: RewindTo): Promise<void> {
-    const { log, video } = this.#ports;
-    const { from } = this.#options;
-    await this.#ensureApplications();
-    const starts =
-      'stream' in from
-        ? await startsOfStream(log, log.stream(from.stream), to)
-        : [await startOfCamera(video, (await video.camera(from.camera)).id, to)];
-    // First: objects of what goes again never carry the version of those before.
-    await this.#steering.rewinding();
-    await log.applications.beginAnew(this.application, this.#applications, starts);
-    // Of a media sink: what was confirmed of the file that was under way.
-    if ('camera' in from) await video.setCameraAttribute(from.camera, this.application, undefined);
-    this.#steering.rewound(to);
-  }
-
   get #liveFirst(): boolean {
     return this.#options.catchUp === 'live-first' && !('connect' in this.#sink);
   }
 
-  get #required(): boolean {
-    return this.#options.required ?? true;
-  }
-
-  async #backlogs(): Promise<Backlogs> {
-    const { log, video, clock } = this.#ports;
-    const { from } = this.#options;
-    return 'stream' in from
-      ? shardsBacklog(log, from.stream, this.#leases(), clock)
-      : cameraBacklog(video, from.camera, this.#leases(), clock);
-  }
-
-  /** Of all its lanes. */
-  #leases(): readonly Lease[] {
-    return this.#leasesOf(this.#applications);
-  }
-
-  #leasesOf(applications: readonly string[]): readonly Lease[] {
-    return this.#ports.log.applications
-      .list()
-      .filter(({ name }) => applications.includes(name))
-      .flatMap(({ leases }) => leases);
-  }
-
   async #run(context: TaskContext): Promise<void> {
-    await this.#ensureApplications();
-    const { pausedMs, rewinds } = await this.#steering.kept();
+    await this.#checkpoints.ensureApplications();
+    const { pausedMs, rewinds } = await this.steering.kept();
     this.#scope = { ...this.#scope, version: (this.#options.version ?? 1) + rewinds };
     this.#flow.open(pausedMs);
     const { from } = this.#options;
@@ -324,20 +240,11 @@ export class Delivery {
     }
   }
 
-  async #ensureApplications(): Promise<void> {
-    const { applications } = this.#ports.log;
-    await applications.ensure({ name: this.application, required: this.#required });
-    for (const { name, required } of applications.list()) {
-      if (!this.#applications.includes(name) || required === this.#required) continue;
-      await applications.ensure({ name, required: this.#required });
-    }
-  }
-
   /** Keeps a worker on every shard that may be read. @throws StorageError `not-found` */
   async #followStream(stream: string, context: TaskContext): Promise<void> {
     const { log } = this.#ports;
     await this.#shards.follow(stream, context, {
-      takeCheckpoints: (description) => this.#takeCheckpoints(description),
+      takeCheckpoints: (description) => this.#checkpoints.take(description),
       start: (shard, description, finished) => {
         const source = { kind: 'shard', id: shard.id } as const;
         this.#startWorker(`shard-${shard.index}`, source, shard.trimSequence, {
@@ -409,14 +316,14 @@ export class Delivery {
     }
     const { video, clock } = this.#ports;
     const camera = await video.camera(name);
-    const latest = this.#options.startAt === 'latest' && this.#leases().length === 0;
+    const latest = this.#options.startAt === 'latest' && this.#checkpoints.leases().length === 0;
     const start = latest ? await nextMediaFile(video, camera.id) : 0;
     context.ready();
     this.#startWorker('media', { kind: 'camera', id: camera.id }, start, {
       work: (worker) => {
         const source = { cameraId: camera.id, camera: name };
         if ('connect' in sink) {
-          return sendMedia(worker, { ...source, sink, application: this.application });
+          return sendMedia(worker, { ...source, sink, application: this.#checkpoints.application });
         }
         const { as = 'files', events = null } = this.#options;
         return sendMediaFiles(worker, { ...source, sink, scope: this.#scope, as, events });
@@ -432,69 +339,20 @@ export class Delivery {
     }
   }
 
-  /**
-   * Gives every shard a checkpoint, so that a required delivery pins it from now on, also while
-   * the shard has to wait for its parents.
-   *
-   * `latest` means the present end, unless the delivery has run before; of a backup, what its owner
-   * has still to send, too. The oldest shard comes last: while it has no checkpoint, the first run
-   * was not finished.
-   */
-  async #takeCheckpoints(stream: StreamDescription): Promise<void> {
-    const known = new Set(this.#leases().map((lease) => lease.source.id));
-    const shards = stream.shards.toSorted((a, b) => b.index - a.index);
-    const oldest = shards.at(-1);
-    const atHead =
-      this.#options.startAt === 'latest' && oldest !== undefined && !known.has(oldest.id);
-    for (const shard of shards) {
-      if (known.has(shard.id)) continue;
-      const start = atHead ? this.#latestOf(shard) : shard.trimSequence;
-      const lease = await this.#acquire(this.application, { kind: 'shard', id: shard.id }, start);
-      await lease.release();
-    }
-  }
-
-  #latestOf({ id, nextSequence }: ShardDescription): number {
-    const { backupOf = null } = this.#options;
-    const ofOwner = backupOf === null ? [] : this.#leasesOf(applicationsOf(backupOf));
-    const checkpoints = ofOwner.flatMap(({ source, checkpoint }) =>
-      source.kind === 'shard' && source.id === id ? [checkpoint] : [],
-    );
-    return Math.min(nextSequence, ...checkpoints);
-  }
-
-  async #acquire(
-    application: string,
-    source: SourceKey,
-    initialCheckpoint: number,
-  ): Promise<LeaseKeeper> {
-    const { applications } = this.#ports.log;
-    if (!applications.list().some(({ name }) => name === application)) {
-      await applications.ensure({ name: application, required: this.#required });
-    }
-    return LeaseKeeper.acquire({
-      applications,
-      application,
-      source,
-      owner: this.#ports.owner,
-      initialCheckpoint,
-      clock: this.#ports.clock,
-      logger: this.#logger,
-    });
-  }
-
   #startWorker(name: string, source: SourceKey, initialCheckpoint: number, job: Job): void {
     const send = async ({ signal }: TaskContext): Promise<void> => {
       const { clock } = this.#ports;
       await runLanes({
-        applications: this.#applications,
-        known: this.#leases()
+        applications: this.#checkpoints.applications,
+        known: this.#checkpoints
+          .leases()
           .filter(({ source: { kind, id } }) => kind === source.kind && id === source.id)
           .map(({ application }) => application),
         initialCheckpoint,
         liveFirst: this.#liveFirst ? job.liveFirst : null,
         ...{ clock, logger: this.#logger, signal },
-        acquire: (application, position) => this.#acquire(application, source, position),
+        acquire: (application, position) =>
+          this.#checkpoints.acquire(application, source, position),
         send: async (lane, suffix, laneSignal) => {
           const laneName = `${name}${suffix}`;
           try {

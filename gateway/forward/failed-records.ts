@@ -106,6 +106,11 @@ export function replayedTo(log: Log, delivery: string): number | null {
   return lease?.checkpoint ?? null;
 }
 
+/** The stream, where the delivery put something there itself; null: it did not, whoever made it. */
+export function ownFailedStream(log: Log, delivery: string): StreamDescription | null {
+  return replayedTo(log, delivery) === null ? null : failedStream(log, delivery);
+}
+
 /** How many wait to be sent again; parts count each. */
 export async function failedCount(log: Log, delivery: string): Promise<number> {
   const shard = failedStream(log, delivery)?.shards[0];

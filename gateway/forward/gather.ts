@@ -27,7 +27,7 @@ export interface GatherOptions {
   /** Given the records; closed when more have to be waited for. null: nothing is encoded ahead. */
   readonly ahead: Pick<ObjectAhead, 'add' | 'close' | 'isClosed'> | null;
   readonly worker: string;
-  readonly progress: Pick<Progress, 'lost'>;
+  readonly progress: Pick<Progress, 'lost' | 'works' | 'awaitsMore'>;
   readonly signal: AbortSignal;
 }
 
@@ -54,6 +54,7 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
   let dueMs = Infinity;
   for (;;) {
     signal.throwIfAborted();
+    options.progress.works(options.worker);
     if (next >= until) {
       if (oldestArrivalMs === null) return { kind: 'end', to: until };
       return { kind: 'range', from: first, to: until, oldestArrivalMs };
@@ -131,7 +132,10 @@ function dueTime(options: GatherOptions, arrivalMs: number): number {
 async function moreOrDue(options: GatherOptions, next: number, dueMs: number): Promise<void> {
   const { log, clock, shardId, signal } = options;
   const limitMs = dueMs === Infinity ? null : dueMs - clock.monotonicMs();
+  options.progress.awaitsMore(options.worker, limitMs);
   await within(clock, limitMs, signal, (inner) => log.waitForRecords(shardId, next, inner));
+  // What has just come is not read yet.
+  if (limitMs === null) options.progress.awaitsMore(options.worker, options.maxAgeMs);
   // Reading after every single append would cost more than the append; a moment gathers several.
   const leftMs = dueMs - clock.monotonicMs();
   if (leftMs > 0) {

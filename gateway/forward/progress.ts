@@ -29,6 +29,9 @@ interface Waiting {
   readonly retryAtMs: number;
 }
 
+/** What a worker that makes plans is about. */
+type Planning = 'at-work' | 'idle' | { readonly dueMs: number };
+
 /** Why a record was put aside. */
 type PutAside = Pick<FailedRecord, 'stage' | 'errorCode' | 'errorMessage'>;
 
@@ -50,6 +53,7 @@ export class Progress {
   readonly #recordRate: Rate;
   readonly #byteRate: Rate;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #planning = new Map<string, Planning>();
   readonly #metrics: ReturnType<typeof deliveryMetrics>;
   readonly #metering: DeliveryMetering;
   #asideLoggedMs = -Infinity;
@@ -86,6 +90,31 @@ export class Progress {
   get retryAtMs(): number | null {
     if (this.#waiting.size === 0) return null;
     return Math.min(...[...this.#waiting.values()].map((waiting) => waiting.retryAtMs));
+  }
+
+  /**
+   * When what is gathered goes at the latest, while nothing is sent; null: something is, or nothing is
+   * gathered.
+   */
+  get gatheringUntilMs(): number | null {
+    const all = [...this.#planning.values()];
+    if (all.includes('at-work')) return null;
+    const due = all.flatMap((one) => (typeof one === 'string' ? [] : [one.dueMs]));
+    return due.length === 0 ? null : Math.min(...due);
+  }
+
+  /** The worker reads what goes into its next plan, or carries one out. */
+  works(worker: string): void {
+    this.#planning.set(worker, 'at-work');
+  }
+
+  /**
+   * The worker waits for more records.
+   * @param dueInMs when what it has goes all the same; null: it has nothing
+   */
+  awaitsMore(worker: string, dueInMs: number | null): void {
+    const dueMs = this.#clock.nowMs() + (dueInMs ?? 0);
+    this.#planning.set(worker, dueInMs === null ? 'idle' : { dueMs });
   }
 
   /** Something arrived at the destination and was acknowledged. */
@@ -133,6 +162,7 @@ export class Progress {
   /** The worker is gone, and with it its wait. */
   left(worker: string): void {
     this.#waiting.delete(worker);
+    this.#planning.delete(worker);
   }
 
   /** What could not be sent because it is no longer there, or is refused for good. */

@@ -157,6 +157,8 @@ const held: DeliveryStatus = {
   failures: 0,
   lostRecords: 0,
   failedRecords: 0,
+  isReplaying: false,
+  gatheringUntilMs: null,
   newestFailed: null,
   lastSuccessMs: null,
   lastFailure: null,

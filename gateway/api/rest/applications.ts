@@ -21,6 +21,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import type { Lease, Log, ShardDescription } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { HttpError } from '../../http/errors.ts';
+import { streamNamed } from './absent.ts';
 import {
   AcquireSchema,
   ApplicationSchema,
@@ -240,9 +241,9 @@ function leasesOf(log: Log, application: string): readonly Lease[] {
   throw new HttpError('not-found', `There is no application ${application}.`);
 }
 
-/** @throws StorageError, HttpError `not-found` when there is no such stream or shard */
+/** @throws HttpError `not-found` when there is no such stream or shard */
 function shardOf(log: Log, stream: string, index: number): ShardDescription {
-  const found = log.stream(stream).shards.find((shard) => shard.index === index);
+  const found = streamNamed(log, stream).shards.find((shard) => shard.index === index);
   if (found !== undefined) return found;
   throw new HttpError('not-found', `${stream} has no shard ${index}.`);
 }
@@ -258,7 +259,7 @@ async function begin(
   streamName: string,
   request: AcquireRequest,
 ): Promise<void> {
-  const { shards: all } = log.stream(streamName);
+  const { shards: all } = streamNamed(log, streamName);
   const ids = new Set(all.map(({ id }) => id));
   const known = leasesOf(log, application).some(
     ({ source }) => source.kind === 'shard' && ids.has(source.id),

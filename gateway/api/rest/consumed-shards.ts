@@ -1,17 +1,18 @@
 /** How far an application is with the shards of a stream, and where it begins with them. */
 import type { Lease, Log, ShardDescription } from '../../../storage/model.ts';
+import { streamNamed } from './absent.ts';
 import type { AcquireRequest, ConsumedShard } from './application-schemas.ts';
 import type { LeaseWishes } from './lease-wishes.ts';
 import { isoFromMsOrNull } from './times.ts';
 
-/** @throws StorageError `not-found` when there is no such stream */
+/** @throws HttpError `not-found` when there is no such stream */
 export function consumedShards(
   log: Log,
   wishes: LeaseWishes,
   application: string,
   streamName: string,
 ): ConsumedShard[] {
-  const { shards } = log.stream(streamName);
+  const { shards } = streamNamed(log, streamName);
   const leases = new Map<number, Lease>();
   for (const lease of log.applications.list().find(({ name }) => name === application)?.leases ??
     []) {

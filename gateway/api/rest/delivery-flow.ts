@@ -1,12 +1,21 @@
-/** Routes that hold a delivery back, let it go on, and put it elsewhere. Each is in the audit log. */
-import { createRoute } from '@hono/zod-openapi';
+/**
+ * Routes that hold a delivery back, let it go on, put it elsewhere, send again what failed, and let go
+ * of one that is no longer configured. Each is in the audit log.
+ */
+import { createRoute, z } from '@hono/zod-openapi';
 import type { Deliveries } from '../../forward/deliveries.ts';
+import type { RemovedDelivery, StillFailed } from '../../forward/removed.ts';
+import { HttpError } from '../../http/errors.ts';
+import { absent } from './absent.ts';
 import { placeOf, rewindBody, steering, type SteeringRoutes } from './steering.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import { DeliverySchema } from './schemas.ts';
+import { DeliverySchema, RemovedDeliverySchema, ReplaySchema } from './schemas.ts';
 import { deliveryOf } from './status.ts';
 
-export type DeliveryFlow = Pick<Deliveries, 'pause' | 'resume' | 'rewind' | 'metered'>;
+export type DeliveryFlow = Pick<
+  Deliveries,
+  'pause' | 'resume' | 'rewind' | 'replay' | 'removed' | 'forget' | 'metered'
+>;
 
 const pause = createRoute({
   method: 'post',
@@ -42,11 +51,77 @@ const rewind = createRoute({
   responses: answers(DeliverySchema, 'The delivery, where it is now'),
 });
 
+const replay = createRoute({
+  method: 'post',
+  path: '/deliveries/{name}/replay',
+  summary: 'Sends the records of a delivery again that have failed by now',
+  description:
+    'They are in the stream failed.<name>, and go through the delivery as it is configured now, in ' +
+    'the background. Those that fail once more are kept once more. While they are under way, again ' +
+    'adds what has failed since, and sends none of them twice.',
+  request: { params: nameParameter },
+  responses: answers(ReplaySchema, 'They are on their way'),
+});
+
+const forget = createRoute({
+  method: 'post',
+  path: '/deliveries/{name}/forget',
+  summary: 'Lets go of a delivery that is no longer configured: how far it had come, what it holds',
+  description:
+    'The stream failed.<name> goes with it. While that has records that were not sent again, or ' +
+    'somebody else reads it, this is refused (409), unless force says so.',
+  request: {
+    params: nameParameter,
+    query: z.object({
+      force: z.enum(['true', 'false']).default('false').describe('Deletes failed records as well'),
+    }),
+  },
+  responses: answers(RemovedDeliverySchema.pick({ name: true }), 'It is forgotten'),
+});
+
+/** What is said of a delivery that is not there: whether it is one that was removed. */
+export async function absentDelivery(
+  name: string,
+  {
+    removed,
+    names,
+  }: { readonly removed: DeliveryFlow['removed']; readonly names: readonly string[] },
+): Promise<HttpError> {
+  const left = (await removed()).find((one) => one.name === name);
+  if (left === undefined) return absent('delivery', name, names);
+  return new HttpError(
+    'conflict',
+    `${name} is no longer configured, and left ${leftText(left)}. Configured again it goes on where it was; "headgate delivery forget ${name}" lets go of it.`,
+  );
+}
+
+function leftText({ backlog, failedRecords }: RemovedDelivery): string {
+  const unsent = backlog.records > 0 ? [`${backlog.records} unsent`] : [];
+  const failed = failedRecords > 0 ? [failedText(failedRecords)] : [];
+  return [...unsent, ...failed].join(' and ') || 'what it had planned to send';
+}
+
+function failedText(records: number): string {
+  return `${records} failed ${records === 1 ? 'record' : 'records'}`;
+}
+
+function refusalOf(name: string, failed: readonly StillFailed[]): HttpError {
+  const what = failed.map(({ stream, records, readers }) => {
+    const others = readers.length === 0 ? '' : `; read by ${readers.join(', ')}`;
+    return `${stream} (${failedText(records)} not sent again${others})`;
+  });
+  return new HttpError(
+    'conflict',
+    `With ${name} goes ${what.join(' and ')}. Configure ${name} again to send them, or forget it with force (--force, ?force=true).`,
+  );
+}
+
 export function deliveryFlowRoutes(
   router: RestRouter,
-  { flow, audit, clock }: SteeringRoutes<DeliveryFlow>,
+  { flow, absentOne, audit, clock }: SteeringRoutes<DeliveryFlow>,
 ): void {
-  const told = steering({ audit, what: 'delivery', shown: deliveryOf });
+  const told = steering({ audit, absentOne, what: 'delivery', shown: deliveryOf });
+  const did = steering({ audit, absentOne, what: 'delivery', shown: (records: number) => records });
   router.openapi(pause, async (c) => {
     const { name } = c.req.valid('param');
     return c.json(await told(c, 'PauseDelivery', name, () => flow().pause(name)), 200);
@@ -59,5 +134,25 @@ export function deliveryFlowRoutes(
     const { name } = c.req.valid('param');
     const to = placeOf(c.req.valid('json').to, clock);
     return c.json(await told(c, 'RewindDelivery', name, () => flow().rewind(name, to)), 200);
+  });
+  router.openapi(replay, async (c) => {
+    const { name } = c.req.valid('param');
+    const records = await did(c, 'ReplayDelivery', name, () => flow().replay(name));
+    return c.json({ name, records }, 200);
+  });
+  router.openapi(forget, async (c) => {
+    const { name } = c.req.valid('param');
+    const isForced = c.req.valid('query').force === 'true';
+    await did(c, 'ForgetDelivery', name, async () => {
+      const outcome = await flow().forget(name, isForced);
+      if (outcome === 'forgotten') return 0;
+      if (outcome === 'unknown') {
+        const names = (await flow().removed()).map((one) => one.name);
+        throw absent('removed delivery', name, names);
+      }
+      if (outcome !== 'configured') throw refusalOf(name, outcome);
+      throw new HttpError('conflict', `${name} is configured: take it out first, then forget it.`);
+    });
+    return c.json({ name }, 200);
   });
 }

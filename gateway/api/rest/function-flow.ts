@@ -4,6 +4,7 @@
  */
 import { createRoute, z } from '@hono/zod-openapi';
 import type { EventSources } from '../../event-sources.ts';
+import { SinkError } from '../../forward/sink.ts';
 import { HttpError } from '../../http/errors.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import { FunctionReplaySchema, FunctionSchema } from './schemas.ts';
@@ -66,12 +67,19 @@ const forget = createRoute({
   responses: answers(z.object({ name: z.string() }), 'It is forgotten'),
 });
 
+/** A folder that can't be read says so in words of the system alone. */
+function unreadable(name: string, error: unknown): unknown {
+  if (!(error instanceof SinkError)) return error;
+  const message = `What ${name} has given up can't be read: ${error.message}.`;
+  return new HttpError('unavailable', message, { cause: error });
+}
+
 export function functionFlowRoutes(
   router: RestRouter,
-  { flow, audit, clock }: SteeringRoutes<FunctionFlow>,
+  { flow, absentOne, audit, clock }: SteeringRoutes<FunctionFlow>,
 ): void {
-  const told = steering({ audit, what: 'function', shown: functionOf });
-  const did = steering({ audit, what: 'function', shown: (batches: number) => batches });
+  const told = steering({ audit, absentOne, what: 'function', shown: functionOf });
+  const did = steering({ audit, absentOne, what: 'function', shown: (batches: number) => batches });
   router.openapi(pause, async (c) => {
     const { name } = c.req.valid('param');
     return c.json(await told(c, 'PauseFunction', name, () => flow().pause(name)), 200);
@@ -88,7 +96,11 @@ export function functionFlowRoutes(
   router.openapi(replay, async (c) => {
     const { name } = c.req.valid('param');
     const batches = await did(c, 'ReplayFunction', name, async () => {
-      const asked = await flow().replay(name);
+      const asked = await flow()
+        .replay(name)
+        .catch((error: unknown) => {
+          throw unreadable(name, error);
+        });
       if (asked !== 'nothing-kept') return asked;
       throw new HttpError('conflict', `${name} has no deadLetter: what it gives up is not kept.`);
     });

@@ -7,7 +7,8 @@ import type { Log } from '../../../storage/model.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import type { Metering } from '../kinesis/metering.ts';
 import type { DeliveryMeasure } from '../../forward/flow/metering.ts';
-import { HttpError } from '../../http/errors.ts';
+import type { HttpError } from '../../http/errors.ts';
+import { streamNamed } from './absent.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import {
   DeliveryMeteringSchema,
@@ -55,12 +56,14 @@ export function meteringRoutes(
     readonly log: Log;
     readonly metering: Metering;
     readonly deliveries: () => Pick<Deliveries, 'metered'>;
+    /** What is said of a delivery that is not there. */
+    readonly absentDelivery: (name: string) => Promise<HttpError>;
   },
 ): void {
   router.openapi(ofDelivery, async (c) => {
     const { name } = c.req.valid('param');
     const metered = await options.deliveries().metered(name);
-    if (metered === null) throw new HttpError('not-found', `There is no delivery named ${name}.`);
+    if (metered === null) throw await options.absentDelivery(name);
     const { from, sinceMs, measures } = metered;
     const stream = options.log.streams().find((one) => one.name === from.name);
     const taken = from.kind === 'stream' && stream !== undefined ? options.metering.of(stream) : [];
@@ -77,7 +80,7 @@ export function meteringRoutes(
   });
 
   router.openapi(metering, (c) => {
-    const stream = options.log.stream(c.req.valid('param').name);
+    const stream = streamNamed(options.log, c.req.valid('param').name);
     const answer: MeteringAnswer = {
       sinceTime: isoFromMs(options.metering.sinceMs),
       metrics: options.metering.of(stream).map((metered) => ({ ...metered })),

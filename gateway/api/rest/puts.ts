@@ -6,6 +6,7 @@ import type { Log, RecordInput } from '../../../storage/model.ts';
 import { whenAnswered, type AppEnv } from '../../http/authentication.ts';
 import { ByteBudget } from '../../http/byte-budget.ts';
 import { HttpError } from '../../http/errors.ts';
+import { withStreams } from './absent.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
 import { PlacesSchema, PutRecordsSchema } from './schemas.ts';
 
@@ -29,7 +30,7 @@ const put = createRoute({
 });
 
 export interface PutRoutesOptions {
-  readonly log: Pick<Log, 'append'>;
+  readonly log: Pick<Log, 'append' | 'streams'>;
   /** 0 inclusive to 1 exclusive. */
   readonly random: () => number;
 }
@@ -45,7 +46,9 @@ export function putRoutes(router: RestRouter, { log, random }: PutRoutesOptions)
         ...(explicitHashKey === undefined ? {} : { explicitHashKey: BigInt(explicitHashKey) }),
       };
     });
-    const places = await log.append(name, records);
+    const places = await log.append(name, records).catch((error: unknown) => {
+      throw withStreams(log, name, error);
+    });
     return c.json(
       { places: places.map(({ shardIndex, sequence }) => ({ shard: shardIndex, sequence })) },
       200,

@@ -3,7 +3,9 @@ import { applicationRoutes } from './applications.ts';
 import { cameraDiscoveryRoutes } from './camera-discovery.ts';
 import { cameraEventRoutes } from './camera-events.ts';
 import { cameraRoutes } from './cameras.ts';
-import { deliveryFlowRoutes } from './delivery-flow.ts';
+import { absent } from './absent.ts';
+import { absentDelivery, deliveryFlowRoutes } from './delivery-flow.ts';
+import type { HttpError } from '../../http/errors.ts';
 import type { CameraFinding } from '../../camera-finding.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
 import type { AuditLog } from '../../observe/audit.ts';
@@ -36,8 +38,24 @@ export function restRoutes(options: RestOptions): RestRouter {
   const router = createRouter();
   statusRoutes(router, options);
   const { audit } = options;
-  deliveryFlowRoutes(router, { flow: () => sources.deliveryFlow, audit, clock });
-  functionFlowRoutes(router, { flow: () => sources.functionFlow, audit, clock });
+  const noDelivery = async (name: string): Promise<HttpError> =>
+    absentDelivery(name, {
+      removed: () => sources.deliveryFlow.removed(),
+      names: (await sources.deliveries()).map((one) => one.name),
+    });
+  deliveryFlowRoutes(router, {
+    ...{ flow: () => sources.deliveryFlow, absentOne: noDelivery, audit, clock },
+  });
+  functionFlowRoutes(router, {
+    flow: () => sources.functionFlow,
+    absentOne: async (name) =>
+      absent(
+        'function',
+        name,
+        (await sources.functions()).map((one) => one.name),
+      ),
+    ...{ audit, clock },
+  });
   operationsRoutes(router, options);
   const waiting = new Waiting({ log, clock, closing: options.closing });
   streamRoutes(router, { log, clock, waiting });
@@ -48,6 +66,7 @@ export function restRoutes(options: RestOptions): RestRouter {
     log,
     metering: options.metering,
     deliveries: () => sources.deliveryFlow,
+    absentDelivery: noDelivery,
   });
   cameraRoutes(router, {
     video,

@@ -10,6 +10,7 @@
  */
 import type { Log, LogRecord, ShardDescription } from '../../../storage/model.ts';
 import { HttpError } from '../../http/errors.ts';
+import { streamNamed } from './absent.ts';
 
 const bytesMax = 32 * 1024 * 1024;
 const sliceBytes = 512 * 1024;
@@ -60,7 +61,7 @@ export class Scanner {
   }
 
   async #scan(options: ScanOptions): Promise<ScanResult> {
-    const { shards } = this.#log.stream(options.stream);
+    const { shards } = streamNamed(this.#log, options.stream);
     const stretches = await this.#stretches(shards.slice(-shardsMax), options);
     const totalRecords = stretches.reduce((sum, { from, to }) => sum + to - from, 0);
     const budget = Math.min(options.maxRecords, await this.#recordsWithin(stretches, totalRecords));

@@ -385,10 +385,13 @@ export const DeliverySchema = z
     }),
     required: z.boolean().describe('Pins what it has not sent yet'),
     state: z
-      .enum(['starting', 'idle', 'sending', 'backing-off', 'waiting', 'stopped'])
+      .enum(['starting', 'idle', 'gathering', 'sending', 'backing-off', 'waiting', 'stopped'])
       .describe(
-        'idle: everything is sent; backing-off: failed, and will be tried again; waiting: held back, see held',
+        'idle: everything is sent; gathering: what there is waits for more, to go with it; backing-off: failed, and will be tried again; waiting: held back, see held',
       ),
+    gatheringUntilTime: time
+      .nullable()
+      .describe('When what is gathered goes at the latest; null: nothing is gathered'),
     held: z
       .object({
         by: z
@@ -403,7 +406,11 @@ export const DeliverySchema = z
         'Why nothing is begun now; null: it is not held back. A required delivery keeps what it has not sent meanwhile, within the byte limit of its source',
       ),
     priority: z.int().min(1).max(10).describe('The higher goes first where the link is narrow'),
-    nextAttemptTime: time.nullable(),
+    nextAttemptTime: time
+      .nullable()
+      .describe(
+        'When the next attempt begins after one that failed; in the past: it is under way; null: none has failed',
+      ),
     backlog: BacklogSchema,
     catchUp: z.enum(['in-order', 'live-first']),
     lanes: z
@@ -422,6 +429,7 @@ export const DeliverySchema = z
     failed: count.describe(
       'Records put aside with the reason, which are in the stream failed.<name> now',
     ),
+    isReplaying: z.boolean().describe('They are being sent again'),
     lastFailed: NewestFailedSchema.nullable().describe(
       'The newest of those in the stream; null: none is there',
     ),
@@ -460,7 +468,8 @@ export const DeliveryMeteringSchema = z
 export const RemovedDeliverySchema = z
   .object({
     name: z.string(),
-    backlog: BacklogSchema,
+    backlog: BacklogSchema.describe('Of its source, not sent'),
+    failed: count.describe('Records put aside, in the stream failed.<name>, and not sent again'),
     pins: z.boolean().describe('It keeps what it had planned to send'),
   })
   .openapi('RemovedDelivery');
@@ -472,9 +481,7 @@ export const ReplaySchema = z
 export const DeliveriesSchema = z
   .object({
     deliveries: z.array(DeliverySchema),
-    removed: z
-      .array(RemovedDeliverySchema)
-      .describe('No longer configured, with what they left unsent'),
+    removed: z.array(RemovedDeliverySchema).describe('No longer configured, with what they left'),
   })
   .openapi('Deliveries');
 

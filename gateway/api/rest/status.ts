@@ -7,19 +7,16 @@ import { lossKinds, type LossReport } from '../../../storage/losses.ts';
 import type { EventSources } from '../../event-sources.ts';
 import type { FileSourceStatus } from '../../files.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
-import { HttpError } from '../../http/errors.ts';
 import type { HealthReport } from '../../observe/health.ts';
 import { isSubstreamName } from '../../substreams.ts';
 import type { CameraStatus } from './cameras.ts';
 import type { DeliveryFlow } from './delivery-flow.ts';
 import type { FunctionFlow } from './function-flow.ts';
-import { answers, nameParameter, type RestRouter } from './router.ts';
+import { answers, type RestRouter } from './router.ts';
 import {
   DeliveriesSchema,
   FileSourcesSchema,
   FunctionsSchema,
-  RemovedDeliverySchema,
-  ReplaySchema,
   StatusSchema,
   type Delivery,
   type Loss,
@@ -46,10 +43,7 @@ export interface StatusSources {
   /** null: the RTSP server is switched off. */
   readonly rtsp: () => RtspStatus | null;
   readonly deliveries: () => Promise<readonly DeliveryStatus[]>;
-  readonly removedDeliveries: Deliveries['removed'];
-  readonly forgetDelivery: Deliveries['forget'];
   readonly deliveryFlow: DeliveryFlow;
-  readonly replayDelivery: Deliveries['replay'];
   readonly functions: EventSources['status'];
   readonly functionFlow: FunctionFlow;
   /** Of the cameras that are configured; others in the store are shown as disabled. */
@@ -102,24 +96,6 @@ const files = createRoute({
   responses: answers(FileSourcesSchema, 'In the order of the configuration'),
 });
 
-const forgetDelivery = createRoute({
-  method: 'post',
-  path: '/deliveries/{name}/forget',
-  summary: 'Lets go of a delivery that is no longer configured: how far it had come, what it holds',
-  request: { params: nameParameter },
-  responses: answers(RemovedDeliverySchema.pick({ name: true }), 'It is forgotten'),
-});
-
-const replayDelivery = createRoute({
-  method: 'post',
-  path: '/deliveries/{name}/replay',
-  summary: 'Sends the records of a delivery again that have failed by now',
-  description:
-    'They are in the stream failed.<name>, and go through the delivery as it is configured now, in the background. Those that fail once more are kept once more.',
-  request: { params: nameParameter },
-  responses: answers(ReplaySchema, 'They are on their way'),
-});
-
 export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): void {
   const { clock, log, video, sources } = options;
 
@@ -166,9 +142,9 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
     c.json(
       {
         deliveries: (await sources.deliveries()).map(deliveryOf),
-        removed: (await sources.removedDeliveries()).map(({ name, backlog, pins }) => ({
-          ...{ name, pins },
-          backlog: backlogOf(backlog),
+        removed: (await sources.deliveryFlow.removed()).map((one) => ({
+          ...{ name: one.name, pins: one.pins, failed: one.failedRecords },
+          backlog: backlogOf(one.backlog),
         })),
       },
       200,
@@ -192,25 +168,6 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
       200,
     ),
   );
-
-  router.openapi(forgetDelivery, async (c) => {
-    const { name } = c.req.valid('param');
-    const outcome = await sources.forgetDelivery(name);
-    if (outcome === 'configured') {
-      throw new HttpError('conflict', `${name} is configured: take it out first, then forget it.`);
-    }
-    if (outcome === 'unknown') {
-      throw new HttpError('not-found', `There is no removed delivery named ${name}.`);
-    }
-    return c.json({ name }, 200);
-  });
-
-  router.openapi(replayDelivery, async (c) => {
-    const { name } = c.req.valid('param');
-    const records = await sources.replayDelivery(name);
-    if (records === null) throw new HttpError('not-found', `There is no delivery named ${name}.`);
-    return c.json({ name, records }, 200);
-  });
 }
 
 function mqttStatus(address: string, broker: BrokerStatus): MqttStatus {
@@ -276,6 +233,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
     to: { ...delivery.to },
     required: delivery.required,
     state: delivery.state,
+    gatheringUntilTime: isoFromMsOrNull(delivery.gatheringUntilMs),
     held:
       held === null
         ? null
@@ -296,6 +254,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
     errors: delivery.failures,
     lost: delivery.lostRecords,
     failed: delivery.failedRecords,
+    isReplaying: delivery.isReplaying,
     lastFailed: newestOf(delivery.newestFailed),
     lastError:
       lastFailure === null

@@ -10,6 +10,8 @@ import { timeQuery } from './times.ts';
 
 export interface SteeringRoutes<Flow> {
   readonly flow: () => Flow;
+  /** What is said of one that is not there. */
+  readonly absentOne: (name: string) => Promise<HttpError>;
   readonly audit: Pick<AuditLog, 'record'>;
   readonly clock: Pick<Clock, 'nowMs'>;
 }
@@ -54,14 +56,15 @@ export const rewindBody = {
 
 /**
  * Does what is asked for, and writes down what came of it.
- * @throws HttpError `not-found` when there is none of that name; whatever it throws
+ * @throws HttpError as `absentOne` says when there is none of that name; whatever it throws
  */
 export function steering<Status, Shown>(options: {
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly absentOne: (name: string) => Promise<HttpError>;
   readonly what: 'delivery' | 'function';
   readonly shown: (status: Status) => Shown;
 }) {
-  const { audit, what, shown } = options;
+  const { audit, absentOne, what, shown } = options;
   return async (
     c: Context<AppEnv>,
     action: string,
@@ -79,7 +82,7 @@ export function steering<Status, Shown>(options: {
     };
     try {
       const status = await work();
-      if (status === null) throw new HttpError('not-found', `There is no ${what} named ${name}.`);
+      if (status === null) throw await absentOne(name);
       audit.record({ ...entry, outcome: 'ok' });
       return shown(status);
     } catch (error) {

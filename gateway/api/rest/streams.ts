@@ -9,6 +9,7 @@ import type {
 } from '../../../storage/model.ts';
 import type { Clock } from '../../../storage/ports.ts';
 import { HttpError } from '../../http/errors.ts';
+import { streamNamed } from './absent.ts';
 import { answers, nameParameter, wholeQuery, type RestRouter } from './router.ts';
 import {
   RecordsSchema,
@@ -92,11 +93,11 @@ export function streamRoutes(
   });
 
   router.openapi(one, async (c) =>
-    c.json(await describe(log, clock, log.stream(c.req.valid('param').name)), 200),
+    c.json(await describe(log, clock, streamNamed(log, c.req.valid('param').name)), 200),
   );
 
   router.openapi(shards, (c) => {
-    const stream = log.stream(c.req.valid('param').name);
+    const stream = streamNamed(log, c.req.valid('param').name);
     return c.json({ shards: stream.shards.map(shardOf) }, 200);
   });
 
@@ -106,7 +107,7 @@ export function streamRoutes(
     if ([sequence, time, position].filter((given) => given !== undefined).length > 1) {
       throw new HttpError('bad-request', 'Give one of sequence, time and position, not several.');
     }
-    const shard = log.stream(name).shards.find((candidate) => candidate.index === index);
+    const shard = streamNamed(log, name).shards.find((candidate) => candidate.index === index);
     if (shard === undefined) throw new HttpError('not-found', `${name} has no shard ${index}.`);
     const fromSequence =
       sequence ??

@@ -10,6 +10,7 @@
  */
 import type { Log, SourceKey, StreamDescription, VideoStore } from '../../../storage/model.ts';
 import { nextMediaFile } from '../live-first.ts';
+import type { Reader } from './kept.ts';
 
 /** All that is stored; what comes next; what came at a time, or after it. */
 export type RewindTo = 'earliest' | 'latest' | { readonly timeMs: number };
@@ -21,8 +22,17 @@ export interface Start {
 
 const filesAtOnce = 1000;
 
-/** Where each of a stream's shards is begun. */
-export async function startsOfStream(
+/** Where a reader of a stream or a camera begins. @throws StorageError `not-found` */
+export async function startsOf(
+  { log, video }: { readonly log: Log; readonly video: VideoStore },
+  from: Reader['from'],
+  to: RewindTo,
+): Promise<readonly Start[]> {
+  if ('stream' in from) return startsOfStream(log, log.stream(from.stream), to);
+  return [await startOfCamera(video, (await video.camera(from.camera)).id, to)];
+}
+
+async function startsOfStream(
   log: Log,
   { shards }: StreamDescription,
   to: RewindTo,
@@ -38,11 +48,7 @@ export async function startsOfStream(
 }
 
 /** With the first media file, in the order of recording, that has footage of the time or after it. */
-export async function startOfCamera(
-  video: VideoStore,
-  cameraId: number,
-  to: RewindTo,
-): Promise<Start> {
+async function startOfCamera(video: VideoStore, cameraId: number, to: RewindTo): Promise<Start> {
   const source: SourceKey = { kind: 'camera', id: cameraId };
   if (to === 'earliest') return { source, position: 0 };
   if (to === 'latest') return { source, position: await nextMediaFile(video, cameraId) };

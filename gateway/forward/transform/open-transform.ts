@@ -185,7 +185,9 @@ class Runner {
 
   #held(code: SinkErrorCode, cause: FunctionError): SinkError {
     const { description } = this.#function;
-    return new SinkError(code, `the transform ${description} can't be run: ${cause.message}`, {
+    const { message } = cause;
+    const which = message.includes(description) ? 'transform' : `transform ${description}`;
+    return new SinkError(code, `the ${which} can't be run: ${message}`, {
       cause,
       advice: advice[cause.code] ?? null,
     });

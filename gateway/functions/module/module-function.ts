@@ -14,6 +14,7 @@
 import { stat } from 'node:fs/promises';
 import type { CancelTimer } from '../../../storage/ports.ts';
 import { Slots, SpareSlots } from '../../forward/slots.ts';
+import { codeOf } from '../../security/access-files.ts';
 import { FunctionError, type FunctionCall, type RemoteFunction } from '../function.ts';
 import { inTime, payloadBytesMax } from '../limits.ts';
 import type { FunctionPorts } from '../open.ts';
@@ -114,7 +115,7 @@ class Threads {
       const { ino, size, mtimeMs, ctimeMs } = await stat(this.#target.path);
       return `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
     } catch (cause) {
-      const message = `${this.#target.path} can't be read`;
+      const message = `${this.#target.path} can't be read: ${String(codeOf(cause))}`;
       throw new FunctionError('denied', message, { cause });
     }
   }

@@ -138,7 +138,7 @@ test('"headgate consume" says what is wrong', async (t) => {
     [2, /missing required argument/, ['-a', 'billing']],
     [2, /earliest, latest, or a time/, ['readings', '-a', 'billing', '--from', 'yesterday']],
     [2, /whole number from 1 to 1000/, ['readings', '-a', 'billing', '--batch', '0']],
-    [1, /there is no stream nowhere/, ['nowhere', '-a', 'billing']],
+    [1, /There is no stream named nowhere/, ['nowhere', '-a', 'billing']],
     [1, /application/, ['readings', '-a', 'delivery:archive']],
   ];
   for (const [code, said, args] of cases) {

@@ -36,6 +36,8 @@ test('status says what is wrong with a delivery; one that was removed is named a
   assert.equal(deliveries[0].maxBytesPerSecond, 64 * 1024);
   const failing = await headgate(folder, ['status']);
   assert.match(failing.stdout, /stuck: Nothing listens there\. Check to\.s3\.endpoint/);
+  assert.match(failing.stdout, /(next attempt at 20\S+Z|tried again now): /);
+  assert.doesNotMatch(failing.stdout, /…/, 'no reason is cut off');
 
   const file = join(folder, 'headgate.yaml');
   const [listeners = ''] = (await readFile(file, 'utf8')).split('streams:');
@@ -51,7 +53,7 @@ test('status says what is wrong with a delivery; one that was removed is named a
 
   const unknown = await headgate(folder, ['delivery', 'forget', 'nobody']);
   assert.equal(unknown.code, 1);
-  assert.match(unknown.stderr, /no removed delivery named nobody/);
+  assert.match(unknown.stderr, /no removed delivery named nobody\. There is only stuck\./);
   const forgotten = await headgate(folder, ['delivery', 'forget', 'stuck']);
   assert.equal(forgotten.code, 0, forgotten.stderr);
   assert.match(forgotten.stdout, /stuck is forgotten/);
@@ -132,6 +134,10 @@ deliveries:
     to: { folder: { path: out, prefix: '!{partitionKeyFromQuery:device}/' } }
     layout: { partitionBy: { device: device } }
     buffer: { maxSeconds: 0 }
+  slow:
+    from: { stream: readings }
+    to: { folder: { path: slow } }
+    buffer: { maxSeconds: 900 }
 `,
     undefined,
     "[{ topic: 'site/+', stream: readings }]",
@@ -143,11 +149,49 @@ deliveries:
   t.after(() => device.endAsync(true));
   await device.publishAsync('site/1', '{"device":null}', { qos: 1 });
   await gateway.until<Deliveries>('/deliveries', ({ deliveries }) => deliveries[0]?.failed === 1);
+  const gathering = await headgate(folder, ['status']);
+  assert.match(gathering.stdout, /^slow +gathering .* until 20\S+Z at the latest$/m);
+  assert.match(gathering.stdout, /^sorted: 1 record failed .*"headgate delivery replay sorted"/m);
   const again = await headgate(folder, ['delivery', 'replay', 'sorted']);
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stdout, /sorted sends 1 failed record again/);
-  const unknown = await headgate(folder, ['delivery', 'replay', 'nobody']);
+  const unknown = await headgate(folder, ['delivery', 'replay', 'sorte']);
   assert.equal(unknown.code, 1);
-  assert.match(unknown.stderr, /no delivery named nobody/);
+  assert.match(unknown.stderr, /There is no delivery named sorte\. Did you mean sorted\?/);
+
+  await gateway.until<Deliveries>(
+    '/deliveries',
+    ({ deliveries }) => deliveries[0]?.failed === 1 && !deliveries[0].isReplaying,
+  );
+  const file = join(folder, 'headgate.yaml');
+  const [before = ''] = (await readFile(file, 'utf8')).split('deliveries:');
+  await writeFile(file, before);
+  assert.equal((await headgate(folder, ['reload'])).code, 0);
+  const status = await headgate(folder, ['status']);
+  assert.match(
+    status.stdout,
+    /^Removed: slow is no longer configured; \S+ B were not sent\. .*"headgate delivery forget slow" lets go of it\.$/m,
+  );
+  assert.match(
+    status.stdout,
+    /^Removed: sorted is no longer configured; 1 record failed and is kept\. .*"headgate delivery forget sorted --force"/m,
+  );
+  const run = (...args: string[]) => headgate(folder, ['delivery', ...args]);
+  const replayed = await run('replay', 'sorted');
+  assert.equal(replayed.code, 1);
+  assert.match(
+    replayed.stderr,
+    /^sorted is no longer configured, and left 1 failed record\. .*"headgate delivery forget sorted"/,
+  );
+  const refused = await run('forget', 'sorted');
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /^With sorted goes failed\.sorted \(1 failed record .*--force/);
+  const records = await headgate(folder, 'tail failed.sorted --from earliest -n 1'.split(' '));
+  assert.match(records.stdout, /"delivery":"sorted"/, 'they are there yet');
+  const forgotten = await run('forget', 'sorted', '--force');
+  assert.equal(forgotten.code, 0, forgotten.stderr);
+  assert.doesNotMatch((await headgate(folder, ['status'])).stdout, /Removed: sorted/);
+  const gone = await headgate(folder, ['tail', 'failed.sorted']);
+  assert.match(gone.stderr, /no stream named failed\.sorted\. There is only readings\./);
   assert.equal(await gateway.stop(), 0);
 });

@@ -38,6 +38,11 @@ test('a file that has mistakes, another port or another data folder hides no gat
   await writeFile(file, `dataDir: "elsewhere" # from now on\n${text}\nwrong: 1\n`);
   assert.equal((await headgate(folder, ['status'])).code, 0, 'it is in the default folder');
 
+  const misnamed = await headgate(folder, ['status', '--config', 'headgat.yaml']);
+  assert.equal(misnamed.code, 78, 'a file that was named has to be there');
+  assert.match(misnamed.stderr, /headgat\.yaml can't be read/);
+  assert.equal(misnamed.stdout, '');
+
   assert.equal(await gateway.stop(), 0);
   await assert.rejects(stat(told), { code: 'ENOENT' });
   const gone = await headgate(folder, ['status']);

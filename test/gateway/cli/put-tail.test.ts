@@ -71,10 +71,13 @@ test('what can not be put or printed is told', async (t) => {
   const gateway = await GatewayProcess.start(t, folder, 'streams: { readings: {} }');
   const unknown = await headgate(folder, ['put', 'nothing', 'one']);
   assert.equal(unknown.code, 1);
-  assert.match(unknown.stderr, /there is no stream nothing/);
+  assert.match(unknown.stderr, /There is no stream named nothing\. There is only readings\./);
   const missing = await headgate(folder, ['put', 'readings', '--file', 'not-there']);
   assert.equal(missing.code, 1);
-  assert.match(missing.stderr, /ENOENT/);
+  assert.equal(missing.stderr, "not-there can't be read: ENOENT: no such file or directory.\n");
+  const mistyped = await headgate(folder, ['tail', 'reading']);
+  assert.equal(mistyped.code, 1);
+  assert.match(mistyped.stderr, /no stream named reading\. Did you mean readings\?/);
   await writeFile(join(folder, 'long'), `short\n${'x'.repeat(9 * 2 ** 20)}\n`);
   const long = await headgate(folder, ['put', 'readings', '--file', 'long']);
   assert.equal(long.code, 1);

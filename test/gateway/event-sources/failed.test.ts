@@ -110,6 +110,36 @@ describe('failed batches in a folder', () => {
     assert.equal(await failed.askForReplay(), 1);
   });
 
+  it('are asked for once, by two at the same instant', async (t) => {
+    const folder = await temporaryFolder(t);
+    const failed = new FolderBatches(folder, new ManualClock());
+    for (const shard of ['1', '2', '3']) {
+      await writeFile(join(folder, `${shard}-5.json`), letter('no'));
+    }
+    const asked = await Promise.all([failed.askForReplay(), failed.askForReplay()]);
+    assert.deepEqual(asked, [3, 0]);
+    const settled: unknown[] = [];
+    await failed.replay(
+      ports((batch) => {
+        settled.push(batch);
+        return Promise.resolve();
+      }),
+    );
+    assert.equal(settled.length, 3);
+    assert.deepEqual(await readdir(folder), []);
+  });
+
+  it('that cannot be read are not asked for, and that says where', async (t) => {
+    const folder = join(await temporaryFolder(t), 'f');
+    const failed = new FolderBatches(folder, new ManualClock());
+    assert.equal(await failed.askForReplay(), 0, 'there is no folder yet');
+    await writeFile(folder, 'no folder');
+    const refused = { name: 'SinkError', message: `ENOTDIR: not a directory: ${folder}` };
+    await assert.rejects(failed.askForReplay(), refused);
+    await rm(folder);
+    assert.equal(await failed.askForReplay(), 0);
+  });
+
   it('are no longer asked for once they were removed by hand', async (t) => {
     const folder = await temporaryFolder(t);
     const failed = new FolderBatches(folder, new ManualClock());

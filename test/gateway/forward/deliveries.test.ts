@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { gunzipSync } from 'node:zlib';
 import { startDeliveries, type DeliveriesOptions } from '../../../gateway/forward/deliveries.ts';
 import { failedStream } from '../../../gateway/forward/failed-records.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
@@ -9,8 +12,18 @@ import { unpinRemoved } from '../../../gateway/forward/removed.ts';
 import type { Config } from '../../../gateway/config/schema.ts';
 import { StorageError } from '../../../storage/errors.ts';
 import type { ReadOptions } from '../../../storage/model.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { numbered, openRig, streamOptions, testPrograms, type Rig } from './support/rig.ts';
+import {
+  numbered,
+  openRig,
+  runClock,
+  settle,
+  settleAll,
+  streamOptions,
+  testPrograms,
+  type Rig,
+} from './support/rig.ts';
 
 /** What the configuration yields is what deliveries take: the compiler proves it. */
 export function fromConfig(config: Config): DeliveryOptions[] {
@@ -169,6 +182,148 @@ test('a removed delivery is named with what it left, and let go of when somebody
   assert.equal(await deliveries.forget('stuck'), 'forgotten');
   assert.deepEqual(await deliveries.removed(), []);
   assert.equal(await deliveries.forget('stuck'), 'unknown');
+});
+
+test('what has failed goes with a removed delivery, and only by force while it was not sent', async (context) => {
+  const rig = await openRig(context);
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings'));
+  const to = { folder: { path: await temporaryFolder(context) } };
+  const buffer = { maxSeconds: 0 };
+  const from = { stream: 'readings' };
+  const strict: DeliveryOptions = { name: 'strict', from, to, buffer, filter: 'id' };
+  const deliveries = startDeliveries(optionsFor(rig, [strict]));
+  context.after(() => deliveries.close());
+  await log.append('readings', [{ partitionKey: 'k', data: Buffer.from('no JSON') }]);
+  await rig.metrics.until((m) => m.total('headgate_delivery_failed_records_total') === 1);
+  await deliveries.update([]);
+  const [removed] = await deliveries.removed();
+  assert.equal(removed?.name, 'strict');
+  assert.deepEqual([removed.failedRecords, removed.backlog.records, removed.pins], [1, 0, false]);
+
+  const failed = [{ stream: 'failed.strict', records: 1, readers: [] }];
+  assert.deepEqual(await deliveries.forget('strict'), failed);
+  assert.equal((await deliveries.removed()).length, 1, 'nothing was let go of');
+  assert.ok(failedStream(log, 'strict') !== null);
+  const twice = await Promise.all([1, 2].map(() => deliveries.forget('strict', true)));
+  assert.deepEqual(twice, ['forgotten', 'unknown']);
+  assert.equal(failedStream(log, 'strict'), null);
+  assert.deepEqual(await deliveries.removed(), []);
+  const said = rig.logger.lines.find(({ message }) => message.startsWith('failed records were'));
+  assert.equal(said?.fields['records'], 1);
+
+  await deliveries.update([{ ...strict, from: { stream: 'readings' }, startAt: 'latest' }]);
+  const [again] = await deliveries.status();
+  assert.deepEqual([again?.failedRecords, await deliveries.replay('strict')], [0, 0]);
+});
+
+test('a stream of failed records is not deleted behind the back of whoever reads it, nor one of another', async (context) => {
+  const rig = await openRig(context);
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings'));
+  // It bears the name, and is somebody else's.
+  await log.ensureStream(streamOptions('failed.plain'));
+  const path = await temporaryFolder(context);
+  const options = { from: { stream: 'readings' }, to: { folder: { path } } };
+  const buffer = { maxSeconds: 0 };
+  const plain: DeliveryOptions = { ...options, name: 'plain', buffer };
+  const strict: DeliveryOptions = { ...options, name: 'strict', buffer, filter: 'id' };
+  const deliveries = startDeliveries(optionsFor(rig, [plain, strict]));
+  context.after(() => deliveries.close());
+  await log.append('readings', [{ partitionKey: 'k', data: Buffer.from('no JSON') }]);
+  await rig.metrics.until(
+    (m) =>
+      m.total('headgate_delivery_failed_records_total') === 1 &&
+      m.total('headgate_delivery_sent_records_total') === 1,
+  );
+  const reader: DeliveryOptions = { ...plain, name: 'reader', from: { stream: 'failed.strict' } };
+  await deliveries.update([plain, { ...strict, filter: null }, reader]);
+  assert.equal(await deliveries.replay('strict'), 1);
+  await rig.metrics.sent(3);
+  for (let count = 1; count > 0;) {
+    count = (await deliveries.status())[1]?.failedRecords ?? 0;
+    await setImmediate();
+  }
+  await deliveries.update([reader]);
+  const read = [{ stream: 'failed.strict', records: 0, readers: ['reader'] }];
+  assert.deepEqual(await deliveries.forget('strict'), read);
+  assert.ok(failedStream(log, 'strict') !== null);
+  assert.equal(await deliveries.forget('plain'), 'forgotten');
+  assert.ok(failedStream(log, 'plain') !== null, 'it was never its own');
+});
+
+test('two who ask for a replay at the same instant have each record sent once', async (context) => {
+  const rig = await openRig(context);
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings'));
+  const path = await temporaryFolder(context);
+  const strict: DeliveryOptions = {
+    ...{ name: 'strict', from: { stream: 'readings' }, to: { folder: { path } } },
+    ...{ buffer: { maxSeconds: 0 }, filter: 'id' },
+  };
+  const deliveries = startDeliveries(optionsFor(rig, [strict]));
+  context.after(() => deliveries.close());
+  const bad = (id: number) => ({ partitionKey: 'k', data: Buffer.from(`no JSON ${id}`) });
+  await log.append('readings', [1, 2, 3, 4, 5].map(bad));
+  await rig.metrics.until((m) => m.total('headgate_delivery_failed_records_total') === 5);
+  const mended: DeliveryOptions = { ...strict, filter: null };
+  await deliveries.update([mended]);
+  const asked = await Promise.all([deliveries.replay('strict'), deliveries.replay('strict')]);
+  assert.deepEqual(asked, [5, 5]);
+  await rig.metrics.sent(5);
+  for (let isReplaying = true; isReplaying;) {
+    const [one] = await deliveries.status();
+    isReplaying = one?.isReplaying === true;
+    await setImmediate();
+  }
+  assert.equal(await deliveries.replay('strict'), 0);
+  const texts = await Promise.all(
+    (await readdir(path, { recursive: true }))
+      .filter((name) => name.endsWith('.gz'))
+      .map(async (name) => gunzipSync(await readFile(join(path, name))).toString()),
+  );
+  assert.equal(texts.join('').trimEnd().split('\n').length, 5);
+  const [status] = await deliveries.status();
+  assert.deepEqual([status?.sentRecords, status?.failedRecords], [5, 0]);
+});
+
+test('what waits for more to go with it is gathered, until it goes', async (context) => {
+  const clock = new ManualClock();
+  const rig = await openRig(context, { clock });
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings', 2));
+  const path = await temporaryFolder(context);
+  const deliveries = startDeliveries(
+    optionsFor(rig, [
+      {
+        ...{ name: 'archive', from: { stream: 'readings' }, to: { folder: { path } } },
+        buffer: { maxSeconds: 60 },
+      },
+    ]),
+  );
+  context.after(() => deliveries.close());
+  await settle(rig);
+  const state = async (): Promise<unknown> => {
+    const [one] = await deliveries.status();
+    return [one?.state, one?.gatheringUntilMs];
+  };
+  assert.deepEqual(await state(), ['idle', null]);
+  await log.append('readings', numbered(0, 1));
+  const dueMs = clock.nowMs() + 60_000;
+  for (let one = await state(); !isDeepStrictEqual(one, ['gathering', dueMs]);) {
+    await settle(rig);
+    one = await state();
+  }
+  clock.advance(30_000);
+  await settle(rig);
+  assert.deepEqual(await state(), ['gathering', dueMs]);
+  assert.ok((await deliveries.pause('archive')) !== null);
+  assert.deepEqual(await state(), ['waiting', null]);
+  await deliveries.resume('archive');
+  assert.deepEqual(await state(), ['gathering', dueMs]);
+  await runClock(rig, clock, () => rig.metrics.total('headgate_delivery_sent_records_total') > 0);
+  await settleAll(rig);
+  assert.deepEqual(await state(), ['idle', null]);
 });
 
 test('failed records that do not open hide no status', async (context) => {

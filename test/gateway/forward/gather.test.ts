@@ -39,6 +39,8 @@ test('where a gap lies before the end of a lane, what is behind the gap is the l
       lost: (_worker, count, why) => {
         if (count > 0) lost.push([count, why]);
       },
+      works: () => undefined,
+      awaitsMore: () => undefined,
     },
     signal: new AbortController().signal,
   });

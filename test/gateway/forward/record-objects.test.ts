@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { applicationOf } from '../../../gateway/forward/applications.ts';
 import { SinkError } from '../../../gateway/forward/sink.ts';
 import { folderSink } from '../../../gateway/forward/sinks/folder/folder-sink.ts';
 import { s3Sink } from '../../../gateway/forward/sinks/s3/s3-sink.ts';
@@ -366,7 +367,7 @@ test('a delivery whose lease was taken over sends nothing more', async (context)
   const shardId = rig.store.log.stream('readings').shards[0]!.id;
   const source = { kind: 'shard', id: shardId } as const;
   // Another process of the same name, as after a failed handover.
-  await applications.acquire(delivery.application, source, 'process-1', 60_000, 0);
+  await applications.acquire(applicationOf(delivery.name), source, 'process-1', 60_000, 0);
   await rig.store.log.append('readings', numbered(10, 10));
   await rig.metrics.until((metrics) => metrics.total('headgate_task_failures_total') > 0);
   assert.equal(idsOf(sink.objects.values()).length, 10);

@@ -111,7 +111,10 @@ for (const [name, source, message] of [
 test('a module that is not there is no fault of the call', async (t) => {
   const path = await moduleFile(t, '');
   await rm(path);
-  await assert.rejects(call(opened(t, path).remote), functionError('denied', /can't be read/));
+  await assert.rejects(
+    call(opened(t, path).remote),
+    functionError('denied', /can't be read: ENOENT$/),
+  );
 });
 
 for (const [name, source, code, message] of [

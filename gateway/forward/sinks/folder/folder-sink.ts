@@ -170,8 +170,9 @@ const adviceByErrno: Readonly<Record<string, string>> = {
 };
 
 function noFolders(folder: string): SinkError {
-  const advice = `No folder can be made in ${folder}: choose another to.folder.path.`;
-  return new SinkError('rejected', `ENOENT: no folder can be made in ${folder}`, { advice });
+  return new SinkError('rejected', `ENOENT: no folder can be made in ${folder}`, {
+    advice: 'Choose another to.folder.path.',
+  });
 }
 
 function codeOf(error: unknown): string | null {
@@ -179,8 +180,8 @@ function codeOf(error: unknown): string | null {
 }
 
 /**
- * Errors of the file system become the sink's own, the reason first, for it is what a narrow column
- * shows; errors of the content pass as they are.
+ * Errors of the file system become the sink's own, the reason first; errors of the content pass as
+ * they are.
  */
 function asSinkError(error: unknown, failed: string): unknown {
   const errno = codeOf(error);

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { DeliveryMeteringSchema, DeliverySchema } from '../../../../gateway/api/rest/schemas.ts';
+import { setImmediate } from 'node:timers/promises';
+import {
+  DeliveryMeteringSchema,
+  DeliverySchema,
+  ErrorSchema,
+} from '../../../../gateway/api/rest/schemas.ts';
 import { startDeliveries, type Deliveries } from '../../../../gateway/forward/deliveries.ts';
+import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import { streamOptions } from '../../../storage/support/open.ts';
 import { testPrograms } from '../../forward/support/rig.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
@@ -100,6 +106,69 @@ test('what is not there or not a time is refused, and nothing changes', async (c
   assert.equal(asNobody.status, 401);
   const answer = await gateway.json('/api/v1/deliveries');
   assert.match(JSON.stringify(answer), /"held":null/);
+});
+
+test('one that was removed says so, and is forgotten by force alone while records of it failed', async (context) => {
+  const { gateway, deliveries, post } = await start(context);
+  const { log } = gateway;
+  await log.append('readings', [{ partitionKey: 'k', data: Buffer.from('no JSON') }]);
+  const [archive] = await deliveries.status();
+  assert.equal(archive?.name, 'archive');
+  const path = await temporaryFolder(context);
+  const strict: DeliveryOptions = {
+    ...{ name: 'strict', from: { stream: 'readings' }, to: { folder: { path } } },
+    ...{ buffer: { maxSeconds: 0 }, filter: 'id' },
+  };
+  await deliveries.update([strict]);
+  for (let count = 0; count < 1;) {
+    await setImmediate();
+    count = (await deliveries.status())[0]?.failedRecords ?? 0;
+  }
+  const asked = async (path: string): Promise<[number, string]> => {
+    const answer = await post(path);
+    const { error } = ErrorSchema.parse(await answer.json());
+    return [answer.status, error.message];
+  };
+  assert.deepEqual(await asked('strict/forget'), [
+    409,
+    'strict is configured: take it out first, then forget it.',
+  ]);
+  await deliveries.update([]);
+  const left =
+    'strict is no longer configured, and left 1 failed record. Configured again it goes on where it was; "headgate delivery forget strict" lets go of it.';
+  for (const what of ['replay', 'pause', 'resume']) {
+    assert.deepEqual(await asked(`strict/${what}`), [409, left]);
+  }
+  const forced =
+    'With strict goes failed.strict (1 failed record not sent again). Configure strict again to send them, or forget it with force (--force, ?force=true).';
+  assert.deepEqual(await asked('strict/forget'), [409, forced]);
+  assert.deepEqual(await asked('strict/forget?force=false'), [409, forced]);
+  assert.equal((await asked('strict/forget?force=perhaps'))[0], 400);
+  assert.ok(log.streams().some(({ name }) => name === 'failed.strict'));
+  assert.equal((await post('strict/forget?force=true')).status, 200);
+  assert.ok(!log.streams().some(({ name }) => name === 'failed.strict'));
+  assert.deepEqual(await asked('strict/forget?force=true'), [
+    404,
+    'There is no removed delivery named strict. There is only archive.',
+  ]);
+  assert.deepEqual(await asked('strict/replay'), [
+    404,
+    'There is no delivery named strict. There is none at all.',
+  ]);
+  assert.deepEqual(
+    gateway.audited.map(({ action, outcome }) => `${action} ${outcome}`),
+    [
+      'headgate:ForgetDelivery conflict',
+      'headgate:ReplayDelivery conflict',
+      'headgate:PauseDelivery conflict',
+      'headgate:ResumeDelivery conflict',
+      'headgate:ForgetDelivery conflict',
+      'headgate:ForgetDelivery conflict',
+      'headgate:ForgetDelivery ok',
+      'headgate:ForgetDelivery not-found',
+      'headgate:ReplayDelivery not-found',
+    ],
+  );
 });
 
 test('the measures of a delivery and of its stream, under the names of Firehose', async (context) => {

@@ -306,6 +306,8 @@ test('deliveries, with their backlog and their last error', async (context) => {
         failures: 3,
         lostRecords: 0,
         failedRecords: 2,
+        isReplaying: true,
+        gatheringUntilMs: null,
         newestFailed: { atMs: Date.UTC(2026, 0, 1), reason: 'the place is missing' },
         lastSuccessMs: null,
         lastFailure: {
@@ -317,14 +319,18 @@ test('deliveries, with their backlog and their last error', async (context) => {
         },
       },
     ]);
-  gateway.sources.removedDeliveries = () =>
-    Promise.resolve([{ name: 'old', backlog: { bytes: 10, records: 1, seconds: 2 }, pins: true }]);
+  const backlog = { bytes: 10, records: 1, seconds: 2 };
+  gateway.sources.deliveryFlow = {
+    ...gateway.sources.deliveryFlow,
+    removed: () => Promise.resolve([{ name: 'old', backlog, failedRecords: 3, pins: true }]),
+  };
   const { deliveries, removed } = DeliveriesSchema.parse(await gateway.json('/api/v1/deliveries'));
   assert.deepEqual(removed, [
-    { name: 'old', backlog: { bytes: 10, records: 1, ms: 2000 }, pins: true },
+    { name: 'old', backlog: { bytes: 10, records: 1, ms: 2000 }, failed: 3, pins: true },
   ]);
   assert.equal(deliveries[0]?.backlog.ms, 61_500);
   assert.equal(deliveries[0].failed, 2);
+  assert.equal(deliveries[0].isReplaying, true);
   assert.deepEqual(deliveries[0].lastFailed, {
     time: '2026-01-01T00:00:00.000Z',
     reason: 'the place is missing',

@@ -87,7 +87,7 @@ test('a file system in which no folder can be made is told, and not asked for ev
   const error = {
     code: 'rejected',
     message: 'ENOENT: no folder can be made in /proc',
-    advice: 'No folder can be made in /proc: choose another to.folder.path.',
+    advice: 'Choose another to.folder.path.',
   };
   const sink = folderSink({ path: '/proc/foo' });
   await assert.rejects(sink.put(uploadOf('a/b/k', Buffer.of(1)), never), error);

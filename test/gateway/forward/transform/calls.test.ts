@@ -210,7 +210,8 @@ test('a module that does not load holds the records', async (t) => {
   const path = await moduleFile(t, 'export const handler = (');
   const module = { path, export: 'handler', memoryMaxMiB: 64, concurrency: 1 };
   const { run } = opened(t, { function: { module } });
-  await assert.rejects(run(recordsOf(1)), held('denied', /SyntaxError/, true));
+  const once = new RegExp(`^the transform can't be run: ${path} can't be loaded: SyntaxError`);
+  await assert.rejects(run(recordsOf(1)), held('denied', once, true));
 });
 
 for (const kind of ['http', 'lambda'] as const) {
