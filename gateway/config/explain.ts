@@ -107,13 +107,15 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
   ];
 }
 
-/** The one key below another of the section that is called so: `to.folder` for `folder`. */
+/** The key below another of the section that is called so: `to.folder` for `folder`. */
 function below(unknown: string, node: KeyNode | undefined): string | null {
   if (node?.kind !== 'section') return null;
-  const [first, second] = [...node.keys].filter(
+  const having = [...node.keys].filter(
     ([, child]) => child.kind === 'section' && child.keys.has(unknown),
   );
-  return first === undefined || second !== undefined ? null : `${first[0]}.${unknown}`;
+  const needed = having.filter(([, child]) => child.fallback === null);
+  const [meant, other] = having.length > 1 ? needed : having;
+  return meant === undefined || other !== undefined ? null : `${meant[0]}.${unknown}`;
 }
 
 /** Keys where there is one value, or the other way round; null: what is there has the right shape. */

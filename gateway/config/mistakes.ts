@@ -11,23 +11,73 @@ import { prefixPlaces } from './layout-rules.ts';
 import { reportTo, type Report } from './rules.ts';
 import { configSchema } from './schema.ts';
 
+interface Mistake {
+  /** Of the delivery; with dots between its parts. */
+  readonly key: string;
+  readonly message: string;
+  readonly allowed?: string;
+}
+
 /** As `configSchema`, for what somebody has written. */
 export const fileSchema = configSchema.superRefine(checkMistakes, { when: () => true });
 
 function checkMistakes(value: unknown, context: z.RefinementCtx): void {
   const report = reportTo(context);
   const config = fields(value);
-  checkTimes(config, report);
+  checkPrefixes(config, report);
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
     checkBackup(fields(delivery), ['deliveries', name, 'backup', 'to'], report);
-    const mistake = copyMistake(delivery);
-    if (mistake === null) continue;
-    const { key, message, ...params } = mistake;
-    report(['deliveries', name, ...key.split('.')], message, params);
+    const copied = copyMistake(delivery);
+    const found = [...placeMistakes(fields(delivery)), ...(copied === null ? [] : [copied])];
+    for (const { key, message, ...params } of found) {
+      report(['deliveries', name, ...key.split('.')], message, params);
+    }
   }
 }
 
-function checkTimes(config: Fields, report: Report): void {
+/** What belongs into a key beside the one where it is written. */
+function placeMistakes({ to, onlyWhile }: Fields): readonly Mistake[] {
+  const { redshift, splunk, opensearch } = fields(to);
+  const texts = {
+    'to.redshift.table': fields(redshift)['table'],
+    'to.splunk.endpoint': fields(splunk)['endpoint'],
+    'to.opensearch.endpoint': fields(opensearch)['endpoint'],
+    'onlyWhile.program': fields(onlyWhile)['program'],
+  };
+  return misplaced.flatMap(({ key, pattern, ...mistake }) => {
+    const text = texts[key];
+    return typeof text === 'string' && pattern.test(text) ? [{ key, ...mistake }] : [];
+  });
+}
+
+const misplaced = [
+  {
+    key: 'to.redshift.table',
+    pattern: /\./,
+    message: 'has a dot in it',
+    allowed: 'the name of the table alone, with "schema" beside it',
+  },
+  {
+    key: 'to.splunk.endpoint',
+    pattern: /\/services\/collector/,
+    message: 'has the path of the collector, which is put behind it',
+    allowed: 'the address alone, such as https://splunk.example.net:8088',
+  },
+  {
+    key: 'to.opensearch.endpoint',
+    pattern: /\/_bulk\b/,
+    message: 'has /_bulk, which is put behind it',
+    allowed: 'the address alone, such as https://search.example.net',
+  },
+  {
+    key: 'onlyWhile.program',
+    pattern: /\s-/,
+    message: 'has arguments behind it',
+    allowed: 'the program alone, with "arguments" beside it',
+  },
+] as const;
+
+function checkPrefixes(config: Fields, report: Report): void {
   for (const { path, delivery } of deliveryPlaces(config)) {
     const [kind = ''] = Object.keys(fields(delivery['to']));
     const place = prefixPlaces[kind];
@@ -37,20 +87,22 @@ function checkTimes(config: Fields, report: Report): void {
     ];
     for (const key of keys) {
       const prefix = key.reduce<unknown>((part, name) => fields(part)[name], delivery);
-      const found = typeof prefix === 'string' ? timeMistakes(prefix) : [];
+      const found = typeof prefix === 'string' ? prefixMistakes(prefix) : [];
       if (found.length > 0) report([...path, ...key], `has ${found.join('; and ')}`);
     }
   }
 }
 
-/** Letters of times that are mixed up: what they make looks right for most of a year, or of an hour. */
-function timeMistakes(prefix: string): readonly string[] {
+/** What makes keys all the same, and letters of times whose keys look right for most of a year. */
+function prefixMistakes(prefix: string): readonly string[] {
+  const [plain] = /(?<!!)\{(?:timestamp|firehose|partitionKeyFrom\w+):[^}]*\}/.exec(prefix) ?? [];
   const patterns = [...prefix.matchAll(/!\{timestamp:([^}]*)\}/g)].map(
     ([, pattern = '']) => pattern,
   );
   const letters = patterns.join(' ').replace(/'[^']*'/g, ' ');
   const has = (some: RegExp): boolean => some.test(letters);
   return [
+    ...(plain === undefined ? [] : [`${plain} without a ! before it`]),
     ...(has(/Y/) && !has(/w/) ? ['YYYY, the year that a week is of: the year is yyyy'] : []),
     ...(has(/m/) && !has(/[HhKkAnN]/) ? ['mm, the minutes, without hours: months are MM'] : []),
     ...(has(/(?<!D)DD(?!D)/) ? ['DD, the day of the year: that of the month is dd'] : []),

@@ -376,6 +376,12 @@ function checkFunction(target: Fields, path: Path, report: Report): void {
       allowed: 'a URL without one, and authorization beside it',
     });
   }
+  const { path: file } = fields(target['module']);
+  if (typeof file === 'string' && /\.[cm]?tsx?$/.test(file)) {
+    report([...path, 'module', 'path'], 'is TypeScript, and modules run as they are', {
+      allowed: 'a module in JavaScript (.mjs, .cjs or .js), such as the compiler makes of it',
+    });
+  }
   const lambda = fields(target['lambda']);
   const called = lambda['function'];
   if (

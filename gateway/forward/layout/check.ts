@@ -71,6 +71,7 @@ function checkPrefix(
   problems: LayoutProblem[],
 ): void {
   const names = new Set(Object.keys(partitionBy ?? {}));
+  let hasUnknown = false;
   const unused = new Set(names);
   for (const piece of prefix) {
     if (piece.kind === 'error-type') {
@@ -83,13 +84,16 @@ function checkPrefix(
       const says = `has !{partitionKeyFromLambda:${piece.name}}, and there is no function`;
       problems.push({ option: 'prefix', says });
     } else if (!names.has(piece.name)) {
+      hasUnknown = true;
+      const has = [...names].join(', ');
       const says = `has !{partitionKeyFromQuery:${piece.name}}, and partitionBy has no ${piece.name}`;
-      problems.push({ option: 'prefix', says });
+      problems.push({ option: 'prefix', says: has === '' ? says : `${says}, but ${has}` });
     }
     unused.delete(piece.name);
   }
   const isNamed = prefix.some(({ kind }) => kind === 'partition');
-  const [first] = hive && !isNamed ? [] : unused;
+  // A name that is mistyped in one of the two is one mistake.
+  const [first] = (hive && !isNamed) || hasUnknown ? [] : unused;
   if (first !== undefined) {
     const says = `goes nowhere with ${[...unused].join(', ')}, which the prefix does not name`;
     const named = `a prefix with "!{partitionKeyFromQuery:${first}}/" in it`;

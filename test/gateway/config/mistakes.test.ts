@@ -280,6 +280,53 @@ test('a key that belongs elsewhere is sent there', () => {
   told(delivery(folder, 'hive: true'), 6, /Did you mean "layout\.hive"\?/);
   told(delivery(folder, 'partitionBy: { a: a }'), 6, /Did you mean "layout\.partitionBy"\?/);
   told(delivery(folder, 'maxSeconds: 5'), 6, /Did you mean "buffer\.maxSeconds"\?/);
+  const called = '{ module: { path: f.mjs } }';
+  const text = `streams: { s: {} }\nfunctions: { f: { function: ${called}, stream: s } }`;
+  assert.match(problemsOf(text).join('\n'), /Did you mean "from\.stream"\?/);
+});
+
+test('what is written into a key and belongs beside it', () => {
+  told(
+    delivery(`redshift: { ${cluster.replace('table: t', 'table: public.t')} }`),
+    5,
+    /to\.redshift\.table: "public\.t" has a dot in it\. Allowed: .*with "schema" beside it/,
+  );
+  told(
+    delivery("splunk: { endpoint: 'http://x:8088/services/collector', token: t }"),
+    5,
+    /splunk\.endpoint: .*has the path of the collector.*Allowed: the address alone/,
+  );
+  told(
+    delivery("opensearch: { endpoint: 'http://x/_bulk', index: a }"),
+    5,
+    /opensearch\.endpoint: .*has \/_bulk/,
+  );
+  told(
+    delivery(folder, 'onlyWhile: { program: /usr/bin/on-wifi --quick }'),
+    6,
+    /onlyWhile\.program: .*has arguments behind it\. Allowed: .*"arguments" beside it/,
+  );
+  told(
+    delivery(folder, 'transform: { function: { module: { path: clean.mts } } }'),
+    6,
+    /function\.module\.path: "clean\.mts" is TypeScript.*Allowed: .*\.mjs/,
+  );
+  told(
+    delivery('folder: { path: /f, prefix: "{timestamp:yyyy}/" }'),
+    5,
+    /to\.folder\.prefix: .*has \{timestamp:yyyy\} without a ! before it/,
+  );
+});
+
+test('a partition that is mistyped is one mistake', () => {
+  told(
+    delivery(
+      'folder: { path: /f, prefix: "!{partitionKeyFromQuery:site}/" }',
+      'layout: { partitionBy: { Site: site } }',
+    ),
+    5,
+    /to\.folder\.prefix: .*has !\{partitionKeyFromQuery:site\}, and partitionBy has no site, but Site/,
+  );
 });
 
 test('a bucket is a name, and a function has a region', () => {
