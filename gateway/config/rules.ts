@@ -389,8 +389,8 @@ function checkFunction(target: Fields, path: Path, report: Report): void {
     lambda['region'] === null &&
     regionOfFunction(called) === null
   ) {
-    report([...path, 'lambda', 'function'], 'is a name that does not say its region', {
-      allowed: 'a name with "region" beside it, or the ARN of the function',
+    report([...path, 'lambda', 'function'], 'needs region beside it: a name does not say it', {
+      allowed: 'region, or the ARN of the function in place of its name',
     });
   }
   checkPair(lambda, [...path, 'lambda'], report);

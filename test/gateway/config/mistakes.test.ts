@@ -210,9 +210,9 @@ test('what COPY would refuse at the first load', () => {
     5,
     /copyOptions: .*says nothing, and with format\.type: raw.*Allowed: JSON 'auto'/,
   );
-  told(load("TIMEFORMT 'auto'", '{}'), 5, /has TIMEFORMT, which .*know; TIMEFORMAT, perhaps\.$/);
+  told(load("TIMEFORMT 'auto'", '{}'), 5, /has TIMEFORMT, which .*take here; TIMEFORMAT, perhaps\.$/);
   told(load('SOMEHOW', '{}'), 5, /has SOMEHOW, .*Allowed: JSON, CSV, .*TRUNCATECOLUMNS/);
-  told(load('JSON auto', '{}'), 5, /has AUTO, which COPY does not know/);
+  told(load('JSON auto', '{}'), 5, /has AUTO, which COPY does not take here/);
   told(load('IGNOREALLERRORS', '{}'), 5, /has IGNOREALLERRORS, which leaves rows out/);
   for (const [options, format] of [
     ["NULL AS 'none' COMPROWS 1000 ENCODING UTF8 STATUPDATE OFF ACCEPTINVCHARS '^'", '{}'],
@@ -341,7 +341,7 @@ test('a bucket is a name, and a function has a region', () => {
   told(
     delivery(folder, `transform: ${lambda}`),
     6,
-    /lambda\.function: "clean" is a name that does not say its region/,
-    /Allowed: a name with "region" beside it, or the ARN/,
+    /lambda\.function: "clean" needs region beside it: a name does not say it/,
+    /Allowed: region, or the ARN of the function/,
   );
 });

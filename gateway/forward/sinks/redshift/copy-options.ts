@@ -97,7 +97,7 @@ export function copyProblem(
   };
 }
 
-/** A mistyped word, of which the cluster would tell at the first load; null: COPY knows all of them. */
+/** A word of which the cluster would tell at the first load; null: COPY takes all of them. */
 export function wordProblem(options: string): CopyProblem | null {
   const taken = [...new Set([...formatWords, ...compressionWords, ...otherWords, ...parquetWords])];
   const known = new Set([...taken, ...Object.keys(saidElsewhere), ...Object.keys(losing)]);
@@ -108,7 +108,7 @@ export function wordProblem(options: string): CopyProblem | null {
   });
   if (unknown === undefined) return null;
   const meant = suggest(unknown, known);
-  const message = `has ${unknown}, which COPY does not know`;
+  const message = `has ${unknown}, which COPY does not take here`;
   const key = 'to.redshift.copyOptions';
   if (meant !== null) return { key, message: `${message}; ${meant}, perhaps` };
   return { key, message, allowed: `${taken.join(', ')}, numbers, and texts between '` };
