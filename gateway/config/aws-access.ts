@@ -1,5 +1,6 @@
 /** Keys that the sections about AWS share. */
-import { line, secret, url } from './leaves.ts';
+import { z } from 'zod';
+import { keyNotes, line, secret, url } from './leaves.ts';
 
 export const awsCredentials = {
   accessKeyId: line(256, 'an access key id')
@@ -12,7 +13,14 @@ export const awsCredentials = {
 export const region = line(64, 'a region, like eu-central-1')
   .nullable()
   .default(null)
-  .describe('null: found as every AWS program does.');
+  .describe('null: found as every AWS program does (AWS_REGION, or the profile).');
+
+/** Of S3. A server that speaks its protocol may take names that S3 does not. */
+export const bucket = z
+  .string()
+  .regex(/^(?:arn:\P{Cc}{1,251}|[^\p{Cc}/:]{1,255})$/u)
+  .register(keyNotes, { allowed: 'the name of a bucket alone, or the ARN of an access point' })
+  .describe('The bucket; it has to be there.');
 
 export const endpoint = url(['http', 'https'])
   .nullable()

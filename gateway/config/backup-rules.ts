@@ -12,17 +12,22 @@ export interface BackupProblem {
 const nameMax = 128;
 const ending = backupNameOf('');
 
+export interface DeliveryPlace {
+  readonly path: readonly string[];
+  readonly delivery: Fields;
+  readonly isBackup: boolean;
+}
+
 /** The deliveries of a configuration, and their backups as the deliveries that they are. */
-export function deliveryPlaces(
-  config: Fields,
-): readonly { readonly path: readonly string[]; readonly delivery: Fields }[] {
+export function deliveryPlaces(config: Fields): readonly DeliveryPlace[] {
   return Object.entries(fields(config['deliveries'])).flatMap(([name, value]) => {
     const delivery = fields(value);
     const { from, backup } = delivery;
     const path = ['deliveries', name];
-    const own = { path, delivery };
+    const own = { path, delivery, isBackup: false };
     if (typeof backup !== 'object' || backup === null) return [own];
-    return [own, { path: [...path, 'backup'], delivery: { ...fields(backup), from } }];
+    const ofBackup = { ...fields(backup), from };
+    return [own, { path: [...path, 'backup'], delivery: ofBackup, isBackup: true }];
   });
 }
 

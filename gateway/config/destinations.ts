@@ -1,6 +1,6 @@
 /** `deliveries.*.to`: where a delivery goes. */
 import { z } from 'zod';
-import { awsCredentials, endpoint, region } from './aws-access.ts';
+import { awsCredentials, bucket, endpoint, region } from './aws-access.ts';
 import { dynamoDbDestination } from './destinations/dynamodb.ts';
 import { httpDestination } from './destinations/http.ts';
 import { kafkaDestination } from './destinations/kafka.ts';
@@ -8,7 +8,7 @@ import { natsDestination } from './destinations/nats.ts';
 import { openSearchDestination } from './destinations/opensearch.ts';
 import { redshiftDestination } from './destinations/redshift.ts';
 import { splunkDestination } from './destinations/splunk.ts';
-import { choice, flag, keyNotes, line, name, oneOf, path, size } from './leaves.ts';
+import { choice, flag, keyNotes, name, oneOf, path, size } from './leaves.ts';
 
 const prefix = z
   .string()
@@ -28,7 +28,7 @@ const folder = z
 
 const s3 = z
   .strictObject({
-    bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
+    bucket,
     prefix,
     region,
     endpoint,

@@ -121,8 +121,10 @@ function parse(
   }
   if (document.errors.length + document.warnings.length > 0) {
     const found = firstCauses([...document.errors, ...document.warnings]);
-    const problems = found.map(({ code, pos }) =>
-      problem(locate(pos[0]), showPath(path), syntaxMessages[code]),
+    const problems = found.map(({ code, pos: [at] }) =>
+      isExpression(text, at)
+        ? problem(locate(at - 1), showPath(path), expressionMessage)
+        : problem(locate(at), showPath(path), syntaxMessages[code]),
     );
     return { root: null, problems };
   }
@@ -145,6 +147,14 @@ function firstCauses(errors: readonly YAMLError[]): readonly YAMLError[] {
   );
   return told.slice(0, syntaxProblemsMax);
 }
+
+/** A prefix that begins with an expression, as Firehose has them: YAML takes `!` for a tag. */
+function isExpression(text: string, at: number): boolean {
+  return text.startsWith('!{', at - 1);
+}
+
+const expressionMessage =
+  'a value that begins with !{ needs quotes, as in "!{timestamp:yyyy/MM/dd}/"';
 
 /** Our own words: the parser's messages quote the text, which may be a secret. */
 const syntaxMessages: Readonly<Record<ErrorCode, string>> = {

@@ -12,7 +12,7 @@ const pattern = z
     const problem = patternProblem(text);
     if (problem !== null) context.addIssue({ code: 'custom', message: problem });
   })
-  .register(keyNotes, { allowed: 'a pattern of Lambda, as JSON text' });
+  .register(keyNotes, { allowed: 'a pattern of Lambda, as JSON text between single quotes' });
 
 const instant = z.iso
   .datetime({ offset: true })
@@ -78,7 +78,9 @@ export const eventSource = z.strictObject({
     stream: name().describe(
       'A stream of this file, another than from, and of this function alone.',
     ),
-    folder: path('a folder').describe('A folder on this machine, a file for each batch.'),
+    folder: path('the path of a folder').describe(
+      'A folder on this machine, a file for each batch.',
+    ),
   })
     .nullable()
     .default(null)

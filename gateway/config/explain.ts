@@ -57,10 +57,16 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
     const known = node?.kind === 'section' ? [...node.keys.keys()] : [];
     return issue.keys.map((unknown, index) =>
       problem(keyOrigin(root, path, unknown), showPath([...path, unknown]), 'is not a known key', {
-        allowed: known.join(', '),
-        suggestion: index < suggestionsMax ? suggest(unknown, known) : null,
+        allowed: node?.kind === 'section' && node.oneOf ? node.allowed : known.join(', '),
+        suggestion:
+          index < suggestionsMax ? (suggest(unknown, known) ?? below(unknown, node)) : null,
       }),
     );
+  }
+  // What is given in place of one of its keys is told as a key that is not known.
+  if (exact && raw.kind === 'map' && node?.kind === 'section' && node.oneOf) {
+    const given = [...raw.entries.keys()];
+    if (given.length > 0 && !given.some((known) => node.keys.has(known))) return [];
   }
   if (issue.code === 'invalid_key') {
     const map = nodeAt(configTree, path.slice(0, -1));
@@ -89,6 +95,8 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
     return [problem(raw.origin, key, 'has too many entries', { allowed: most })];
   }
   const own = issue.code === 'custom' && issue.message !== 'Invalid input';
+  const shape = node === undefined || own ? null : shapeProblem(raw, node);
+  if (shape !== null) return [problem(raw.origin, key, shape, { value, allowed })];
   const choices = node !== undefined && isLeaf(node) ? node.choices : [];
   return [
     problem(raw.origin, key, own ? issue.message : 'is not allowed', {
@@ -97,6 +105,26 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
       suggestion: suggest(written, choices),
     }),
   ];
+}
+
+/** The key below another of the section that is called so: `to.folder` for `folder`. */
+function below(unknown: string, node: KeyNode | undefined): string | null {
+  if (node?.kind !== 'section') return null;
+  const having = [...node.keys].filter(
+    ([, child]) => child.kind === 'section' && child.keys.has(unknown),
+  );
+  const needed = having.filter(([, child]) => child.fallback === null);
+  const [meant, other] = having.length > 1 ? needed : having;
+  return meant === undefined || other !== undefined ? null : `${meant[0]}.${unknown}`;
+}
+
+/** Keys where there is one value, or the other way round; null: what is there has the right shape. */
+function shapeProblem(raw: RawNode, node: KeyNode): string | null {
+  const wanted = isLeaf(node) ? 'scalar' : node.kind === 'list' ? 'list' : 'map';
+  if (raw.kind === wanted) return null;
+  const written = { map: 'has keys below it', list: 'is a list', scalar: 'is one value' }[raw.kind];
+  const takes = { map: 'keys below it', list: 'a list', scalar: 'one value' }[wanted];
+  return `${written}, and takes ${takes}`;
 }
 
 /** What is written at a key, as far as it may be shown. */

@@ -15,7 +15,9 @@ export const lambdaTarget = z.strictObject({
   function: line(170, 'the name or ARN of a function').describe(
     'The function, by name or ARN; perhaps with ":" and an alias.',
   ),
-  region: region.describe("null: that of the function's ARN."),
+  region: region.describe(
+    "Where the function is; nothing else says it, neither AWS_REGION nor a profile. null: the region in the function's ARN.",
+  ),
   endpoint,
   ...awsCredentials,
 });

@@ -1,13 +1,14 @@
 /** What the keys of a delivery that shape its records mean together, beside what each may be. */
 import { z } from 'zod';
 import { layoutProblems } from '../forward/layout/check.ts';
-import { compileQuery } from '../forward/query/query.ts';
-import { QueryError } from '../forward/query/values.ts';
+import { fields } from './fields.ts';
+import { jmespathProblem } from './query-rules.ts';
 
 export interface ShapeProblem {
   /** From the delivery on. */
   readonly path: readonly string[];
   readonly message: string;
+  readonly allowed?: string;
 }
 
 /** What is wrong in itself is told elsewhere, and stands here as if it were not there. */
@@ -42,26 +43,52 @@ const leavesFolder = /(?:^|\/)\.{1,2}(?:\/|$)/;
 /** Of a key, together with all that follows it. */
 const plainPrefixMax = 512;
 
-export function shapeProblems(value: unknown): readonly ShapeProblem[] {
+/** Where records do not arrive many in an object. */
+export const takingRecords: readonly string[] = [
+  ...['kinesis', 'http', 'opensearch', 'splunk', 'dynamodb', 'nats', 'kafka'],
+];
+
+/** What of a destination has the prefix of its objects of records. */
+export const prefixPlaces: Readonly<Record<string, readonly string[]>> = {
+  folder: ['to', 'folder'],
+  s3: ['to', 's3'],
+  redshift: ['to', 'redshift', 'staging'],
+};
+
+const partitionExpression = /!\{partitionKeyFrom(?:Query|Lambda):/;
+const backupPrefix = 'text, !{timestamp:…} and !{firehose:random-string}';
+
+export function shapeProblems(value: unknown, isBackup: boolean): readonly ShapeProblem[] {
   const parsed = lenient.safeParse(value);
   if (!parsed.success) return [];
   const delivery = parsed.data;
   const [kind = ''] = Object.keys(delivery.to);
   if ('camera' in delivery.from) return ofFootage(delivery, kind);
   const problems = [...queryProblems(delivery)];
-  if (kind === 'kinesis' && isPartitioned(delivery)) {
-    const message = 'is of objects, and kinesis gets records';
-    problems.push({ path: ['layout', 'partitionBy'], message });
+  const place = prefixPlaces[kind];
+  if (place === undefined) {
+    if (takingRecords.includes(kind) && isPartitioned(delivery)) {
+      const message = `is of objects, and ${kind} gets records`;
+      problems.push({ path: ['layout', 'partitionBy'], message });
+    }
+    return problems;
   }
-  if (kind !== 'folder' && kind !== 's3') return problems;
-  const { prefix } = prefixed.parse(delivery.to[kind]);
+  const path = [...place, 'prefix'];
+  const { prefix } = prefixed.parse(
+    place.reduce<unknown>((part, key) => fields(part)[key], delivery),
+  );
+  if (isBackup && partitionExpression.test(prefix)) {
+    const message = 'has a partition, and a backup has none: it keeps records before anyone looks';
+    return [...problems, { path, message, allowed: backupPrefix }];
+  }
   const use = { hasFunction: isGiven(delivery.transform), needsErrorPrefix: false };
-  for (const { option, name, says } of layoutProblems({ ...delivery.layout, prefix }, use)) {
-    const path = option === 'prefix' ? ['to', kind, 'prefix'] : ['layout', option];
-    problems.push({ path: name === undefined ? path : [...path, name], message: says });
+  for (const problem of layoutProblems({ ...delivery.layout, prefix }, use)) {
+    const { option, name, says, ...rest } = problem;
+    const at = option === 'prefix' ? path : ['layout', option];
+    problems.push({ path: name === undefined ? at : [...at, name], message: says, ...rest });
   }
   if (kind === 'folder' && leavesFolder.test(prefix)) {
-    problems.push({ path: ['to', kind, 'prefix'], message: 'leads out of the folder' });
+    problems.push({ path, message: 'leads out of the folder' });
   }
   return problems;
 }
@@ -95,19 +122,9 @@ function isPartitioned({ layout }: Delivery): boolean {
 
 function queryProblems({ filter, select }: Delivery): readonly ShapeProblem[] {
   return Object.entries({ filter, select }).flatMap(([key, query]) => {
-    const says = query === null ? null : queryProblem(query);
-    return says === null ? [] : [{ path: [key], message: `is no query of JMESPath: ${says}` }];
+    const problem = query === null ? null : jmespathProblem(query);
+    return problem === null ? [] : [{ path: [key], ...problem }];
   });
-}
-
-function queryProblem(query: string): string | null {
-  try {
-    compileQuery(query, 'jmespath');
-    return null;
-  } catch (error) {
-    if (error instanceof QueryError) return error.message;
-    throw error;
-  }
 }
 
 function isGiven(value: unknown): boolean {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { choice, flag, keyNotes, line } from './leaves.ts';
 
-const queryText = '1 to 4096 characters';
+const queryText = 'a query of at most 4096 characters, between quotes';
 
 function query() {
   return z.string().min(1).max(4096).register(keyNotes, { allowed: queryText });
@@ -52,12 +52,12 @@ export const layout = z
       .register(keyNotes, { allowed: 'a map of queries by name' })
       .default({})
       .describe(
-        'Tells records apart by what is in them, up to 500 ways at a time: queries by names. The prefix has !{partitionKeyFromQuery:name} for each.',
+        'Tells records apart by what is in them, up to 500 ways at a time: queries by names. The prefix has !{partitionKeyFromQuery:name} for each, or hive is true.',
       ),
     queryLanguage: choice(['jmespath', 'jq'])
       .default('jmespath')
       .describe(
-        'Of partitionBy; of jq, what is bounded and always gives the same: no definitions, assignments or regular expressions.',
+        'Of partitionBy, and of nothing else; of jq, what is bounded and always gives the same: no definitions, assignments or regular expressions.',
       ),
   })
   .prefault({})
@@ -86,7 +86,7 @@ export const shapeKeys = {
     .nullable()
     .default(null)
     .describe(
-      'A query of JMESPath: records are sent for which it gives anything but false, null or what is empty.',
+      "A query of JMESPath, such as value > `3` && site == 'north': records are sent for which it gives anything but false, null or what is empty.",
     ),
   select: query()
     .nullable()

@@ -11,8 +11,9 @@ import { parseFile, type RawMap, type RawNode } from './document.ts';
 import { applyEnvironment } from './environment.ts';
 import { explain, locate } from './explain.ts';
 import { readFileText, readSecretFile } from './files.ts';
+import { fileSchema } from './mistakes.ts';
 import { problem, type Origin, type Problem } from './problems.ts';
-import { configSchema, type Config } from './schema.ts';
+import type { Config } from './schema.ts';
 import { messageOf, substituteFrom, type Environment } from './substitute.ts';
 import { childOf, configTree, isLeaf, mapLeaves, type KeyNode, type KeyPath } from './tree.ts';
 
@@ -107,7 +108,7 @@ export function parseConfig({ name, text, folder, env }: ConfigSource): ConfigRe
 
   // After an error of syntax nobody knows which keys the file has, and what is missing.
   const readable = parsed.root !== null || parsed.problems.length === 0;
-  const result = readable ? configSchema.safeParse(toPlain(root, configTree)) : null;
+  const result = readable ? fileSchema.safeParse(toPlain(root, configTree)) : null;
   for (const issue of result?.error?.issues ?? []) problems.add(explain(issue, root));
   if (result?.success !== true || problems.length > 0)
     return { ok: false, problems: problems.sorted(), files };

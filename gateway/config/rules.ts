@@ -12,7 +12,7 @@ import { backupProblems, deliveryPlaces } from './backup-rules.ts';
 import { loadingProblem } from './destinations/redshift.ts';
 import { destinationProblems } from './destinations/rules.ts';
 import { fields, list, type Fields } from './fields.ts';
-import { shapeProblems } from './layout-rules.ts';
+import { shapeProblems, takingRecords } from './layout-rules.ts';
 
 /**
  * What a rule's issue carries beside its message, for the loader's report. An issue without them
@@ -24,19 +24,14 @@ export interface RuleParams {
   readonly candidates?: readonly string[];
 }
 
-/** Where records arrive many in an object. */
-const objectDestinations = ['folder', 's3', 'redshift'];
-
 /** A line is one record, and grows when it is converted. */
 const lineBytesMax = 8 * 2 ** 20;
 
 type Path = readonly (string | number)[];
-type Report = (path: Path, message: string, params?: RuleParams) => void;
+export type Report = (path: Path, message: string, params?: RuleParams) => void;
 
 export function checkRules(value: unknown, context: z.RefinementCtx): void {
-  const report: Report = (path, message, params = {}) => {
-    context.addIssue({ code: 'custom', path: [...path], message, params: { ...params } });
-  };
+  const report = reportTo(context);
   const config = fields(value);
   checkListeners(config, report);
   checkUsers(config, report);
@@ -52,6 +47,12 @@ export function checkRules(value: unknown, context: z.RefinementCtx): void {
   checkFunctions(config, report);
   checkTransforms(config, report);
   checkShapes(config, report);
+}
+
+export function reportTo(context: z.RefinementCtx): Report {
+  return (path, message, params = {}) => {
+    context.addIssue({ code: 'custom', path: [...path], message, params: { ...params } });
+  };
 }
 
 /** Whether an address is reachable from this machine only. */
@@ -287,24 +288,24 @@ function checkLoads(config: Fields, report: Report): void {
 }
 
 function checkShapes(config: Fields, report: Report): void {
-  for (const { path, delivery } of deliveryPlaces(config)) {
-    for (const problem of shapeProblems(delivery)) {
-      report([...path, ...problem.path], problem.message);
+  for (const { path, delivery, isBackup } of deliveryPlaces(config)) {
+    for (const { path: key, message, ...rest } of shapeProblems(delivery, isBackup)) {
+      report([...path, ...key], message, rest);
     }
   }
 }
 
 function checkFormats(config: Fields, report: Report): void {
-  for (const { path: place, delivery } of deliveryPlaces(config)) {
+  for (const { path: place, delivery, isBackup } of deliveryPlaces(config)) {
     const { from, to, record, format } = delivery;
     const path: Path = [...place, 'format'];
     const { type, delimiter, compression } = fields(format);
     const isChosen = typeof type === 'string' && type !== 'ndjson';
     if (isChosen && 'camera' in fields(from)) {
       report([...path, 'type'], 'is of records, and footage is files');
-    } else if (isChosen && !objectDestinations.some((kind) => kind in fields(to))) {
+    } else if (isChosen && !isBackup && takingRecords.some((kind) => kind in fields(to))) {
       report([...path, 'type'], 'is of objects, and records are sent there as they are', {
-        allowed: `ndjson, or a delivery to ${objectDestinations.join(' or ')}`,
+        allowed: 'ndjson, or a delivery to folder, s3 or redshift',
       });
     }
     const columns = list(fields(format)['columns']);
@@ -344,6 +345,7 @@ function checkColumns(
   const names = new Set<string>();
   const keys = new Set<string>();
   columns.forEach(({ name, from }, index) => {
+    if (typeof name !== 'string') return;
     if (names.has(same(name))) report([...path, index, 'name'], 'is there twice');
     const key = same(from ?? name);
     if (!names.has(same(name)) && keys.has(key)) {
@@ -374,6 +376,12 @@ function checkFunction(target: Fields, path: Path, report: Report): void {
       allowed: 'a URL without one, and authorization beside it',
     });
   }
+  const { path: file } = fields(target['module']);
+  if (typeof file === 'string' && /\.[cm]?tsx?$/.test(file)) {
+    report([...path, 'module', 'path'], 'is TypeScript, and modules run as they are', {
+      allowed: 'a module in JavaScript (.mjs, .cjs or .js), such as the compiler makes of it',
+    });
+  }
   const lambda = fields(target['lambda']);
   const called = lambda['function'];
   if (
@@ -381,7 +389,9 @@ function checkFunction(target: Fields, path: Path, report: Report): void {
     lambda['region'] === null &&
     regionOfFunction(called) === null
   ) {
-    report([...path, 'lambda', 'function'], 'needs region beside it');
+    report([...path, 'lambda', 'function'], 'needs region beside it: a name does not say it', {
+      allowed: 'region, or the ARN of the function in place of its name',
+    });
   }
   checkPair(lambda, [...path, 'lambda'], report);
 }

@@ -6,6 +6,7 @@
  * equals-ignore-case, anything-but (values, or a prefix or suffix), numeric, exists. Lists are
  * alternatives, keys go together, `$or` has alternatives of keys. Not: wildcard, cidr.
  */
+import { suggest } from '../config/suggest.ts';
 
 type Matches = (value: unknown) => boolean;
 
@@ -22,6 +23,7 @@ const comparisons: Readonly<Record<string, (value: number, limit: number) => boo
   '>': (value, limit) => value > limit,
   '>=': (value, limit) => value >= limit,
 };
+const operators = ['prefix', 'suffix', 'equals-ignore-case', 'anything-but', 'numeric', 'exists'];
 const depthMax = 32;
 
 class PatternError extends Error {}
@@ -32,9 +34,7 @@ export function patternProblem(text: string): string | null {
     compilePattern(text);
     return null;
   } catch (error) {
-    if (error instanceof PatternError || error instanceof SyntaxError) {
-      return `is no pattern: ${error.message}`;
-    }
+    if (error instanceof PatternError) return `is no pattern: ${error.message}`;
     throw error;
   }
 }
@@ -61,13 +61,21 @@ function parsed(data: Buffer): unknown {
 }
 
 function compilePattern(text: string): Matches {
-  const pattern = JSON.parse(text) as unknown;
+  const pattern = parsedPattern(text);
   if (!isObject(pattern)) throw new PatternError('a pattern is an object');
   const unknown = Object.keys(pattern).find((key) => !scopes.includes(key));
   if (unknown !== undefined) {
-    throw new PatternError(`${unknown} is not one of ${scopes.join(' and ')}`);
+    throw new PatternError(`${unknown} is neither ${scopes.join(' nor ')}`);
   }
   return keysOf(pattern, 0);
+}
+
+function parsedPattern(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new PatternError('it is not JSON, in which keys stand between "', { cause: error });
+  }
 }
 
 function keysOf(pattern: Readonly<Record<string, unknown>>, depth: number): Matches {
@@ -92,12 +100,22 @@ function alternatives(rule: unknown, depth: number): Matches {
 }
 
 function ruleOf(key: string, rule: unknown, depth: number): Matches {
+  if (isRule(key, rule)) {
+    throw new PatternError(`${key} stands in a list: [{"${key}": ${JSON.stringify(rule)}}]`);
+  }
   if (isObject(rule)) return keysOf(rule, depth + 1);
   if (!Array.isArray(rule) || rule.length === 0) {
     throw new PatternError(`${key} needs an object or a list of values`);
   }
   const compiled = rule.map((one: unknown) => leafOf(key, one));
   return (value) => compiled.some((matches) => matches(value));
+}
+
+/** What would be taken for a field of that name, which no record has. */
+function isRule(key: string, rule: unknown): boolean {
+  if (!operators.includes(key)) return false;
+  if (key === 'numeric') return Array.isArray(rule) && comparisons[String(rule[0])] !== undefined;
+  return key === 'anything-but' || !(Array.isArray(rule) || isObject(rule));
 }
 
 /** A list fits when one of its elements does. */
@@ -115,6 +133,11 @@ function leafOf(key: string, rule: unknown): Matches {
     throw new PatternError(`a rule of ${key} has one key`);
   }
   const [operator, operand] = entry;
+  if (!operators.includes(operator)) {
+    const meant = suggest(operator, operators);
+    const says = meant === null ? `known are ${operators.join(', ')}` : `${meant}, perhaps`;
+    throw new PatternError(`there is no rule ${operator}; ${says}`);
+  }
   if (operator === 'exists') {
     if (typeof operand !== 'boolean') throw new PatternError('exists is true or false');
     return (value) => (value !== undefined && !isObject(value)) === operand;
@@ -132,11 +155,8 @@ function textRule(operator: string, operand: unknown): Matches {
   if (operator === 'suffix') {
     return (value) => typeof value === 'string' && value.endsWith(operand);
   }
-  if (operator === 'equals-ignore-case') {
-    const wanted = operand.toLowerCase();
-    return (value) => typeof value === 'string' && value.toLowerCase() === wanted;
-  }
-  throw new PatternError(`there is no ${operator}`);
+  const wanted = operand.toLowerCase();
+  return (value) => typeof value === 'string' && value.toLowerCase() === wanted;
 }
 
 function anythingBut(operand: unknown): Matches {

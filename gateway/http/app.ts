@@ -25,7 +25,7 @@ import { restRoutes, type RestOptions } from '../api/rest/rest.ts';
 import type { StatusSources } from '../api/rest/status.ts';
 import type { Tokens } from '../security/tokens.ts';
 import { Attempts, authenticated, sameSite, type AppEnv } from './authentication.ts';
-import { errorResponse, HttpError, toHttpError } from './errors.ts';
+import { errorResponse, HttpError, jsonWanted, toHttpError } from './errors.ts';
 import { loginRoutes } from './login.ts';
 import { servePage, type Page } from './page.ts';
 
@@ -191,11 +191,20 @@ function awsArea(target: string | undefined): string {
   return target?.startsWith('Firehose_') === true ? 'firehose' : 'kinesis';
 }
 
+/** Bodies that can't be read are refused before any route sees them. */
+function ofFramework(thrown: HTTPException): HttpError {
+  const cause = { cause: thrown };
+  if (thrown.status === 415) {
+    const message = `The body is of another type: ${jsonWanted}.`;
+    return new HttpError('unsupported-media-type', message, cause);
+  }
+  const isJson = thrown.message.startsWith('Malformed JSON');
+  const message = isJson ? `The body is empty, or no JSON: ${jsonWanted}.` : thrown.message;
+  return new HttpError('bad-request', message, cause);
+}
+
 function answerError(thrown: unknown, c: Context<AppEnv>, logger: Logger): Response {
-  const error =
-    thrown instanceof HTTPException
-      ? new HttpError('bad-request', thrown.message, { cause: thrown })
-      : toHttpError(thrown);
+  const error = thrown instanceof HTTPException ? ofFramework(thrown) : toHttpError(thrown);
   if (error.ours) {
     const { method, path } = c.req;
     logger.error({ error: error.cause ?? error, method, path }, 'An HTTP request failed');

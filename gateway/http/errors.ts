@@ -119,6 +119,9 @@ export function toHttpError(thrown: unknown): HttpError {
   });
 }
 
+/** What a request needs where there is a body to read. */
+export const jsonWanted = 'it has to be JSON, sent with "content-type: application/json"';
+
 /** The error as a web response, for where there is no Hono context. */
 export function errorResponse(error: HttpError): Response {
   const headers: Record<string, string> = { 'cache-control': 'no-store' };

@@ -1,7 +1,7 @@
 /** What the routes of our own API share: the kind of router, and how they refuse bad input. */
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { AppEnv } from '../../http/authentication.ts';
-import { HttpError } from '../../http/errors.ts';
+import { HttpError, jsonWanted, type ErrorDetail } from '../../http/errors.ts';
 import type { ReloadResult } from '../../reload.ts';
 import { ErrorSchema, type ReloadAnswer } from './schemas.ts';
 import { timeQuery } from './times.ts';
@@ -10,16 +10,28 @@ export type RestRouter = OpenAPIHono<AppEnv>;
 
 export function createRouter(): RestRouter {
   return new OpenAPIHono<AppEnv>({
-    defaultHook: (result) => {
+    defaultHook: (result, c) => {
       if (result.success) return;
-      const details = result.error.issues.map((issue) => ({
-        field: issue.path.join('.'),
-        message: isMissing(issue) ? 'is missing' : issue.message,
-      }));
-      const said = details.map(({ field, message }) => `${field}: ${message}`).join('; ');
+      if (result.target === 'json' && c.req.header('content-type') === undefined) {
+        throw new HttpError('bad-request', `The body is missing: ${jsonWanted}.`);
+      }
+      const details = result.error.issues.flatMap(detailsOf);
+      const whole = result.target === 'json' ? 'the body' : `the ${result.target}`;
+      const said = details.map(({ field, message }) => `${field || whole}: ${message}`).join('; ');
       throw new HttpError('bad-request', `The request is not right: ${said}`, { details });
     },
   });
+}
+
+/** What `field` is for the body as a whole: nothing. */
+function detailsOf(issue: z.core.$ZodIssue): readonly ErrorDetail[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      ...{ field: [...issue.path, key].join('.'), message: 'is not known' },
+    }));
+  }
+  const message = isMissing(issue) ? 'is missing' : issue.message.replace('Invalid input: ', '');
+  return [{ field: issue.path.join('.'), message }];
 }
 
 /** zod names what it expected, which says little of what was left out. */

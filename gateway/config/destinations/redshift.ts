@@ -1,9 +1,13 @@
 /** `deliveries.*.to.redshift` */
 import { z } from 'zod';
 import type { DeclaredColumn } from '../../forward/format/rows/columns.ts';
-import { copyProblem, type CopyProblem } from '../../forward/sinks/redshift/copy-options.ts';
+import {
+  copyProblem,
+  wordProblem,
+  type CopyProblem,
+} from '../../forward/sinks/redshift/copy-options.ts';
 import { isCopyOptions } from '../../forward/sinks/redshift/sql.ts';
-import { awsCredentials, endpoint, region } from '../aws-access.ts';
+import { awsCredentials, bucket, endpoint, region } from '../aws-access.ts';
 import { decimal, flag, host, keyNotes, line, secret, whole } from '../leaves.ts';
 import { caFile } from './tls.ts';
 
@@ -58,7 +62,7 @@ export const redshiftDestination = z
       ),
     staging: z
       .strictObject({
-        bucket: line(255, 'the name of a bucket').describe('The bucket; it has to be there.'),
+        bucket,
         prefix: z
           .string()
           .max(512)
@@ -99,4 +103,17 @@ export function loadingProblem(delivery: unknown): CopyProblem | null {
   if (data === undefined) return null;
   const { columns, copyOptions: options } = data.to.redshift;
   return copyProblem(data.format, { columns: columns.length === 0 ? null : columns, options });
+}
+
+/** What the cluster would tell at the first load; null: nothing that is known here. */
+export function copyMistake(delivery: unknown): CopyProblem | null {
+  const { data } = loading.safeParse(delivery);
+  if (data === undefined || loadingProblem(delivery) !== null) return null;
+  const { copyOptions: options } = data.to.redshift;
+  if (data.format.type !== 'raw' || options.trim() !== '') return wordProblem(options);
+  return {
+    key: 'to.redshift.copyOptions',
+    message: 'says nothing, and with format.type: raw nothing else says what the records are',
+    allowed: "JSON 'auto' for JSON, CSV, or DELIMITER '|' for lines with another character",
+  };
 }

@@ -1,5 +1,5 @@
 /** What the keys of one destination mean together. */
-import { compileQuery } from '../../forward/query/query.ts';
+import { jmespathProblem } from '../query-rules.ts';
 
 export interface DestinationProblem {
   /** Under the destination; with dots between its parts. */
@@ -33,8 +33,8 @@ export function destinationProblems(kind: string, to: Fields): readonly Destinat
     if (documentId !== 'query') {
       problems.push({ key: 'idQuery', message: 'needs "documentId: query" beside it' });
     }
-    const problem = queryProblem(idQuery);
-    if (problem !== null) problems.push({ key: 'idQuery', message: `is no query: ${problem}` });
+    const problem = jmespathProblem(idQuery);
+    if (problem !== null) problems.push({ key: 'idQuery', ...problem });
   }
   return problems;
 }
@@ -99,15 +99,6 @@ function pairProblems(to: Fields, one: string, other: string, within = ''): Dest
       ? [{ key: `${within}${key}`, message: `needs ${missing} beside it` }]
       : [],
   );
-}
-
-function queryProblem(text: string): string | null {
-  try {
-    compileQuery(text, 'jmespath');
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
 }
 
 /** Passwords have keys of their own, which are not shown. */

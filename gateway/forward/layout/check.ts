@@ -1,6 +1,6 @@
 /** What is wrong with a layout that somebody wrote: for the configuration, and for Firehose's API. */
-import { compileQuery } from '../query/query.ts';
-import { QueryError } from '../query/values.ts';
+import { languageNames, queryProblem } from '../query/problem.ts';
+import type { QueryLanguage } from '../query/query.ts';
 import { keyPart } from './key-part.ts';
 import { compileLayout, hasPartitions, type LayoutOptions } from './layout.ts';
 import { prefixBytesMax, prefixCharactersMax } from './partitioner.ts';
@@ -13,6 +13,8 @@ export interface LayoutProblem {
   readonly name?: string;
   /** Goes on from the option: `prefix` "has a { that is not closed". */
   readonly says: string;
+  /** The ways out, where they are not plain. */
+  readonly allowed?: string;
 }
 
 export interface LayoutUse {
@@ -69,6 +71,7 @@ function checkPrefix(
   problems: LayoutProblem[],
 ): void {
   const names = new Set(Object.keys(partitionBy ?? {}));
+  let hasUnknown = false;
   const unused = new Set(names);
   for (const piece of prefix) {
     if (piece.kind === 'error-type') {
@@ -81,15 +84,21 @@ function checkPrefix(
       const says = `has !{partitionKeyFromLambda:${piece.name}}, and there is no function`;
       problems.push({ option: 'prefix', says });
     } else if (!names.has(piece.name)) {
+      hasUnknown = true;
+      const has = [...names].join(', ');
       const says = `has !{partitionKeyFromQuery:${piece.name}}, and partitionBy has no ${piece.name}`;
-      problems.push({ option: 'prefix', says });
+      problems.push({ option: 'prefix', says: has === '' ? says : `${says}, but ${has}` });
     }
     unused.delete(piece.name);
   }
-  const isAppended = hive && !prefix.some(({ kind }) => kind === 'partition');
-  for (const name of isAppended ? [] : unused) {
-    const says = `is not in the prefix, as !{partitionKeyFromQuery:${name}}`;
-    problems.push({ option: 'partitionBy', name, says });
+  const isNamed = prefix.some(({ kind }) => kind === 'partition');
+  // A name that is mistyped in one of the two is one mistake.
+  const [first] = (hive && !isNamed) || hasUnknown ? [] : unused;
+  if (first !== undefined) {
+    const says = `goes nowhere with ${[...unused].join(', ')}, which the prefix does not name`;
+    const named = `a prefix with "!{partitionKeyFromQuery:${first}}/" in it`;
+    const allowed = isNamed ? named : `${named}, or "hive: true" beside partitionBy`;
+    problems.push({ option: 'partitionBy', says, allowed });
   }
   const hasExpressions = prefix.some(({ kind }) => kind !== 'text');
   if (use.needsErrorPrefix && errorPrefix === null && hasExpressions) {
@@ -119,14 +128,21 @@ function checkQueries(options: LayoutOptions, problems: LayoutProblem[]): void {
     if (hive && keyPart(name, true) !== name) {
       problems.push({ option: 'partitionBy', name, says: 'is no name for Hive' });
     }
-    try {
-      compileQuery(query, queryLanguage);
-    } catch (error) {
-      if (!(error instanceof QueryError)) throw error;
-      const says = `is no query of ${queryLanguage}: ${error.message}`;
-      problems.push({ option: 'partitionBy', name, says });
-    }
+    const problem = queryProblem(query, queryLanguage);
+    if (problem === null) continue;
+    const { says, writtenIn } = problem;
+    problems.push({ option: 'partitionBy', name, says, ...instead(queryLanguage, writtenIn) });
   }
+}
+
+function instead(
+  language: QueryLanguage,
+  writtenIn: QueryLanguage | null,
+): Pick<LayoutProblem, 'allowed'> {
+  if (writtenIn === null) return {};
+  return {
+    allowed: `a query of ${languageNames[language]}, or "queryLanguage: ${writtenIn}" beside partitionBy`,
+  };
 }
 
 /** Without the values of partitions, which are looked at record by record. */

@@ -51,7 +51,7 @@ test('each thing that is wrong with one is told where it stands', () => {
     [backedUp(s3('accessKeyId: a')), /backup\.to\.s3\.accessKeyId: .*needs secretAccessKey/],
     [
       backedUp(s3("prefix: '!{partitionKeyFromQuery:site}/'")),
-      /backup\.to\.s3\.prefix: .*partitionBy has no site/,
+      /backup\.to\.s3\.prefix: .*has a partition, and a backup has none/,
     ],
     [backedUp(`${folder}, layout: { timeZone: Berlin }`), /backup\.layout\.timeZone/],
     [backedUp(folder, 'd'.repeat(128)), /\.backup: .*which is too long/],

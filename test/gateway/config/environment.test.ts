@@ -113,7 +113,7 @@ test('variables that mean nothing, or have no right value, are problems', () => 
   assert.match(problem('HEADGATE_STREAMS', '{a: '), /^HEADGATE_STREAMS: streams: /);
   assert.match(
     problem('HEADGATE_STREAMS', 'seven'),
-    /^HEADGATE_STREAMS: streams: "seven" is not allowed/,
+    /^HEADGATE_STREAMS: streams: "seven" is one value, and takes keys below it/,
   );
   for (const name of [
     'HEADGATE_',

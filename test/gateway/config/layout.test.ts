@@ -44,11 +44,11 @@ test('each thing that is wrong is told where it stands', () => {
     [delivery(s3('a!{partitionKeyFromLambda:x}'), ''), /to\.s3\.prefix: .*there is no function/],
     [
       delivery(s3(''), 'layout: { partitionBy: { x: "a[" }, hive: true }'),
-      /layout\.partitionBy\.x: .*no query of jmespath/,
+      /layout\.partitionBy\.x: .*no query of JMESPath/,
     ],
     [
       delivery(s3(''), 'layout: { partitionBy: { x: a } }'),
-      /layout\.partitionBy\.x: .*not in the prefix/,
+      /layout\.partitionBy: goes nowhere with x, which the prefix does not name/,
     ],
     [delivery(s3(''), 'layout: { partitionBy: { "a=b": a } }'), /partitionBy/],
     [delivery(s3(''), 'layout: { timeZone: Berlin }'), /layout\.timeZone: .*no time zone/],

@@ -214,7 +214,7 @@ deliveries:
     to: { opensearch: { endpoint: 'http://x:9', index: a, username: u, password: p, service: es } }
 `);
   for (const pattern of [
-    /http\.hostnames: 5 is not allowed/,
+    /http\.hostnames: 5 is one value, and takes a list/,
     /mqtt\.port: is 1883, which is taken by http\.port/,
     /mqtt\.routes: will never see a message/,
     /mqtt\.routes\[0\]\.stream: "s" is not a stream/,
@@ -268,7 +268,7 @@ deliveries: { d: { from: { stream: s }, to: ${destination} } }
     ['{ opensearch: { endpoint: "https://x", index: x, idQuery: a } }', /documentId: query/],
     [
       '{ opensearch: { endpoint: "https://x", index: x, documentId: query, idQuery: "a[" } }',
-      /idQuery: .* is no query: /,
+      /idQuery: .* is no query of JMESPath: /,
     ],
     ['{ opensearch: { endpoint: "https://x", index: x, maxBytes: 101 MiB } }', /1 MiB to 100 MiB/],
     ['{ splunk: { endpoint: "https://x", token: t, channel: main } }', /a UUID/],

@@ -62,7 +62,7 @@ class Parser {
   readonly #tokens: TokenReader<Token>;
 
   constructor(tokens: readonly Token[]) {
-    this.#tokens = new TokenReader(tokens);
+    this.#tokens = new TokenReader(tokens, 0, strange);
   }
 
   whole(): Evaluate {
@@ -91,7 +91,10 @@ class Parser {
         return field(token.text);
       case 'sign':
         return this.#prefixSign(token);
-      case 'number':
+      case 'number': {
+        const place = `character ${token.at + 1}`;
+        throw new QueryError(`the number at ${place} stands between two backticks, as in \`3\``);
+      }
       case 'end':
         throw unexpected(token);
     }
@@ -265,6 +268,15 @@ class Parser {
     const token = this.#tokens.peek();
     return token.kind === 'sign' ? powerOf(token.text) : 0;
   }
+}
+
+/** Words of other languages. */
+const writtenAs: Readonly<Record<string, string>> = { and: '&&', or: '||' };
+
+function strange(token: Token): QueryError {
+  const sign = token.kind === 'name' ? writtenAs[token.text] : undefined;
+  if (token.kind !== 'name' || sign === undefined) return unexpected(token);
+  return new QueryError(`${token.text} at character ${token.at + 1} is written ${sign} here`);
 }
 
 function powerOf(sign: string): number {

@@ -53,18 +53,33 @@ function tokenAt(text: string, at: number): readonly [token: Token, length: numb
   }
   const json = matchAt(literal, text, at);
   if (json !== null) {
-    const value = parse((json[1] ?? '').replaceAll('\\`', '`'), at);
+    const value = parse((json[1] ?? '').replaceAll('\\`', '`'), at, "; texts stand between '");
     return [{ kind: 'literal', value, at }, json[0].length];
   }
   const sign = signs.find((candidate) => text.startsWith(candidate, at));
   if (sign !== undefined) return [{ kind: 'sign', text: sign, at }, sign.length];
-  throw unknownAt(text, at);
+  throw strangeAt(text, at);
 }
 
-function parse(text: string, at: number): Json {
+/** Of what no token begins with, where that has a common reason. */
+function strangeAt(text: string, at: number): QueryError {
+  const character = text.charAt(at);
+  const place = `at character ${at + 1}`;
+  if (character === '=') return new QueryError(`the = ${place} compares as ==`);
+  if (character === '`') {
+    return new QueryError(`the \` ${place} is not closed: numbers stand between two, as in \`3\``);
+  }
+  if (character === "'" || character === '"') {
+    return new QueryError(`the ${character} ${place} is not closed`);
+  }
+  return unknownAt(text, at);
+}
+
+function parse(text: string, at: number, advice = ''): Json {
   try {
     return JSON.parse(text) as Json;
   } catch (error) {
-    throw new QueryError(`what begins at character ${at + 1} is not JSON`, { cause: error });
+    const says = `what begins at character ${at + 1} is not JSON${advice}`;
+    throw new QueryError(says, { cause: error });
   }
 }

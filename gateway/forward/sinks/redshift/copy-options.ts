@@ -6,6 +6,7 @@
  * Sources: Amazon Redshift Database Developer Guide (COPY: data format, file compression, data
  * conversion and load parameters; COPY from columnar data formats).
  */
+import { suggest } from '../../../config/suggest.ts';
 import type { FormatOptions, FormatType } from '../../format/formats.ts';
 import { SinkError, type TableReading } from '../../sink.ts';
 import { literal } from './sql.ts';
@@ -40,7 +41,22 @@ const saidElsewhere: Readonly<Record<string, string>> = {
 const losing: Readonly<Record<string, string>> = {
   NOLOAD: 'loads nothing, and what was sent would be lost',
   MAXERROR: 'leaves rows out without a word; those that do not fit are put aside instead',
+  IGNOREALLERRORS: 'leaves rows out without a word; those that do not fit are put aside instead',
 };
+
+/** All that COPY takes of Parquet, and what stands behind it. */
+const parquetWords: ReadonlySet<string> = new Set([
+  ...['FORMAT', 'AS', 'PARQUET', 'SERIALIZETOJSON', 'ACCEPTINVCHARS', 'FILLRECORD'],
+  ...['EXPLICIT_IDS', 'STATUPDATE', 'ON', 'OFF', 'TRUE', 'FALSE'],
+]);
+
+/** What else COPY takes of objects in S3, and what stands behind it without quotes. */
+const otherWords = [
+  ...['QUOTE', 'DELIMITER', 'SIMPLIFY', 'ACCEPTANYDATE', 'BLANKSASNULL', 'DATEFORMAT'],
+  ...['EMPTYASNULL', 'ENCODING', 'UTF8', 'UTF16', 'UTF16LE', 'UTF16BE', 'ISO88591', 'ESCAPE'],
+  ...['IGNOREBLANKLINES', 'IGNOREHEADER', 'NULL', 'REMOVEQUOTES', 'ROUNDEC', 'TIMEFORMAT'],
+  ...['TRIMBLANKS', 'TRUNCATECOLUMNS', 'COMPROWS', 'COMPUPDATE', 'PRESET'],
+];
 
 /** Between quotes, or not; as `isCopyOptions` takes them apart. */
 const piecePattern = /'(?:[^'\\]|\\[^'])*'|[^\s']+/g;
@@ -79,6 +95,23 @@ export function copyProblem(
     message: `are ${columns.length}, and the objects have ${declared}`,
     allowed: 'as many as format.columns has, in their order; or none',
   };
+}
+
+/** A word of which the cluster would tell at the first load; null: COPY takes all of them. */
+export function wordProblem(options: string): CopyProblem | null {
+  const taken = [...new Set([...formatWords, ...compressionWords, ...otherWords, ...parquetWords])];
+  const known = new Set([...taken, ...Object.keys(saidElsewhere), ...Object.keys(losing)]);
+  const words = wordsOf(options);
+  const unknown = words.find((word, at) => {
+    if (known.has(word) || /^\d+(\.\d+)?$/.test(word)) return false;
+    return word !== 'AUTO' || words[at - 1] !== 'SIMPLIFY';
+  });
+  if (unknown === undefined) return null;
+  const meant = suggest(unknown, known);
+  const message = `has ${unknown}, which COPY does not take here`;
+  const key = 'to.redshift.copyOptions';
+  if (meant !== null) return { key, message: `${message}; ${meant}, perhaps` };
+  return { key, message, allowed: `${taken.join(', ')}, numbers, and texts between '` };
 }
 
 /** COPY finds columns by where they are, and not by their names. */
@@ -139,6 +172,9 @@ function contradictionOf(
     if (type === 'parquet') return 'and Parquet is compressed within';
     if (compressionOf(format) === word) return null;
     return `and the delivery's format.compression is ${format.compression ?? 'gzip'}`;
+  }
+  if (type === 'parquet' && !parquetWords.has(word) && !/^\d/.test(word)) {
+    return 'which COPY does not take with format.type: parquet';
   }
   if (word === 'DELIMITER' && own !== null) {
     if (own !== 'CSV') return `and the delivery's format.type is ${type}`;

@@ -171,6 +171,44 @@ test('one that was removed says so, and is forgotten by force alone while record
   );
 });
 
+test('a body that is missing, or of another kind, is told so', async (context) => {
+  const { gateway } = await start(context);
+  const json = 'application/json';
+  const wanted = 'it has to be JSON, sent with "content-type: application/json"';
+  const cases: readonly (readonly [string | null, string | null, number, string])[] = [
+    [null, null, 400, `The body is missing: ${wanted}.`],
+    ['text/plain', '{"to":"latest"}', 415, `The body is of another type: ${wanted}.`],
+    [
+      'application/x-www-form-urlencoded',
+      'to=latest',
+      415,
+      `The body is of another type: ${wanted}.`,
+    ],
+    [json, null, 400, `The body is empty, or no JSON: ${wanted}.`],
+    [json, '', 400, `The body is empty, or no JSON: ${wanted}.`],
+    [json, '{"to"', 400, `The body is empty, or no JSON: ${wanted}.`],
+    [json, '{}', 400, 'The request is not right: to: is missing'],
+    [json, '{"at":1}', 400, 'The request is not right: to: is missing; at: is not known'],
+    [json, '{"to":5}', 400, 'The request is not right: to: expected string, received number'],
+    [json, '[]', 400, 'The request is not right: the body: expected object, received array'],
+    [json, 'null', 400, 'The request is not right: the body: expected object, received null'],
+  ];
+  for (const [type, body, status, message] of cases) {
+    const url = 'http://localhost/api/v1/deliveries/archive/rewind';
+    const response = await gateway.app.request(url, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${gateway.token}`,
+        ...(type === null ? {} : { 'content-type': type }),
+      },
+      body,
+    });
+    const { error } = ErrorSchema.parse(await response.json());
+    assert.deepEqual([response.status, error.message], [status, message], `${type}: ${body}`);
+  }
+  assert.deepEqual(gateway.audited, []);
+});
+
 test('the measures of a delivery and of its stream, under the names of Firehose', async (context) => {
   const { gateway } = await start(context);
   const { metrics } = DeliveryMeteringSchema.parse(

@@ -47,10 +47,13 @@ test('each wrong thing is told, in words that can be acted on', () => {
     [{ prefix: '!{partitionKeyFromQuery:}' }, /names no key/],
     [{ prefix: '!{partitionKeyFromQuery:a}' }, /and partitionBy has no a/],
     [{ prefix: '!{partitionKeyFromLambda:a}' }, /and there is no function/],
-    [{ partitionBy: { a: 'a' } }, /partitionBy\.a is not in the prefix/],
+    [
+      { partitionBy: { a: 'a' } },
+      /partitionBy goes nowhere with a, which the prefix does not name/,
+    ],
     [
       { partitionBy: { a: 'a[' }, hive: true },
-      /partitionBy\.a is no query of jmespath: it ends too early/,
+      /partitionBy\.a is no query of JMESPath: it ends too early/,
     ],
     [
       { partitionBy: { a: '.a |= 1' }, hive: true, queryLanguage: 'jq' },

@@ -1,0 +1,130 @@
+/**
+ * What is possible and hardly meant, and does harm without a word. Asked of the file alone: what is
+ * made over Firehose's API is taken as the service takes it.
+ */
+import { resolve } from 'node:path';
+import type { z } from 'zod';
+import { deliveryPlaces } from './backup-rules.ts';
+import { copyMistake } from './destinations/redshift.ts';
+import { fields, type Fields } from './fields.ts';
+import { prefixPlaces } from './layout-rules.ts';
+import { reportTo, type Report } from './rules.ts';
+import { configSchema } from './schema.ts';
+
+interface Mistake {
+  /** Of the delivery; with dots between its parts. */
+  readonly key: string;
+  readonly message: string;
+  readonly allowed?: string;
+}
+
+/** As `configSchema`, for what somebody has written. */
+export const fileSchema = configSchema.superRefine(checkMistakes, { when: () => true });
+
+function checkMistakes(value: unknown, context: z.RefinementCtx): void {
+  const report = reportTo(context);
+  const config = fields(value);
+  checkPrefixes(config, report);
+  for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
+    checkBackup(fields(delivery), ['deliveries', name, 'backup', 'to'], report);
+    const copied = copyMistake(delivery);
+    const found = [...placeMistakes(fields(delivery)), ...(copied === null ? [] : [copied])];
+    for (const { key, message, ...params } of found) {
+      report(['deliveries', name, ...key.split('.')], message, params);
+    }
+  }
+}
+
+/** What belongs into a key beside the one where it is written. */
+function placeMistakes({ to, onlyWhile }: Fields): readonly Mistake[] {
+  const { redshift, splunk, opensearch } = fields(to);
+  const texts = {
+    'to.redshift.table': fields(redshift)['table'],
+    'to.splunk.endpoint': fields(splunk)['endpoint'],
+    'to.opensearch.endpoint': fields(opensearch)['endpoint'],
+    'onlyWhile.program': fields(onlyWhile)['program'],
+  };
+  return misplaced.flatMap(({ key, pattern, ...mistake }) => {
+    const text = texts[key];
+    return typeof text === 'string' && pattern.test(text) ? [{ key, ...mistake }] : [];
+  });
+}
+
+const misplaced = [
+  {
+    key: 'to.redshift.table',
+    pattern: /\./,
+    message: 'has a dot in it',
+    allowed: 'the name of the table alone, with "schema" beside it',
+  },
+  {
+    key: 'to.splunk.endpoint',
+    pattern: /\/services\/collector/,
+    message: 'has the path of the collector, which is put behind it',
+    allowed: 'the address alone, such as https://splunk.example.net:8088',
+  },
+  {
+    key: 'to.opensearch.endpoint',
+    pattern: /\/_bulk\b/,
+    message: 'has /_bulk, which is put behind it',
+    allowed: 'the address alone, such as https://search.example.net',
+  },
+  {
+    key: 'onlyWhile.program',
+    pattern: /\s-/,
+    message: 'has arguments behind it',
+    allowed: 'the program alone, with "arguments" beside it',
+  },
+] as const;
+
+function checkPrefixes(config: Fields, report: Report): void {
+  for (const { path, delivery } of deliveryPlaces(config)) {
+    const [kind = ''] = Object.keys(fields(delivery['to']));
+    const place = prefixPlaces[kind];
+    const keys = [
+      ...(place === undefined ? [] : [[...place, 'prefix']]),
+      ['layout', 'errorPrefix'],
+    ];
+    for (const key of keys) {
+      const prefix = key.reduce<unknown>((part, name) => fields(part)[name], delivery);
+      const found = typeof prefix === 'string' ? prefixMistakes(prefix) : [];
+      if (found.length > 0) report([...path, ...key], `has ${found.join('; and ')}`);
+    }
+  }
+}
+
+/** What makes keys all the same, and letters of times whose keys look right for most of a year. */
+function prefixMistakes(prefix: string): readonly string[] {
+  const [plain] = /(?<!!)\{(?:timestamp|firehose|partitionKeyFrom\w+):[^}]*\}/.exec(prefix) ?? [];
+  const patterns = [...prefix.matchAll(/!\{timestamp:([^}]*)\}/g)].map(
+    ([, pattern = '']) => pattern,
+  );
+  const letters = patterns.join(' ').replace(/'[^']*'/g, ' ');
+  const has = (some: RegExp): boolean => some.test(letters);
+  return [
+    ...(plain === undefined ? [] : [`${plain} without a ! before it`]),
+    ...(has(/Y/) && !has(/w/) ? ['YYYY, the year that a week is of: the year is yyyy'] : []),
+    ...(has(/m/) && !has(/[HhKkAnN]/) ? ['mm, the minutes, without hours: months are MM'] : []),
+    ...(has(/(?<!D)DD(?!D)/) ? ['DD, the day of the year: that of the month is dd'] : []),
+  ];
+}
+
+/** Whoever reads the one would read the other, too, and most records twice. */
+function checkBackup({ to, backup }: Fields, path: readonly string[], report: Report): void {
+  const [kind = ''] = Object.keys(fields(fields(backup)['to']));
+  const own = startOfKeys(kind, fields(fields(to)[kind]));
+  const kept = startOfKeys(kind, fields(fields(fields(backup)['to'])[kind]));
+  if (own === null || kept === null) return;
+  if (!own.startsWith(kept) && !kept.startsWith(own)) return;
+  report([...path, kind], 'is where the delivery itself puts its objects, or one is in the other', {
+    allowed: `another ${kind === 's3' ? 'bucket' : 'folder'}, or prefixes of which neither begins with the other`,
+  });
+}
+
+/** Up to the first expression of the prefix; null: it has no keys, or is wrong in itself. */
+function startOfKeys(kind: string, { path, bucket, endpoint, prefix }: Fields): string | null {
+  const [start] = typeof prefix === 'string' ? prefix.split('!{') : [''];
+  if (kind === 'folder' && typeof path === 'string') return `${resolve(path)}/${start ?? ''}`;
+  if (kind !== 's3' || typeof bucket !== 'string') return null;
+  return `${typeof endpoint === 'string' ? endpoint : ''}/${bucket}/${start ?? ''}`;
+}
