@@ -42,7 +42,8 @@ const leavesFolder = /(?:^|\/)\.{1,2}(?:\/|$)/;
 /** Of a key, together with all that follows it. */
 const plainPrefixMax = 512;
 
-export function shapeProblems(value: unknown): readonly ShapeProblem[] {
+/** @param isOfFailed its objects are of failed records */
+export function shapeProblems(value: unknown, isOfFailed = false): readonly ShapeProblem[] {
   const parsed = lenient.safeParse(value);
   if (!parsed.success) return [];
   const delivery = parsed.data;
@@ -56,8 +57,10 @@ export function shapeProblems(value: unknown): readonly ShapeProblem[] {
   if (kind !== 'folder' && kind !== 's3') return problems;
   const { prefix } = prefixed.parse(delivery.to[kind]);
   const use = { hasFunction: isGiven(delivery.transform), needsErrorPrefix: false };
-  for (const { option, name, says } of layoutProblems({ ...delivery.layout, prefix }, use)) {
-    const path = option === 'prefix' ? ['to', kind, 'prefix'] : ['layout', option];
+  const prefixOption = isOfFailed ? 'errorPrefix' : 'prefix';
+  const options = { ...delivery.layout, [prefixOption]: prefix };
+  for (const { option, name, says } of layoutProblems(options, use)) {
+    const path = option === prefixOption ? ['to', kind, 'prefix'] : ['layout', option];
     problems.push({ path: name === undefined ? path : [...path, name], message: says });
   }
   if (kind === 'folder' && leavesFolder.test(prefix)) {

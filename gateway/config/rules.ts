@@ -287,8 +287,8 @@ function checkLoads(config: Fields, report: Report): void {
 }
 
 function checkShapes(config: Fields, report: Report): void {
-  for (const { path, delivery } of deliveryPlaces(config)) {
-    for (const problem of shapeProblems(delivery)) {
+  for (const { path, delivery, isOfFailed } of deliveryPlaces(config)) {
+    for (const problem of shapeProblems(delivery, isOfFailed)) {
       report([...path, ...problem.path], problem.message);
     }
   }

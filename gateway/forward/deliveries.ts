@@ -19,7 +19,7 @@ import { sharedLimits } from './limits.ts';
 import type { DeliveryOptions } from './options.ts';
 import type { Account } from './record-plans.ts';
 import { forgetRemoved, removedDeliveries, type RemovedDelivery } from './removed.ts';
-import { backupNameOf, withBackups } from './source-backup.ts';
+import { backupNameOf, backupNamesOf, failedBackupNameOf, withBackups } from './source-backup.ts';
 import { pause } from './timing.ts';
 
 const sampleMs = 10_000;
@@ -49,7 +49,7 @@ export interface Deliveries {
   status(): Promise<readonly DeliveryStatus[]>;
   /** Those that are no longer configured and left something unsent. */
   removed(): Promise<readonly RemovedDelivery[]>;
-  /** Lets go of one of those, and of its backup. */
+  /** Lets go of one of those, and of its backups. */
   forget(name: string): Promise<'forgotten' | 'configured' | 'unknown'>;
   /** What one and its backup did, under Firehose's names; null: there is none of that name. */
   metered(name: string): Promise<MeteredDelivery | null>;
@@ -140,15 +140,16 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     forget: async (name) => {
       const outcome = await forgetOne(name);
       if (outcome === 'configured') return outcome;
-      const ofBackup = await forgetOne(backupNameOf(name));
-      return ofBackup === 'forgotten' ? ofBackup : outcome;
+      const ofBackups = [];
+      for (const one of backupNamesOf(name)) ofBackups.push(await forgetOne(one));
+      return ofBackups.includes('forgotten') ? 'forgotten' : outcome;
     },
     metered: async (name) => {
       const delivery = named(name);
       if (delivery === undefined) return null;
       // The age of what waits is told by counting it.
       const { from } = await delivery.status();
-      const backup = named(backupNameOf(name));
+      const backup = named(backupNameOf(name)) ?? named(failedBackupNameOf(name));
       await backup?.status();
       const ofBackup = backup?.metering.list() ?? [];
       return { from, sinceMs, measures: [...ofBackup, ...delivery.metering.list()] };

@@ -29,9 +29,11 @@ import { deliveryStatus, type DeliveryStatus } from './delivery-status.ts';
 import { hasExpired, unlessGone } from './expired.ts';
 import {
   askForReplay,
+  ensureFailedStream,
   failedCount,
   failedStream,
   newestFailed,
+  replayedTo,
   replayEnd,
   type NewestFailed,
 } from './failed-records.ts';
@@ -57,6 +59,7 @@ import {
   needsPlans,
   plannedSink,
   plansOfFailed,
+  plansOfFailedBackup,
   plansOfShard,
   type Account,
   type PlannedSink,
@@ -159,9 +162,10 @@ export class Delivery {
     this.#share = ports.limits.bandwidth.share(maxBytesPerSecond, priority);
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
-    const { backupOf = null } = options;
+    const { backupOf = null, failedOf = null } = options;
+    const isWithOwner = backupOf !== null && (failedOf?.isOnlyBackup ?? true);
     this.metering = new DeliveryMetering({
-      ...{ delivery: backupOf ?? options.name, isBackup: backupOf !== null },
+      ...{ delivery: isWithOwner ? backupOf : options.name, isBackup: backupOf !== null },
       ...{ kind: sink.kind, clock, metrics },
     });
     this.#progress = new Progress({
@@ -312,6 +316,7 @@ export class Delivery {
 
   async #run(context: TaskContext): Promise<void> {
     await this.#ensureApplications();
+    await this.#ensureSource();
     const { pausedMs, rewinds } = await this.#steering.kept();
     this.#scope = { ...this.#scope, version: (this.#options.version ?? 1) + rewinds };
     this.#flow.open(pausedMs);
@@ -331,6 +336,15 @@ export class Delivery {
       if (!this.#applications.includes(name) || required === this.#required) continue;
       await applications.ensure({ name, required: this.#required });
     }
+  }
+
+  /** Of failed records: there is no stream of them before one fails. @throws StorageError */
+  async #ensureSource(): Promise<void> {
+    const { failedOf = null } = this.#options;
+    if (failedOf === null) return;
+    const { log } = this.#ports;
+    const { encryption = 'none' } = log.stream(failedOf.stream);
+    await ensureFailedStream(log, failedOf.delivery, encryption);
   }
 
   /** Keeps a worker on every shard that may be read. @throws StorageError `not-found` */
@@ -356,7 +370,9 @@ export class Delivery {
   #sendShard(worker: Worker, shard: ShardDescription, stream: StreamDescription): Promise<void> {
     const planned = this.#planned;
     if (planned === null) throw new Error('records go to a sink for records or objects');
-    const plans = plansOfShard(this.#plans(planned, stream), shard);
+    const isOfFailed = (this.#options.failedOf ?? null) !== null;
+    const plansOf = isOfFailed ? plansOfFailedBackup : plansOfShard;
+    const plans = plansOf(this.#plans(planned, stream), shard);
     const sink = this.#sink;
     if (!('send' in sink) || !this.#goesAtOnce) return sendShardPlanned(worker, plans);
     const { random } = this.#ports;
@@ -437,7 +453,7 @@ export class Delivery {
    * the shard has to wait for its parents.
    *
    * `latest` means the present end, unless the delivery has run before; of a backup, what its owner
-   * has still to send, too. The oldest shard comes last: while it has no checkpoint, the first run
+   * has still to send, too. A backup of failed records begins with those that wait to be replayed. The oldest shard comes last: while it has no checkpoint, the first run
    * was not finished.
    */
   async #takeCheckpoints(stream: StreamDescription): Promise<void> {
@@ -448,10 +464,16 @@ export class Delivery {
       this.#options.startAt === 'latest' && oldest !== undefined && !known.has(oldest.id);
     for (const shard of shards) {
       if (known.has(shard.id)) continue;
-      const start = atHead ? this.#latestOf(shard) : shard.trimSequence;
+      const start = atHead ? this.#latestOf(shard) : this.#earliestOf(shard);
       const lease = await this.#acquire(this.application, { kind: 'shard', id: shard.id }, start);
       await lease.release();
     }
+  }
+
+  #earliestOf({ trimSequence }: ShardDescription): number {
+    const { failedOf = null } = this.#options;
+    if (failedOf === null) return trimSequence;
+    return Math.max(trimSequence, replayedTo(this.#ports.log, failedOf.delivery) ?? 0);
   }
 
   #latestOf({ id, nextSequence }: ShardDescription): number {
