@@ -85,35 +85,34 @@ function errorCodeOf(envelope: FailedEnvelope): string {
   const { errorCode } = envelope;
   const known = errorCodes[stageOf(envelope)];
   if (known === undefined) return errorCode;
-  return known.codes[errorCode as SinkErrorCode] ?? known.others;
+  const { codes, others } = known;
+  return Object.hasOwn(codes, errorCode) ? (codes[errorCode as SinkErrorCode] ?? others) : others;
 }
 
 function membersOfStage(envelope: FailedEnvelope): object {
-  switch (stageOf(envelope)) {
-    case 'processing-failed':
-      return { lambdaArn: envelope.lambdaArn };
-    case 'http-endpoint-failed':
-      return { subsequenceNumber: envelope.subSequence, dataId: placeOf(envelope) };
-    case 'splunk-failed':
-      return { EventId: placeOf(envelope) };
-    case 'opensearch-failed': {
-      const { documentId: esDocumentId, index: esIndexName } = envelope;
-      return { esDocumentId, esIndexName, esTypeName: '_doc' };
-    }
-    default:
-      return {};
-  }
+  const { lambdaArn, subSequence: subsequenceNumber, documentId, index } = envelope;
+  const ofDestination: Readonly<Partial<Record<FailureStage, () => object>>> = {
+    'processing-failed': () => ({ lambdaArn }),
+    'http-endpoint-failed': () => ({ subsequenceNumber, dataId: placeOf(envelope) }),
+    'splunk-failed': () => ({ EventId: placeOf(envelope) }),
+    'opensearch-failed': () => ({
+      ...{ esDocumentId: documentId, esIndexName: index, esTypeName: '_doc' },
+    }),
+  };
+  return ofDestination[stageOf(envelope)]?.() ?? {};
 }
 
 /** Its sequence number in the stream, and which part of it. */
 function placeOf(envelope: FailedEnvelope): string {
-  const { sequence, subSequence, arrival, shardCreated } = envelope;
+  return `${sequenceNumberOf(envelope)}.${envelope.subSequence}`;
+}
+
+/** As clients know it; of a record that does not tell its shard, or lies, the bare number. */
+function sequenceNumberOf(envelope: FailedEnvelope): string {
+  const { sequence, arrival, shardCreated } = envelope;
   const createdMs = Date.parse(shardCreated ?? '');
-  const number = Number.isNaN(createdMs)
-    ? String(sequence)
-    : new SequenceNumbers({ createdMs, index: shardIndexOf(envelope) }).of(
-        sequence,
-        Date.parse(arrival),
-      );
-  return `${number}.${subSequence}`;
+  const index = shardIndexOf(envelope);
+  const isOne = [createdMs, index, sequence].every((one) => Number.isSafeInteger(one) && one >= 0);
+  if (!isOne) return String(sequence);
+  return new SequenceNumbers({ createdMs, index }).of(sequence, Date.parse(arrival));
 }

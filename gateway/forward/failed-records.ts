@@ -298,6 +298,11 @@ function isHashKey(value: unknown): value is string {
   return typeof value === 'string' && /^\d{1,39}$/.test(value) && BigInt(value) <= hashKeyMax;
 }
 
+function isPart(part: unknown): boolean {
+  if (part === undefined) return true;
+  return Array.isArray(part) && part.length === 2 && part.every(Number.isSafeInteger);
+}
+
 function parse({ data }: LogRecord): FailedEnvelope | null {
   try {
     const value = JSON.parse(data.toString('utf8')) as Partial<FailedEnvelope> | null;
@@ -307,6 +312,7 @@ function parse({ data }: LogRecord): FailedEnvelope | null {
       typeof value.stream === 'string' &&
       typeof value.shard === 'string' &&
       typeof value.sequence === 'number' &&
+      isPart(value.part) &&
       !Number.isNaN(Date.parse(value.streamCreated ?? '')) &&
       !Number.isNaN(Date.parse(value.arrival ?? ''));
     return isOne ? (value as FailedEnvelope) : null;

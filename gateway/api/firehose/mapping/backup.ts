@@ -41,15 +41,8 @@ export function backupFields(destination: GivenDestination, places: Places): obj
 
 /** Where what fails goes; undefined: into its stream alone. */
 function failedBucket({ kind, configuration }: GivenDestination): S3Configuration | undefined {
-  switch (kind) {
-    case 'HttpEndpoint':
-    case 'Splunk':
-    case 'Amazonopensearchservice':
-    case 'Elasticsearch':
-      return configuration.S3Configuration;
-    default:
-      return undefined;
-  }
+  const isPlace = kind === 'S3' || kind === 'ExtendedS3' || kind === 'Redshift';
+  return isPlace ? undefined : configuration.S3Configuration;
 }
 
 export function hasFailedBucket(destination: GivenDestination): boolean {
