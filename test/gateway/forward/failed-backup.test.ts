@@ -8,13 +8,16 @@ import { parseSequenceNumber } from '../../../gateway/api/kinesis/sequence-numbe
 import { failedStreamOf } from '../../../gateway/forward/failed-records.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { unpinRemoved } from '../../../gateway/forward/removed.ts';
+import { SinkError } from '../../../gateway/forward/sink.ts';
 import { withBackups } from '../../../gateway/forward/source-backup.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { dead, sentAll, startAll, statusUntil } from './support/backups.ts';
 import { failedOf } from './support/failed.ts';
 import { accessKey, startFirehoseEndpoint } from './support/firehose-endpoint.ts';
 import { login, startOpenSearch } from './support/opensearch-stub.ts';
-import { numbered, openRig, streamOptions, type Rig } from './support/rig.ts';
+import { MemorySink } from './support/memory-sink.ts';
+import { numbered, openRig, runClock, settle, streamOptions, type Rig } from './support/rig.ts';
 import { startSplunk, token } from './support/splunk-stub.ts';
 
 const buffer = { maxBytes: 4_000, maxSeconds: 0.05 };
@@ -299,6 +302,38 @@ test('rubbish and lies in the stream, and records in parts, make no object that 
   assert.ok(others.some((data) => data.equals(large.data)));
   assert.equal(lines.length, 5);
   assert.ok(lines.some((line) => line['dataId'] === '1.5.0'));
+});
+
+test('a bucket that refuses its objects as they stand is tried for ever, and takes each once', async (t) => {
+  const clock = new ManualClock();
+  const rig = await openRig(t, { clock });
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings', 1));
+  const [options, backup] = withBackups([
+    delivery({ to: dead, filter: 'id != `99`', failed: { to: dead, buffer } }),
+  ]);
+  assert.ok(options !== undefined && backup !== undefined);
+  const [away, bucket] = [new MemorySink(), new MemorySink()];
+  away.before = () => {
+    throw new SinkError('unreachable', 'nobody there');
+  };
+  let refusals = 0;
+  bucket.before = () => {
+    refusals += 1;
+    if (refusals <= 20) throw new SinkError('rejected', 'not here');
+  };
+  await log.append('readings', [...numbered(0, 30), noJson]);
+  rig.start(options, away);
+  const failed = rig.start(backup, bucket, 'lost/');
+  await runClock(rig, clock, () => rig.metrics.total('headgate_delivery_sent_records_total') >= 31);
+  await settle(rig);
+  assert.deepEqual(await failedOf(log, 'uplink.failed'), []);
+  assert.equal((await failed.status()).sentRecords, 31);
+  const lines = [...bucket.objects.values()].flatMap((object) =>
+    gunzipSync(object).toString().trimEnd().split('\n'),
+  );
+  assert.equal(new Set(lines).size, 31);
+  assert.equal(lines.length, 31);
 });
 
 test('it sends when its owner may, under a name that is its own', () => {
