@@ -453,8 +453,8 @@ export class Delivery {
    * the shard has to wait for its parents.
    *
    * `latest` means the present end, unless the delivery has run before; of a backup, what its owner
-   * has still to send, too. A backup of failed records begins with those that wait to be replayed. The oldest shard comes last: while it has no checkpoint, the first run
-   * was not finished.
+   * has still to send, too. A backup of failed records begins with those that wait to be replayed.
+   * The oldest shard comes last: while it has no checkpoint, the first run was not finished.
    */
   async #takeCheckpoints(stream: StreamDescription): Promise<void> {
     const known = new Set(this.#leases().map((lease) => lease.source.id));
