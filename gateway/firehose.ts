@@ -6,11 +6,12 @@
 import type { Clock, Logger } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
 import { DeliveryStreams } from './api/firehose/delivery-streams.ts';
+import { hasFailedBucket } from './api/firehose/mapping/backup.ts';
 import type { Config } from './config/schema.ts';
 import type { Deliveries } from './forward/deliveries.ts';
 import { namedDeliveries, type DeliveryOptions } from './forward/options.ts';
 import { unpinRemoved } from './forward/removed.ts';
-import { backupNameOf, withBackups } from './forward/source-backup.ts';
+import { backupNameOf, failedBackupNameOf, withBackups } from './forward/source-backup.ts';
 
 export interface FirehoseParts {
   readonly config: Config;
@@ -54,9 +55,12 @@ export async function startAllDeliveries(
   const made = (): readonly { readonly name: string }[] =>
     streams
       .all()
-      .flatMap(({ name, isBackedUp }) => [
+      .flatMap(({ name, made, isBackedUp }) => [
         { name },
         ...(isBackedUp ? [{ name: backupNameOf(name) }] : []),
+        ...(made !== null && hasFailedBucket(made.destination)
+          ? [{ name: failedBackupNameOf(name) }]
+          : []),
       ]);
   const unpin = (): Promise<void> =>
     unpinRemoved(store.log, [...withBackups(configured), ...made()], logger);

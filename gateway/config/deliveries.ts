@@ -1,8 +1,8 @@
 /** `deliveries`: what is sent on, and how. */
 import { z } from 'zod';
-import { backupDestination, destination } from './destinations.ts';
+import { backupDestination, destination, failedDestination } from './destinations.ts';
 import { flow } from './flow.ts';
-import { backupFormat, format } from './format.ts';
+import { backupFormat, failedFormat, format } from './format.ts';
 import { backupLayout, layout, shapeKeys } from './layout.ts';
 import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
 import { transform } from './transform.ts';
@@ -45,6 +45,23 @@ const backup = z
   .default(null)
   .describe(
     'Keeps all records of the stream as they came, besides: before anything is done to them, and whatever becomes of them. It is a delivery of its own, <name>.backup, which sends when this one may; neither waits for the other. null: they are not kept.',
+  );
+
+const failed = z
+  .strictObject({
+    to: failedDestination,
+    format: failedFormat.prefault({}).describe('What the objects are made of.'),
+    layout: backupLayout,
+    buffer: z
+      .strictObject(bufferKeys)
+      .prefault({})
+      .describe('How much is gathered into one object.'),
+    required,
+  })
+  .nullable()
+  .default(null)
+  .describe(
+    'Keeps what fails in a bucket or a folder, besides: from the stream failed.<name>, which stays as it is, a line of JSON for each record as Firehose writes it. It is a delivery of its own, <name>.failed, which sends when this one may; neither waits for the other. null: it is kept in that stream alone.',
   );
 
 export const delivery = z.strictObject({
@@ -92,6 +109,7 @@ export const delivery = z.strictObject({
       'How long what fails is tried again before its records are put aside as failed (in the stream failed.<name>) and the delivery goes on. null: for ever, as the log keeps what comes meanwhile. Not for cameras.',
     ),
   backup,
+  failed,
   required,
   catchUp: choice(['in-order', 'live-first'])
     .default('in-order')

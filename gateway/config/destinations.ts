@@ -19,13 +19,16 @@ const prefix = z
     'Begins every key; end it with / for a folder. Of records it may have expressions, in quotes: "!{timestamp:yyyy/MM}/", and those of firehose, partitionKeyFromQuery and partitionKeyFromLambda. Without a time or a partition in it, yyyy/MM/dd/HH/ follows.',
   );
 
-const folder = z
-  .strictObject({
-    path: path('a folder').describe('The folder; it is made when missing.'),
-    prefix,
-  })
-  .describe('A folder on this machine, laid out as the bucket would be.');
+/** Without expressions in it, what failed and the time follow. */
+const failedPrefix = prefix.describe(
+  'Begins every key; end it with / for a folder. It may have expressions, in quotes: "!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/", the first of which has to be among them. Without any, what failed and the hour follow, each as a folder.',
+);
 
+const folderKeys = { path: path('a folder').describe('The folder; it is made when missing.') };
+const folderText = 'A folder on this machine, laid out as the bucket would be.';
+const folder = z.strictObject({ ...folderKeys, prefix }).describe(folderText);
+
+const bucketText = 'A bucket of S3, or of a server that speaks its protocol.';
 const s3 = z
   .strictObject({
     bucket,
@@ -40,9 +43,16 @@ const s3 = z
         'Puts the bucket into the path instead of the host name; null: with an endpoint of its own.',
       ),
   })
-  .describe('A bucket of S3, or of a server that speaks its protocol.');
+  .describe(bucketText);
 
-export const backupDestination = oneOf({ folder, s3 }).describe('Where they go: folder or s3.');
+const objectsText = 'Where they go: folder or s3.';
+
+export const backupDestination = oneOf({ folder, s3 }).describe(objectsText);
+
+export const failedDestination = oneOf({
+  folder: z.strictObject({ ...folderKeys, prefix: failedPrefix }).describe(folderText),
+  s3: s3.extend({ prefix: failedPrefix }).describe(bucketText),
+}).describe(objectsText);
 
 export const destination = oneOf({
   folder,

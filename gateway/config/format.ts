@@ -69,6 +69,9 @@ export const backupFormat = z.strictObject({
   ...streamKeys,
 });
 
+/** Their lines are Firehose's. */
+export const failedFormat = z.strictObject({ compression: streamKeys.compression });
+
 export const format = z.strictObject({
   type: choice(['ndjson', 'raw', 'csv', 'parquet'])
     .default('ndjson')

@@ -1,6 +1,7 @@
 /** What the keys of a delivery that shape its records mean together, beside what each may be. */
 import { z } from 'zod';
 import { layoutProblems } from '../forward/layout/check.ts';
+import type { DeliveryRole } from './backup-rules.ts';
 import { fields } from './fields.ts';
 import { jmespathProblem } from './query-rules.ts';
 
@@ -58,7 +59,7 @@ export const prefixPlaces: Readonly<Record<string, readonly string[]>> = {
 const partitionExpression = /!\{partitionKeyFrom(?:Query|Lambda):/;
 const backupPrefix = 'text, !{timestamp:…} and !{firehose:random-string}';
 
-export function shapeProblems(value: unknown, isBackup: boolean): readonly ShapeProblem[] {
+export function shapeProblems(value: unknown, role: DeliveryRole): readonly ShapeProblem[] {
   const parsed = lenient.safeParse(value);
   if (!parsed.success) return [];
   const delivery = parsed.data;
@@ -77,14 +78,15 @@ export function shapeProblems(value: unknown, isBackup: boolean): readonly Shape
   const { prefix } = prefixed.parse(
     place.reduce<unknown>((part, key) => fields(part)[key], delivery),
   );
-  if (isBackup && partitionExpression.test(prefix)) {
+  if (role === 'backup' && partitionExpression.test(prefix)) {
     const message = 'has a partition, and a backup has none: it keeps records before anyone looks';
     return [...problems, { path, message, allowed: backupPrefix }];
   }
   const use = { hasFunction: isGiven(delivery.transform), needsErrorPrefix: false };
-  for (const problem of layoutProblems({ ...delivery.layout, prefix }, use)) {
+  const prefixOption = role === 'failed' ? 'errorPrefix' : 'prefix';
+  for (const problem of layoutProblems({ ...delivery.layout, [prefixOption]: prefix }, use)) {
     const { option, name, says, ...rest } = problem;
-    const at = option === 'prefix' ? path : ['layout', option];
+    const at = option === prefixOption ? path : ['layout', option];
     problems.push({ path: name === undefined ? at : [...at, name], message: says, ...rest });
   }
   if (kind === 'folder' && leavesFolder.test(prefix)) {

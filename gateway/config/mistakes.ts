@@ -114,10 +114,9 @@ function checkBackup({ to, backup }: Fields, path: readonly string[], report: Re
   const [kind = ''] = Object.keys(fields(fields(backup)['to']));
   const own = startOfKeys(kind, fields(fields(to)[kind]));
   const kept = startOfKeys(kind, fields(fields(fields(backup)['to'])[kind]));
-  if (own === null || kept === null) return;
-  if (!own.startsWith(kept) && !kept.startsWith(own)) return;
-  report([...path, kind], 'is where the delivery itself puts its objects, or one is in the other', {
-    allowed: `another ${kind === 's3' ? 'bucket' : 'folder'}, or prefixes of which neither begins with the other`,
+  if (own === null || own !== kept) return;
+  report([...path, kind], 'is where the delivery itself puts its objects', {
+    allowed: `another ${kind === 's3' ? 'bucket' : 'folder'}, or another prefix`,
   });
 }
 

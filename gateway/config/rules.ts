@@ -288,22 +288,22 @@ function checkLoads(config: Fields, report: Report): void {
 }
 
 function checkShapes(config: Fields, report: Report): void {
-  for (const { path, delivery, isBackup } of deliveryPlaces(config)) {
-    for (const { path: key, message, ...rest } of shapeProblems(delivery, isBackup)) {
+  for (const { path, delivery, role } of deliveryPlaces(config)) {
+    for (const { path: key, message, ...rest } of shapeProblems(delivery, role)) {
       report([...path, ...key], message, rest);
     }
   }
 }
 
 function checkFormats(config: Fields, report: Report): void {
-  for (const { path: place, delivery, isBackup } of deliveryPlaces(config)) {
+  for (const { path: place, delivery, role } of deliveryPlaces(config)) {
     const { from, to, record, format } = delivery;
     const path: Path = [...place, 'format'];
     const { type, delimiter, compression } = fields(format);
     const isChosen = typeof type === 'string' && type !== 'ndjson';
     if (isChosen && 'camera' in fields(from)) {
       report([...path, 'type'], 'is of records, and footage is files');
-    } else if (isChosen && !isBackup && takingRecords.some((kind) => kind in fields(to))) {
+    } else if (isChosen && role === 'own' && takingRecords.some((kind) => kind in fields(to))) {
       report([...path, 'type'], 'is of objects, and records are sent there as they are', {
         allowed: 'ndjson, or a delivery to folder, s3 or redshift',
       });

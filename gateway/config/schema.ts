@@ -559,6 +559,15 @@ export const configSchema = z
                 compression: 'gzip',
               },
             },
+            failed: {
+              to: {
+                s3: {
+                  bucket: 'undelivered',
+                  prefix: 'partner/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/',
+                  region: 'eu-central-1',
+                },
+              },
+            },
           },
           search: {
             from: { stream: 'readings' },
@@ -571,6 +580,7 @@ export const configSchema = z
                 password: '${SEARCH_PASSWORD:-change-me}',
               },
             },
+            failed: { to: { folder: { path: './undelivered' } }, format: { compression: 'none' } },
           },
           logs: {
             from: { stream: 'app-log' },

@@ -16,6 +16,7 @@ import type {
 import type { Clock, Logger } from '../../storage/ports.ts';
 import { applicationOf, applicationsOf } from './applications.ts';
 import { cameraBacklog, shardsBacklog, type Backlogs } from './backlog.ts';
+import { ensureFailedStream, replayedTo } from './failed-records.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { DeliveryOptions } from './options.ts';
 
@@ -66,13 +67,22 @@ export class Checkpoints {
     }
   }
 
+  /** Of failed records: there is no stream of them before one fails. @throws StorageError */
+  async ensureSource(): Promise<void> {
+    const { failedOf = null } = this.#options;
+    if (failedOf === null) return;
+    const { log } = this.#ports;
+    const { encryption = 'none' } = log.stream(failedOf.stream);
+    await ensureFailedStream(log, failedOf.delivery, encryption);
+  }
+
   /**
    * Gives every shard a checkpoint, so that a required delivery pins it from now on, also while
    * the shard has to wait for its parents.
    *
    * `latest` means the present end, unless the delivery has run before; of a backup, what its owner
-   * has still to send, too. The oldest shard comes last: while it has no checkpoint, the first run
-   * was not finished.
+   * has still to send, too. A backup of failed records begins with those that wait to be replayed.
+   * The oldest shard comes last: while it has no checkpoint, the first run was not finished.
    */
   async take(stream: StreamDescription): Promise<void> {
     const known = new Set(this.leases().map((lease) => lease.source.id));
@@ -82,7 +92,7 @@ export class Checkpoints {
       this.#options.startAt === 'latest' && oldest !== undefined && !known.has(oldest.id);
     for (const shard of shards) {
       if (known.has(shard.id)) continue;
-      const start = atHead ? this.#latestOf(shard) : shard.trimSequence;
+      const start = atHead ? this.#latestOf(shard) : this.#earliestOf(shard);
       const lease = await this.acquire(this.application, { kind: 'shard', id: shard.id }, start);
       await lease.release();
     }
@@ -107,6 +117,12 @@ export class Checkpoints {
 
   get #required(): boolean {
     return this.#options.required ?? true;
+  }
+
+  #earliestOf({ trimSequence }: ShardDescription): number {
+    const { failedOf = null } = this.#options;
+    if (failedOf === null) return trimSequence;
+    return Math.max(trimSequence, replayedTo(this.#ports.log, failedOf.delivery) ?? 0);
   }
 
   #latestOf({ id, nextSequence }: ShardDescription): number {

@@ -23,7 +23,7 @@ import {
   type Forgotten,
   type RemovedDelivery,
 } from './removed.ts';
-import { backupNameOf, withBackups } from './source-backup.ts';
+import { backupNameOf, failedBackupNameOf, withBackups } from './source-backup.ts';
 import { pause } from './timing.ts';
 
 const sampleMs = 10_000;
@@ -54,7 +54,7 @@ export interface Deliveries {
   /** Those that are no longer configured and left something unsent. */
   removed(): Promise<readonly RemovedDelivery[]>;
   /**
-   * Lets go of one of those, of its backup, and of what of them failed.
+   * Lets go of one of those, of its backups, and of what of them failed.
    * @param isForced also where failed records were not sent again, or somebody else reads them;
    *   left out: no
    * @throws StorageError
@@ -149,7 +149,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
       if (delivery === undefined) return null;
       // The age of what waits is told by counting it.
       const { from, sinceMs } = await delivery.status();
-      const backup = named(backupNameOf(name));
+      const backup = named(backupNameOf(name)) ?? named(failedBackupNameOf(name));
       await backup?.status();
       const ofBackup = backup?.metering.list() ?? [];
       return { from, sinceMs, measures: [...ofBackup, ...delivery.metering.list()] };

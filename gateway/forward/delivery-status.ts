@@ -8,7 +8,7 @@ import type { DeliveryFailure, Progress } from './progress.ts';
 
 export interface DeliveryStatus {
   readonly name: string;
-  /** The delivery that it keeps the records of; null: it is no backup. */
+  /** The delivery that it keeps the records of, all or those that failed; null: it is no backup. */
   readonly backupOf: string | null;
   readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
   readonly to: { readonly kind: string; readonly description: string };

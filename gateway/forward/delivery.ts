@@ -52,6 +52,7 @@ import {
   needsPlans,
   plannedSink,
   plansOfFailed,
+  plansOfFailedBackup,
   plansOfShard,
   type Account,
   type PlannedSink,
@@ -151,9 +152,10 @@ export class Delivery extends Steered {
     this.#scope = { gatewayId, delivery: options.name, prefix, version: options.version ?? 1 };
     this.#logger = ports.logger.child({ delivery: options.name });
     this.#checkpoints = new Checkpoints(options, { ...ports, logger: this.#logger });
-    const { backupOf = null } = options;
+    const { backupOf = null, failedOf = null } = options;
+    const isWithOwner = backupOf !== null && (failedOf?.isOnlyBackup ?? true);
     this.metering = new DeliveryMetering({
-      ...{ delivery: backupOf ?? options.name, isBackup: backupOf !== null },
+      ...{ delivery: isWithOwner ? backupOf : options.name, isBackup: backupOf !== null },
       ...{ kind: sink.kind, clock, metrics },
     });
     this.#progress = new Progress({
@@ -228,6 +230,7 @@ export class Delivery extends Steered {
 
   async #run(context: TaskContext): Promise<void> {
     await this.#checkpoints.ensureApplications();
+    await this.#checkpoints.ensureSource();
     const { pausedMs, rewinds } = await this.steering.kept();
     this.#scope = { ...this.#scope, version: (this.#options.version ?? 1) + rewinds };
     this.#flow.open(pausedMs);
@@ -263,7 +266,9 @@ export class Delivery extends Steered {
   #sendShard(worker: Worker, shard: ShardDescription, stream: StreamDescription): Promise<void> {
     const planned = this.#planned;
     if (planned === null) throw new Error('records go to a sink for records or objects');
-    const plans = plansOfShard(this.#plans(planned, stream), shard);
+    const isOfFailed = (this.#options.failedOf ?? null) !== null;
+    const plansOf = isOfFailed ? plansOfFailedBackup : plansOfShard;
+    const plans = plansOf(this.#plans(planned, stream), shard);
     const sink = this.#sink;
     if (!('send' in sink) || !this.#goesAtOnce) return sendShardPlanned(worker, plans);
     const { random } = this.#ports;

@@ -9,6 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { AttemptsOver, untilDone, type RetryBudget, type Worker } from './attempts.ts';
+import { failedMembers } from './failed-lines.ts';
 import { compileLayout, errorKey, type ErrorPlace, type LayoutOptions } from './layout/layout.ts';
 import type { KeyScope } from './keys.ts';
 import type { Failure } from './shape/failures.ts';
@@ -38,15 +39,8 @@ export function goesIntoObject({ stage }: Failure): boolean {
 
 /** The line of a record. */
 export function failedLine(record: ShapedRecord, failure: Failure): Buffer {
-  const { attempts: attemptsMade, errorCode, errorMessage } = failure;
-  return Buffer.from(
-    `${JSON.stringify({
-      attemptsMade,
-      arrivalTimestamp: record.arrivalMs,
-      ...{ errorCode, errorMessage },
-      rawData: record.data.toString('base64'),
-    })}\n`,
-  );
+  const attempt = { ...failure, arrivalMs: record.arrivalMs, endedMs: null };
+  return Buffer.from(`${JSON.stringify(failedMembers(attempt, record.data.toString('base64')))}\n`);
 }
 
 /** @returns false: attempts are over, and they are not there @throws the signal's reason */

@@ -15,7 +15,7 @@ import type { Log, LogRecord, RecordInput, StreamDescription } from '../../stora
 import { applicationOf } from './applications.ts';
 import type { Failure } from './shape/failures.ts';
 import type { Reading } from './shape/source.ts';
-import type { RecordOrigin, ShapedRecord } from './shape/shaped-record.ts';
+import type { FailureStage, RecordOrigin, ShapedRecord } from './shape/shaped-record.ts';
 
 const prefix = 'failed.';
 const longestName = 128;
@@ -26,8 +26,18 @@ const replayAttribute = 'replay';
 /** Of data in one record, before Base64; a record of a stream has at most 10 MiB. */
 const partBytes = 6 * 1024 ** 2;
 
+/** What else is kept of a record that failed, for those who read of it in a bucket. */
+export interface FailedDetails {
+  /** The function that it was given to, where that is one of Lambda. */
+  readonly lambdaArn?: string;
+  /** The index of OpenSearch that it was for. */
+  readonly index?: string;
+  /** What it would be called there. */
+  readonly documentId?: string;
+}
+
 /** A record of `failed.<delivery>`, as JSON. */
-export interface FailedEnvelope {
+export interface FailedEnvelope extends FailedDetails {
   readonly delivery: string;
   /** Where it went wrong, such as `processing-failed`. */
   readonly stage: string;
@@ -40,6 +50,8 @@ export interface FailedEnvelope {
   readonly streamCreated: string;
   readonly shard: string;
   readonly shardKey: number;
+  /** Left out by releases that did not tell. */
+  readonly shardCreated?: string;
   readonly sequence: number;
   /** Of a record that was taken out of another one: which of those it is. */
   readonly subSequence: number;
@@ -67,25 +79,35 @@ export function failedStream(log: Log, delivery: string): StreamDescription | nu
   return log.streams().find((stream) => stream.name === name) ?? null;
 }
 
-/**
- * Makes the stream if it is not there; what it is by now stays. The delivery begins with it, and so
- * keeps its records within its byte limit, if it is required.
- * @returns its name
- * @throws StorageError
- */
+/** Makes the stream if it is not there; what it is by now stays. @throws StorageError */
 export async function ensureFailedStream(
   log: Log,
   delivery: string,
   encryption: NonNullable<StreamDescription['encryption']>,
-): Promise<string> {
-  const stream =
+): Promise<StreamDescription> {
+  return (
     failedStream(log, delivery) ??
     (await log.ensureStream({
       name: failedStreamOf(delivery),
       // One shard, so that they stay in their order, and the parts of one beside each other.
       ...{ shardCount: 1, mode: 'provisioned' },
       ...{ retentionMs, maxBytes, whenFull: 'drop-oldest', encryption },
-    }));
+    }))
+  );
+}
+
+/**
+ * Has the stream there before a record goes into it. The delivery begins with it, and so keeps its
+ * records within its byte limit, if it is required.
+ * @returns its name
+ * @throws StorageError
+ */
+export async function beginFailedStream(
+  log: Log,
+  delivery: string,
+  encryption: NonNullable<StreamDescription['encryption']>,
+): Promise<string> {
+  const stream = await ensureFailedStream(log, delivery, encryption);
   const starts = stream.shards.map(({ id, trimSequence }) => ({
     source: { kind: 'shard', id } as const,
     position: trimSequence,
@@ -158,7 +180,15 @@ export interface FailedPlace {
   readonly failedAtMs: number;
   /** What counts for records without an origin of their own. */
   readonly origin: Omit<RecordOrigin, 'sequence' | 'subSequence'>;
+  readonly detailsOf: DetailsOf;
 }
+
+/** What is known of a record at the time that it fails. */
+export type DetailsOf = (
+  stage: FailureStage,
+  origin: RecordOrigin,
+  arrivalMs: number,
+) => FailedDetails;
 
 /** As it is appended. */
 export function failedInputs(
@@ -178,11 +208,15 @@ export function failedInputs(
     streamCreated: new Date(origin.streamCreatedMs).toISOString(),
     shard: `shardId-${String(origin.shardIndex).padStart(12, '0')}`,
     shardKey: origin.shardId,
+    ...(origin.shardCreatedMs !== undefined && {
+      shardCreated: new Date(origin.shardCreatedMs).toISOString(),
+    }),
     ...{ sequence: origin.sequence, subSequence: origin.subSequence },
     separate: isSeparate,
     partitionKey,
     ...(explicitHashKey !== undefined && { explicitHashKey }),
     arrival: new Date(record.arrivalMs).toISOString(),
+    ...place.detailsOf(stage, origin, record.arrivalMs),
   };
   const count = Math.max(1, Math.ceil(data.length / partBytes));
   return Array.from({ length: count }, (_, index) => {
@@ -199,12 +233,20 @@ export function failedInputs(
 /** A record has at most this many parts. */
 export const partsMax = 2;
 
-/**
- * Reads failed records as what they were, for one plan that ends at `to`. A record belongs to the plan
- * in which its first part lies: parts at the beginning of a range are of one that is done, and a
- * record at its end may reach beyond it by `partsMax - 1`.
- */
+/** Reads failed records as what they were, for one plan that ends at `to`. */
 export function readFailed(to: number): Reading {
+  return joined(to, recordOf);
+}
+
+/**
+ * Reads failed records, for one plan that ends at `to`. A record belongs to the plan in which its
+ * first part lies: parts at the beginning of a range are of one that is done, and a record at its end
+ * may reach beyond it by `partsMax - 1`.
+ */
+export function joined(
+  to: number,
+  make: (envelope: FailedEnvelope, sequence: number, data: Buffer) => ShapedRecord,
+): Reading {
   let begun: { envelope: FailedEnvelope; sequence: number; parts: Buffer[] } | null = null;
   return (records) => {
     const found: ShapedRecord[] = [];
@@ -222,7 +264,7 @@ export function readFailed(to: number): Reading {
       }
       begun.parts.push(Buffer.from(envelope.rawData, 'base64'));
       if (index < count - 1) continue;
-      found.push(recordOf(begun.envelope, begun.sequence, Buffer.concat(begun.parts)));
+      found.push(make(begun.envelope, begun.sequence, Buffer.concat(begun.parts)));
       begun = null;
     }
     return found;
@@ -239,7 +281,8 @@ function recordOf(envelope: FailedEnvelope, sequence: number, data: Buffer): Sha
     origin: {
       ...{ stream, shardId },
       streamCreatedMs: Date.parse(envelope.streamCreated),
-      shardIndex: Number(envelope.shard.replace(/^\D*/, '')),
+      shardIndex: shardIndexOf(envelope),
+      ...shardCreatedIn(envelope),
       sequence: envelope.sequence,
       subSequence: envelope.subSequence,
       isSeparate: envelope.separate,
@@ -247,8 +290,22 @@ function recordOf(envelope: FailedEnvelope, sequence: number, data: Buffer): Sha
   };
 }
 
+export function shardIndexOf({ shard }: FailedEnvelope): number {
+  return Number(shard.replace(/^\D*/, ''));
+}
+
+function shardCreatedIn({ shardCreated }: FailedEnvelope): Pick<RecordOrigin, 'shardCreatedMs'> {
+  const shardCreatedMs = Date.parse(shardCreated ?? '');
+  return Number.isNaN(shardCreatedMs) ? {} : { shardCreatedMs };
+}
+
 function isHashKey(value: unknown): value is string {
   return typeof value === 'string' && /^\d{1,39}$/.test(value) && BigInt(value) <= hashKeyMax;
+}
+
+function isPart(part: unknown): boolean {
+  if (part === undefined) return true;
+  return Array.isArray(part) && part.length === 2 && part.every(Number.isSafeInteger);
 }
 
 function parse({ data }: LogRecord): FailedEnvelope | null {
@@ -260,6 +317,7 @@ function parse({ data }: LogRecord): FailedEnvelope | null {
       typeof value.stream === 'string' &&
       typeof value.shard === 'string' &&
       typeof value.sequence === 'number' &&
+      isPart(value.part) &&
       !Number.isNaN(Date.parse(value.streamCreated ?? '')) &&
       !Number.isNaN(Date.parse(value.arrival ?? ''));
     return isOne ? (value as FailedEnvelope) : null;

@@ -3,6 +3,7 @@
  * of what the object contains and nothing else: sent again after a crash it gets the same key, so
  * it replaces itself instead of lying there twice.
  */
+import type { RecordOrigin } from './shape/shaped-record.ts';
 import { uuidV5 } from './uuid.ts';
 
 /** The namespace of every UUID in a key. Changing it would give every object another name. */
@@ -17,6 +18,16 @@ export interface KeyScope {
   readonly prefix: string;
   /** Of the delivery's configuration, from 1, and one more for each time it was rewound. */
   readonly version: number;
+}
+
+/** What a record is called where it is sent, the same however often it is. */
+export function recordIdOf(
+  { gatewayId, delivery }: Pick<KeyScope, 'gatewayId' | 'delivery'>,
+  origin: RecordOrigin,
+): string {
+  const place = [origin.stream, origin.streamCreatedMs, origin.shardId, origin.sequence];
+  const name = ['record', gatewayId, delivery, ...place, origin.subSequence];
+  return uuidV5(keyNamespace, JSON.stringify(name));
 }
 
 /**

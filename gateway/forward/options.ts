@@ -195,6 +195,12 @@ export interface BackupOptions {
   readonly required?: boolean;
 }
 
+/** Where the failed records of a delivery go, too: `failed-backup.ts`. */
+export interface FailedOptions extends Omit<BackupOptions, 'record' | 'format'> {
+  /** Default gzipped. */
+  readonly format?: Pick<FormatOptions, 'compression'>;
+}
+
 /** When an object of records is closed: at whichever comes first. */
 export interface BufferOptions {
   /** Before compression. Default 5 MiB. */
@@ -203,6 +209,14 @@ export interface BufferOptions {
    * Age of the oldest record. 0: what is there goes at once. null or left out: 60, and 0 to Kinesis.
    */
   readonly maxSeconds?: number | null;
+}
+
+export interface FailedOf {
+  readonly delivery: string;
+  /** That the delivery reads. */
+  readonly stream: string;
+  /** What it does is counted as the backup of its owner; otherwise under its own name. */
+  readonly isOnlyBackup: boolean;
 }
 
 export interface DeliveryOptions {
@@ -253,8 +267,12 @@ export interface DeliveryOptions {
   readonly startAt?: 'earliest' | 'latest';
   /** Keeps its records as they came, too; null or left out: nothing does. */
   readonly backup?: BackupOptions | null;
-  /** It is the backup of that delivery; null or left out: it is none. */
+  /** Keeps what fails in a bucket or a folder, too; null or left out: in its stream alone. */
+  readonly failed?: FailedOptions | null;
+  /** It is a backup of that delivery; null or left out: it is none. */
   readonly backupOf?: string | null;
+  /** It is the backup of what fails there; null or left out: it is no such. */
+  readonly failedOf?: FailedOf | null;
   /** Part of the names of its objects, with one more for each time it was rewound. Default 1. */
   readonly version?: number;
 }

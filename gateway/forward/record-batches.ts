@@ -11,7 +11,7 @@
  */
 import { attemptLimitMs, failedFor, Postponed, urgencyOf, type Worker } from './attempts.ts';
 import { recordLine } from './format/ndjson.ts';
-import { keyNamespace } from './keys.ts';
+import { keyNamespace, recordIdOf } from './keys.ts';
 import type { Emission, PlanInHand } from './planned.ts';
 import { compare, positionName, type Failure, type Position } from './shape/failures.ts';
 import type { FailureStage, ShapedRecord } from './shape/shaped-record.ts';
@@ -203,14 +203,11 @@ export class BatchEmission implements Emission {
   #itemOf(record: ShapedRecord): Item {
     const { sequence, subSequence, partitionKey, explicitHashKey, arrivalMs } = record;
     const { detail, source } = this.#inHand;
-    const { gatewayId, delivery } = detail.scope;
     const origin = record.origin ?? { ...source.origin, sequence, subSequence };
-    const place = [origin.stream, origin.streamCreatedMs, origin.shardId, origin.sequence];
-    const name = ['record', gatewayId, delivery, ...place, origin.subSequence];
     return {
       ...{ sequence, subSequence, partitionKey, arrivalMs },
       ...(explicitHashKey !== undefined && { explicitHashKey }),
-      id: uuidV5(keyNamespace, JSON.stringify(name)),
+      id: recordIdOf(detail.scope, origin),
       data: this.#dataOf(record),
     };
   }

@@ -11,6 +11,7 @@ import type { EncodedObject, Format } from './format/encoder.ts';
 import {
   compileLayout,
   hasPartitions,
+  isDivided,
   objectKey,
   partitionIdOf,
   type Layout,
@@ -41,6 +42,8 @@ export class ObjectMaker {
   readonly #inHand: PlanInHand;
   readonly #format: Format;
   readonly #layout: Layout;
+  readonly #isDivided: boolean;
+  /** Keys have what records gave them. */
   readonly hasPartitions: boolean;
 
   constructor(inHand: PlanInHand) {
@@ -48,12 +51,13 @@ export class ObjectMaker {
     const { record, format, layout } = inHand.detail.shape;
     this.#format = formatOf(format, { record, shardIndex: inHand.source.origin.shardIndex });
     this.#layout = compileLayout(layout);
+    this.#isDivided = isDivided(this.#layout);
     this.hasPartitions = hasPartitions(this.#layout);
   }
 
   /** What tells the objects of a plan apart. */
   partOf({ partition }: ShapedRecord): string {
-    return this.hasPartitions ? (partitionIdOf(this.#layout, partition) ?? '') : '';
+    return this.#isDivided ? (partitionIdOf(this.#layout, partition) ?? '') : '';
   }
 
   /**
@@ -61,7 +65,7 @@ export class ObjectMaker {
    * are gathered, as many encoders would take more memory than the records.
    */
   async parts(slices: AsyncIterable<readonly ShapedRecord[]>): Promise<readonly Part[]> {
-    if (!this.hasPartitions) return this.#onePart(slices);
+    if (!this.#isDivided) return this.#onePart(slices);
     const parts = new Map<string, ShapedRecord[]>();
     for await (const slice of slices) {
       for (const record of slice) {

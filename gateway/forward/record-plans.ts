@@ -2,10 +2,11 @@
 import type { ShardDescription, StreamDescription } from '../../storage/model.ts';
 import type { Worker } from './attempts.ts';
 import { ObjectAhead } from './encode-ahead.ts';
-import { partsMax, readFailed } from './failed-records.ts';
+import { readFailedLines } from './failed-backup.ts';
+import { partsMax, readFailed, type DetailsOf } from './failed-records.ts';
 import { formatOf } from './format/formats.ts';
-import type { KeyScope } from './keys.ts';
-import { compileLayout, hasPartitions } from './layout/layout.ts';
+import { recordIdOf, type KeyScope } from './keys.ts';
+import { compileLayout, failedPrefix, hasPartitions } from './layout/layout.ts';
 import { bufferDefaults, type DeliveryOptions, type Destination } from './options.ts';
 import type { Emission, PlanInHand, PlannedOptions, PlannedSource } from './planned.ts';
 import { BatchEmission } from './record-batches.ts';
@@ -15,6 +16,7 @@ import { asTheyAre } from './shape/source.ts';
 import { goesAsItIs, openShaping, plainShape, type ShapeOptions } from './shape/shaping.ts';
 import type { Transform, TransformContext } from './transform/transform.ts';
 import { inBatches } from './in-batches.ts';
+import { indexName } from './sinks/opensearch/index-name.ts';
 import type { BatchSink, ObjectSink, Sink, TableReading, TableSink } from './sink.ts';
 
 export type PlannedSink = ObjectSink | BatchSink | TableSink;
@@ -59,7 +61,8 @@ export function plansOfShard(plans: RecordPlans, shard: ShardDescription): Plann
     shard,
     origin: {
       ...{ stream: stream.name, streamCreatedMs: stream.createdMs },
-      ...{ shardId: shard.id, shardIndex: shard.index, isSeparate: false },
+      ...{ shardId: shard.id, shardIndex: shard.index, shardCreatedMs: shard.createdMs },
+      isSeparate: false,
     },
     reading: () => asTheyAre,
     beyond: 0,
@@ -84,6 +87,14 @@ export function plansOfFailed(
   });
   // They have waited for long enough, and what is read of them is not what they were.
   return { ...planned, maxAgeMs: 0, ahead: () => null };
+}
+
+/** How its failed records are kept in a bucket, from the same stream. */
+export function plansOfFailedBackup(plans: RecordPlans, shard: ShardDescription): PlannedOptions {
+  const { source, ...planned } = plansOfShard(plans, shard);
+  const lines = { reading: readFailedLines, beyond: partsMax - 1 };
+  // What is read of them is not what they are.
+  return { ...planned, source: { ...source, ...lines }, ahead: () => null };
 }
 
 function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
@@ -112,7 +123,10 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
       return new ObjectAhead({ budget, maxBytes, shaping: openShaping(shape), format, turns });
     },
     emission: (plan) => emissionOf(plan, sink, reading),
-    failed: { delivery: options.name, encryption: stream.encryption ?? 'none' },
+    failed: {
+      ...{ delivery: options.name, encryption: stream.encryption ?? 'none' },
+      detailsOf: detailsOf(options, scope),
+    },
     errors: 'put' in sink ? sink : null,
   };
 }
@@ -131,14 +145,33 @@ function contextOf(
   };
 }
 
+/** What is kept of failed records beside the reason. */
+function detailsOf({ to, transform = null }: DeliveryOptions, scope: KeyScope): DetailsOf {
+  const lambda =
+    transform !== null && 'lambda' in transform.function ? transform.function.lambda.function : '';
+  return (stage, origin, arrivalMs) => {
+    if (stage === 'processing-failed' && lambda.startsWith('arn:')) return { lambdaArn: lambda };
+    if (stage !== 'opensearch-failed' || !('opensearch' in to)) return {};
+    const { index, rotation = 'none', documentId = 'record' } = to.opensearch;
+    return {
+      index: indexName(index, rotation, arrivalMs),
+      ...(documentId === 'record' && { documentId: recordIdOf(scope, origin) }),
+    };
+  };
+}
+
 function shapeOf(options: DeliveryOptions, { prefix }: KeyScope): ShapeOptions {
+  const { layout = {}, failedOf = null } = options;
   return {
     deaggregate: options.deaggregate ?? plainShape.deaggregate,
     filter: options.filter ?? null,
     select: options.select ?? null,
     record: options.record ?? plainShape.record,
     format: options.format ?? plainShape.format,
-    layout: { ...options.layout, prefix },
+    layout: {
+      ...layout,
+      prefix: failedOf === null ? prefix : failedPrefix(prefix, layout.hive ?? false),
+    },
   };
 }
 

@@ -14,7 +14,7 @@ import { applicationOf, applicationsOf, deliveryOf, isDelivery } from './applica
 import { leasesBacklog, type Backlog } from './backlog.ts';
 import { failedCount, ownFailedStream } from './failed-records.ts';
 import { forgetFlow } from './flow/kept.ts';
-import { backupNameOf } from './source-backup.ts';
+import { backupNamesOf } from './source-backup.ts';
 
 export interface RemovedDelivery {
   readonly name: string;
@@ -82,7 +82,7 @@ export async function removedDeliveries(
 }
 
 /**
- * Forgets how far a removed delivery and its backup had come, and deletes what of them failed.
+ * Forgets how far a removed delivery and its backups had come, and deletes what of them failed.
  *
  * @param isForced also where failed records were not sent again, or somebody else reads them
  * @throws StorageError
@@ -96,7 +96,7 @@ export async function forgetRemoved(
   const { log, logger } = stores;
   const isConfigured = (each: string): boolean => configured.some((one) => one.name === each);
   if (isConfigured(name)) return 'configured';
-  const left = [name, backupNameOf(name)]
+  const left = [name, ...backupNamesOf(name)]
     .filter((each) => !isConfigured(each))
     .map((each) => ({ each, applications: applicationsLeftOf(log, each) }))
     .filter(({ applications }) => applications.length > 0);

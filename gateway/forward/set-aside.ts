@@ -8,7 +8,7 @@
  */
 import type { Plan, RecordInput, StreamDescription } from '../../storage/model.ts';
 import type { Worker } from './attempts.ts';
-import { ensureFailedStream, failedInputs } from './failed-records.ts';
+import { beginFailedStream, failedInputs, type DetailsOf } from './failed-records.ts';
 import {
   failedLine,
   goesIntoObject,
@@ -26,6 +26,7 @@ export interface SetAsideOptions {
   readonly delivery: string;
   /** That of their stream. */
   readonly encryption: NonNullable<StreamDescription['encryption']>;
+  readonly detailsOf: DetailsOf;
   /** null: all go into the stream. */
   readonly objects: FailedObjects | null;
   readonly origin: Omit<RecordOrigin, 'sequence' | 'subSequence'>;
@@ -44,7 +45,7 @@ export async function setAside(
   if (left.length === 0) {
     await worker.lease.completePlan();
   } else {
-    const stream = await ensureFailedStream(worker.log, options.delivery, options.encryption);
+    const stream = await beginFailedStream(worker.log, options.delivery, options.encryption);
     await appendAll(worker, plan, { ...options, stream, failures: left });
   }
   worker.progress.setAside(worker.name, failures);
@@ -74,7 +75,7 @@ async function appendAll(
   plan: Plan,
   options: SetAsideOptions & { readonly stream: string; readonly failures: readonly Failure[] },
 ): Promise<void> {
-  const { stream, delivery, failures } = options;
+  const { stream, delivery, detailsOf, failures } = options;
   let step: RecordInput[] = [];
   let bytes = 0;
   let last = -1;
@@ -88,7 +89,8 @@ async function appendAll(
     }
     last = record.sequence;
     const failedAtMs = worker.clock.nowMs();
-    const place = { delivery, origin: { ...options.origin, isSeparate }, failedAtMs };
+    const origin = { ...options.origin, isSeparate };
+    const place = { delivery, origin, failedAtMs, detailsOf };
     for (const input of failedInputs(record, failure, place)) {
       step.push(input);
       bytes += input.data.length;

@@ -14,13 +14,24 @@ import type { Log, StreamDescription, StreamOptions } from '../../../storage/mod
 import type { Items } from '../../../storage/items/items.ts';
 import type { Clock, Logger } from '../../../storage/ports.ts';
 import type { DeliveryOptions } from '../../forward/options.ts';
-import { backupNameOf, isBackupName } from '../../forward/source-backup.ts';
+import { failedStreamOf } from '../../forward/failed-records.ts';
+import {
+  backupNameOf,
+  backupNamesOf,
+  failedBackupNameOf,
+  isBackupName,
+} from '../../forward/source-backup.ts';
 import type { Account } from '../aws/account.ts';
 import { PassingStates } from '../aws/passing-states.ts';
 import { Sealer } from '../aws/sealing.ts';
 import { FirehoseError, inUse, toFirehoseError } from './errors.ts';
 import { KeptStreams, type KeptStream, type MadeStream } from './kept-streams.ts';
-import { isBackedUp } from './mapping/backup.ts';
+import {
+  checkFailedBucket,
+  failedBucketProblem,
+  hasFailedBucket,
+  isBackedUp,
+} from './mapping/backup.ts';
 import { deliveryOf } from './mapping/delivery.ts';
 import type { Places } from './mapping/places.ts';
 
@@ -41,7 +52,7 @@ export interface DeliveryStream {
   readonly encryption: KeptStream['encryption'];
   /** What was made keeps all that is put in a bucket, too. */
   readonly isBackedUp: boolean;
-  /** Why it is not sent; null: it is. */
+  /** Why it is not sent, or what fails is not; null: all is well. */
   readonly trouble: string | null;
 }
 
@@ -131,6 +142,7 @@ export class DeliveryStreams {
       if (made === null || this.#configured.has(name)) continue;
       try {
         deliveries.push(this.#deliveryOf(name, made));
+        this.#lookAtFailedBucket(name, made);
       } catch (error) {
         const { message } = toFirehoseError(error);
         this.#troubles.set(name, message);
@@ -141,6 +153,18 @@ export class DeliveryStreams {
       }
     }
     return deliveries;
+  }
+
+  #lookAtFailedBucket(name: string, { destination }: MadeStream): void {
+    const { places, logger } = this.#options;
+    const reason = failedBucketProblem(destination, places);
+    if (reason === null) return;
+    const stream = failedStreamOf(name);
+    this.#troubles.set(name, `Records that fail are kept in the stream ${stream} alone. ${reason}`);
+    logger.warn(
+      { deliveryStream: name, stream, reason },
+      'what fails of a delivery stream goes into no bucket: that of its S3Configuration is not possible',
+    );
   }
 
   /** In order of name. */
@@ -206,6 +230,7 @@ export class DeliveryStreams {
         ...{ createdMs: this.#options.clock.nowMs(), updatedMs: null, version: 1 },
         lostSecrets: false,
       };
+      checkFailedBucket(null, destination, this.#options.places);
       this.#deliveryOf(name, made);
       if (source === null && this.#logStream(made.stream) !== null) {
         throw inUse(
@@ -270,12 +295,16 @@ export class DeliveryStreams {
         updatedMs: this.#options.clock.nowMs(),
         lostSecrets: false,
       };
+      checkFailedBucket(made.destination, changed.destination, this.#options.places);
       this.#deliveryOf(name, changed);
       await this.#write(name, { made: changed, tags, encryption });
       await this.#running?.update();
       // Should there be a backup again one day, it begins anew.
       if (isBackedUp(made.destination) && !isBackedUp(changed.destination)) {
         await this.#running?.forget(backupNameOf(name));
+      }
+      if (hasFailedBucket(made.destination) && !hasFailedBucket(changed.destination)) {
+        await this.#running?.forget(failedBackupNameOf(name));
       }
     });
   }
@@ -345,6 +374,12 @@ export class DeliveryStreams {
       throw new FirehoseError(
         'InvalidArgumentException',
         `${name} is what the backup of another delivery stream is called here.`,
+      );
+    }
+    for (const one of backupNamesOf(name)) {
+      if (this.#find(one) === null) continue;
+      throw inUse(
+        `Firehose ${one} under accountId ${accountId} is what its backup would be called.`,
       );
     }
     if (this.#find(name) !== null || this.#deleting.get(name) !== null) {

@@ -373,7 +373,9 @@ export const DeliverySchema = z
     backupOf: z
       .string()
       .nullable()
-      .describe('The delivery that it keeps the records of, as they came; null: it is no backup'),
+      .describe(
+        'The delivery that it keeps the records of, as they came, or those of them that failed; null: it is no backup',
+      ),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
       kind: z

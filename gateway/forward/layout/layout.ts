@@ -72,25 +72,27 @@ export interface ObjectPlace {
 export type ErrorPlace = Omit<ObjectPlace, 'partition'> & { readonly stage: FailureStage };
 
 const suffixTime = compileDatePattern('yyyy-MM-dd-HH-mm-ss');
-const dailyFolders = compilePrefix('!{timestamp:yyyy/MM/dd/HH/}');
-const hiveFolders = compilePrefix(`!{timestamp:'year='yyyy'/month='MM'/day='dd'/hour='HH'/'}`);
+const dailyFolders = '!{timestamp:yyyy/MM/dd/HH/}';
+const hiveFolders = `!{timestamp:'year='yyyy'/month='MM'/day='dd'/hour='HH'/'}`;
 
 /** @throws PrefixError; what is to be said of options that somebody wrote, `check.ts` says */
 export function compileLayout(options: LayoutOptions): Layout {
   const { hive = false } = options;
-  const times = hive ? hiveFolders : dailyFolders;
   const prefix = compilePrefix(options.prefix ?? '');
-  const errorPrefix = compilePrefix(options.errorPrefix ?? literalFolder(prefix));
-  const hasExpressions = errorPrefix.some(({ kind }) => kind !== 'text');
+  const errorPrefix = failedPrefix(options.errorPrefix ?? literalFolder(prefix), hive);
   return {
     options,
-    prefix: [...prefix, ...appended(prefix, options, times)],
-    errorPrefix: hasExpressions
-      ? errorPrefix
-      : [...errorPrefix, { kind: 'error-type' }, { kind: 'text', text: '/' }, ...times],
+    prefix: [...prefix, ...appended(prefix, options)],
+    errorPrefix: compilePrefix(errorPrefix),
     timeZone: options.timeZone ?? 'UTC',
     hive,
   };
+}
+
+/** A prefix for failed records, with what is appended to it where it has no expressions. */
+export function failedPrefix(prefix: string, hive: boolean): string {
+  if (prefix.includes('!{')) return prefix;
+  return `${prefix}!{firehose:error-output-type}/${hive ? hiveFolders : dailyFolders}`;
 }
 
 /** Where failed records lie when it is not said: below what no expression changes. */
@@ -103,11 +105,11 @@ function literalFolder(prefix: readonly PrefixPiece[]): string {
 function appended(
   prefix: readonly PrefixPiece[],
   { hive = false, partitionBy }: LayoutOptions,
-  times: readonly PrefixPiece[],
 ): readonly PrefixPiece[] {
   const has = (kind: PrefixPiece['kind']): boolean => prefix.some((piece) => piece.kind === kind);
-  if (has('partition')) return [];
+  if (has('partition') || has('error-type')) return [];
   const folders = hive ? Object.keys(partitionBy ?? {}).flatMap(hiveFolder) : [];
+  const times = compilePrefix(hive ? hiveFolders : dailyFolders);
   return has('timestamp') ? folders : [...folders, ...times];
 }
 
@@ -124,6 +126,11 @@ export function hasPartitions(layout: Layout): boolean {
   return layout.prefix.some(({ kind }) => kind === 'partition');
 }
 
+/** Whether a plan may make several objects: by what is in its records, or by how they failed. */
+export function isDivided(layout: Layout): boolean {
+  return layout.prefix.some(({ kind }) => kind === 'partition' || kind === 'error-type');
+}
+
 /**
  * What tells one partition from another: the prefix without its times, as Firehose groups records.
  * @returns null: a value that the prefix names is missing
@@ -131,6 +138,7 @@ export function hasPartitions(layout: Layout): boolean {
 export function partitionIdOf(layout: Layout, partition: PartitionValues | null): string | null {
   const values: string[] = [];
   for (const piece of layout.prefix) {
+    if (piece.kind === 'error-type') values.push(partition?.stage ?? '');
     if (piece.kind !== 'partition') continue;
     const value = partitionValue(partition, piece);
     if (value === null) return null;
@@ -141,7 +149,7 @@ export function partitionIdOf(layout: Layout, partition: PartitionValues | null)
 
 /** The key of an object of records, at most 1,024 bytes long (see `partitioner.ts`). */
 export function objectKey(layout: Layout, scope: LayoutScope, place: ObjectPlace): string {
-  const partitionId = hasPartitions(layout) ? partitionIdOf(layout, place.partition) : null;
+  const partitionId = isDivided(layout) ? partitionIdOf(layout, place.partition) : null;
   const identity = ['records', ...identityOf(scope, place)];
   if (partitionId !== null) identity.push(partitionId);
   return keyOf(layout, scope, place, {

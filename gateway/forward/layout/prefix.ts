@@ -9,7 +9,11 @@
  *
  * https://docs.aws.amazon.com/firehose/latest/dev/s3-prefixes.html
  */
-import type { FailureStage, PartitionValues } from '../shape/shaped-record.ts';
+import {
+  errorOutputTypes,
+  type FailureStage,
+  type PartitionValues,
+} from '../shape/shaped-record.ts';
 import { compileDatePattern, PatternError, type DatePattern } from './date-pattern.ts';
 import { keyPart } from './key-part.ts';
 import type { ZonedTime } from './zoned-time.ts';
@@ -36,9 +40,9 @@ export interface PrefixValues {
   readonly stage: FailureStage | null;
 }
 
-/** Of Firehose, and of the longest text that a stage is. */
+/** Of Firehose. */
 const randomLength = 11;
-const stageLength = 27;
+const stageLength = Math.max(...Object.values(errorOutputTypes).map(({ length }) => length));
 
 /** Says in a sentence what is wrong with a prefix. */
 export class PrefixError extends Error {
@@ -119,9 +123,11 @@ export function evaluatePrefix(
         prefix += values.random(randoms).slice(0, randomLength);
         randoms += 1;
         break;
-      case 'error-type':
-        prefix += values.stage ?? '';
+      case 'error-type': {
+        const stage = values.stage ?? values.partition?.stage;
+        prefix += stage === undefined ? '' : errorOutputTypes[stage];
         break;
+      }
       case 'partition': {
         const value = partitionValue(values.partition, piece);
         if (value === null) return null;

@@ -24,6 +24,8 @@ export interface RecordOrigin {
   readonly streamCreatedMs: number;
   readonly shardId: number;
   readonly shardIndex: number;
+  /** Left out by releases that did not tell. */
+  readonly shardCreatedMs?: number;
   readonly sequence: number;
   readonly subSequence: number;
   /** It was taken out of another record before it failed, and is not taken apart again. */
@@ -36,22 +38,28 @@ export interface PartitionValues {
   readonly query: Readonly<Record<string, string>>;
   /** By the function, `!{partitionKeyFromLambda:…}`. */
   readonly lambda: Readonly<Record<string, string>>;
+  /** Of a failed record that goes into a bucket: where it went wrong. */
+  readonly stage?: FailureStage;
 }
 
-/** Where it went wrong; the words that Firehose puts for `!{firehose:error-output-type}`. */
-export type FailureStage =
+/** What prefixes have for `!{firehose:error-output-type}`: the words of Firehose, where it has one. */
+export const errorOutputTypes = {
   /** The function could not be run, or refused the record. */
-  | 'processing-failed'
+  'processing-failed': 'processing-failed',
   /** It could not be made into the wanted format. */
-  | 'format-conversion-failed'
+  'format-conversion-failed': 'format-conversion-failed',
   /** It has no place among the dynamic partitions. */
-  | 'dynamic-partitioning-failed'
+  'dynamic-partitioning-failed': 'dynamic-partitioning-failed',
   /** The destination does not take it. */
-  | 'http-endpoint-failed'
-  | 'opensearch-failed'
-  | 'splunk-failed'
-  | 'redshift-failed'
-  | 'delivery-failed';
+  'http-endpoint-failed': 'http-endpoint-failed',
+  'opensearch-failed': 'AmazonOpenSearchService-failed',
+  'splunk-failed': 'splunk-failed',
+  'redshift-failed': 'redshift-failed',
+  'delivery-failed': 'delivery-failed',
+} as const;
+
+/** Where it went wrong. */
+export type FailureStage = keyof typeof errorOutputTypes;
 
 /** A record that can't go on, with its reason. */
 export interface FailedRecord {

@@ -35,6 +35,27 @@ test('it is set from the environment, its secret among it', () => {
   assert.deepEqual([d.backup.to.s3.secretAccessKey, d.backup.buffer.maxSeconds], ['hush', 5]);
 });
 
+/** A delivery that keeps what fails in a place, too. */
+function failedIn(failed: string, name = 'd'): string {
+  return backedUp('', name).replace('backup: {  }', `failed: { ${failed} }`);
+}
+
+test('what fails is kept as Firehose writes it, in a folder or a bucket', () => {
+  const { d } = configOf(failedIn(folder)).deliveries;
+  assert.deepEqual(d?.failed, {
+    to: { folder: { path: '/etc/headgate/kept', prefix: '' } },
+    format: { compression: null },
+    layout: { timeZone: 'UTC', extension: null, hive: false },
+    buffer: { maxBytes: 5 * 2 ** 20, maxSeconds: 60 },
+    required: true,
+  });
+  const prefix = "prefix: 'lost/!{firehose:error-output-type}/!{timestamp:yyyy}/'";
+  const s3 = configOf(failedIn(`to: { s3: { bucket: b, ${prefix} } }`)).deliveries['d']?.failed?.to;
+  assert.ok(s3 !== undefined && 's3' in s3);
+  assert.equal(s3.s3.prefix, 'lost/!{firehose:error-output-type}/!{timestamp:yyyy}/');
+  assert.equal(configOf(backedUp(folder)).deliveries['d']?.failed, null);
+});
+
 test('each thing that is wrong with one is told where it stands', () => {
   const s3 = (keys: string): string => `to: { s3: { bucket: b, ${keys} } }`;
   const cases: readonly (readonly [string, RegExp])[] = [
@@ -63,6 +84,30 @@ deliveries: { d: { from: { camera: c }, to: { folder: { path: out } }, backup: {
     [
       `${streams}deliveries: { d.backup: { from: { stream: s }, to: { folder: { path: out } } } }`,
       /deliveries\.d\.backup: .*what the backup of another delivery is called/,
+    ],
+    [failedIn(''), /deliveries\.d\.failed\.to/],
+    [failedIn(`${folder}, record: envelope`), /deliveries\.d\.failed\.record/],
+    [failedIn(`${folder}, format: { type: raw }`), /failed\.format\.type/],
+    [failedIn('to: { folder: { path: kept, prefix: ../ } }'), /failed\.to\.folder\.prefix/],
+    [failedIn(s3('accessKeyId: a')), /failed\.to\.s3\.accessKeyId: .*needs secretAccessKey/],
+    [
+      failedIn(s3("prefix: '!{timestamp:yyyy}/'")),
+      /failed\.to\.s3\.prefix: .*error-output-type\} is not among them/,
+    ],
+    [
+      failedIn(s3("prefix: '!{partitionKeyFromQuery:site}/!{firehose:error-output-type}/'")),
+      /failed\.to\.s3\.prefix: .*partition key/,
+    ],
+    [failedIn(s3("prefix: '!{now}'")), /failed\.to\.s3\.prefix: .*is no prefix/],
+    [failedIn(folder, 'd'.repeat(128)), /\.failed: .*which is too long/],
+    [
+      `cameras: { c: { source: { push: {} } } }
+deliveries: { d: { from: { camera: c }, to: { folder: { path: out } }, failed: { ${folder} } } }`,
+      /deliveries\.d\.failed: .*footage is sent as it is/,
+    ],
+    [
+      `${streams}deliveries: { d.failed: { from: { stream: s }, to: { folder: { path: out } } } }`,
+      /deliveries\.d\.failed: .*what the backup of another delivery is called/,
     ],
     ['firehose: { opensearch: { accessKeyId: a } }', /opensearch\.accessKeyId: .*secretAccessKey/],
   ];

@@ -3,39 +3,19 @@ import assert from 'node:assert/strict';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { startDeliveries, type Deliveries } from '../../../gateway/forward/deliveries.ts';
-import type { DeliveryStatus } from '../../../gateway/forward/delivery-status.ts';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { unpinRemoved } from '../../../gateway/forward/removed.ts';
 import { withBackups } from '../../../gateway/forward/source-backup.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { numbered, openRig, streamOptions, testPrograms, type Rig } from './support/rig.ts';
+import { dead, sentAll, startAll, statusUntil } from './support/backups.ts';
+import { numbered, openRig, streamOptions, type Rig } from './support/rig.ts';
 
 const buffer = { maxBytes: 4_000, maxSeconds: 0.05 };
-/** Nothing listens there. */
-const dead = {
-  s3: {
-    ...{ bucket: 'b', endpoint: 'http://127.0.0.1:1', region: 'us-east-1' },
-    ...{ accessKeyId: 'a', secretAccessKey: 's' },
-  },
-};
-
 async function openStreams(t: TestContext): Promise<Rig> {
   const rig = await openRig(t);
   await rig.store.log.ensureStream(streamOptions('readings', 2));
   return rig;
-}
-
-function start(t: TestContext, rig: Rig, deliveries: readonly DeliveryOptions[]): Deliveries {
-  const started = startDeliveries({
-    ...{ deliveries, log: rig.store.log, video: rig.store.video, gatewayId: 'box-1' },
-    ...{ clock: rig.clock, logger: rig.logger, metrics: rig.metrics },
-    ...{ programs: testPrograms, random: () => 0 },
-  });
-  t.after(() => started.close());
-  return started;
 }
 
 function delivery(more: Partial<DeliveryOptions> & Pick<DeliveryOptions, 'to'>): DeliveryOptions {
@@ -61,23 +41,6 @@ function idsIn(text: string): number[] {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, id) => id);
 
-async function statusUntil(
-  deliveries: Deliveries,
-  name: string,
-  isWanted: (status: DeliveryStatus) => boolean,
-): Promise<DeliveryStatus> {
-  for (;;) {
-    const status = (await deliveries.status()).find((one) => one.name === name);
-    if (status !== undefined && isWanted(status)) return status;
-    await setImmediate();
-  }
-}
-
-const sentAll =
-  (records: number) =>
-  ({ state, sentRecords }: DeliveryStatus): boolean =>
-    state === 'idle' && sentRecords === records;
-
 test('everything is kept as it came, whatever the delivery makes of it', async (t) => {
   const rig = await openStreams(t);
   const [out, originals] = [await temporaryFolder(t), await temporaryFolder(t)];
@@ -91,7 +54,7 @@ test('everything is kept as it came, whatever the delivery makes of it', async (
       return { recordId, result: id % 5 === 1 ? 'ProcessingFailed' : 'Ok', data: made };
     }) });`,
   );
-  const deliveries = start(t, rig, [
+  const deliveries = startAll(t, rig, [
     delivery({
       to: { folder: { path: out } },
       filter: 'id < `100`',
@@ -125,7 +88,7 @@ test('everything is kept as it came, whatever the delivery makes of it', async (
 test('a backup that can not be written holds up nothing, nor is it held up', async (t) => {
   const rig = await openStreams(t);
   const [out, originals] = [await temporaryFolder(t), await temporaryFolder(t)];
-  const deliveries = start(t, rig, [
+  const deliveries = startAll(t, rig, [
     delivery({ name: 'one', to: { folder: { path: out } }, backup: { to: dead, buffer } }),
     delivery({
       ...{ name: 'other', to: dead },
@@ -150,7 +113,7 @@ test('it is paused and rewound by its own name, and goes on over a restart', asy
     to: { folder: { path: out } },
     backup: { to: { folder: { path: originals } }, buffer },
   });
-  const first = start(t, rig, [options]);
+  const first = startAll(t, rig, [options]);
   await statusUntil(first, 'archive', ({ state }) => state === 'idle');
   await first.pause('archive');
   await rig.store.log.append('readings', numbered(0, 50));
@@ -161,7 +124,7 @@ test('it is paused and rewound by its own name, and goes on over a restart', asy
   await statusUntil(first, 'archive', sentAll(100));
   await first.close();
 
-  const second = start(t, rig, [options]);
+  const second = startAll(t, rig, [options]);
   const held = await statusUntil(second, 'archive.backup', ({ state }) => state === 'waiting');
   assert.equal(held.backlog.records, 50);
   await second.resume('archive.backup');
@@ -178,7 +141,7 @@ test('one that begins with what comes next has what its owner has still to send,
   const originals = await temporaryFolder(t);
   await rig.store.log.append('readings', numbered(0, 20));
   const options = delivery({ to: dead, startAt: 'latest' });
-  const deliveries = start(t, rig, [options]);
+  const deliveries = startAll(t, rig, [options]);
   await statusUntil(deliveries, 'archive', ({ state }) => state === 'idle');
   await rig.store.log.append('readings', numbered(20, 20));
   await statusUntil(deliveries, 'archive', ({ state }) => state === 'backing-off');
@@ -212,7 +175,7 @@ test('it sends when its owner may', () => {
 test('it is counted with its owner, under the names that Firehose has for it', async (t) => {
   const rig = await openStreams(t);
   const originals = await temporaryFolder(t);
-  const deliveries = start(t, rig, [
+  const deliveries = startAll(t, rig, [
     delivery({ to: dead, backup: { to: { folder: { path: originals } }, buffer } }),
   ]);
   const records = numbered(0, 30);
@@ -247,7 +210,7 @@ test('taken out it leaves its owner alone, and is forgotten with it', async (t) 
   const out = await temporaryFolder(t);
   const plain = delivery({ to: { folder: { path: out } } });
   const backedUp = { ...plain, backup: { to: dead, buffer } };
-  const deliveries = start(t, rig, [backedUp]);
+  const deliveries = startAll(t, rig, [backedUp]);
   await unpinRemoved(log, withBackups([backedUp]), rig.logger);
   await rig.store.log.append('readings', numbered(0, 10));
   await statusUntil(deliveries, 'archive', sentAll(10));

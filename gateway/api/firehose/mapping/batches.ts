@@ -11,8 +11,7 @@ export interface BatchConfiguration {
 }
 
 /**
- * Keys of the delivery. What fails for good is kept in the stream of failed records; the bucket of
- * `S3Configuration` is for a backup alone (`backup.ts`).
+ * Keys of the delivery, but for the bucket of `S3Configuration` (`backup.ts`).
  * @param retrySeconds where the client says nothing
  * @throws FirehoseError `InvalidArgumentException`
  */

@@ -7,7 +7,7 @@ import { configSchema } from '../../../config/schema.ts';
 import type { DeliveryOptions } from '../../../forward/options.ts';
 import { invalid } from '../errors.ts';
 import type { MadeStream } from '../kept-streams.ts';
-import { backupFields } from './backup.ts';
+import { backupFields, failedFields } from './backup.ts';
 import { httpEndpointOptions } from './http-endpoint.ts';
 import type { Places } from './places.ts';
 import { redshiftOptions } from './redshift.ts';
@@ -38,6 +38,7 @@ export function deliveryOf({ name, arn, made, places }: Mapped): DeliveryOptions
     startAt: made.type === 'DirectPut' ? 'earliest' : 'latest',
     ...destinationFields(made, arn, places),
     ...backupFields(made.destination, places),
+    ...failedFields(made.destination, places),
   };
   const config = configSchema.safeParse({
     streams: { [made.stream]: {} },
@@ -46,13 +47,14 @@ export function deliveryOf({ name, arn, made, places }: Mapped): DeliveryOptions
   if (!config.success) throw invalid(config.error.issues.map(sentenceOf).join(' '));
   const delivery = config.data.deliveries[name];
   if (delivery === undefined) throw new Error('a delivery without options');
-  const { layout, backup } = delivery;
+  const { layout, backup, failed } = delivery;
   // As the service names them, wherever the records lie.
   const objectName = name;
   return {
     ...{ name, ...delivery, version: made.version },
     layout: { ...layout, objectName },
     backup: backup && { ...backup, layout: { ...backup.layout, objectName } },
+    failed: failed && { ...failed, layout: { ...failed.layout, objectName } },
   };
 }
 

@@ -58,7 +58,7 @@ export function bucketOptions(
 export function rawFormat(
   { CompressionFormat }: S3Configuration,
   { delimiter }: ProcessingOptions,
-): object {
+) {
   return {
     type: 'raw',
     compression: compressions[CompressionFormat ?? 'UNCOMPRESSED'],

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import type { DestinationKind } from '../../../../gateway/api/firehose/destination-shapes.ts';
 import { FirehoseError } from '../../../../gateway/api/firehose/errors.ts';
 import { givenDestination } from '../../../../gateway/api/firehose/kept-streams.ts';
+import { failedBucketProblem } from '../../../../gateway/api/firehose/mapping/backup.ts';
 import { deliveryOf } from '../../../../gateway/api/firehose/mapping/delivery.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import { bucketsAllowed, role } from './support.ts';
@@ -420,6 +421,73 @@ describe('a backup of all that is put', () => {
       refusal('Splunk', { ...splunk, S3Configuration: { ...other, BucketARN: 'arn:aws:s3:::x' } }),
       /bucket x is not among/,
     );
+  });
+});
+
+describe('what fails', () => {
+  const failures = {
+    ...{ RoleARN: role, BucketARN: 'arn:aws:s3:::other', Prefix: 'all/' },
+    ErrorOutputPrefix: 'lost/!{firehose:error-output-type}/',
+    ...{ CompressionFormat: 'GZIP', BufferingHints: { SizeInMBs: 2, IntervalInSeconds: 60 } },
+  };
+  const endpoint = { EndpointConfiguration: { Url: 'https://logs.example.net:8088/in' } };
+  const search = {
+    ...{ RoleARN: role, IndexName: 'orders', ClusterEndpoint: 'https://search.example.net' },
+  };
+  const splunk = {
+    ...{ HECEndpoint: 'https://logs.example.net:8088', HECEndpointType: 'Event', HECToken: 'hush' },
+  };
+  const kinds: readonly (readonly [DestinationKind, object, all: string])[] = [
+    ['HttpEndpoint', endpoint, 'AllData'],
+    ['Splunk', splunk, 'AllEvents'],
+    ['Amazonopensearchservice', search, 'AllDocuments'],
+    ['Elasticsearch', search, 'AllDocuments'],
+  ];
+
+  test('goes into the bucket of S3Configuration, whatever else does', () => {
+    for (const [kind, configuration, all] of kinds) {
+      for (const S3BackupMode of [undefined, all]) {
+        const given = { ...configuration, S3Configuration: failures, S3BackupMode };
+        const { failed, backup } = mapped(kind, given);
+        assert.equal((backup ?? null) === null, S3BackupMode === undefined, kind);
+        assert.ok(typeof failed === 'object' && failed !== null && 's3' in failed.to, kind);
+        const { bucket: name, prefix, endpoint: address } = failed.to.s3;
+        assert.deepEqual(
+          [name, prefix, address],
+          ['other', 'lost/!{firehose:error-output-type}/', 'http://127.0.0.1:9'],
+        );
+        assert.deepEqual(failed.format, { compression: 'gzip' });
+        assert.deepEqual(failed.buffer, { maxBytes: 2 * 2 ** 20, maxSeconds: 60 });
+        assert.equal(failed.layout?.objectName, 'orders');
+      }
+    }
+    assert.equal(s3({}).failed, null, 'a bucket has its own error prefix');
+  });
+
+  test('goes below the Prefix where it has no prefix of its own', () => {
+    for (const ErrorOutputPrefix of [undefined, '']) {
+      const S3Configuration = { ...failures, ErrorOutputPrefix };
+      const { failed } = mapped('HttpEndpoint', { ...endpoint, S3Configuration });
+      assert.ok(failed && 's3' in failed.to);
+      assert.equal(failed.to.s3.prefix, 'all/');
+    }
+  });
+
+  test('goes into no bucket that is not possible, and the others are sent', () => {
+    for (const [wrong, why] of [
+      [{ BucketARN: 'arn:aws:s3:::secret' }, /bucket secret is not among/],
+      [{ Prefix: '!{timestamp:yyyy}/', ErrorOutputPrefix: undefined }, /ErrorOutputPrefix/],
+      [{ ErrorOutputPrefix: '!{timestamp:yyyy}/' }, /ErrorOutputPrefix/],
+      [
+        { EncryptionConfiguration: { KMSEncryptionConfig: { AWSKMSKeyARN: 'arn:aws:kms:x' } } },
+        /KMSEncryptionConfig/,
+      ],
+    ] as const) {
+      const given = { ...endpoint, S3Configuration: { ...failures, ...wrong } };
+      assert.equal(mapped('HttpEndpoint', given).failed, null);
+      const destination = givenDestination('HttpEndpoint', given);
+      assert.match(failedBucketProblem(destination, bucketsAllowed) ?? '', why);
+    }
   });
 });
 

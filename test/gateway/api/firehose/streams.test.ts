@@ -22,6 +22,7 @@ import {
   accountId,
   errorOf,
   recordsIn,
+  bucketsAllowed,
   role,
   serveFirehose,
   stateMs,
@@ -325,7 +326,7 @@ describe('a delivery stream', () => {
     await update(second, 'endpoint', '1', {
       ExtendedS3DestinationUpdate: { RoleARN: role, BucketARN: 'arn:aws:s3:::other' },
     });
-    assert.deepEqual(second.forgotten, ['endpoint.backup']);
+    assert.deepEqual(second.forgotten, ['endpoint.backup', 'endpoint.failed']);
     assert.deepEqual(
       second.streams.all().map(({ name, isBackedUp }) => [name, isBackedUp]),
       [
@@ -342,7 +343,66 @@ describe('a delivery stream', () => {
       await errorOf(create(served, 'orders.backup')),
       /^InvalidArgumentException: orders\.backup is what the backup of another/,
     );
+    assert.match(
+      await errorOf(create(served, 'orders.failed')),
+      /^InvalidArgumentException: orders\.failed is what the backup of another/,
+    );
     assert.deepEqual(served.streams.all(), []);
+  });
+
+  test('has what fails in a bucket that is allowed, or is refused', async (t) => {
+    const secret = { ...bucket, BucketARN: 'arn:aws:s3:::secret' };
+    const withBucket = (S3Configuration: typeof bucket) => ({
+      HttpEndpointDestinationConfiguration: { ...endpoint, S3Configuration },
+    });
+    const served = await serveFirehose(t);
+    assert.match(
+      await errorOf(create(served, 'orders', withBucket(secret))),
+      /secret is not among/,
+    );
+    await create(served, 'orders', withBucket(bucket));
+    const update = (HttpEndpointDestinationUpdate: object): Promise<unknown> =>
+      served.client.send(
+        new UpdateDestinationCommand({
+          ...{ DeliveryStreamName: 'orders', CurrentDeliveryStreamVersionId: '1' },
+          ...{ DestinationId: 'destinationId-000000000001', HttpEndpointDestinationUpdate },
+        }),
+      );
+    assert.match(await errorOf(update({ S3Update: secret })), /secret is not among/);
+    const [delivery] = served.running();
+    assert.ok(delivery?.failed && 's3' in delivery.failed.to);
+    assert.equal(delivery.failed.to.s3.bucket, 'archive');
+  });
+
+  test('is sent where the bucket for what fails is not allowed, and says so', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders', { HttpEndpointDestinationConfiguration: endpoint });
+    await first.close();
+    const { allowed } = bucketsAllowed;
+    const places = { ...bucketsAllowed, allowed: { ...allowed, buckets: [] } };
+    const second = await serveFirehose(t, { folder: first.folder, places });
+    assert.deepEqual(
+      second.running().map(({ name, failed }) => [name, failed]),
+      [['orders', null]],
+    );
+    const { FailureDescription } = await describeStream(second, 'orders');
+    assert.match(
+      FailureDescription?.Details ?? '',
+      /^Records that fail are kept in the stream failed\.orders alone\. The bucket archive is not/,
+    );
+    // What else is changed does not ask for it.
+    await second.client.send(
+      new UpdateDestinationCommand({
+        ...{ DeliveryStreamName: 'orders', CurrentDeliveryStreamVersionId: '1' },
+        DestinationId: 'destinationId-000000000001',
+        HttpEndpointDestinationUpdate: { RetryOptions: { DurationInSeconds: 7 } },
+      }),
+    );
+    assert.equal(second.running()[0]?.retrySeconds, 7);
+    await second.close();
+    const third = await serveFirehose(t, { folder: first.folder });
+    assert.ok(third.running()[0]?.failed);
+    assert.equal((await describeStream(third, 'orders')).FailureDescription, undefined);
   });
 
   test('is changed by one of many who know the same version', async (t) => {

@@ -3,11 +3,13 @@ import { test } from 'node:test';
 import {
   compileLayout,
   errorKey,
+  failedPrefix,
   objectKey,
   partitionIdOf,
   type LayoutOptions,
   type ObjectPlace,
 } from '../../../../gateway/forward/layout/layout.ts';
+import type { FailureStage } from '../../../../gateway/forward/shape/shaped-record.ts';
 
 const scope = { gatewayId: 'box-1', delivery: 'archive', version: 1 };
 const place: ObjectPlace = {
@@ -242,6 +244,29 @@ test('the same content has the same key, random strings included; any other has 
   const stages = ['processing-failed', 'format-conversion-failed', 'delivery-failed'] as const;
   const failed = stages.map((stage) => errorKey(layout, scope, { ...place, stage }));
   assert.equal(new Set([key, ...failed]).size, stages.length + 1);
+});
+
+test('failed records have prefixes with the words of Firehose, each kind apart', () => {
+  const keyOf = (prefix: string, stage: FailureStage, hive = false): string =>
+    objectKey(compileLayout({ prefix: failedPrefix(prefix, hive), hive }), scope, {
+      ...{ ...place, partition: { query: {}, lambda: {}, stage } },
+    });
+  for (const [stage, word] of [
+    ['http-endpoint-failed', 'http-endpoint-failed'],
+    ['splunk-failed', 'splunk-failed'],
+    ['opensearch-failed', 'AmazonOpenSearchService-failed'],
+  ] as const) {
+    const begins = (prefix: string, hive = false): string =>
+      keyOf(prefix, stage, hive).split('readings-')[0] ?? '';
+    assert.equal(begins(''), `${word}/2018/08/27/10/`);
+    assert.equal(begins('lost/'), `lost/${word}/2018/08/27/10/`);
+    assert.equal(begins('!{firehose:error-output-type}-x/'), `${word}-x/`);
+    assert.equal(begins('a-', true), `a-${word}/year=2018/month=08/day=27/hour=10/`);
+  }
+  const [one, other] = (['processing-failed', 'splunk-failed'] as const).map((stage) =>
+    keyOf('!{firehose:error-output-type}/', stage).split('/').at(-1),
+  );
+  assert.notEqual(one, other);
 });
 
 test('values that are the same in the key are of one partition', () => {
