@@ -195,6 +195,9 @@ export interface BackupOptions {
   readonly required?: boolean;
 }
 
+/** The configuration, or the Firehose API: then it is a delivery stream there. */
+export type DeliveryOrigin = 'configuration' | 'firehose';
+
 /** When an object of records is closed: at whichever comes first. */
 export interface BufferOptions {
   /** Before compression. Default 5 MiB. */
@@ -255,6 +258,10 @@ export interface DeliveryOptions {
   readonly backup?: BackupOptions | null;
   /** It is the backup of that delivery; null or left out: it is none. */
   readonly backupOf?: string | null;
+  /** Where it was made, and is changed. Default `configuration`. */
+  readonly origin?: DeliveryOrigin;
+  /** Why it may not send, whatever else is so, in a sentence; null or left out: it may. */
+  readonly withheld?: string | null;
   /** Part of the names of its objects, with one more for each time it was rewound. Default 1. */
   readonly version?: number;
 }

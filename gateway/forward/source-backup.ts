@@ -28,6 +28,7 @@ export function withBackups(deliveries: readonly DeliveryOptions[]): readonly De
     const { backup = null, ...owner } = delivery;
     if (backup === null) return [owner];
     const { name, from, startAt, catchUp, priority, schedule, onlyWhile, version } = owner;
+    const { origin, withheld } = owner;
     const { required = true, format = { type: 'raw' }, ...own } = backup;
     return [
       owner,
@@ -39,6 +40,8 @@ export function withBackups(deliveries: readonly DeliveryOptions[]): readonly De
         ...(schedule !== undefined && { schedule }),
         ...(onlyWhile !== undefined && { onlyWhile }),
         ...(version !== undefined && { version }),
+        ...(origin !== undefined && { origin }),
+        ...(withheld !== undefined && { withheld }),
       },
     ];
   });

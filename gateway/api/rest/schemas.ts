@@ -370,6 +370,9 @@ export const DeliverySchema = z
       .string()
       .nullable()
       .describe('The delivery that it keeps the records of, as they came; null: it is no backup'),
+    origin: z
+      .enum(['configuration', 'firehose'])
+      .describe('Where it was made, and is changed: firehose is the Firehose API'),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
       kind: z
@@ -388,10 +391,14 @@ export const DeliverySchema = z
     held: z
       .object({
         by: z
-          .enum(['pause', 'schedule', 'command'])
-          .describe('What holds it back: a pause, deliveries.*.schedule or deliveries.*.onlyWhile'),
+          .enum(['permission', 'pause', 'schedule', 'command'])
+          .describe(
+            'What holds it back: what was made over the Firehose API may not be sent there any more (firehose.allowed), a pause, deliveries.*.schedule or deliveries.*.onlyWhile',
+          ),
         reason: z.string(),
-        isFault: z.boolean().describe('Nobody wants it: the command can not be asked'),
+        isFault: z
+          .boolean()
+          .describe('Nobody wants it: it may not send there, or the command can not be asked'),
         untilTime: time.nullable().describe('When it ends by itself; null: not known'),
       })
       .nullable()

@@ -255,6 +255,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
   return {
     name: delivery.name,
     backupOf: delivery.backupOf,
+    origin: delivery.origin,
     from: { ...delivery.from },
     to: { ...delivery.to },
     required: delivery.required,

@@ -20,6 +20,8 @@ export interface LayoutUse {
   readonly hasFunction: boolean;
   /** Whether expressions ask for an error prefix, as they do at Firehose. */
   readonly needsErrorPrefix: boolean;
+  /** What options are called in sentences; left out: as they are here. */
+  readonly names?: Readonly<Record<'errorPrefix' | 'partitionBy', string>>;
 }
 
 /** As many keys as Firehose takes in a prefix would not fit there anyway. */
@@ -68,11 +70,12 @@ function checkPrefix(
   use: LayoutUse,
   problems: LayoutProblem[],
 ): void {
+  const { names: called = { errorPrefix: 'errorPrefix', partitionBy: 'partitionBy' } } = use;
   const names = new Set(Object.keys(partitionBy ?? {}));
   const unused = new Set(names);
   for (const piece of prefix) {
     if (piece.kind === 'error-type') {
-      const says = 'has !{firehose:error-output-type}, which is of errorPrefix alone';
+      const says = `has !{firehose:error-output-type}, which is of ${called.errorPrefix} alone`;
       problems.push({ option: 'prefix', says });
     }
     if (piece.kind !== 'partition') continue;
@@ -81,7 +84,7 @@ function checkPrefix(
       const says = `has !{partitionKeyFromLambda:${piece.name}}, and there is no function`;
       problems.push({ option: 'prefix', says });
     } else if (!names.has(piece.name)) {
-      const says = `has !{partitionKeyFromQuery:${piece.name}}, and partitionBy has no ${piece.name}`;
+      const says = `has !{partitionKeyFromQuery:${piece.name}}, and ${called.partitionBy} has no ${piece.name}`;
       problems.push({ option: 'prefix', says });
     }
     unused.delete(piece.name);

@@ -284,6 +284,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
       {
         name: 'archive',
         backupOf: null,
+        origin: 'configuration',
         from: { kind: 'stream', name: 'readings' },
         to: { kind: 's3', description: 's3://bucket/prefix' },
         required: true,
