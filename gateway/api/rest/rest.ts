@@ -3,6 +3,7 @@ import { applicationRoutes } from './applications.ts';
 import { cameraDiscoveryRoutes } from './camera-discovery.ts';
 import { cameraEventRoutes } from './camera-events.ts';
 import { cameraRoutes } from './cameras.ts';
+import { deliveryCheckRoutes } from './delivery-check.ts';
 import { deliveryFlowRoutes } from './delivery-flow.ts';
 import type { CameraFinding } from '../../camera-finding.ts';
 import type { CameraSettings } from '../../camera-settings.ts';
@@ -37,6 +38,7 @@ export function restRoutes(options: RestOptions): RestRouter {
   statusRoutes(router, options);
   const { audit } = options;
   deliveryFlowRoutes(router, { flow: () => sources.deliveryFlow, audit, clock });
+  deliveryCheckRoutes(router, (name) => sources.checkDelivery(name));
   functionFlowRoutes(router, { flow: () => sources.functionFlow, audit, clock });
   operationsRoutes(router, options);
   const waiting = new Waiting({ log, clock, closing: options.closing });

@@ -437,6 +437,19 @@ export const DeliverySchema = z
   })
   .openapi('Delivery');
 
+export const FindingsSchema = z
+  .object({
+    findings: z.array(
+      z.object({
+        name: z.string().describe('What was looked at'),
+        status: z.enum(['ok', 'warn', 'fail']),
+        message: z.string(),
+        advice: z.string().nullable().describe('What to do; null: nothing'),
+      }),
+    ),
+  })
+  .openapi('Findings');
+
 export const DeliveryMeteringSchema = z
   .object({
     sinceTime: time.describe('When counting began, at the earliest: the start of the gateway'),

@@ -6,6 +6,8 @@ import type { Clock } from '../../../storage/ports.ts';
 import { lossKinds, type LossReport } from '../../../storage/losses.ts';
 import type { EventSources } from '../../event-sources.ts';
 import type { FileSourceStatus } from '../../files.ts';
+import { adviceFor } from '../firehose/advice.ts';
+import type { Diagnosis } from '../../doctor/diagnosis.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import { HttpError } from '../../http/errors.ts';
 import type { HealthReport } from '../../observe/health.ts';
@@ -47,6 +49,8 @@ export interface StatusSources {
   readonly removedDeliveries: Deliveries['removed'];
   readonly forgetDelivery: Deliveries['forget'];
   readonly deliveryFlow: DeliveryFlow;
+  /** Whether what one needs is there; null: there is none of that name. */
+  readonly checkDelivery: (name: string) => Promise<readonly Diagnosis[] | null>;
   readonly replayDelivery: Deliveries['replay'];
   readonly functions: EventSources['status'];
   readonly functionFlow: FunctionFlow;
@@ -287,7 +291,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
             time: isoFromMs(lastFailure.atMs),
             code: lastFailure.code,
             message: lastFailure.message,
-            advice: lastFailure.advice,
+            advice: adviceFor(delivery),
           },
     lastSuccessTime: isoFromMsOrNull(delivery.lastSuccessMs),
   };

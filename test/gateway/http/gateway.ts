@@ -86,6 +86,7 @@ export async function startGateway(
     removedDeliveries: () => Promise.resolve([]),
     functions: () => Promise.resolve([]),
     forgetDelivery: () => Promise.resolve('unknown'),
+    checkDelivery: () => Promise.resolve(null),
     deliveryFlow: {
       pause: () => Promise.resolve(null),
       resume: () => Promise.resolve(null),

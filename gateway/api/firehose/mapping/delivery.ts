@@ -117,7 +117,9 @@ function problemOf(kind: DestinationKind, issue: z.core.$ZodIssue): MemberProble
   const isRule = issue.code === 'custom' && issue.params !== undefined;
   const allowed = isRule ? allowedBy(issue.params) : (nodeAt(configTree, path)?.allowed ?? null);
   const message = isRule ? issue.message : 'is not allowed';
-  const sentence = `${message}.${allowed === null ? '' : ` Allowed: ${allowed}.`}`;
+  // What is null in a configuration is left out here.
+  const words = allowed?.replace(/, or null$/, '') ?? null;
+  const sentence = `${message}.${words === null ? '' : ` Allowed: ${words}.`}`;
   return { member, message: inMembers(kind, sentence) };
 }
 

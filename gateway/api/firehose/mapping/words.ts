@@ -15,6 +15,7 @@ type Words = Readonly<Record<string, string>>;
 const everywhere: Words = {
   'transform.function.lambda.function': 'ProcessingConfiguration.LambdaArn',
   'transform.function.lambda': 'firehose.lambda',
+  'set accessKeyId and secretAccessKey': 'set accessKeyId and secretAccessKey of firehose.lambda',
   'transform.function': 'ProcessingConfiguration.LambdaArn',
   'transform.retries': 'ProcessingConfiguration.NumberOfRetries',
   'transform.batchBytes': 'ProcessingConfiguration.BufferSizeInMBs',
@@ -140,9 +141,29 @@ export function inMembers(kind: DestinationKind, sentence: string): string {
   const known = words[kind];
   const keys = Object.keys(known)
     // The others are words of every day too.
-    .filter((key) => /[.A-Z]/.test(key))
+    .filter((key) => /[.A-Z ]/.test(key))
     .sort((one, other) => other.length - one.length)
-    .map((key) => key.replace(/[.]/g, '\\.'));
-  const pattern = new RegExp(`(?<![\\w.])(?:${keys.join('|')})(?!\\w)`, 'g');
+    .map((key) => `${/^\w/.test(key) ? '(?<![\\w.])' : ''}${key.replaceAll('.', '\\.')}`);
+  const pattern = new RegExp(`(?:${keys.join('|')})(?!\\w)`, 'g');
   return sentence.replace(pattern, (key) => known[key] ?? key);
+}
+
+/** What deliveries call their destinations. */
+const kinds: Readonly<Record<string, DestinationKind>> = {
+  s3: 'ExtendedS3',
+  http: 'HttpEndpoint',
+  splunk: 'Splunk',
+  opensearch: 'Amazonopensearchservice',
+  redshift: 'Redshift',
+};
+
+/** Advice about a destination, for whoever made the delivery over the API. @param to such as `s3` */
+export function adviceInMembers(to: string, advice: string): string {
+  const kind = kinds[to];
+  if (kind === undefined) return advice;
+  const said = inMembers(kind, advice);
+  const members = Object.values(words[kind]).filter((word) => /^[A-Z]\w*[a-z]/.test(word));
+  const isMember = said !== advice && members.some((word) => said.includes(word));
+  if (!isMember) return said;
+  return `${said}${said.endsWith('.') ? ' ' : '; '}UpdateDestination changes what it was made with.`;
 }
