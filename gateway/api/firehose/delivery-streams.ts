@@ -23,6 +23,7 @@ import { KeptStreams, type KeptStream, type MadeStream } from './kept-streams.ts
 import { MadeDeliveries } from './made-deliveries.ts';
 import { isBackedUp } from './mapping/backup.ts';
 import type { Places } from './mapping/places.ts';
+import { hasSecrets } from './secrets.ts';
 
 export type DeliveryStreamStatus = 'CREATING' | 'ACTIVE' | 'DELETING';
 
@@ -259,12 +260,12 @@ export class DeliveryStreams {
             `specified version id: ${version} do not match`,
         );
       }
+      const destination = change(made);
+      const isSame = destination.kind === made.destination.kind;
       const changed: MadeStream = {
-        ...made,
-        destination: change(made),
-        version: made.version + 1,
+        ...{ ...made, destination, version: made.version + 1 },
         updatedMs: this.#options.clock.nowMs(),
-        lostSecrets: false,
+        lostSecrets: made.lostSecrets && isSame && !hasSecrets(destination),
       };
       this.#made.one(name, changed, asked);
       await this.#write(name, { made: changed, tags, encryption });

@@ -155,6 +155,9 @@ test('access, and whether the API is served, follow the configuration', async (t
   assert.match(unreached.message, /^bucket bucket: .*ECONNREFUSED/);
   assert.match(unreached.advice ?? '', advice);
 
+  // It has planned what it sends, and goes on with that.
+  await site.reload({ ...away, allowed: {} });
+  await inState(site, 'waiting');
   await site.reload({ ...away, enabled: false });
   // Whoever answers is not Firehose.
   await assert.rejects(putRecords(client, 'orders', ['(two)']), /service: 'kinesis'/);

@@ -720,14 +720,18 @@ test('secrets are kept sealed and never told, and have to be given again to anot
   assert.match(waiting?.withheld ?? '', /given again/);
   const { FailureDescription } = await describeStream(third, 'logs');
   assert.match(FailureDescription?.Details ?? '', /given again/);
-  await third.client.send(
-    new UpdateDestinationCommand({
-      DeliveryStreamName: 'logs',
-      CurrentDeliveryStreamVersionId: '1',
-      DestinationId: 'destinationId-000000000001',
-      HttpEndpointDestinationUpdate: { EndpointConfiguration: endpoint.EndpointConfiguration },
-    }),
-  );
+  const update = (HttpEndpointDestinationUpdate: object): Promise<unknown> =>
+    third.client.send(
+      new UpdateDestinationCommand({
+        DeliveryStreamName: 'logs',
+        CurrentDeliveryStreamVersionId: '1',
+        DestinationId: 'destinationId-000000000001',
+        HttpEndpointDestinationUpdate,
+      }),
+    );
+  const hints = { BufferingHints: { SizeInMBs: 2, IntervalInSeconds: 60 } };
+  assert.match(await errorOf(update(hints)), /^InvalidArgumentException: .* given again/);
+  await update({ EndpointConfiguration: endpoint.EndpointConfiguration });
   assert.equal(accessKeyOf(third), 'hush-hush');
   assert.equal((await describeStream(third, 'logs')).FailureDescription, undefined);
 });
