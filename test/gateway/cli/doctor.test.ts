@@ -43,6 +43,7 @@ http: { port: ${port} }
 mqtt: { enabled: false }
 rtsp: { enabled: false }
 tls: { certFile: none.pem, keyFile: none.key }
+firehose: { allowed: { buckets: [b] } }
 streams: { readings: {} }
 cameras: { yard: { source: { rtsp: 'rtsp://viewer:hunter2@127.0.0.1/1' } } }
 deliveries:
@@ -92,6 +93,7 @@ hooks:
   assert.match(stdout, /^✗ Transform near .*none\.mjs can't be read\n +→ correct its path/m);
   assert.match(stdout, /^✗ Transform file .*headgate\.yaml can't be loaded: TypeError.*yaml/m);
   assert.match(stdout, new RegExp(`^✓ Transform called +127\\.0\\.0\\.1:${listens} answers$`, 'm'));
+  assert.match(stdout, /^✓ Delivery streams +those made .* while the gateway runs$/m);
   assert.match(stdout, /^✓ Hook shell +\/.*\/sh can be run$/m);
   assert.match(stdout, /^✗ Hook none .*\/detect is no program.*\n +→ correct its path/m);
   assert.match(stdout, /^✗ Hook text .*headgate\.yaml is no program/m);
