@@ -30,6 +30,7 @@ function Row({ delivery }: { delivery: Delivery }) {
       <div class="what">
         <strong>{delivery.name}</strong>
         <span class="detail">
+          {delivery.origin === 'firehose' && 'Firehose: '}
           {delivery.backupOf !== null && `backup of ${delivery.backupOf}: `}
           {delivery.from.name} → {delivery.to.description}
         </span>

@@ -5,13 +5,12 @@
  */
 import type { Clock, Logger } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
-import { DeliveryStreams } from './api/firehose/delivery-streams.ts';
-import { hasFailedBucket } from './api/firehose/mapping/backup.ts';
+import { DeliveryStreams, type Configured } from './api/firehose/delivery-streams.ts';
 import type { Config } from './config/schema.ts';
 import type { Deliveries } from './forward/deliveries.ts';
 import { namedDeliveries, type DeliveryOptions } from './forward/options.ts';
 import { unpinRemoved } from './forward/removed.ts';
-import { backupNameOf, failedBackupNameOf, withBackups } from './forward/source-backup.ts';
+import { withBackups } from './forward/source-backup.ts';
 
 export interface FirehoseParts {
   readonly config: Config;
@@ -23,17 +22,22 @@ export interface FirehoseParts {
 }
 
 /** Knows the delivery streams before anything is sent. @throws StorageError */
-export async function openDeliveryStreams(parts: FirehoseParts): Promise<DeliveryStreams> {
+export function openDeliveryStreams(parts: FirehoseParts): Promise<DeliveryStreams> {
   const { config, store, secret, clock, logger } = parts;
   const { region, accountId } = config.aws;
-  const streams = await DeliveryStreams.open({
+  return DeliveryStreams.open({
     ...{ items: store.items, log: store.log, secret, clock, logger },
     account: { region, accountId },
-    places: config.firehose,
-    streamsMax: config.firehose.maxDeliveryStreams,
+    configured: configuredOf(config),
   });
-  streams.configure(namedDeliveries(config.deliveries));
-  return streams;
+}
+
+function configuredOf({ deliveries, firehose }: Config): Configured {
+  return {
+    deliveries: namedDeliveries(deliveries),
+    places: firehose,
+    streamsMax: firehose.maxDeliveryStreams,
+  };
 }
 
 export interface AllDeliveries {
@@ -51,26 +55,18 @@ export async function startAllDeliveries(
   start: (deliveries: readonly DeliveryOptions[]) => Deliveries,
 ): Promise<{ readonly deliveries: Deliveries; readonly all: AllDeliveries }> {
   let configured = namedDeliveries(config.deliveries);
-  // Those too that can't run now.
-  const made = (): readonly { readonly name: string }[] =>
-    streams
-      .all()
-      .flatMap(({ name, made, isBackedUp }) => [
-        { name },
-        ...(isBackedUp ? [{ name: backupNameOf(name) }] : []),
-        ...(made !== null && hasFailedBucket(made.destination)
-          ? [{ name: failedBackupNameOf(name) }]
-          : []),
-      ]);
-  const unpin = (): Promise<void> =>
-    unpinRemoved(store.log, [...withBackups(configured), ...made()], logger);
-  await unpin();
-  const deliveries = start([...configured, ...streams.deliveries()]);
+  const wanted = (): readonly DeliveryOptions[] => [...configured, ...streams.deliveries()];
+  const unpin = (kept: readonly DeliveryOptions[]): Promise<void> =>
+    unpinRemoved(store.log, withBackups(kept), logger);
+  const first = wanted();
+  await unpin(first);
+  const deliveries = start(first);
   let last: Promise<void> = Promise.resolve();
   const inLine = (uplinkBytesPerSecond?: number | null): Promise<void> => {
     const turn = last.then(async () => {
-      await deliveries.update([...configured, ...streams.deliveries()], uplinkBytesPerSecond);
-      await unpin();
+      const all = wanted();
+      await deliveries.update(all, uplinkBytesPerSecond);
+      await unpin(all);
     });
     last = turn.catch(() => undefined);
     return turn;
@@ -87,7 +83,7 @@ export async function startAllDeliveries(
     all: {
       update: (changed) => {
         configured = namedDeliveries(changed.deliveries);
-        streams.configure(configured);
+        streams.configure(configuredOf(changed));
         return inLine(changed.uplink.maxBytesPerSecond);
       },
     },

@@ -2,6 +2,7 @@
 import type { Log } from '../storage/model.ts';
 import type { Clock } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
+import { adviceFor } from './api/firehose/advice.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import type { EventSources } from './event-sources.ts';
 import type { Files } from './files.ts';
@@ -158,7 +159,7 @@ export function addChecks(health: Health, checked: Checked): void {
 
 /** null: all is as it should be, which a delivery that somebody holds back is too, while there is room. */
 function deliveryTrouble(delivery: DeliveryStatus, log: Pick<Log, 'streams'>): string | null {
-  const { state, held, from, required, backlog, lastFailure } = delivery;
+  const { state, held, from, required, backlog } = delivery;
   if (held?.isFault === true) return `it waits: ${held.reason}`;
   if (held !== null && required && from.kind === 'stream') {
     const maxBytes = log.streams().find(({ name }) => name === from.name)?.maxBytes ?? null;
@@ -168,8 +169,8 @@ function deliveryTrouble(delivery: DeliveryStatus, log: Pick<Log, 'streams'>): s
     }
   }
   if (state !== 'backing-off') return null;
-  const { message = 'failing', advice = null } = lastFailure ?? {};
-  return advised(message, advice);
+  const { message = 'failing' } = delivery.lastFailure ?? {};
+  return advised(message, adviceFor(delivery));
 }
 
 function advised(message: string, advice: string | null): string {

@@ -44,7 +44,7 @@ export interface Kinesis {
   readonly authenticator: AwsAuthenticator;
   readonly authorizer: Authorizer;
   readonly audit: AuditLog;
-  /** Takes over what may change while it runs: `auth.keys`. */
+  /** Takes over what may change while it runs: `auth.keys`, `firehose.enabled`. */
   update(config: Config): void;
 }
 
@@ -94,10 +94,14 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
   });
   const routes = new Hono<AppEnv>();
   routes.route('/', dynamoDbRoutes({ ...shared, context: { items: store.items, account } }));
-  if (config.firehose.enabled) {
-    const context = { log: store.log, account, streams: parts.deliveryStreams };
-    routes.route('/', firehoseRoutes({ ...shared, context }));
-  }
+  let isFirehoseServed = config.firehose.enabled;
+  routes.route(
+    '/',
+    firehoseRoutes({
+      ...{ ...shared, isServed: () => isFirehoseServed },
+      context: { log: store.log, account, streams: parts.deliveryStreams },
+    }),
+  );
   // It answers whatever names a target.
   routes.route('/', service.routes);
   parts.onClose('parts', 'subscriptions to shards', () => {
@@ -113,6 +117,7 @@ export async function startKinesis(parts: KinesisParts): Promise<Kinesis> {
     audit,
     update: (changed) => {
       keys.update(changed.auth.keys);
+      isFirehoseServed = changed.firehose.enabled;
     },
   };
 }

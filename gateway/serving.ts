@@ -12,6 +12,7 @@ import { printAddress } from './announcement.ts';
 import { cameraFinding } from './camera-finding.ts';
 import { cameraSettings } from './camera-settings.ts';
 import type { Cameras } from './cameras.ts';
+import { diagnoseDelivery } from './doctor/deliveries.ts';
 import type { Deliveries } from './forward/deliveries.ts';
 import { forecast } from './forecast.ts';
 import type { Files } from './files.ts';
@@ -145,6 +146,10 @@ export async function startHttp(
       rtsp: () => (rtspServer === null ? null : rtspStatus(rtspServer)),
       deliveries: () => deliveries.status(),
       deliveryFlow: deliveries,
+      checkDelivery: async (name) => {
+        const options = deliveries.optionsOf(name);
+        return options && diagnoseDelivery(options, { clock, fetch });
+      },
       functions: () => functions.status(),
       functionFlow: functions,
       cameras: () => cameras.statuses(),

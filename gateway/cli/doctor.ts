@@ -4,11 +4,16 @@
  */
 import { readIdentity } from '../identity.ts';
 import { CamerasSchema } from '../api/rest/camera-schemas.ts';
-import { ClockSchema, StatusSchema } from '../api/rest/schemas.ts';
+import {
+  ClockSchema,
+  DeliveriesSchema,
+  FindingsSchema,
+  StatusSchema,
+} from '../api/rest/schemas.ts';
 import { loadConfig } from '../config/load.ts';
 import { showProblem } from '../config/problems.ts';
 import type { Config } from '../config/schema.ts';
-import { diagnoseDestination } from '../doctor/destinations.ts';
+import { diagnoseDelivery } from '../doctor/deliveries.ts';
 import { attempt, failure, fine, warning, type Diagnosis } from '../doctor/diagnosis.ts';
 import { diagnoseDisk, diagnoseMount } from '../doctor/disk.ts';
 import {
@@ -27,7 +32,6 @@ import { namedDeliveries } from '../forward/options.ts';
 import { withBackups } from '../forward/source-backup.ts';
 import { listenersOf } from '../opening.ts';
 import { readCertificate } from '../security/certificates.ts';
-import type { Clock } from '../../storage/ports.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { loadFor, UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
@@ -73,8 +77,8 @@ export async function doctor(
   report(await disks(config));
   report(await ports(config, running.pid));
   report(await attempt('Certificate', () => certificate(config, context.clock.nowMs())));
-  report(await destinations(config, context.clock));
-  report(await transforms(context, config));
+  report(await deliveries(context, config));
+  report(running.deliveries ?? unseen(config));
   report(await functions(context, config));
   report(await hooks(context, config));
   if (options.json === true) context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
@@ -121,6 +125,8 @@ interface Running {
   /** null: it does not run, or not on this machine; unknown: something answers. */
   readonly pid: number | 'unknown' | null;
   readonly findings: readonly Diagnosis[];
+  /** About the deliveries that it alone knows; null: it could not be asked. */
+  readonly deliveries: readonly Diagnosis[] | null;
 }
 
 async function askGateway(
@@ -132,7 +138,8 @@ async function askGateway(
   try {
     const client = await GatewayClient.find(context, options);
     if (options.url === undefined && client.running === null && !(await hasRun(config))) {
-      return { pid: null, findings: [fine(name, `has not run yet in ${config.dataDir}`)] };
+      const findings = [fine(name, `has not run yet in ${config.dataDir}`)];
+      return { pid: null, findings, deliveries: null };
     }
     return await client.whileLoggedIn(async () => {
       const { health, version, processId } = await client.get('/api/v1/status', StatusSchema);
@@ -168,17 +175,19 @@ async function askGateway(
       return {
         pid: options.url === undefined ? processId : null,
         findings: [...findings, ...stepped],
+        deliveries: await deliveryStreams(client),
       };
     });
   } catch (error) {
     const isAway = error instanceof NoAnswer && error.cause !== undefined;
     if (isAway || error instanceof UnusableConfig) {
       const message = isAway ? error.message : 'none runs that could be found';
-      return { pid: null, findings: [warning(name, message, startAdvice)] };
+      return { pid: null, findings: [warning(name, message, startAdvice)], deliveries: null };
     }
     const reason = error instanceof Error ? error.message : String(error);
     const advice = 'run this as the user of the gateway, or give a --token';
-    return { pid: 'unknown', findings: [warning(name, `could not be asked: ${reason}`, advice)] };
+    const findings = [warning(name, `could not be asked: ${reason}`, advice)];
+    return { pid: 'unknown', findings, deliveries: null };
   }
 }
 
@@ -242,35 +251,52 @@ async function certificate(config: Config, nowMs: number): Promise<readonly Diag
   }
 }
 
-async function destinations(config: Config, clock: Clock): Promise<readonly Diagnosis[]> {
+async function deliveries(
+  { fetch, clock }: CliContext,
+  config: Config,
+): Promise<readonly Diagnosis[]> {
   const found = await Promise.all(
-    withBackups(namedDeliveries(config.deliveries)).map(({ name, to }) =>
-      attempt(`Delivery ${name}`, async () => [
-        await diagnoseDestination(name, to, clock),
-        ...('folder' in to ? await diagnoseMount(`Delivery ${name}`, to.folder.path) : []),
-      ]),
+    withBackups(namedDeliveries(config.deliveries)).map((delivery) =>
+      diagnoseDelivery(delivery, { fetch, clock }),
     ),
   );
   return found.flat();
 }
 
-async function transforms({ fetch }: CliContext, config: Config): Promise<readonly Diagnosis[]> {
+/** Those made over the Firehose API: the gateway alone knows them, and what they are let in by. */
+async function deliveryStreams(client: GatewayClient): Promise<readonly Diagnosis[]> {
+  const answer = await client.get('/api/v1/deliveries', DeliveriesSchema);
   const found = await Promise.all(
-    Object.entries(config.deliveries).map(async ([delivery, { transform }]) => {
-      const name = `Transform ${delivery}`;
-      if (transform === null) return [];
-      return attempt(name, async () => [await diagnoseFunction(name, transform.function, fetch)]);
-    }),
+    answer.deliveries
+      .filter(({ origin }) => origin === 'firehose')
+      .map(({ name }) =>
+        attempt(`Delivery ${name}`, async () => {
+          const path = `/api/v1/deliveries/${encodeURIComponent(name)}/check`;
+          return (await client.post(path, FindingsSchema)).findings;
+        }),
+      ),
   );
   return found.flat();
 }
 
-async function functions({ fetch }: CliContext, config: Config): Promise<readonly Diagnosis[]> {
+/** What can't be looked at while no gateway runs. */
+function unseen({ firehose: { allowed } }: Config): readonly Diagnosis[] {
+  const isUsed = Object.values(allowed).some((places) => places.length > 0);
+  const message = 'those made over the Firehose API are looked at while the gateway runs';
+  return isUsed ? [fine('Delivery streams', message)] : [];
+}
+
+async function functions(
+  { fetch, clock }: CliContext,
+  config: Config,
+): Promise<readonly Diagnosis[]> {
   const found = await Promise.all(
-    Object.entries(config.functions).map(([entry, { function: target, deadLetter }]) => {
+    Object.entries(config.functions).map(([entry, source]) => {
+      const { function: target, deadLetter } = source;
       const name = `Function ${entry}`;
+      const timeoutMs = source.timeoutSeconds * 1000;
       return attempt(name, async () => [
-        await diagnoseFunction(name, target, fetch),
+        await diagnoseFunction(name, target, { fetch, clock, timeoutMs }),
         ...(deadLetter !== null && 'folder' in deadLetter
           ? await diagnoseMount(name, deadLetter.folder)
           : []),
@@ -280,12 +306,16 @@ async function functions({ fetch }: CliContext, config: Config): Promise<readonl
   return found.flat();
 }
 
-async function hooks({ env, fetch }: CliContext, config: Config): Promise<readonly Diagnosis[]> {
-  const surroundings = { path: env['PATH'] ?? '', fetch };
+async function hooks(
+  { env, fetch, clock }: CliContext,
+  config: Config,
+): Promise<readonly Diagnosis[]> {
+  const path = env['PATH'] ?? '';
   const found = await Promise.all(
-    Object.entries(config.hooks).map(([name, { to }]) =>
-      attempt(`Hook ${name}`, async () => [await diagnoseHook(name, to, surroundings)]),
-    ),
+    Object.entries(config.hooks).map(([name, { to, timeoutSeconds }]) => {
+      const surroundings = { path, fetch, clock, timeoutMs: timeoutSeconds * 1000 };
+      return attempt(`Hook ${name}`, async () => [await diagnoseHook(name, to, surroundings)]);
+    }),
   );
   return found.flat();
 }

@@ -151,7 +151,7 @@ function show(answers: Answers): string {
     ...table(
       ['DELIVERY', 'STATE', 'BACKLOG', 'AGE', 'LAST SUCCESS', 'WHY'],
       deliveries.map((delivery) => [
-        delivery.name,
+        deliveryName(delivery),
         delivery.state,
         backlogText(delivery),
         formatAge(delivery.backlog.ms),
@@ -193,6 +193,11 @@ function fileTrouble({ state, lastError, refusal, troubles }: Answers['files'][n
   if (refusal !== null) return refusal;
   const [first] = troubles;
   return first === undefined ? '' : `${first.path}: ${first.reason}`;
+}
+
+/** Whether it is in the configuration, too. */
+function deliveryName({ name, origin }: Answers['deliveries'][number]): string {
+  return origin === 'firehose' ? `${name} (Firehose)` : name;
 }
 
 /** Why a delivery is in its state, and until when. */

@@ -24,6 +24,12 @@ const live: ReadonlySet<string> = new Set([
   'mqtt.routes',
   'mqtt.rates',
   'rtsp.readers',
+  'firehose.enabled',
+  'firehose.maxDeliveryStreams',
+  'firehose.allowed',
+  'firehose.s3',
+  'firehose.opensearch',
+  'firehose.lambda',
   'logging.level',
   'uplink.maxBytesPerSecond',
 ]);

@@ -53,7 +53,7 @@ export const firehose = z.strictObject({
     })
     .prefault({})
     .describe(
-      'Where delivery streams that are made over the API may send; nowhere else, whoever asks. Deliveries of this file need not be listed.',
+      'Where delivery streams that are made over the API may send; nowhere else, whoever asks. Deliveries of this file need not be listed. What is taken out waits, with its records.',
     ),
   s3: z
     .strictObject({

@@ -22,13 +22,15 @@ export async function diagnoseDestination(
     return fine(name, await ask(delivery, to, clock));
   } catch (error) {
     if (!(error instanceof SinkError)) throw error;
+    const [kind = ''] = Object.keys(to);
+    const network = `check the network, a proxy or firewall, and ${addressOf(kind)}`;
     const advice: Readonly<Partial<Record<SinkError['code'], string>>> = {
-      credentials: 'check accessKeyId and secretAccessKey',
+      credentials: `check ${passOf(kind)}`,
       denied: 'check what these credentials may do',
       missing: 'make it, or correct its name and region',
-      unreachable: 'check the network, a proxy or firewall, and endpoint',
-      timeout: 'check the network, a proxy or firewall, and endpoint',
-      aborted: 'check the network, a proxy or firewall, and endpoint',
+      unreachable: network,
+      timeout: network,
+      aborted: network,
     };
     const say = error.retryable && error.code !== 'credentials' ? warning : failure;
     const reason =
@@ -39,6 +41,23 @@ export async function diagnoseDestination(
       error.advice ?? advice[error.code] ?? 'see the reason',
     );
   }
+}
+
+/** The key that says where it is. */
+function addressOf(kind: string): string {
+  const keys: Readonly<Record<string, string>> = {
+    ...{ http: 'url', nats: 'servers', kafka: 'brokers', redshift: 'host and port' },
+  };
+  return `to.${kind}.${keys[kind] ?? 'endpoint'}`;
+}
+
+/** The keys that let us in. */
+function passOf(kind: string): string {
+  const keys: Readonly<Record<string, string>> = {
+    ...{ http: 'accessKey', splunk: 'token', redshift: 'username and password' },
+    ...{ nats: 'username and password', kafka: 'username and password' },
+  };
+  return `to.${kind}.${keys[kind] ?? 'accessKeyId and secretAccessKey'}`;
 }
 
 function describe(to: Destination): string {

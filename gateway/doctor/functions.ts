@@ -1,21 +1,36 @@
-/** Whether a function is there, found out without calling it. */
+/** Whether a function is there, found out without calling it; a module is loaded, as for a call. */
 import { access, constants } from 'node:fs/promises';
+import type { Clock, Logger } from '../../storage/ports.ts';
+import { FunctionError } from '../functions/function.ts';
 import { lambdaUrl } from '../functions/lambda.ts';
+import { inTime } from '../functions/limits.ts';
+import { ModuleThread } from '../functions/module/module-thread.ts';
+import { Output } from '../functions/module/output.ts';
 import { whyUnreachable } from '../functions/post.ts';
-import type { FunctionTarget } from '../functions/target.ts';
+import type { FunctionTarget, ModuleTarget } from '../functions/target.ts';
 import { findCredentials } from '../security/sign-request.ts';
 import { failure, fine, warning, type Diagnosis } from './diagnosis.ts';
 
 const askTimeoutMs = 8000;
+/** Nobody waits longer for the doctor. */
+const loadMsMax = 30_000;
+
+export interface FunctionSurroundings {
+  readonly fetch: typeof fetch;
+  readonly clock: Clock;
+  /** What a call may take, and loading with it. */
+  readonly timeoutMs: number;
+}
 
 /** @param name of what calls it, such as `Hook people` */
 export async function diagnoseFunction(
   name: string,
   target: FunctionTarget,
-  fetcher: typeof fetch,
+  surroundings: FunctionSurroundings,
 ): Promise<Diagnosis> {
+  const { fetch: fetcher } = surroundings;
   if ('http' in target) return diagnoseAddress(name, new URL(target.http.url), fetcher);
-  if ('module' in target) return diagnoseModule(name, target.module.path);
+  if ('module' in target) return diagnoseModule(name, target.module, surroundings);
   const { lambda } = target;
   try {
     await findCredentials(lambda);
@@ -26,15 +41,44 @@ export async function diagnoseFunction(
   return diagnoseAddress(name, lambdaUrl(lambda), fetcher);
 }
 
-/** What it exports is not looked at: that would run it. */
-async function diagnoseModule(name: string, path: string): Promise<Diagnosis> {
+async function diagnoseModule(
+  name: string,
+  target: ModuleTarget,
+  { clock, timeoutMs }: FunctionSurroundings,
+): Promise<Diagnosis> {
+  const { path } = target;
   try {
     await access(path, constants.R_OK);
-    return fine(name, `${path} can be read`);
   } catch {
     return failure(name, `${path} can't be read`, 'correct its path, or chmod a+r it');
   }
+  const limitMs = Math.min(timeoutMs, loadMsMax);
+  const output = new Output(clock, silent);
+  const thread = new ModuleThread({ target, answerBytesMax: 0, output, logger: silent });
+  try {
+    await inTime(clock, limitMs, new AbortController().signal, (signal) => thread.loaded(signal));
+    return fine(name, `${path} exports ${target.export}`);
+  } catch (error) {
+    if (!(error instanceof FunctionError)) throw error;
+    if (error.code !== 'timeout') return failure(name, error.message, mendModule);
+    const message = `${path} was not loaded within ${limitMs / 1000} s`;
+    return limitMs < timeoutMs
+      ? warning(name, message, `have it load faster: a call has ${timeoutMs / 1000} s for it`)
+      : failure(name, `${message}, which is all that a call has`, mendModule);
+  } finally {
+    await thread.close();
+  }
 }
+
+const mendModule = 'correct the module: it is read anew once its file has changed';
+/** What a module writes to its console while it is looked at is nobody's. */
+const silent: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
 
 /** Any answer will do: what it takes is the business of who calls it. */
 async function diagnoseAddress(name: string, url: URL, fetcher: typeof fetch): Promise<Diagnosis> {

@@ -1,23 +1,22 @@
 /** Whether what a hook asks is there, found out without handing anything to it. */
 import type { Config } from '../config/schema.ts';
 import { failure, fine, type Diagnosis } from './diagnosis.ts';
-import { diagnoseFunction } from './functions.ts';
+import { diagnoseFunction, type FunctionSurroundings } from './functions.ts';
 import { findProgram, isProgram } from './programs.ts';
 
-export interface HookSurroundings {
+export interface HookSurroundings extends FunctionSurroundings {
   /** The variable: folders of programs. */
   readonly path: string;
-  readonly fetch: typeof fetch;
 }
 
 export async function diagnoseHook(
   hook: string,
   to: Config['hooks'][string]['to'],
-  { path, fetch: fetcher }: HookSurroundings,
+  { path, ...surroundings }: HookSurroundings,
 ): Promise<Diagnosis> {
   const name = `Hook ${hook}`;
   if ('command' in to) return diagnoseCommand(name, to.command.program, path);
-  return diagnoseFunction(name, to, fetcher);
+  return diagnoseFunction(name, to, surroundings);
 }
 
 async function diagnoseCommand(name: string, program: string, path: string): Promise<Diagnosis> {

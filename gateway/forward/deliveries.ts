@@ -51,6 +51,8 @@ export interface DeliveriesOptions {
 export interface Deliveries {
   /** In the order they were given, each backup behind its owner. */
   status(): Promise<readonly DeliveryStatus[]>;
+  /** One as it runs; null: there is none of that name. */
+  optionsOf(name: string): DeliveryOptions | null;
   /** Those that are no longer configured and left something unsent. */
   removed(): Promise<readonly RemovedDelivery[]>;
   /**
@@ -141,6 +143,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   };
   return {
     status: () => Promise.all(running.map(({ delivery }) => delivery.status())),
+    optionsOf: (name) => configured().find((one) => one.name === name) ?? null,
     removed: () => removedDeliveries({ log, video, clock }, configured()),
     forget: (name, isForced = false) =>
       forgetting.run(() => forgetRemoved({ log, video, logger }, configured(), name, isForced)),

@@ -3,13 +3,15 @@ import type { TaskStatus } from '../supervisor.ts';
 import type { Backlog, Backlogs } from './backlog.ts';
 import type { Held } from './flow/flow.ts';
 import type { NewestFailed } from './failed-records.ts';
-import { defaultPriority, type DeliveryOptions } from './options.ts';
+import { defaultPriority, type DeliveryOptions, type DeliveryOrigin } from './options.ts';
 import type { DeliveryFailure, Progress } from './progress.ts';
 
 export interface DeliveryStatus {
   readonly name: string;
   /** The delivery that it keeps the records of, all or those that failed; null: it is no backup. */
   readonly backupOf: string | null;
+  /** Where it was made, and is changed. */
+  readonly origin: DeliveryOrigin;
   readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
   readonly to: { readonly kind: string; readonly description: string };
   readonly required: boolean;
@@ -78,6 +80,7 @@ export function deliveryStatus(given: {
   return {
     name: options.name,
     backupOf: options.backupOf ?? null,
+    origin: options.origin ?? 'configuration',
     from:
       'stream' in from
         ? { kind: 'stream', name: from.stream }

@@ -165,9 +165,9 @@ export class Delivery extends Steered {
       metrics,
       metering: this.metering,
     });
-    const { schedule = null, onlyWhile = null } = options;
+    const { withheld = null, schedule = null, onlyWhile = null } = options;
     this.#flow = new Flow({
-      ...{ delivery: options.name, schedule, onlyWhile, programs: ports.programs },
+      ...{ delivery: options.name, withheld, schedule, onlyWhile, programs: ports.programs },
       ...{ clock, logger: this.#logger },
     });
     this.#newestFailed = new NewestRecord(ports.log, newestFailed);

@@ -199,7 +199,12 @@ export interface BackupOptions {
 export interface FailedOptions extends Omit<BackupOptions, 'record' | 'format'> {
   /** Default gzipped. */
   readonly format?: Pick<FormatOptions, 'compression'>;
+  /** Why they may not go there, in sentences; null or left out: they may. */
+  readonly withheld?: string | null;
 }
+
+/** The configuration, or the Firehose API: then it is a delivery stream there. */
+export type DeliveryOrigin = 'configuration' | 'firehose';
 
 /** When an object of records is closed: at whichever comes first. */
 export interface BufferOptions {
@@ -273,6 +278,10 @@ export interface DeliveryOptions {
   readonly backupOf?: string | null;
   /** It is the backup of what fails there; null or left out: it is no such. */
   readonly failedOf?: FailedOf | null;
+  /** Where it was made, and is changed. Default `configuration`. */
+  readonly origin?: DeliveryOrigin;
+  /** Why it may not send, whatever else is so, in a sentence; null or left out: it may. */
+  readonly withheld?: string | null;
   /** Part of the names of its objects, with one more for each time it was rewound. Default 1. */
   readonly version?: number;
 }

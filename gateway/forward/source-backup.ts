@@ -81,11 +81,14 @@ function backupOfFailed(
   };
 }
 
-function whenOwnerMay({ priority, schedule, onlyWhile, version }: Owner): Partial<DeliveryOptions> {
+function whenOwnerMay(owner: Owner): Partial<DeliveryOptions> {
+  const { priority, schedule, onlyWhile, version, origin, withheld } = owner;
   return {
     ...(priority !== undefined && { priority }),
     ...(schedule !== undefined && { schedule }),
     ...(onlyWhile !== undefined && { onlyWhile }),
     ...(version !== undefined && { version }),
+    ...(origin !== undefined && { origin }),
+    ...(withheld !== undefined && { withheld }),
   };
 }

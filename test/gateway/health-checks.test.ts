@@ -138,6 +138,7 @@ it('a stream that is full degrades the gateway, and is named with what to do', a
 const held: DeliveryStatus = {
   name: 'archive',
   backupOf: null,
+  origin: 'configuration',
   from: { kind: 'stream', name: 'readings' },
   to: { kind: 's3', description: 's3://bucket' },
   required: true,

@@ -32,6 +32,8 @@ export interface ErrorAnswer {
 export interface JsonServiceOptions<Service> extends CallsOptions {
   /** What stands before the dot of `X-Amz-Target`. */
   readonly target: string;
+  /** Whether it answers now; left out: it does. */
+  readonly isServed?: () => boolean;
   readonly contentType: string;
   /** By name; what they need permission for are ARNs. */
   readonly operations: ReadonlyMap<string, AnyOperationOf<Service, readonly string[]>>;
@@ -62,7 +64,8 @@ export function jsonServiceRoutes<Service>(options: JsonServiceOptions<Service>)
   const app = new Hono<AppEnv>();
   app.post('/', async (c, next) => {
     const [target, operation = '', ...more] = (c.req.header('x-amz-target') ?? '').split('.');
-    if (target === options.target) return service.answer(c, more.length === 0 ? operation : '');
+    const isMeant = target === options.target && options.isServed?.() !== false;
+    if (isMeant) return service.answer(c, more.length === 0 ? operation : '');
     await next();
     return undefined;
   });

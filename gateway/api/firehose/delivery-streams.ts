@@ -14,7 +14,6 @@ import type { Log, StreamDescription, StreamOptions } from '../../../storage/mod
 import type { Items } from '../../../storage/items/items.ts';
 import type { Clock, Logger } from '../../../storage/ports.ts';
 import type { DeliveryOptions } from '../../forward/options.ts';
-import { failedStreamOf } from '../../forward/failed-records.ts';
 import {
   backupNameOf,
   backupNamesOf,
@@ -24,16 +23,12 @@ import {
 import type { Account } from '../aws/account.ts';
 import { PassingStates } from '../aws/passing-states.ts';
 import { Sealer } from '../aws/sealing.ts';
-import { FirehoseError, inUse, toFirehoseError } from './errors.ts';
+import { FirehoseError, inUse } from './errors.ts';
 import { KeptStreams, type KeptStream, type MadeStream } from './kept-streams.ts';
-import {
-  checkFailedBucket,
-  failedBucketProblem,
-  hasFailedBucket,
-  isBackedUp,
-} from './mapping/backup.ts';
-import { deliveryOf } from './mapping/delivery.ts';
+import { MadeDeliveries } from './made-deliveries.ts';
+import { failedBucket, isBackedUp } from './mapping/backup.ts';
 import type { Places } from './mapping/places.ts';
+import { hasSecrets } from './secrets.ts';
 
 export type DeliveryStreamStatus = 'CREATING' | 'ACTIVE' | 'DELETING';
 
@@ -50,8 +45,6 @@ export interface DeliveryStream {
   readonly configured: DeliveryOptions | null;
   readonly tags: Readonly<Record<string, string>>;
   readonly encryption: KeptStream['encryption'];
-  /** What was made keeps all that is put in a bucket, too. */
-  readonly isBackedUp: boolean;
   /** Why it is not sent, or what fails is not; null: all is well. */
   readonly trouble: string | null;
 }
@@ -64,15 +57,22 @@ export interface RunningDeliveries {
   forget(name: string): Promise<void>;
 }
 
+/** What the configuration in force says. */
+export interface Configured {
+  readonly deliveries: readonly DeliveryOptions[];
+  /** Where what is made may go, and how it is let in. */
+  readonly places: Places;
+  /** How many may be made. */
+  readonly streamsMax: number;
+}
+
 export interface DeliveryStreamsOptions {
   readonly items: Items;
   readonly log: Log;
   readonly account: Account;
   /** Of this gateway: secrets are sealed with a key made from it. */
   readonly secret: Buffer;
-  readonly places: Places;
-  /** How many may be made. */
-  readonly streamsMax: number;
+  readonly configured: Configured;
   /** How long CREATING and DELETING are shown; 200 ms. */
   readonly stateMs?: number;
   readonly clock: Clock;
@@ -92,10 +92,9 @@ export class DeliveryStreams {
   readonly #options: DeliveryStreamsOptions;
   readonly #kept: KeptStreams;
   #streams: Map<string, KeptStream> = new Map();
-  #configured: ReadonlyMap<string, DeliveryOptions> = new Map();
-  readonly #troubles = new Map<string, string>();
-  /** Checking one takes milliseconds, and each change asks for all of them. */
-  readonly #mapped = new WeakMap<MadeStream, DeliveryOptions>();
+  #configured: ReadonlyMap<string, DeliveryOptions>;
+  #streamsMax: number;
+  readonly #made: MadeDeliveries;
   readonly #creating: PassingStates<true>;
   readonly #deleting: PassingStates<DeliveryStream>;
   #running: RunningDeliveries | null = null;
@@ -103,7 +102,11 @@ export class DeliveryStreams {
 
   private constructor(options: DeliveryStreamsOptions) {
     this.#options = options;
-    const { clock, stateMs = 200 } = options;
+    const { clock, stateMs = 200, configured, logger } = options;
+    const { deliveries, places, streamsMax } = configured;
+    this.#configured = withStreams(deliveries);
+    this.#streamsMax = streamsMax;
+    this.#made = new MadeDeliveries({ arnOf: (name) => this.arnOf(name), places, logger });
     this.#kept = new KeptStreams(options.items, new Sealer(options.secret, clock));
     this.#creating = new PassingStates(clock, stateMs);
     this.#deleting = new PassingStates(clock, stateMs);
@@ -125,46 +128,19 @@ export class DeliveryStreams {
     this.#running = running;
   }
 
-  /** Says what the configuration in force has. Those that read a camera are none. */
-  configure(deliveries: readonly DeliveryOptions[]): void {
-    this.#configured = new Map(
-      deliveries
-        .filter(({ name, from }) => 'stream' in from && name.length <= nameMax)
-        .map((delivery) => [delivery.name, delivery]),
-    );
+  /** Takes over another configuration; whoever runs deliveries asks `deliveries` behind it. */
+  configure({ deliveries, places, streamsMax }: Configured): void {
+    this.#configured = withStreams(deliveries);
+    this.#streamsMax = streamsMax;
+    this.#made.allow(places);
   }
 
-  /** Those made over the API, as they are to run. */
+  /** Those made over the API, as they are to run; some of them withheld. */
   deliveries(): readonly DeliveryOptions[] {
-    this.#troubles.clear();
-    const deliveries: DeliveryOptions[] = [];
-    for (const [name, { made }] of this.#streams) {
-      if (made === null || this.#configured.has(name)) continue;
-      try {
-        deliveries.push(this.#deliveryOf(name, made));
-        this.#lookAtFailedBucket(name, made);
-      } catch (error) {
-        const { message } = toFirehoseError(error);
-        this.#troubles.set(name, message);
-        this.#options.logger.warn(
-          { deliveryStream: name, reason: message },
-          'a delivery stream is not sent: what it was made with is not allowed any more',
-        );
-      }
-    }
-    return deliveries;
-  }
-
-  #lookAtFailedBucket(name: string, { destination }: MadeStream): void {
-    const { places, logger } = this.#options;
-    const reason = failedBucketProblem(destination, places);
-    if (reason === null) return;
-    const stream = failedStreamOf(name);
-    this.#troubles.set(name, `Records that fail are kept in the stream ${stream} alone. ${reason}`);
-    logger.warn(
-      { deliveryStream: name, stream, reason },
-      'what fails of a delivery stream goes into no bucket: that of its S3Configuration is not possible',
+    const made = [...this.#streams].flatMap(([name, { made }]) =>
+      made === null || this.#configured.has(name) ? [] : [[name, made] as const],
     );
+    return this.#made.all(new Map(made));
   }
 
   /** In order of name. */
@@ -230,8 +206,7 @@ export class DeliveryStreams {
         ...{ createdMs: this.#options.clock.nowMs(), updatedMs: null, version: 1 },
         lostSecrets: false,
       };
-      checkFailedBucket(null, destination, this.#options.places);
-      this.#deliveryOf(name, made);
+      this.#made.check(name, made, null);
       if (source === null && this.#logStream(made.stream) !== null) {
         throw inUse(
           `The stream ${made.stream} exists, and the records of the delivery stream would lie there.`,
@@ -264,6 +239,7 @@ export class DeliveryStreams {
 
   /**
    * Changes the destination of one, which gets another version.
+   * @param asked the member of the request that says so
    * @param change gives the destination that is from now on
    * @throws FirehoseError `ConcurrentModificationException` and those of `settled`; what `change`
    *   throws; StorageError
@@ -271,6 +247,7 @@ export class DeliveryStreams {
   redirect(
     name: string,
     version: string,
+    asked: string,
     change: (made: MadeStream) => MadeStream['destination'],
   ): Promise<void> {
     return this.#inTurn(async () => {
@@ -288,22 +265,24 @@ export class DeliveryStreams {
             `specified version id: ${version} do not match`,
         );
       }
+      const destination = change(made);
+      const isSame = destination.kind === made.destination.kind;
       const changed: MadeStream = {
-        ...made,
-        destination: change(made),
-        version: made.version + 1,
+        ...{ ...made, destination, version: made.version + 1 },
         updatedMs: this.#options.clock.nowMs(),
-        lostSecrets: false,
+        lostSecrets: made.lostSecrets && isSame && !hasSecrets(destination),
       };
-      checkFailedBucket(made.destination, changed.destination, this.#options.places);
-      this.#deliveryOf(name, changed);
+      this.#made.check(name, changed, made, asked);
       await this.#write(name, { made: changed, tags, encryption });
       await this.#running?.update();
       // Should there be a backup again one day, it begins anew.
       if (isBackedUp(made.destination) && !isBackedUp(changed.destination)) {
         await this.#running?.forget(backupNameOf(name));
       }
-      if (hasFailedBucket(made.destination) && !hasFailedBucket(changed.destination)) {
+      if (
+        failedBucket(made.destination) !== undefined &&
+        failedBucket(changed.destination) === undefined
+      ) {
         await this.#running?.forget(failedBackupNameOf(name));
       }
     });
@@ -346,26 +325,16 @@ export class DeliveryStreams {
     if (configured !== null && 'stream' in configured.from) {
       const source = configured.from.stream;
       const shown = { status: 'ACTIVE', type: 'DirectPut', made: null, trouble: null } as const;
-      return { ...facts, ...shown, isBackedUp: false, source, configured };
+      return { ...facts, ...shown, source, configured };
     }
     const made = kept?.made ?? null;
     if (made === null) return null;
     const status = this.#creating.get(name) === null ? 'ACTIVE' : 'CREATING';
-    const trouble = this.#troubles.get(name) ?? null;
+    const trouble = this.#made.troubleOf(name);
     return {
       ...{ ...facts, status, type: made.type, source: made.stream },
-      ...{ made, configured, trouble, isBackedUp: isBackedUp(made.destination) },
+      ...{ made, configured, trouble },
     };
-  }
-
-  #deliveryOf(name: string, made: MadeStream): DeliveryOptions {
-    let delivery = this.#mapped.get(made);
-    if (delivery === undefined) {
-      const { places } = this.#options;
-      delivery = deliveryOf({ name, arn: this.arnOf(name), made, places });
-      this.#mapped.set(made, delivery);
-    }
-    return delivery;
   }
 
   #checkFree(name: string): void {
@@ -385,7 +354,7 @@ export class DeliveryStreams {
     if (this.#find(name) !== null || this.#deleting.get(name) !== null) {
       throw inUse(`Firehose ${name} under accountId ${accountId} already exists`);
     }
-    const { streamsMax } = this.#options;
+    const streamsMax = this.#streamsMax;
     const count = [...this.#streams.values()].filter(({ made }) => made !== null).length;
     if (count < streamsMax) return;
     throw new FirehoseError(
@@ -440,6 +409,15 @@ export class DeliveryStreams {
     this.#last = turn.catch(() => undefined);
     return turn;
   }
+}
+
+/** Those that read a camera are no delivery streams, nor are those with longer names. */
+function withStreams(deliveries: readonly DeliveryOptions[]): ReadonlyMap<string, DeliveryOptions> {
+  return new Map(
+    deliveries
+      .filter(({ name, from }) => 'stream' in from && name.length <= nameMax)
+      .map((delivery) => [delivery.name, delivery]),
+  );
 }
 
 function ownStreamName(name: string): string {

@@ -17,7 +17,12 @@ const bodyBytesMax = 6 * 2 ** 20;
 const bodiesBytesMax = 48 * 2 ** 20;
 
 /** To be mounted at `/`, before the Kinesis API, which answers all that names a target. */
-export function firehoseRoutes(options: ServiceRoutesOptions<FirehoseContext>): Hono<AppEnv> {
+export function firehoseRoutes(
+  options: ServiceRoutesOptions<FirehoseContext> & {
+    /** Whether it is, now. */
+    readonly isServed?: () => boolean;
+  },
+): Hono<AppEnv> {
   return jsonServiceRoutes({
     ...options,
     ...{ target: 'Firehose_20150804', service: 'firehose' },

@@ -2,7 +2,7 @@
  * The secrets of destinations: they are kept apart from the rest, sealed under a key of the gateway's,
  * and never told again.
  */
-import type { DestinationKind } from './destination-shapes.ts';
+import type { DestinationKind, GivenDestination } from './destination-shapes.ts';
 
 export type Fields = Readonly<Record<string, unknown>>;
 export type Secrets = Readonly<Record<string, string>>;
@@ -31,6 +31,10 @@ export function withoutSecrets(
   return typeof secret === 'string'
     ? { configuration: { ...configuration, [first]: others }, secrets: { [second]: secret } }
     : { configuration, secrets: {} };
+}
+
+export function hasSecrets({ kind, configuration }: GivenDestination): boolean {
+  return Object.keys(withoutSecrets(kind, configuration).secrets).length > 0;
 }
 
 /** Puts it back. */

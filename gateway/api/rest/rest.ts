@@ -4,6 +4,7 @@ import { cameraDiscoveryRoutes } from './camera-discovery.ts';
 import { cameraEventRoutes } from './camera-events.ts';
 import { cameraRoutes } from './cameras.ts';
 import { absent } from './absent.ts';
+import { deliveryCheckRoutes } from './delivery-check.ts';
 import { absentDelivery, deliveryFlowRoutes } from './delivery-flow.ts';
 import type { HttpError } from '../../http/errors.ts';
 import type { CameraFinding } from '../../camera-finding.ts';
@@ -46,6 +47,7 @@ export function restRoutes(options: RestOptions): RestRouter {
   deliveryFlowRoutes(router, {
     ...{ flow: () => sources.deliveryFlow, absentOne: noDelivery, audit, clock },
   });
+  deliveryCheckRoutes(router, (name) => sources.checkDelivery(name), noDelivery);
   functionFlowRoutes(router, {
     flow: () => sources.functionFlow,
     absentOne: async (name) =>

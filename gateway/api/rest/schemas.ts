@@ -376,6 +376,9 @@ export const DeliverySchema = z
       .describe(
         'The delivery that it keeps the records of, as they came, or those of them that failed; null: it is no backup',
       ),
+    origin: z
+      .enum(['configuration', 'firehose'])
+      .describe('Where it was made, and is changed: firehose is the Firehose API'),
     from: z.object({ kind: z.enum(['stream', 'camera']), name: z.string() }),
     to: z.object({
       kind: z
@@ -397,10 +400,14 @@ export const DeliverySchema = z
     held: z
       .object({
         by: z
-          .enum(['pause', 'schedule', 'command'])
-          .describe('What holds it back: a pause, deliveries.*.schedule or deliveries.*.onlyWhile'),
+          .enum(['permission', 'pause', 'schedule', 'command'])
+          .describe(
+            'What holds it back: what was made over the Firehose API may not be sent there any more (firehose.allowed), a pause, deliveries.*.schedule or deliveries.*.onlyWhile',
+          ),
         reason: z.string(),
-        isFault: z.boolean().describe('Nobody wants it: the command can not be asked'),
+        isFault: z
+          .boolean()
+          .describe('Nobody wants it: it may not send there, or the command can not be asked'),
         untilTime: time.nullable().describe('When it ends by itself; null: not known'),
       })
       .nullable()
@@ -446,6 +453,19 @@ export const DeliverySchema = z
     lastSuccessTime: time.nullable(),
   })
   .openapi('Delivery');
+
+export const FindingsSchema = z
+  .object({
+    findings: z.array(
+      z.object({
+        name: z.string().describe('What was looked at'),
+        status: z.enum(['ok', 'warn', 'fail']),
+        message: z.string(),
+        advice: z.string().nullable().describe('What to do; null: nothing'),
+      }),
+    ),
+  })
+  .openapi('Findings');
 
 export const DeliveryMeteringSchema = z
   .object({

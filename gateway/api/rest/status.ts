@@ -6,6 +6,8 @@ import type { Clock } from '../../../storage/ports.ts';
 import { lossKinds, type LossReport } from '../../../storage/losses.ts';
 import type { EventSources } from '../../event-sources.ts';
 import type { FileSourceStatus } from '../../files.ts';
+import { adviceFor } from '../firehose/advice.ts';
+import type { Diagnosis } from '../../doctor/diagnosis.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import type { HealthReport } from '../../observe/health.ts';
 import { isSubstreamName } from '../../substreams.ts';
@@ -44,6 +46,8 @@ export interface StatusSources {
   readonly rtsp: () => RtspStatus | null;
   readonly deliveries: () => Promise<readonly DeliveryStatus[]>;
   readonly deliveryFlow: DeliveryFlow;
+  /** Whether what one needs is there; null: there is none of that name. */
+  readonly checkDelivery: (name: string) => Promise<readonly Diagnosis[] | null>;
   readonly functions: EventSources['status'];
   readonly functionFlow: FunctionFlow;
   /** Of the cameras that are configured; others in the store are shown as disabled. */
@@ -229,6 +233,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
   return {
     name: delivery.name,
     backupOf: delivery.backupOf,
+    origin: delivery.origin,
     from: { ...delivery.from },
     to: { ...delivery.to },
     required: delivery.required,
@@ -263,7 +268,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
             time: isoFromMs(lastFailure.atMs),
             code: lastFailure.code,
             message: lastFailure.message,
-            advice: lastFailure.advice,
+            advice: adviceFor(delivery),
           },
     lastSuccessTime: isoFromMsOrNull(delivery.lastSuccessMs),
   };

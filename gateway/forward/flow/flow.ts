@@ -1,5 +1,6 @@
 /**
- * Whether a delivery may send now: it may be paused, outside of its schedule, or told no by a program.
+ * Whether a delivery may send now: it may be withheld, paused, outside of its schedule, or told no by a
+ * program.
  *
  * Held back it begins no attempt, and gathers nothing; what is under way then is finished. Its
  * leases and plans stay as they are, so that it goes on where it was, and a required one pins what
@@ -20,10 +21,10 @@ const lookEveryMs = 30_000;
 
 /** Why a delivery waits, of several reasons the one that has to go first. */
 export interface Held {
-  readonly by: 'pause' | 'schedule' | 'command';
+  readonly by: 'permission' | 'pause' | 'schedule' | 'command';
   /** In a sentence. */
   readonly reason: string;
-  /** Nobody wants it: the program can't be asked. */
+  /** Nobody wants it: it may not send there any more, or the program can't be asked. */
   readonly isFault: boolean;
   /** When it ends by itself; null: that is not known. */
   readonly untilMs: number | null;
@@ -41,6 +42,8 @@ export interface Gate {
 
 export interface FlowOptions {
   readonly delivery: string;
+  /** Why it may not send at all; null: it may. */
+  readonly withheld: string | null;
   /** null: at any time. */
   readonly schedule: ScheduleOptions | null;
   /** null: nobody is asked. */
@@ -71,6 +74,10 @@ export class Flow implements Gate {
   }
 
   get held(): Held | null {
+    const { withheld } = this.#options;
+    if (withheld !== null) {
+      return { by: 'permission', reason: withheld, isFault: true, untilMs: null };
+    }
     if (this.#pausedMs !== null) {
       const since = new Date(this.#pausedMs).toISOString();
       return { by: 'pause', reason: `paused since ${since}`, isFault: false, untilMs: null };

@@ -22,6 +22,8 @@ export interface LayoutUse {
   readonly hasFunction: boolean;
   /** Whether expressions ask for an error prefix, as they do at Firehose. */
   readonly needsErrorPrefix: boolean;
+  /** What options are called in sentences; left out: as they are here. */
+  readonly names?: Readonly<Record<'errorPrefix' | 'partitionBy', string>>;
 }
 
 /** As many keys as Firehose takes in a prefix would not fit there anyway. */
@@ -70,12 +72,13 @@ function checkPrefix(
   use: LayoutUse,
   problems: LayoutProblem[],
 ): void {
+  const { names: called = { errorPrefix: 'errorPrefix', partitionBy: 'partitionBy' } } = use;
   const names = new Set(Object.keys(partitionBy ?? {}));
   let hasUnknown = false;
   const unused = new Set(names);
   for (const piece of prefix) {
     if (piece.kind === 'error-type') {
-      const says = 'has !{firehose:error-output-type}, which is of errorPrefix alone';
+      const says = `has !{firehose:error-output-type}, which is of ${called.errorPrefix} alone`;
       problems.push({ option: 'prefix', says });
     }
     if (piece.kind !== 'partition') continue;
@@ -86,7 +89,7 @@ function checkPrefix(
     } else if (!names.has(piece.name)) {
       hasUnknown = true;
       const has = [...names].join(', ');
-      const says = `has !{partitionKeyFromQuery:${piece.name}}, and partitionBy has no ${piece.name}`;
+      const says = `has !{partitionKeyFromQuery:${piece.name}}, and ${called.partitionBy} has no ${piece.name}`;
       problems.push({ option: 'prefix', says: has === '' ? says : `${says}, but ${has}` });
     }
     unused.delete(piece.name);

@@ -28,8 +28,8 @@ const message = z.discriminatedUnion('type', [
   z.object({ type: z.literal('failed'), ...said, isSpent }),
 ]);
 
-interface Pending {
-  readonly resolve: (answer: Buffer) => void;
+interface Pending<T> {
+  readonly resolve: (value: T) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -48,7 +48,8 @@ export class ModuleThread {
   readonly #port: MessagePort;
   readonly #exited: Promise<void>;
   #isLoaded = false;
-  #pending: Pending | null = null;
+  #loading: Pending<void> | null = null;
+  #pending: Pending<Buffer> | null = null;
   #ended: Error | null = null;
 
   constructor(options: ThreadOptions) {
@@ -89,6 +90,28 @@ export class ModuleThread {
 
   get isUsable(): boolean {
     return this.#ended === null;
+  }
+
+  /**
+   * Resolves once the module is loaded and exports the function; a call need not wait for it.
+   * @throws FunctionError; the signal's reason, once it aborts: then the thread has ended
+   */
+  async loaded(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#ended !== null) throw this.#ended;
+    if (this.#isLoaded) return;
+    const onAbort = (): void => {
+      this.#end(signal.reason as Error);
+    };
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#loading = { resolve, reject };
+        signal.addEventListener('abort', onAbort, { once: true });
+      });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#loading = null;
+    }
   }
 
   /** @throws FunctionError; the signal's reason, once it aborts: then the thread has ended */
@@ -141,8 +164,10 @@ export class ModuleThread {
       return;
     }
     const { data } = heard;
-    if (data.type === 'loaded') this.#isLoaded = true;
-    else if (data.type === 'unloadable')
+    if (data.type === 'loaded') {
+      this.#isLoaded = true;
+      this.#loading?.resolve();
+    } else if (data.type === 'unloadable')
       this.#end(this.#unloadable(data.message, { stack: data.stack }));
     else {
       if (data.type === 'answer') this.#pending?.resolve(Buffer.from(data.bytes.buffer));
@@ -160,6 +185,7 @@ export class ModuleThread {
   #end(reason: Error): void {
     if (this.#ended !== null) return;
     this.#ended = reason;
+    this.#loading?.reject(reason);
     if (this.#pending === null) {
       if (!(reason instanceof FunctionError && reason.code === 'unreachable')) {
         this.#logger.warn({ error: reason }, 'The thread of a function ended.');

@@ -43,6 +43,7 @@ http: { port: ${port} }
 mqtt: { enabled: false }
 rtsp: { enabled: false }
 tls: { certFile: none.pem, keyFile: none.key }
+firehose: { allowed: { buckets: [b] } }
 streams: { readings: {} }
 cameras: { yard: { source: { rtsp: 'rtsp://viewer:hunter2@127.0.0.1/1' } } }
 deliveries:
@@ -90,8 +91,9 @@ hooks:
   assert.match(stdout, /^[!✗] Delivery events +Splunk at 127\.0\.0\.1:\d+: status 405/m);
   assert.match(stdout, /^! Delivery items +table devices: .*ECONNREFUSED/m);
   assert.match(stdout, /^✗ Transform near .*none\.mjs can't be read\n +→ correct its path/m);
-  assert.match(stdout, /^✓ Transform file .*headgate\.yaml can be read$/m);
+  assert.match(stdout, /^✗ Transform file .*headgate\.yaml can't be loaded: TypeError.*yaml/m);
   assert.match(stdout, new RegExp(`^✓ Transform called +127\\.0\\.0\\.1:${listens} answers$`, 'm'));
+  assert.match(stdout, /^✓ Delivery streams +those made .* while the gateway runs$/m);
   assert.match(stdout, /^✓ Hook shell +\/.*\/sh can be run$/m);
   assert.match(stdout, /^✗ Hook none .*\/detect is no program.*\n +→ correct its path/m);
   assert.match(stdout, /^✗ Hook text .*headgate\.yaml is no program/m);
@@ -112,6 +114,64 @@ hooks:
     found.some(({ name }) => name === 'Node.js'),
     'the rest is looked at all the same',
   );
+});
+
+test('the modules of functions are loaded, as for a call and no longer than one may take', async (t) => {
+  const folder = await temporaryFolder(t);
+  const modules = {
+    good: 'export const handler = () => "never called";',
+    other: 'export const handler = 1; export const clean = () => 2;',
+    broken: 'export const handler = (',
+    none: 'export const other = 1;',
+    imports: 'import "./nowhere.mjs"; export const handler = () => 1;',
+    throws: 'throw new Error("no model");',
+    leaves: 'process.exit(0);',
+    // Something keeps it alive that never ends.
+    hangs: 'setInterval(() => {}, 1000); await new Promise(() => {});',
+    fat: 'const all = []; for (;;) all.push(new Array(1e6).fill(1.5)); export const handler = 1;',
+  };
+  for (const [name, text] of Object.entries(modules)) {
+    await writeFile(join(folder, `${name}.mjs`), `console.log("hello");${text}`);
+  }
+  const used = Object.keys({ ...modules, missing: '' }).map((name) => {
+    const path = `path: ./${name}.mjs, memoryMaxMiB: 32`;
+    const exported = name === 'other' ? ', export: clean' : '';
+    const module = `{ module: { ${path}${exported} } }`;
+    return { name, called: `function: ${module}, timeoutSeconds: ${name === 'hangs' ? 1 : 20}` };
+  });
+  await writeFile(
+    join(folder, 'headgate.yaml'),
+    `
+streams: { readings: {} }
+deliveries:
+${used.map(({ name, called }) => `  ${name}: { from: { stream: readings }, to: { folder: { path: ./out } }, transform: { ${called} } }`).join('\n')}
+functions:
+${used.map(({ name, called }) => `  ${name}: { from: { stream: readings }, ${called} }`).join('\n')}
+`,
+  );
+  const { code, stdout, stderr } = await doctor(folder, '--json');
+  assert.equal(code, 1, stdout + stderr);
+  const found = JSON.parse(stdout) as Diagnosis[];
+  for (const [name, status, message] of [
+    ['good', 'ok', /good\.mjs exports handler$/],
+    ['other', 'ok', /other\.mjs exports clean$/],
+    ['broken', 'fail', /broken\.mjs can't be loaded: SyntaxError/],
+    ['none', 'fail', /none\.mjs can't be loaded: .* exports no function "handler"$/],
+    ['imports', 'fail', /imports\.mjs can't be loaded: .*nowhere\.mjs/],
+    ['throws', 'fail', /throws\.mjs can't be loaded: Error: no model$/],
+    ['leaves', 'fail', /leaves\.mjs can't be loaded: its thread ended with 0$/],
+    ['hangs', 'fail', /hangs\.mjs was not loaded within 1 s, which is all that a call has$/],
+    ['fat', 'fail', /it needs more than 32 MiB$/],
+    ['missing', 'fail', /missing\.mjs can't be read$/],
+  ] as const) {
+    for (const what of ['Transform', 'Function']) {
+      const [one, ...more] = found.filter((one) => one.name === `${what} ${name}`);
+      assert.deepEqual([one?.status, more], [status, []], JSON.stringify(one));
+      assert.match(one?.message ?? '', message);
+      assert.equal(one?.advice === null, status === 'ok');
+    }
+  }
+  assert.ok(!(stdout + stderr).includes('hello'), "what they write is nobody's");
 });
 
 test('beside a running gateway it tells how that is, and whose its ports are', async (t) => {

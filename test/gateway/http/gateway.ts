@@ -84,6 +84,7 @@ export async function startGateway(
     rtsp: () => null,
     deliveries: () => Promise.resolve([]),
     functions: () => Promise.resolve([]),
+    checkDelivery: () => Promise.resolve(null),
     deliveryFlow: {
       pause: () => Promise.resolve(null),
       resume: () => Promise.resolve(null),

@@ -8,9 +8,9 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { GivenDestination, S3Configuration } from '../destination-shapes.ts';
-import { FirehoseError, invalid } from '../errors.ts';
 import { bufferOf } from './buffering.ts';
 import type { Places } from './places.ts';
+import { Refusal, refusal, within } from './refusal.ts';
 import { bucketOptions, checkPrefixes, rawFormat, s3Buffer } from './s3.ts';
 
 const modes: ReadonlySet<string> = new Set(['Enabled', 'AllData', 'AllEvents', 'AllDocuments']);
@@ -21,32 +21,33 @@ export function isBackedUp({ kind, configuration }: GivenDestination): boolean {
 
 /**
  * Keys of the delivery.
- * @throws FirehoseError `InvalidArgumentException`
+ * @throws Refusal
  */
 export function backupFields(destination: GivenDestination, places: Places): object {
   if (!isBackedUp(destination)) return {};
   const given = backupBucket(destination);
   if (given === undefined) {
-    throw invalid('S3BackupConfiguration is needed where S3BackupMode is Enabled.');
+    throw refusal('S3BackupConfiguration', 'is needed where S3BackupMode is Enabled.');
   }
-  checkPrefixes(given);
-  return {
-    backup: {
-      to: { s3: bucketOptions(given, places) },
-      format: rawFormat(given, {}),
-      buffer: bufferOf(given.BufferingHints, s3Buffer),
-    },
-  };
+  return within(backupMember(destination.kind), () => {
+    checkPrefixes(given);
+    return {
+      backup: {
+        to: { s3: bucketOptions(given, places) },
+        format: rawFormat(given, {}),
+        buffer: bufferOf(given.BufferingHints, s3Buffer),
+      },
+    };
+  });
 }
 
 /** Where what fails goes; undefined: into its stream alone. */
-function failedBucket({ kind, configuration }: GivenDestination): S3Configuration | undefined {
+export function failedBucket({
+  kind,
+  configuration,
+}: GivenDestination): S3Configuration | undefined {
   const isPlace = kind === 'S3' || kind === 'ExtendedS3' || kind === 'Redshift';
   return isPlace ? undefined : configuration.S3Configuration;
-}
-
-export function hasFailedBucket(destination: GivenDestination): boolean {
-  return failedBucket(destination) !== undefined;
 }
 
 /** Keys of the delivery; none where that bucket is not possible. */
@@ -62,14 +63,14 @@ export function failedBucketProblem(destination: GivenDestination, places: Place
     checkFailedBucket(null, destination, places);
     return null;
   } catch (error) {
-    if (!(error instanceof FirehoseError)) throw error;
+    if (!(error instanceof Refusal)) throw error;
     return error.message;
   }
 }
 
 /**
  * @param before null: it is new
- * @throws FirehoseError `InvalidArgumentException` for a bucket that is not possible, and is not there yet
+ * @throws Refusal for a bucket that is not possible, and is not there yet
  */
 export function checkFailedBucket(
   before: GivenDestination | null,
@@ -79,8 +80,10 @@ export function checkFailedBucket(
   const bucket = failedBucket(after);
   if (bucket === undefined) return;
   if (before !== null && isDeepStrictEqual(failedBucket(before), bucket)) return;
-  checkPrefixes(bucket);
-  failedOptions(bucket, places);
+  within('S3Configuration', () => {
+    checkPrefixes(bucket);
+    failedOptions(bucket, places);
+  });
 }
 
 /** Without a prefix of their own, failed records go below that of the others. */
@@ -95,9 +98,18 @@ function failedOptions(bucket: S3Configuration, places: Places): object {
   };
 }
 
-function backupBucket({ kind, configuration }: GivenDestination): S3Configuration | undefined {
+/** Where that is; undefined: nothing was given. */
+export function backupBucket({
+  kind,
+  configuration,
+}: GivenDestination): S3Configuration | undefined {
   if (kind === 'S3') return undefined;
   return kind === 'ExtendedS3' || kind === 'Redshift'
     ? configuration.S3BackupConfiguration
     : configuration.S3Configuration;
+}
+
+/** Which member of the destination that is. */
+export function backupMember(kind: GivenDestination['kind']): string {
+  return kind === 'ExtendedS3' || kind === 'Redshift' ? 'S3BackupConfiguration' : 'S3Configuration';
 }

@@ -1,8 +1,8 @@
 /** What destinations have in common that take records in batches: HTTP endpoints, Splunk, OpenSearch. */
 import type { Processing } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
 import { processingOptions } from './processing.ts';
 import type { Places } from './places.ts';
+import { refusal } from './refusal.ts';
 
 export interface BatchConfiguration {
   readonly ProcessingConfiguration?: Processing;
@@ -13,7 +13,7 @@ export interface BatchConfiguration {
 /**
  * Keys of the delivery, but for the bucket of `S3Configuration` (`backup.ts`).
  * @param retrySeconds where the client says nothing
- * @throws FirehoseError `InvalidArgumentException`
+ * @throws Refusal
  */
 export function batchFields(
   given: BatchConfiguration,
@@ -27,7 +27,8 @@ export function batchFields(
     places,
   );
   if (delimiter !== undefined || query !== undefined) {
-    throw invalid('AppendDelimiterToRecord and MetadataExtraction are for objects in S3.');
+    const message = 'AppendDelimiterToRecord and MetadataExtraction are for objects in S3.';
+    throw refusal('ProcessingConfiguration', message);
   }
   return {
     retrySeconds: RetryOptions?.DurationInSeconds ?? retrySeconds,
@@ -36,11 +37,12 @@ export function batchFields(
   };
 }
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 export function checkNoSecretsManager({
   SecretsManagerConfiguration: secrets,
 }: Pick<BatchConfiguration, 'SecretsManagerConfiguration'>): void {
   if (secrets?.Enabled === true) {
-    throw invalid('There is no Secrets Manager here: the secret is given in the request.');
+    const message = 'There is no Secrets Manager here: the secret is given in the request.';
+    throw refusal('SecretsManagerConfiguration', message);
   }
 }

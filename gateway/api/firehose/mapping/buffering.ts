@@ -1,5 +1,5 @@
 /** `BufferingHints` and `RetryOptions` as the configuration has them. */
-import { invalid } from '../errors.ts';
+import { refusal } from './refusal.ts';
 
 const MiB = 2 ** 20;
 
@@ -15,12 +15,12 @@ export interface Buffer {
 
 /**
  * @param defaults of the destination, where no hints are given
- * @throws FirehoseError `InvalidArgumentException` where only one of the two is given
+ * @throws Refusal where only one of the two is given
  */
 export function bufferOf(hints: Hints | undefined, defaults: Required<Hints>): Buffer {
   const { SizeInMBs: size, IntervalInSeconds: seconds } = hints ?? {};
   if ((size === undefined) !== (seconds === undefined)) {
-    throw invalid('BufferingHints have both SizeInMBs and IntervalInSeconds, or neither.');
+    throw refusal('BufferingHints', 'have both SizeInMBs and IntervalInSeconds, or neither.');
   }
   return {
     maxBytes: (size ?? defaults.SizeInMBs) * MiB,

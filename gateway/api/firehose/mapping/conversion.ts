@@ -1,21 +1,26 @@
 /** `DataFormatConversionConfiguration`: JSON into Parquet. */
 import type { Configuration } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
+import { refusal } from './refusal.ts';
 
 type Conversion = NonNullable<Configuration<'ExtendedS3'>['DataFormatConversionConfiguration']>;
+
+const input = (member: string): string =>
+  `DataFormatConversionConfiguration.InputFormatConfiguration.Deserializer.${member}`;
+const output = (member: string): string =>
+  `DataFormatConversionConfiguration.OutputFormatConfiguration.Serializer.${member}`;
 
 const compressions = { UNCOMPRESSED: 'none', GZIP: 'gzip', SNAPPY: 'snappy' } as const;
 
 /**
  * There is no Glue here, so the columns are those that the records have; `SchemaConfiguration` is
  * kept, and not asked.
- * @throws FirehoseError `InvalidArgumentException`
+ * @throws Refusal
  */
 export function conversionFormat(conversion: Conversion): object {
   const { InputFormatConfiguration, OutputFormatConfiguration } = conversion;
   const { HiveJsonSerDe, OpenXJsonSerDe } = InputFormatConfiguration?.Deserializer ?? {};
   if ((HiveJsonSerDe?.TimestampFormats ?? []).length > 0) {
-    throw invalid('HiveJsonSerDe has no TimestampFormats here.');
+    throw refusal(input('HiveJsonSerDe.TimestampFormats'), 'There are none here.');
   }
   const {
     ColumnToJsonKeyMappings: mappings,
@@ -23,10 +28,12 @@ export function conversionFormat(conversion: Conversion): object {
     CaseInsensitive: ignoreCase = true,
   } = OpenXJsonSerDe ?? {};
   if ((mappings?.size ?? 0) > 0) {
-    throw invalid('OpenXJsonSerDe has no ColumnToJsonKeyMappings here.');
+    throw refusal(input('OpenXJsonSerDe.ColumnToJsonKeyMappings'), 'There are none here.');
   }
   const { ParquetSerDe, OrcSerDe } = OutputFormatConfiguration?.Serializer ?? {};
-  if (OrcSerDe !== undefined) throw invalid('Records are converted to Parquet, not to ORC.');
+  if (OrcSerDe !== undefined) {
+    throw refusal(output('OrcSerDe'), 'Records are converted to Parquet, not to ORC.');
+  }
   const pageBytes = ParquetSerDe?.PageSizeBytes;
   return {
     type: 'parquet',

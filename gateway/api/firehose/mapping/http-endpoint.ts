@@ -10,7 +10,7 @@ const retrySeconds = 300;
 
 /**
  * @param arn of the delivery stream, which endpoints are told
- * @throws FirehoseError `InvalidArgumentException`
+ * @throws Refusal
  */
 export function httpEndpointOptions(
   given: Configuration<'HttpEndpoint'>,
@@ -22,7 +22,7 @@ export function httpEndpointOptions(
   return {
     to: {
       http: {
-        url: allowedAddress(Url, places),
+        url: allowedAddress('EndpointConfiguration.Url', Url, places),
         sourceArn: arn,
         compression: ContentEncoding === 'GZIP' ? 'gzip' : 'none',
         commonAttributes: Object.fromEntries(

@@ -1,7 +1,7 @@
 /** `ProcessingConfiguration`: what is done with records on their way. */
 import type { Processing } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
 import { allowedFunction, type Places } from './places.ts';
+import { refusal, type Refusal } from './refusal.ts';
 
 type Processor = NonNullable<Processing['Processors']>[number];
 type ParameterName = NonNullable<Processor['Parameters']>[number]['ParameterName'];
@@ -18,11 +18,12 @@ export interface ProcessingOptions {
 }
 
 const MB = 2 ** 20;
+const member = 'ProcessingConfiguration';
 const delimiterMax = 16;
 /** Parameters that are of no use here: functions are called with the key of the configuration. */
 const ignored: readonly ParameterName[] = ['RoleArn', 'BufferIntervalInSeconds'];
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 export function processingOptions(
   processing: Processing | undefined,
   places: Places,
@@ -31,7 +32,7 @@ export function processingOptions(
   let options: ProcessingOptions = {};
   const seen = new Set<string>();
   for (const { Type: type, Parameters: given = [] } of processing.Processors ?? []) {
-    if (seen.has(type)) throw invalid(`There is more than one processor of the type ${type}.`);
+    if (seen.has(type)) throw refused(`There is more than one processor of the type ${type}.`);
     seen.add(type);
     const parameters: Parameters = new Map(
       given.map(({ ParameterName, ParameterValue }) => [ParameterName, ParameterValue]),
@@ -57,18 +58,22 @@ function processorOptions(
     case 'MetadataExtraction': {
       checkParameters(type, parameters, ['MetadataExtractionQuery', 'JsonParsingEngine']);
       const engine = parameters.get('JsonParsingEngine');
-      if (engine !== 'JQ-1.6') throw invalid('The JsonParsingEngine is JQ-1.6.');
+      if (engine !== 'JQ-1.6') throw refused('The JsonParsingEngine is JQ-1.6.');
       return { query: needed(type, parameters, 'MetadataExtractionQuery') };
     }
     case 'Decompression':
     case 'CloudWatchLogProcessing':
-      throw invalid(`The processor ${type} is for logs of CloudWatch, which do not come here.`);
+      throw refused(`The processor ${type} is for logs of CloudWatch, which do not come here.`);
   }
 }
 
 function lambdaOptions(parameters: Parameters, places: Places): object {
   checkParameters('Lambda', parameters, ['LambdaArn', 'NumberOfRetries', 'BufferSizeInMBs']);
-  const arn = allowedFunction(needed('Lambda', parameters, 'LambdaArn'), places);
+  const arn = allowedFunction(
+    `${member}.LambdaArn`,
+    needed('Lambda', parameters, 'LambdaArn'),
+    places,
+  );
   const retries = numberOf(parameters, 'NumberOfRetries', 0, 300);
   const megabytes = numberOf(parameters, 'BufferSizeInMBs', 0.2, 3);
   return {
@@ -84,12 +89,12 @@ function deaggregation(parameters: Parameters): ProcessingOptions {
   checkParameters('RecordDeAggregation', parameters, ['SubRecordType', 'Delimiter']);
   const type = needed('RecordDeAggregation', parameters, 'SubRecordType');
   if (type === 'JSON') return { deaggregate: { type: 'json' } };
-  if (type !== 'DELIMITED') throw invalid('The SubRecordType is JSON or DELIMITED.');
+  if (type !== 'DELIMITED') throw refused('The SubRecordType is JSON or DELIMITED.');
   // As the service has it: in base64.
   const encoded = needed('RecordDeAggregation', parameters, 'Delimiter');
   const delimiter = Buffer.from(encoded, 'base64').toString('utf8');
   if (delimiter === '' || Buffer.from(delimiter).toString('base64') !== encoded) {
-    throw invalid('The Delimiter of RecordDeAggregation is a text in base64.');
+    throw refused('The Delimiter of RecordDeAggregation is a text in base64.');
   }
   return { deaggregate: { type: 'delimited', delimiter } };
 }
@@ -99,7 +104,7 @@ function delimiterOf(parameters: Parameters): string {
   const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\' };
   const delimiter = given.replace(/\\([nrt\\])/g, (_, letter: string) => escapes[letter] ?? '');
   if (delimiter.length <= delimiterMax) return delimiter;
-  throw invalid(`A Delimiter has at most ${delimiterMax} characters.`);
+  throw refused(`A Delimiter has at most ${delimiterMax} characters.`);
 }
 
 function checkParameters(
@@ -109,13 +114,13 @@ function checkParameters(
 ): void {
   for (const name of parameters.keys()) {
     if (known.includes(name) || ignored.includes(name)) continue;
-    throw invalid(`The processor ${type} has no parameter ${name}.`);
+    throw refused(`The processor ${type} has no parameter ${name}.`);
   }
 }
 
 function needed(type: string, parameters: Parameters, name: ParameterName): string {
   const value = parameters.get(name);
-  if (value === undefined) throw invalid(`The processor ${type} needs the parameter ${name}.`);
+  if (value === undefined) throw refused(`The processor ${type} needs the parameter ${name}.`);
   return value;
 }
 
@@ -130,5 +135,9 @@ function numberOf(
   if (text === undefined) return null;
   const value = Number(text);
   if (/^\d+(\.\d+)?$/.test(text) && value >= min && value <= max) return value;
-  throw invalid(`${name} is a number from ${min} to ${max}.`);
+  throw refused(`${name} is a number from ${min} to ${max}.`);
+}
+
+function refused(message: string): Refusal {
+  return refusal(member, message);
 }

@@ -1,43 +1,45 @@
 /** `RedshiftDestinationConfiguration`. */
 import type { Configuration } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
 import { checkNoSecretsManager } from './batches.ts';
 import { bufferOf } from './buffering.ts';
 import type { DeliveryFields } from './delivery.ts';
 import { checkHost, type Places } from './places.ts';
 import { processingOptions } from './processing.ts';
+import { refusal, within } from './refusal.ts';
 import { bucketOptions, s3Buffer } from './s3.ts';
 
 const retrySeconds = 3600;
 const compressions = { UNCOMPRESSED: 'none', GZIP: 'gzip' } as const;
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 export function redshiftOptions(given: Configuration<'Redshift'>, places: Places): DeliveryFields {
   const { Username, Password, S3Configuration: staging, CopyCommand: copy } = given;
   checkNoSecretsManager(given);
-  if (Username === undefined || Password === undefined) {
-    throw invalid('Both Username and Password are needed.');
-  }
+  if (Username === undefined) throw refusal('Username', 'is needed, with a Password.');
+  if (Password === undefined) throw refusal('Password', 'is needed.');
   const compression = staging.CompressionFormat ?? 'UNCOMPRESSED';
   if (compression !== 'UNCOMPRESSED' && compression !== 'GZIP') {
-    throw invalid('Redshift loads objects that are UNCOMPRESSED or GZIP.');
+    const message = 'Redshift loads objects that are UNCOMPRESSED or GZIP.';
+    throw refusal('S3Configuration.CompressionFormat', message);
   }
   const { transform, deaggregate, delimiter, query } = processingOptions(
     given.ProcessingConfiguration,
     places,
   );
-  if (query !== undefined) throw invalid('MetadataExtraction is for objects in S3.');
+  if (query !== undefined) {
+    throw refusal('ProcessingConfiguration', 'MetadataExtraction is for objects in S3.');
+  }
   return {
     to: {
       redshift: {
-        ...clusterOf(given.ClusterJDBCURL, places),
+        ...allowedCluster(given.ClusterJDBCURL, places),
         ...tableOf(copy.DataTableName),
         ...{ username: Username, password: Password },
         ...columnsOf(copy.DataTableColumns),
         copyOptions: copy.CopyOptions ?? '',
         // The cluster reads the bucket by the role; keys of the gateway's own never go there.
         iamRole: given.RoleARN,
-        staging: stagingOf(bucketOptions(staging, places)),
+        staging: stagingOf(within('S3Configuration', () => bucketOptions(staging, places))),
       },
     },
     format: {
@@ -45,23 +47,37 @@ export function redshiftOptions(given: Configuration<'Redshift'>, places: Places
       compression: compressions[compression],
       ...(delimiter === undefined ? {} : { delimiter }),
     },
-    buffer: bufferOf(staging.BufferingHints, s3Buffer),
+    buffer: within('S3Configuration', () => bufferOf(staging.BufferingHints, s3Buffer)),
     retrySeconds: given.RetryOptions?.DurationInSeconds ?? retrySeconds,
     ...(transform === undefined ? {} : { transform }),
     ...(deaggregate === undefined ? {} : { deaggregate }),
   };
 }
 
-function clusterOf(url: string, places: Places): object {
+interface Cluster {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+}
+
+/** @param url of JDBC */
+export function clusterOf(url: string): Cluster {
   const [, host = '', port = '', database = ''] = /:\/\/([^:/]+):(\d+)\/(.+)$/.exec(url) ?? [];
-  checkHost(host, Number(port), places);
   return { host, port: Number(port), database };
+}
+
+function allowedCluster(url: string, places: Places): Cluster {
+  const cluster = clusterOf(url);
+  checkHost('ClusterJDBCURL', cluster.host, cluster.port, places);
+  return cluster;
 }
 
 /** Perhaps with its schema before it. */
 function tableOf(name: string): object {
   const [schema, table, ...more] = name.split('.');
-  if (more.length > 0) throw invalid(`${name} is not the name of a table.`);
+  if (more.length > 0) {
+    throw refusal('CopyCommand.DataTableName', `${name} is not the name of a table.`);
+  }
   return table === undefined ? { table: schema } : { schema, table };
 }
 

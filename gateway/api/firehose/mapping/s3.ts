@@ -4,12 +4,12 @@ import type { LayoutOptions } from '../../../forward/layout/layout.ts';
 import { extractionQueries } from '../../../forward/query/jq/jq.ts';
 import { QueryError } from '../../../forward/query/values.ts';
 import type { Configuration, S3Configuration } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
 import { bufferOf } from './buffering.ts';
 import { conversionFormat } from './conversion.ts';
 import type { DeliveryFields } from './delivery.ts';
 import { allowedBucket, type Places } from './places.ts';
 import { processingOptions, type ProcessingOptions } from './processing.ts';
+import { refusal, Refusal } from './refusal.ts';
 
 type ExtendedS3 = Configuration<'ExtendedS3'>;
 
@@ -25,7 +25,7 @@ const compressions = {
   HADOOP_SNAPPY: 'hadoop-snappy',
 } as const;
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 export function extendedS3Options(given: ExtendedS3, places: Places): DeliveryFields {
   const processing = processingOptions(given.ProcessingConfiguration, places);
   const { transform, deaggregate } = processing;
@@ -46,8 +46,9 @@ export function bucketOptions(
   places: Places,
 ): Places['s3'] & { readonly bucket: string; readonly prefix?: string } {
   if (encryption?.KMSEncryptionConfig !== undefined) {
-    throw invalid(
-      'Objects are encrypted as the bucket says: EncryptionConfiguration has no KMSEncryptionConfig here.',
+    throw refusal(
+      'EncryptionConfiguration.KMSEncryptionConfig',
+      'Objects are encrypted as the bucket says.',
     );
   }
   const bucket = allowedBucket(BucketARN, places);
@@ -68,16 +69,19 @@ export function rawFormat(
 
 function convertedFormat(given: ExtendedS3, { delimiter }: ProcessingOptions): object {
   if (given.CompressionFormat !== undefined && given.CompressionFormat !== 'UNCOMPRESSED') {
-    throw invalid('With data format conversion, the CompressionFormat is UNCOMPRESSED.');
+    throw refusal('CompressionFormat', 'is UNCOMPRESSED with data format conversion.');
   }
-  if (delimiter !== undefined) throw invalid('Parquet has no delimiters.');
+  if (delimiter !== undefined) {
+    throw refusal('ProcessingConfiguration', 'AppendDelimiterToRecord: Parquet has none.');
+  }
   return conversionFormat(given.DataFormatConversionConfiguration ?? {});
 }
 
 function conversionBufferOf({ BufferingHints }: ExtendedS3): object {
   const size = BufferingHints?.SizeInMBs;
   if (size !== undefined && size < conversionBufferMinMBs) {
-    throw invalid(`With data format conversion, SizeInMBs is ${conversionBufferMinMBs} at least.`);
+    const message = `is ${conversionBufferMinMBs} at least with data format conversion.`;
+    throw refusal('BufferingHints.SizeInMBs', message);
   }
   return bufferOf(BufferingHints, conversionBuffer);
 }
@@ -93,25 +97,31 @@ const layoutNames: Readonly<Record<keyof LayoutOptions, string>> = {
   partitionBy: 'MetadataExtractionQuery',
   queryLanguage: 'JsonParsingEngine',
 };
+const layoutMembers: Readonly<Record<keyof LayoutOptions, string>> = {
+  ...layoutNames,
+  partitionBy: 'ProcessingConfiguration.MetadataExtractionQuery',
+  queryLanguage: 'ProcessingConfiguration.JsonParsingEngine',
+};
 
 /**
  * Of a bucket whose records nobody looks into.
- * @throws FirehoseError `InvalidArgumentException`
+ * @throws Refusal
  */
 export function checkPrefixes(given: S3Configuration): void {
   layoutFields(given, {});
 }
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 function layoutFields(given: ExtendedS3, { query, transform }: ProcessingOptions): object {
   const { ErrorOutputPrefix, CustomTimeZone, FileExtension, Prefix = '' } = given;
   const isPartitioned = given.DynamicPartitioningConfiguration?.Enabled === true;
   const namesKeys = /!\{partitionKeyFrom(Query|Lambda):/.test(Prefix);
   if (isPartitioned !== namesKeys) {
-    throw invalid(
+    throw refusal(
+      'Prefix',
       isPartitioned
-        ? 'With dynamic partitioning, the Prefix names a partitionKeyFromQuery or partitionKeyFromLambda.'
-        : 'A Prefix names partition keys only with dynamic partitioning enabled.',
+        ? 'names no partitionKeyFromQuery or partitionKeyFromLambda, as it does with dynamic partitioning.'
+        : 'names partition keys, which there are only with dynamic partitioning enabled.',
     );
   }
   const layout: LayoutOptions = {
@@ -120,37 +130,34 @@ function layoutFields(given: ExtendedS3, { query, transform }: ProcessingOptions
     ...(isFilled(FileExtension) ? { extension: FileExtension } : {}),
     ...(query === undefined ? {} : { partitionBy: partitionQueries(query), queryLanguage: 'jq' }),
   };
-  const use = { hasFunction: transform !== undefined, needsErrorPrefix: true };
+  const use = { hasFunction: transform !== undefined, needsErrorPrefix: true, names: layoutNames };
   const problems = layoutProblems({ ...layout, prefix: Prefix }, use);
-  if (problems.length > 0) {
-    throw invalid(
-      problems
-        .map(({ option, name, says }) => `${layoutNames[option]}${shownName(name)} ${says}.`)
-        .join(' '),
-    );
-  }
-  return { layout };
-}
-
-function shownName(name: string | undefined): string {
-  return name === undefined ? '' : ` (${name})`;
+  if (problems.length === 0) return { layout };
+  throw new Refusal(
+    problems.map(({ option, name, says }) => {
+      const message = name === undefined ? `${says}.` : `${name} ${says}.`;
+      return { member: layoutMembers[option], message };
+    }),
+  );
 }
 
 function isFilled(value: string | undefined): value is string {
   return value !== undefined && value !== '';
 }
 
-/** By the names of their values. @throws FirehoseError `InvalidArgumentException` */
+/** By the names of their values. @throws Refusal */
 function partitionQueries(query: string): Readonly<Record<string, string>> {
   let queries: Readonly<Record<string, string>> | null;
   try {
     queries = extractionQueries(query);
   } catch (error) {
     if (!(error instanceof QueryError)) throw error;
-    throw invalid(
+    throw refusal(
+      'ProcessingConfiguration',
       `The MetadataExtractionQuery is no query that can be run here: ${error.message}.`,
     );
   }
   if (queries !== null) return queries;
-  throw invalid('The MetadataExtractionQuery is an object of queries by name.');
+  const message = 'The MetadataExtractionQuery is an object of queries by name.';
+  throw refusal('ProcessingConfiguration', message);
 }

@@ -1,10 +1,10 @@
 /** `AmazonopensearchserviceDestinationConfiguration`, and the older one of Elasticsearch. */
 import type { Configuration } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
 import { batchFields } from './batches.ts';
 import { bufferOf } from './buffering.ts';
 import type { DeliveryFields } from './delivery.ts';
 import { allowedAddress, type Places } from './places.ts';
+import { refusal } from './refusal.ts';
 
 const buffer = { SizeInMBs: 5, IntervalInSeconds: 300 };
 const retrySeconds = 300;
@@ -17,26 +17,27 @@ const rotations = {
   OneMonth: 'month',
 } as const;
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 export function searchOptions(
   given: Configuration<'Amazonopensearchservice'>,
   places: Places,
 ): DeliveryFields {
   const { ClusterEndpoint, IndexName, IndexRotationPeriod = 'OneDay', TypeName } = given;
   if (ClusterEndpoint === undefined) {
-    throw invalid('The ClusterEndpoint is needed: a DomainARN alone does not say where it is.');
+    const message = 'is needed: a DomainARN alone does not say where the domain is.';
+    throw refusal('ClusterEndpoint', message);
   }
   if (given.VpcConfiguration !== undefined) {
-    throw invalid('There is no VPC here: VpcConfiguration is left out.');
+    throw refusal('VpcConfiguration', 'There is no VPC here: leave it out.');
   }
   if (TypeName !== undefined && TypeName !== '' && TypeName !== '_doc') {
-    throw invalid('Indexes have no types any more: TypeName is left out.');
+    throw refusal('TypeName', 'Indexes have no types any more: leave it out.');
   }
   const keepsIds = given.DocumentIdOptions?.DefaultDocumentIdFormat !== 'NO_DOCUMENT_ID';
   return {
     to: {
       opensearch: {
-        endpoint: allowedAddress(ClusterEndpoint, places),
+        endpoint: allowedAddress('ClusterEndpoint', ClusterEndpoint, places),
         index: IndexName,
         rotation: rotations[IndexRotationPeriod],
         documentId: keepsIds ? 'record' : 'none',

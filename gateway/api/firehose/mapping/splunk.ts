@@ -1,23 +1,23 @@
 /** `SplunkDestinationConfiguration`. */
 import type { Configuration } from '../destination-shapes.ts';
-import { invalid } from '../errors.ts';
 import { batchFields } from './batches.ts';
 import { bufferOf } from './buffering.ts';
 import type { DeliveryFields } from './delivery.ts';
 import { allowedAddress, type Places } from './places.ts';
+import { refusal } from './refusal.ts';
 
 const buffer = { SizeInMBs: 5, IntervalInSeconds: 60 };
 const retrySeconds = 300;
 const ackTimeoutSeconds = 180;
 
-/** @throws FirehoseError `InvalidArgumentException` */
+/** @throws Refusal */
 export function splunkOptions(given: Configuration<'Splunk'>, places: Places): DeliveryFields {
   const { HECEndpoint, HECEndpointType, HECToken, HECAcknowledgmentTimeoutInSeconds } = given;
-  if (HECToken === undefined || HECToken === '') throw invalid('A HECToken is needed.');
+  if (HECToken === undefined || HECToken === '') throw refusal('HECToken', 'is needed.');
   return {
     to: {
       splunk: {
-        endpoint: allowedAddress(HECEndpoint, places),
+        endpoint: allowedAddress('HECEndpoint', HECEndpoint, places),
         token: HECToken,
         mode: HECEndpointType === 'Raw' ? 'raw' : 'event',
         ackTimeoutSeconds: HECAcknowledgmentTimeoutInSeconds ?? ackTimeoutSeconds,

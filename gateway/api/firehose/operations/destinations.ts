@@ -39,7 +39,10 @@ export const updateDestination = defineOperation({
     const { DeliveryStreamName: name, CurrentDeliveryStreamVersionId: version } = asked;
     checkDestinationId(asked.DestinationId);
     const { kind, update } = updateOf(asked);
-    await streams.redirect(name, version, ({ destination }) => merged(destination, kind, update));
+    const member = `${kind}DestinationUpdate`;
+    await streams.redirect(name, version, member, ({ destination }) =>
+      merged(destination, kind, update),
+    );
     return {};
   },
 });
@@ -82,14 +85,18 @@ function merged(before: GivenDestination, kind: DestinationKind, update: Fields)
   };
   const plain: unknown = JSON.parse(JSON.stringify(configuration, mapsAsObjects));
   // The compiler does not see that each kind goes with its own configuration.
-  const after = {
-    kind: wanted,
-    configuration: parseInput<unknown>(configurations[wanted], plain),
-  } as GivenDestination;
+  const after = { kind: wanted, configuration: whole(wanted, kind, plain) } as GivenDestination;
   if (isSame && isBackedUp(before) && !isBackedUp(after)) {
     throw invalid('Disabling S3 backup is not currently supported.');
   }
   return after;
+}
+
+/** The member is named that was asked for. @throws RequestError where something is missing */
+function whole(wanted: DestinationKind, asked: DestinationKind, configuration: unknown): unknown {
+  const member = `${asked}DestinationUpdate`;
+  const shape = structure({ [member]: required<unknown>(configurations[wanted]) });
+  return parseInput(shape, { [member]: configuration })[member];
 }
 
 function nested(name: string, kept: Fields, update: unknown): Fields {

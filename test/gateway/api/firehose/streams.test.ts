@@ -20,9 +20,9 @@ import {
 import { firehose } from '../../../../gateway/config/firehose.ts';
 import {
   accountId,
+  bucketsAllowed,
   errorOf,
   recordsIn,
-  bucketsAllowed,
   role,
   serveFirehose,
   stateMs,
@@ -269,7 +269,7 @@ describe('a delivery stream', () => {
       await errorOf(
         update(first, 'bucket', '1', { ExtendedS3DestinationUpdate: { S3BackupMode: 'Enabled' } }),
       ),
-      /^InvalidArgumentException: S3BackupConfiguration is needed/,
+      /^InvalidArgumentException: ExtendedS3DestinationUpdate\.S3BackupUpdate: is needed/,
     );
     await update(first, 'bucket', '1', {
       ExtendedS3DestinationUpdate: {
@@ -328,7 +328,7 @@ describe('a delivery stream', () => {
     });
     assert.deepEqual(second.forgotten, ['endpoint.backup', 'endpoint.failed']);
     assert.deepEqual(
-      second.streams.all().map(({ name, isBackedUp }) => [name, isBackedUp]),
+      second.running().map(({ name, backup }) => [name, backup !== null]),
       [
         ['bucket', true],
         ['endpoint', false],
@@ -382,13 +382,17 @@ describe('a delivery stream', () => {
     const places = { ...bucketsAllowed, allowed: { ...allowed, buckets: [] } };
     const second = await serveFirehose(t, { folder: first.folder, places });
     assert.deepEqual(
-      second.running().map(({ name, failed }) => [name, failed]),
+      second.running().map(({ name, withheld }) => [name, withheld ?? null]),
       [['orders', null]],
+    );
+    assert.match(
+      second.running()[0]?.failed?.withheld ?? '',
+      /^S3Configuration\.BucketARN: The bucket archive is not/,
     );
     const { FailureDescription } = await describeStream(second, 'orders');
     assert.match(
       FailureDescription?.Details ?? '',
-      /^Records that fail are kept in the stream failed\.orders alone\. The bucket archive is not/,
+      /^Records that fail are kept in the stream failed\.orders alone\. S3Configuration\.BucketARN: The bucket archive is not/,
     );
     // What else is changed does not ask for it.
     await second.client.send(
@@ -401,7 +405,8 @@ describe('a delivery stream', () => {
     assert.equal(second.running()[0]?.retrySeconds, 7);
     await second.close();
     const third = await serveFirehose(t, { folder: first.folder });
-    assert.ok(third.running()[0]?.failed);
+    const { failed = null } = third.running()[0] ?? {};
+    assert.equal(failed === null ? 'none' : (failed.withheld ?? null), null);
     assert.equal((await describeStream(third, 'orders')).FailureDescription, undefined);
   });
 
@@ -484,21 +489,81 @@ describe('a delivery stream', () => {
     assert.deepEqual(await recordsIn(second, 'firehose.kept'), ['one']);
   });
 
-  test('waits where its bucket is not allowed any more, and says so', async (t) => {
+  test('waits where its bucket is not allowed any more, says so, and goes on once it is', async (t) => {
     const first = await serveFirehose(t);
-    await create(first, 'orders');
+    await create(first, 'orders', {
+      ExtendedS3DestinationConfiguration: {
+        ...{ ...bucket, S3BackupMode: 'Enabled' },
+        S3BackupConfiguration: { RoleARN: role, BucketARN: 'arn:aws:s3:::other' },
+      },
+    });
+    await create(first, 'others', {
+      ExtendedS3DestinationConfiguration: { RoleARN: role, BucketARN: 'arn:aws:s3:::other' },
+    });
+    const ran = first.running();
     await first.close();
     const places = firehose.parse({ allowed: { buckets: ['other'] } });
     const second = await serveFirehose(t, { folder: first.folder, places });
-    assert.deepEqual(second.running(), []);
+    const [waiting, ...others] = second.running();
+    const reason =
+      'ExtendedS3DestinationConfiguration.BucketARN: The bucket archive is not among those that the gateway may write to (firehose.allowed.buckets).';
+    assert.ok(waiting !== undefined && 's3' in waiting.to);
+    const { name, origin, withheld, from, to, backup } = waiting;
+    assert.deepEqual(
+      [name, origin, withheld, from, to.s3.bucket],
+      ['orders', 'firehose', reason, { stream: 'firehose.orders' }, 'archive'],
+    );
+    assert.ok(backup !== null && backup !== undefined && 's3' in backup.to);
+    assert.equal(backup.to.s3.bucket, 'other');
+    assert.deepEqual(
+      others.map(({ name, withheld = null }) => [name, withheld]),
+      [['others', null]],
+    );
     const { FailureDescription, DeliveryStreamStatus } = await describeStream(second, 'orders');
     assert.equal(DeliveryStreamStatus, 'ACTIVE');
-    assert.match(FailureDescription?.Details ?? '', /bucket archive is not among/);
+    assert.equal(FailureDescription?.Details, reason);
     await put(second, 'orders', 'one');
     await second.close();
     const third = await serveFirehose(t, { folder: first.folder });
-    assert.equal(third.running().length, 1);
+    assert.deepEqual(third.running(), ran);
     assert.deepEqual(await recordsIn(third, 'firehose.orders'), ['one']);
+  });
+
+  test('follows what the configuration says of places, of access and of how many', async (t) => {
+    const served = await serveFirehose(t, { streamsMax: 1 });
+    const { streams, logger } = served;
+    const configure = (streamsMax: number, places: object): void => {
+      streams.configure({ deliveries: [], streamsMax, places: firehose.parse(places) });
+    };
+    await create(served, 'orders');
+    const withheld = (): unknown => streams.deliveries().map((one) => one.withheld ?? null);
+    const warnings = (): number =>
+      logger.lines.filter(({ message }) => message.includes('is not sent')).length;
+    configure(2, {});
+    for (let times = 0; times < 3; times += 1) {
+      assert.match(String(withheld()), /bucket archive is not among/);
+    }
+    assert.equal(warnings(), 1, 'once, however often it is asked');
+    assert.match(
+      (await describeStream(served, 'orders')).FailureDescription?.Details ?? '',
+      /bucket archive/,
+    );
+    assert.match(
+      await errorOf(create(served, 'more')),
+      /^InvalidArgumentException: .*BucketARN: The bucket archive/,
+    );
+    configure(2, { allowed: { buckets: ['archive'] }, s3: { endpoint: 'http://127.0.0.1:8' } });
+    const [delivery] = streams.deliveries();
+    assert.ok(delivery !== undefined && 's3' in delivery.to);
+    assert.deepEqual(
+      [delivery.withheld ?? null, delivery.to.s3.endpoint],
+      [null, 'http://127.0.0.1:8'],
+    );
+    assert.equal((await describeStream(served, 'orders')).FailureDescription, undefined);
+    await create(served, 'more');
+    configure(1, { allowed: { buckets: ['archive'] } });
+    assert.match(await errorOf(create(served, 'third')), /^LimitExceededException.* 1 hoses/);
+    assert.deepEqual(withheld(), [null, null], 'those that are there stay');
   });
 });
 
@@ -575,10 +640,11 @@ describe('a delivery of the configuration', () => {
   test('takes the place of one that was made under its name, until it is gone', async (t) => {
     const served = await serveFirehose(t);
     await create(served, 'archive');
-    served.streams.configure(configured);
+    const others = { places: bucketsAllowed, streamsMax: 10 };
+    served.streams.configure({ ...others, deliveries: configured });
     assert.deepEqual(served.streams.deliveries(), []);
     assert.equal(served.streams.known('archive').source, 'readings');
-    served.streams.configure([]);
+    served.streams.configure({ ...others, deliveries: [] });
     assert.equal(served.streams.deliveries().length, 1);
     assert.equal(served.streams.known('archive').source, 'firehose.archive');
   });
@@ -714,17 +780,22 @@ test('secrets are kept sealed and never told, and have to be given again to anot
   assert.equal(accessKeyOf(second), 'hush-hush');
   await second.close();
   const third = await serveFirehose(t, { folder: first.folder, secret: Buffer.alloc(32, 8) });
-  assert.deepEqual(third.running(), []);
+  const [waiting] = third.running();
+  assert.match(waiting?.withheld ?? '', /given again/);
   const { FailureDescription } = await describeStream(third, 'logs');
   assert.match(FailureDescription?.Details ?? '', /given again/);
-  await third.client.send(
-    new UpdateDestinationCommand({
-      DeliveryStreamName: 'logs',
-      CurrentDeliveryStreamVersionId: '1',
-      DestinationId: 'destinationId-000000000001',
-      HttpEndpointDestinationUpdate: { EndpointConfiguration: endpoint.EndpointConfiguration },
-    }),
-  );
+  const update = (HttpEndpointDestinationUpdate: object): Promise<unknown> =>
+    third.client.send(
+      new UpdateDestinationCommand({
+        DeliveryStreamName: 'logs',
+        CurrentDeliveryStreamVersionId: '1',
+        DestinationId: 'destinationId-000000000001',
+        HttpEndpointDestinationUpdate,
+      }),
+    );
+  const hints = { BufferingHints: { SizeInMBs: 2, IntervalInSeconds: 60 } };
+  assert.match(await errorOf(update(hints)), /^InvalidArgumentException: .* given again/);
+  await update({ EndpointConfiguration: endpoint.EndpointConfiguration });
   assert.equal(accessKeyOf(third), 'hush-hush');
   assert.equal((await describeStream(third, 'logs')).FailureDescription, undefined);
 });

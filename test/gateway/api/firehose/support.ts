@@ -80,10 +80,12 @@ export async function serveFirehose(t: TestContext, options: ServeOptions = {}):
   const streams = await DeliveryStreams.open({
     ...{ items: store.items, log: store.log, account, clock, logger, stateMs },
     secret: options.secret ?? Buffer.alloc(32, 7),
-    places: options.places ?? bucketsAllowed,
-    streamsMax: options.streamsMax ?? 10,
+    configured: {
+      deliveries: options.configured ?? [],
+      places: options.places ?? bucketsAllowed,
+      streamsMax: options.streamsMax ?? 10,
+    },
   });
-  streams.configure(options.configured ?? []);
   let running = streams.deliveries();
   const forgotten: string[] = [];
   streams.start({

@@ -284,6 +284,7 @@ test('deliveries, with their backlog and their last error', async (context) => {
       {
         name: 'archive',
         backupOf: null,
+        origin: 'configuration',
         from: { kind: 'stream', name: 'readings' },
         to: { kind: 's3', description: 's3://bucket/prefix' },
         required: true,
@@ -353,6 +354,25 @@ test('deliveries, with their backlog and their last error', async (context) => {
   assert.equal(status.counts.deliveriesFailing, 1);
 });
 
+test('a delivery is looked at by the gateway, when somebody asks', async (context) => {
+  const gateway = await withStream(context);
+  const found = {
+    name: 'Delivery lake',
+    status: 'warn',
+    message: 'it waits',
+    advice: 'see',
+  } as const;
+  gateway.sources.checkDelivery = (name) => Promise.resolve(name === 'lake' ? [found] : null);
+  const check = (name: string): Promise<Response> =>
+    Promise.resolve(
+      gateway.app.request(`http://localhost/api/v1/deliveries/${name}/check`, {
+        ...{ method: 'POST', headers: { authorization: `Bearer ${gateway.token}` } },
+      }),
+    );
+  assert.deepEqual(await (await check('lake')).json(), { findings: [found] });
+  assert.equal((await check('none')).status, 404);
+});
+
 test('the description names every route, and nothing that is not there', async (context) => {
   const gateway = await withStream(context);
   const document = (await gateway.json('/api/v1/openapi.json')) as {
@@ -386,6 +406,7 @@ test('the description names every route, and nothing that is not there', async (
     '/clock',
     '/clock/confirm',
     '/deliveries',
+    '/deliveries/{name}/check',
     '/deliveries/{name}/forget',
     '/deliveries/{name}/metering',
     '/deliveries/{name}/pause',
