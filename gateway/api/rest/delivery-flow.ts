@@ -14,7 +14,7 @@ import { deliveryOf } from './status.ts';
 
 export type DeliveryFlow = Pick<
   Deliveries,
-  'pause' | 'resume' | 'rewind' | 'replay' | 'removed' | 'forget' | 'metered'
+  'pause' | 'resume' | 'rewind' | 'replay' | 'removed' | 'forget' | 'metered' | 'optionsOf'
 >;
 
 const pause = createRoute({
@@ -151,7 +151,13 @@ export function deliveryFlowRoutes(
         throw absent('removed delivery', name, names);
       }
       if (outcome !== 'configured') throw refusalOf(name, outcome);
-      throw new HttpError('conflict', `${name} is configured: take it out first, then forget it.`);
+      const isMade = flow().optionsOf(name)?.origin === 'firehose';
+      throw new HttpError(
+        'conflict',
+        isMade
+          ? `${name} was made over the Firehose API, and DeleteDeliveryStream deletes it.`
+          : `${name} is configured: take it out first, then forget it.`,
+      );
     });
     return c.json({ name }, 200);
   });

@@ -93,6 +93,7 @@ export async function startGateway(
       replay: () => Promise.resolve(null),
       removed: () => Promise.resolve([]),
       forget: () => Promise.resolve('unknown'),
+      optionsOf: () => null,
     },
     functionFlow: {
       removed: () => Promise.resolve([]),

@@ -133,6 +133,11 @@ test('one that was removed says so, and is forgotten by force alone while record
     409,
     'strict is configured: take it out first, then forget it.',
   ]);
+  await deliveries.update([{ ...strict, origin: 'firehose' }]);
+  assert.deepEqual(await asked('strict/forget'), [
+    409,
+    'strict was made over the Firehose API, and DeleteDeliveryStream deletes it.',
+  ]);
   await deliveries.update([]);
   const left =
     'strict is no longer configured, and left 1 failed record. Configured again it goes on where it was; "headgate delivery forget strict" lets go of it.';
@@ -158,6 +163,7 @@ test('one that was removed says so, and is forgotten by force alone while record
   assert.deepEqual(
     gateway.audited.map(({ action, outcome }) => `${action} ${outcome}`),
     [
+      'headgate:ForgetDelivery conflict',
       'headgate:ForgetDelivery conflict',
       'headgate:ReplayDelivery conflict',
       'headgate:PauseDelivery conflict',
