@@ -119,7 +119,8 @@ auth: { keys: [${JSON.stringify({ name: 'owner', ...key })}] }`,
       const numbers = await readStream(client, name, startMs);
       begun.set(name, { numbers, startMs });
       if (name === 'awscli') return;
-      assert.deepEqual(await getMedia(client, name, numbers), numbers.slice(1, 3));
+      const media = await getMedia(client, name, numbers);
+      assert.deepEqual(media.slice(0, 2), numbers.slice(1, 3));
     });
   }
 
