@@ -487,6 +487,22 @@ describe('a delivery stream', () => {
     );
     await put(second, 'gone', 'again');
     assert.deepEqual(await recordsIn(second, 'firehose.kept'), ['one']);
+    assert.deepEqual(second.forgotten, ['orphan'], 'what of it had failed goes, too');
+  });
+
+  test('keeps its records where what is kept of it is not understood', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders');
+    await put(first, 'orders', 'one');
+    const body = JSON.stringify({ made: { type: 'OfLater' } });
+    const decided = { body, bytes: body.length, entries: null, result: undefined };
+    const key = { hash: Buffer.from('orders'), range: Buffer.alloc(0) };
+    await first.store.items.change('headgate:firehose', key, () => decided, body.length);
+    await first.close();
+    const second = await serveFirehose(t, { folder: first.folder });
+    assert.deepEqual(second.running(), []);
+    assert.deepEqual(await recordsIn(second, 'firehose.orders'), ['one']);
+    assert.deepEqual(second.forgotten, []);
   });
 
   test('waits where its bucket is not allowed any more, says so, and goes on once it is', async (t) => {
