@@ -545,6 +545,18 @@ describe('a delivery stream', () => {
     assert.deepEqual(await recordsIn(third, 'firehose.orders'), ['one']);
   });
 
+  test('that waited is not said to go on when it is deleted', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders');
+    await first.close();
+    const places = firehose.parse({});
+    const second = await serveFirehose(t, { folder: first.folder, places });
+    await second.client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'orders' }));
+    assert.deepEqual(second.running(), []);
+    const said = second.logger.lines.map(({ message }) => message);
+    assert.ok(!said.includes('a delivery stream is not withheld any more'));
+  });
+
   test('follows what the configuration says of places, of access and of how many', async (t) => {
     const served = await serveFirehose(t, { streamsMax: 1 });
     const { streams, logger } = served;
