@@ -8,6 +8,7 @@ import { EventSource, type EventSourceStatus } from './event-sources/event-sourc
 import type { EventSourceOptions } from './event-sources/options.ts';
 import { RemovedEventSources, type RemovedEventSource } from './event-sources/removed.ts';
 import type { RewindTo } from './forward/flow/rewind.ts';
+import { InTurn } from './forward/in-turn.ts';
 import type { Account } from './forward/record-plans.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -82,27 +83,31 @@ export async function startEventSources(options: EventSourcesOptions): Promise<E
   const removed = new RemovedEventSources({ log, video, clock });
   const named = (name: string): EventSource | null =>
     running.find(({ options: { name: other } }) => other === name)?.source ?? null;
-  const having = async (
+  /** Nothing is forgotten or steered while it is begun or ended. */
+  const turns = new InTurn();
+  const having = (
     name: string,
     work: (source: EventSource) => Promise<void>,
-  ): Promise<EventSourceStatus | null> => {
-    const source = named(name);
-    if (source === null) return null;
-    await work(source);
-    return source.status();
-  };
+  ): Promise<EventSourceStatus | null> =>
+    turns.run(async () => {
+      const source = named(name);
+      if (source === null) return null;
+      await work(source);
+      return source.status();
+    });
   return {
     status: () => Promise.all(running.map(({ source }) => source.status())),
     removed: () => removed.list(configured()),
     pause: (name) => having(name, (source) => source.pause()),
     resume: (name) => having(name, (source) => source.resume()),
     rewind: (name, to) => having(name, (source) => source.rewind(to)),
-    replay: async (name) => {
-      const source = named(name);
-      return source === null ? null : ((await source.replay()) ?? 'nothing-kept');
-    },
-    forget: (name) => forgetRemoved({ log, video }, configured(), name),
-    update,
+    replay: (name) =>
+      turns.run(async () => {
+        const source = named(name);
+        return source === null ? null : ((await source.replay()) ?? 'nothing-kept');
+      }),
+    forget: (name) => turns.run(() => forgetRemoved({ log, video }, configured(), name)),
+    update: (functions) => turns.run(() => update(functions)),
     close: async () => {
       isClosed = true;
       await Promise.all(running.map(({ source }) => source.close()));

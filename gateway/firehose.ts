@@ -71,7 +71,7 @@ export async function startAllDeliveries(
     last = turn.catch(() => undefined);
     return turn;
   };
-  streams.start({
+  await streams.start({
     update: () => inLine(),
     // As with Firehose, what a delivery stream holds goes with it.
     forget: async (name) => {

@@ -196,7 +196,10 @@ export async function untilDone<T>(
 
 /** How long to wait after a failure. @throws AttemptsOver; what is no failure of a sink */
 export function failedFor(worker: Worker, work: Pick<Work, 'budget'>, error: unknown): number {
-  if (!(error instanceof SinkError)) throw error;
+  if (!(error instanceof SinkError)) {
+    worker.progress.attemptsEnded(worker.name);
+    throw error;
+  }
   const shown = outOfTime(error);
   const delayMs = Math.min(worker.backOff.failed(error), work.budget?.leftMs ?? Infinity);
   worker.progress.failed(worker.name, shown, delayMs);
@@ -205,6 +208,7 @@ export function failedFor(worker: Worker, work: Pick<Work, 'budget'>, error: unk
   } catch (over) {
     // What comes next has attempts of its own.
     worker.backOff.beginAnew();
+    worker.progress.attemptsEnded(worker.name);
     throw over;
   }
   return delayMs;

@@ -123,19 +123,29 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
-  const forgetting = new InTurn();
+  /** Nothing is forgotten or steered while it is begun or ended. */
+  const turns = new InTurn();
   const named = (name: string): Delivery | undefined =>
     running.find(({ options: { name: other } }) => other === name)?.delivery;
   const having = async (
     name: string,
     work: (delivery: Delivery) => Promise<void>,
-  ): Promise<DeliveryStatus | null> => {
-    const delivery = named(name);
-    if (delivery === undefined) return null;
-    await work(delivery);
-    return delivery.status();
-  };
+  ): Promise<DeliveryStatus | null> =>
+    turns.run(async () => {
+      const delivery = named(name);
+      if (delivery === undefined) return null;
+      await work(delivery);
+      return delivery.status();
+    });
   let closing: Promise<void> | null = null;
+  const change = async (wanted: readonly DeliveryOptions[]): Promise<void> => {
+    const same = (one: DeliveryOptions): Running | undefined =>
+      running.find(({ options: other }) => isDeepStrictEqual(one, other));
+    const kept = new Set(wanted.map(same));
+    const ending = running.filter((one) => !kept.has(one));
+    await Promise.all(ending.map(({ delivery }) => delivery.close()));
+    if (closing === null) running = wanted.map((one) => same(one) ?? start(one));
+  };
   const close = async (): Promise<void> => {
     await Promise.all(running.map(({ delivery }) => delivery.close()));
     await supervisor.close();
@@ -146,7 +156,7 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     optionsOf: (name) => configured().find((one) => one.name === name) ?? null,
     removed: () => removedDeliveries({ log, video, clock }, configured()),
     forget: (name, isForced = false) =>
-      forgetting.run(() => forgetRemoved({ log, video, logger }, configured(), name, isForced)),
+      turns.run(() => forgetRemoved({ log, video, logger }, configured(), name, isForced)),
     metered: async (name) => {
       const delivery = named(name);
       if (delivery === undefined) return null;
@@ -160,20 +170,12 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     pause: (name) => having(name, (delivery) => delivery.pause()),
     resume: (name) => having(name, (delivery) => delivery.resume()),
     rewind: (name, to) => having(name, (delivery) => delivery.rewind(to)),
-    replay: async (name) => {
-      const delivery = named(name);
-      return delivery === undefined ? null : delivery.replay();
-    },
-    update: async (deliveries, maxBytesPerSecond) => {
-      const wanted = withBackups(deliveries);
-      if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
-      const same = (one: DeliveryOptions): Running | undefined =>
-        running.find(({ options: other }) => isDeepStrictEqual(one, other));
-      const kept = new Set(wanted.map(same));
-      const ending = running.filter((one) => !kept.has(one));
-      await Promise.all(ending.map(({ delivery }) => delivery.close()));
-      if (closing === null) running = wanted.map((one) => same(one) ?? start(one));
-    },
+    replay: (name) => turns.run(async () => (await named(name)?.replay()) ?? null),
+    update: (deliveries, maxBytesPerSecond) =>
+      turns.run(() => {
+        if (maxBytesPerSecond !== undefined) bandwidth.limit(maxBytesPerSecond);
+        return change(withBackups(deliveries));
+      }),
     close: () => {
       stopSampling.abort();
       closing ??= close();

@@ -23,6 +23,8 @@ const retentionMs = 30 * 24 * 3_600_000;
 const maxBytes = 256 * 1024 ** 2;
 /** Up to where failed records were asked to be sent again. */
 const replayAttribute = 'replay';
+/** Whose records it was made for. */
+const ownerAttribute = 'failed-of';
 /** Of data in one record, before Base64; a record of a stream has at most 10 MiB. */
 const partBytes = 6 * 1024 ** 2;
 
@@ -85,15 +87,16 @@ export async function ensureFailedStream(
   delivery: string,
   encryption: NonNullable<StreamDescription['encryption']>,
 ): Promise<StreamDescription> {
-  return (
-    failedStream(log, delivery) ??
-    (await log.ensureStream({
-      name: failedStreamOf(delivery),
-      // One shard, so that they stay in their order, and the parts of one beside each other.
-      ...{ shardCount: 1, mode: 'provisioned' },
-      ...{ retentionMs, maxBytes, whenFull: 'drop-oldest', encryption },
-    }))
-  );
+  const there = failedStream(log, delivery);
+  if (there !== null) return there;
+  const made = await log.ensureStream({
+    name: failedStreamOf(delivery),
+    // One shard, so that they stay in their order, and the parts of one beside each other.
+    ...{ shardCount: 1, mode: 'provisioned' },
+    ...{ retentionMs, maxBytes, whenFull: 'drop-oldest', encryption },
+  });
+  await log.setAttribute(made.name, ownerAttribute, delivery);
+  return made;
 }
 
 /**
@@ -128,9 +131,11 @@ export function replayedTo(log: Log, delivery: string): number | null {
   return lease?.checkpoint ?? null;
 }
 
-/** The stream, where the delivery put something there itself; null: it did not, whoever made it. */
+/** The stream, if it was made for the delivery, or that put something there; null: it is another's. */
 export function ownFailedStream(log: Log, delivery: string): StreamDescription | null {
-  return replayedTo(log, delivery) === null ? null : failedStream(log, delivery);
+  const stream = failedStream(log, delivery);
+  const isOwn = stream?.attributes[ownerAttribute] === delivery;
+  return isOwn || replayedTo(log, delivery) !== null ? stream : null;
 }
 
 /** How many wait to be sent again; parts count each. */

@@ -159,6 +159,11 @@ export class Progress {
     this.#log(worker, error, delayMs);
   }
 
+  /** No attempt follows at what failed: the worker goes on without. */
+  attemptsEnded(worker: string): void {
+    this.#waiting.delete(worker);
+  }
+
   /** The worker is gone, and with it its wait. */
   left(worker: string): void {
     this.#waiting.delete(worker);

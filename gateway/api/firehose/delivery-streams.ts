@@ -5,10 +5,12 @@
  *
  * Invariants
  * - What was made is on disk before it runs, and gone from disk before it stops: after a crash, the
- *   streams of the log that belong to none are deleted, and those that are missing are made.
+ *   streams of the log that belong to none are deleted, with what else was left of their deliveries,
+ *   and those that are missing are made.
  * - Changes are made one after the other.
  * - CREATING and DELETING are shown for a moment after the fact (`../aws/passing-states.ts`).
  */
+import { z } from 'zod';
 import { StorageError } from '../../../storage/errors.ts';
 import type { Log, StreamDescription, StreamOptions } from '../../../storage/model.ts';
 import type { Items } from '../../../storage/items/items.ts';
@@ -82,6 +84,7 @@ export interface DeliveryStreamsOptions {
 /** Those of the service. */
 const nameMax = 64;
 const attribute = 'firehose';
+const markShape = z.object({ deliveryStream: z.string() });
 /** What holds for the streams that delivery streams have of their own. */
 const ownStream: Omit<StreamOptions, 'name'> = {
   ...{ shardCount: 1, mode: 'on-demand', retentionMs: 24 * 3_600_000 },
@@ -98,6 +101,8 @@ export class DeliveryStreams {
   readonly #creating: PassingStates<true>;
   readonly #deleting: PassingStates<DeliveryStream>;
   #running: RunningDeliveries | null = null;
+  /** Streams of the log whose delivery stream was being deleted when the gateway ended, by its name. */
+  readonly #halfDeleted = new Map<string, string>();
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DeliveryStreamsOptions) {
@@ -116,16 +121,28 @@ export class DeliveryStreams {
   static async open(options: DeliveryStreamsOptions): Promise<DeliveryStreams> {
     const streams = new DeliveryStreams(options);
     const { logger } = options;
+    const unreadable = new Set<string>();
     streams.#streams = await streams.#kept.read((name, error) => {
+      unreadable.add(name);
       logger.error({ deliveryStream: name, error }, 'a delivery stream could not be read');
     });
-    await streams.#tidy();
+    await streams.#tidy(unreadable);
     return streams;
   }
 
-  /** @param running left out of what is made until now: whoever starts it asks `deliveries` first */
-  start(running: RunningDeliveries): void {
+  /**
+   * @param running left out of what is made until now: whoever starts it asks `deliveries` first
+   * @throws StorageError
+   */
+  async start(running: RunningDeliveries): Promise<void> {
     this.#running = running;
+    await this.#inTurn(async () => {
+      for (const [name, stream] of this.#halfDeleted) {
+        await running.forget(name);
+        await this.#deleteOwnStream(stream);
+      }
+      this.#halfDeleted.clear();
+    });
   }
 
   /** Takes over another configuration; whoever runs deliveries asks `deliveries` behind it. */
@@ -390,16 +407,21 @@ export class DeliveryStreams {
     if (this.#logStream(stream) !== null) await this.#options.log.deleteStream(stream);
   }
 
-  /** After a crash. */
-  async #tidy(): Promise<void> {
+  /**
+   * After a crash.
+   * @param unreadable delivery streams that are there, as another version knows them
+   */
+  async #tidy(unreadable: ReadonlySet<string>): Promise<void> {
     const owned = new Map<string, string>();
     for (const [name, { made }] of this.#streams) {
       if (made?.type === 'DirectPut') owned.set(made.stream, name);
     }
     for (const { name, attributes } of this.#options.log.streams()) {
-      if (attributes[attribute] === undefined) continue;
+      const mark = markShape.safeParse(attributes[attribute]);
+      if (!mark.success) continue;
+      const { deliveryStream } = mark.data;
       if (owned.has(name)) owned.delete(name);
-      else await this.#deleteOwnStream(name);
+      else if (!unreadable.has(deliveryStream)) this.#halfDeleted.set(deliveryStream, name);
     }
     for (const [stream, name] of owned) await this.#makeOwnStream(name, stream);
   }

@@ -87,7 +87,7 @@ export class MadeDeliveries {
       }
     });
     this.#troubles = troubles;
-    this.#tell(before);
+    this.#tell(before, streams);
     return deliveries;
   }
 
@@ -96,7 +96,8 @@ export class MadeDeliveries {
     return this.#troubles.get(name) ?? null;
   }
 
-  #tell(before: ReadonlyMap<string, string>): void {
+  /** @param there what is gone is not told of */
+  #tell(before: ReadonlyMap<string, string>, there: ReadonlyMap<string, MadeStream>): void {
     const { logger } = this.#options;
     for (const [deliveryStream, reason] of this.#troubles) {
       if (before.get(deliveryStream) === reason) continue;
@@ -106,7 +107,7 @@ export class MadeDeliveries {
       );
     }
     for (const deliveryStream of before.keys()) {
-      if (this.#troubles.has(deliveryStream)) continue;
+      if (this.#troubles.has(deliveryStream) || !there.has(deliveryStream)) continue;
       logger.info({ deliveryStream }, 'a delivery stream is not withheld any more');
     }
   }

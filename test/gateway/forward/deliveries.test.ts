@@ -217,6 +217,27 @@ test('what has failed goes with a removed delivery, and only by force while it w
   assert.deepEqual([again?.failedRecords, await deliveries.replay('strict')], [0, 0]);
 });
 
+test('what is asked for while a delivery is begun again holds for the one that runs then', async (context) => {
+  const rig = await openRig(context);
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings'));
+  const path = await temporaryFolder(context);
+  const first: DeliveryOptions = {
+    ...{ name: 'first', from: { stream: 'readings' }, to: { folder: { path } } },
+    buffer: { maxSeconds: 0 },
+  };
+  const deliveries = startDeliveries(optionsFor(rig, [first]));
+  context.after(() => deliveries.close());
+  await log.append('readings', numbered(0, 10));
+  await rig.metrics.sent(10);
+  const changing = deliveries.update([{ ...first, priority: 9 }]);
+  const paused = await deliveries.pause('first');
+  await changing;
+  assert.deepEqual([paused?.priority, paused?.held?.by], [9, 'pause']);
+  const [running] = await deliveries.status();
+  assert.equal(running?.held?.by, 'pause');
+});
+
 test('a stream of failed records is not deleted behind the back of whoever reads it, nor one of another', async (context) => {
   const rig = await openRig(context);
   const { log } = rig.store;

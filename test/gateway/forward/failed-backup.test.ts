@@ -268,6 +268,25 @@ test('begun later it has what waits to be replayed; taken out and put back, it g
   assert.deepEqual(log.applications.list(), []);
 });
 
+test('the stream that is made for it goes with its owner, also when nothing has failed', async (t) => {
+  const rig = await openStreams(t);
+  const { log } = rig.store;
+  // It bears the name, and is somebody else's.
+  await log.ensureStream(streamOptions('failed.other'));
+  const one = delivery({ to: dead, failed: into(await temporaryFolder(t)) });
+  const deliveries = startAll(t, rig, [one, { ...one, name: 'other' }]);
+  await statusUntil(deliveries, 'uplink.failed', sentAll(0));
+  await statusUntil(deliveries, 'other.failed', sentAll(0));
+  await deliveries.update([]);
+  for (const name of ['uplink', 'other']) {
+    assert.equal(await deliveries.forget(name, true), 'forgotten');
+  }
+  assert.deepEqual(
+    log.streams().map(({ name }) => name),
+    ['readings', 'failed.other'],
+  );
+});
+
 test('rubbish and lies in the stream, and records in parts, make no object that is wrong', async (t) => {
   const rig = await openStreams(t);
   const endpoint = await startFirehoseEndpoint(t);

@@ -193,6 +193,9 @@ test('after retrySeconds records are put aside and the shard goes on, and nothin
   assert.equal(first?.stage, 'delivery-failed');
   assert.equal(first.errorCode, 'unreachable');
   assert.ok(first.attempts > 3);
+  const { state, retryAtMs, lastFailure } = await one.status();
+  assert.deepEqual([state, retryAtMs], ['idle', null], 'nothing is tried again');
+  assert.equal(lastFailure?.code, 'unreachable');
   up = true;
   await rig.store.log.append('readings', numbered(100, 100));
   await runClock(

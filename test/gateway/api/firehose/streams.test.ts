@@ -487,6 +487,22 @@ describe('a delivery stream', () => {
     );
     await put(second, 'gone', 'again');
     assert.deepEqual(await recordsIn(second, 'firehose.kept'), ['one']);
+    assert.deepEqual(second.forgotten, ['orphan'], 'what of it had failed goes, too');
+  });
+
+  test('keeps its records where what is kept of it is not understood', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders');
+    await put(first, 'orders', 'one');
+    const body = JSON.stringify({ made: { type: 'OfLater' } });
+    const decided = { body, bytes: body.length, entries: null, result: undefined };
+    const key = { hash: Buffer.from('orders'), range: Buffer.alloc(0) };
+    await first.store.items.change('headgate:firehose', key, () => decided, body.length);
+    await first.close();
+    const second = await serveFirehose(t, { folder: first.folder });
+    assert.deepEqual(second.running(), []);
+    assert.deepEqual(await recordsIn(second, 'firehose.orders'), ['one']);
+    assert.deepEqual(second.forgotten, []);
   });
 
   test('waits where its bucket is not allowed any more, says so, and goes on once it is', async (t) => {
@@ -527,6 +543,18 @@ describe('a delivery stream', () => {
     const third = await serveFirehose(t, { folder: first.folder });
     assert.deepEqual(third.running(), ran);
     assert.deepEqual(await recordsIn(third, 'firehose.orders'), ['one']);
+  });
+
+  test('that waited is not said to go on when it is deleted', async (t) => {
+    const first = await serveFirehose(t);
+    await create(first, 'orders');
+    await first.close();
+    const places = firehose.parse({});
+    const second = await serveFirehose(t, { folder: first.folder, places });
+    await second.client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'orders' }));
+    assert.deepEqual(second.running(), []);
+    const said = second.logger.lines.map(({ message }) => message);
+    assert.ok(!said.includes('a delivery stream is not withheld any more'));
   });
 
   test('follows what the configuration says of places, of access and of how many', async (t) => {

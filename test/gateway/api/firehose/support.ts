@@ -88,7 +88,7 @@ export async function serveFirehose(t: TestContext, options: ServeOptions = {}):
   });
   let running = streams.deliveries();
   const forgotten: string[] = [];
-  streams.start({
+  await streams.start({
     update: () => {
       running = streams.deliveries();
       return Promise.resolve();

@@ -7,6 +7,7 @@ import {
 } from '../../../../gateway/api/rest/schemas.ts';
 import { startEventSources, type EventSources } from '../../../../gateway/event-sources.ts';
 import { parseConfig } from '../../../../gateway/config/load.ts';
+import type { Config } from '../../../../gateway/config/schema.ts';
 import { streamOptions } from '../../../storage/support/open.ts';
 import { moduleFile } from '../../functions/support/functions.ts';
 import { startGateway, type TestGateway } from '../../http/gateway.ts';
@@ -14,6 +15,7 @@ import { startGateway, type TestGateway } from '../../http/gateway.ts';
 interface Started {
   readonly gateway: TestGateway;
   readonly functions: EventSources;
+  readonly configured: Config['functions'];
   readonly post: (path: string, body?: unknown) => Promise<Response>;
 }
 
@@ -57,7 +59,7 @@ functions:
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
-  return { gateway, functions, post };
+  return { gateway, functions, configured: parsed.config.functions, post };
 }
 
 const isDone = async ({ gateway }: Started) => {
@@ -105,6 +107,20 @@ test('a function is paused, rewound, resumed and given again what failed, each w
       action: `headgate:${what}Function`,
     })),
   );
+});
+
+test('what is asked for while a function is begun again holds for the one that runs then', async (context) => {
+  const started = await start(context);
+  const { gateway, functions, configured, post } = started;
+  await isDone(started);
+  const { failing, held } = configured;
+  assert.ok(failing !== undefined && held !== undefined);
+  const changing = functions.update({ failing: { ...failing, deadLetter: null }, held });
+  const paused = FunctionSchema.parse(await (await post('failing/pause')).json());
+  await changing;
+  const { functions: all } = FunctionsSchema.parse(await gateway.json('/api/v1/functions'));
+  assert.deepEqual([paused.deadLetter, paused.held?.by], [null, 'pause']);
+  assert.equal(all[0]?.held?.by, 'pause');
 });
 
 test('what the configuration holds back it alone lets go on', async (context) => {
