@@ -1,16 +1,10 @@
 /** The calls that the page makes to the gateway that served it. */
 import type { Cameras, Timeline } from '../gateway/api/rest/camera-schemas.ts';
-import type {
-  ApiError,
-  Deliveries,
-  Delivery,
-  Functions,
-  Keys,
-  Series,
-  Status,
-  StreamFunction,
-  Streams,
-} from '../gateway/api/rest/schemas.ts';
+import type { Deliveries, Delivery } from '../gateway/api/rest/delivery-schemas.ts';
+import type { ApiError } from '../gateway/api/rest/error-schemas.ts';
+import type { Functions, StreamFunction } from '../gateway/api/rest/function-schemas.ts';
+import type { Status } from '../gateway/api/rest/status-schemas.ts';
+import type { Keys, Series, Streams } from '../gateway/api/rest/stream-schemas.ts';
 
 /** What the gateway answered when it did not answer what was asked for. */
 export class ApiFailure extends Error {

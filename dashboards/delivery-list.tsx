@@ -1,4 +1,4 @@
-import type { Delivery } from '../gateway/api/rest/schemas.ts';
+import type { Delivery } from '../gateway/api/rest/delivery-schemas.ts';
 import * as format from './format.ts';
 import { changeDelivery, deliveries, gatewayNowMs } from './state.ts';
 import { Failed, PauseButton } from './steering.tsx';

@@ -1,4 +1,4 @@
-import type { StreamFunction } from '../gateway/api/rest/schemas.ts';
+import type { StreamFunction } from '../gateway/api/rest/function-schemas.ts';
 import * as format from './format.ts';
 import { changeFunction, functions } from './state.ts';
 import { Failed, PauseButton } from './steering.tsx';

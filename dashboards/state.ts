@@ -6,7 +6,10 @@
  */
 import { computed, signal } from '@preact/signals';
 import type { Camera, Timeline } from '../gateway/api/rest/camera-schemas.ts';
-import type { Delivery, Status, Stream, StreamFunction } from '../gateway/api/rest/schemas.ts';
+import type { Delivery } from '../gateway/api/rest/delivery-schemas.ts';
+import type { StreamFunction } from '../gateway/api/rest/function-schemas.ts';
+import type { Status } from '../gateway/api/rest/status-schemas.ts';
+import type { Stream } from '../gateway/api/rest/stream-schemas.ts';
 import { api, ApiFailure } from './api.ts';
 import { follow, type View } from './timeline/view.ts';
 

@@ -1,4 +1,4 @@
-import type { Delivery } from '../gateway/api/rest/schemas.ts';
+import type { Delivery } from '../gateway/api/rest/delivery-schemas.ts';
 import * as format from './format.ts';
 import { attempt, gatewayNowMs, replay } from './state.ts';
 

@@ -10,7 +10,7 @@ import { createHmac } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { isIP } from 'node:net';
-import { isLoopback } from './config/rules.ts';
+import { isLoopback } from './config/listener-rules.ts';
 import type { Config } from './config/schema.ts';
 import {
   keptCertificate,

@@ -21,7 +21,7 @@
 import type { Checkpointer } from './checkpointer.ts';
 import { type ClockGuard, clockStepMaxMs } from './clock-guard.ts';
 import type { DiskReserve } from './disk-reserve.ts';
-import type { LogAppender, LogGroup, RoomMaker } from './log/appending.ts';
+import type { LogAppender } from './log/appending.ts';
 import type { ApplicationTable } from './log/applications.ts';
 import { deleteKeysOf } from './key-table.ts';
 import { batchRows, deleteBatches, isStored } from './log/batch-table.ts';
@@ -29,6 +29,7 @@ import type { BatchRow, Queries } from './log/batch-table.ts';
 import type { FreeSpaceFloor } from './free-space.ts';
 import { dropExpiredShards } from './log/closed-shards.ts';
 import { Front } from './log/front.ts';
+import type { LogGroup, RoomMaker } from './log/log-group.ts';
 import type { Shard, Stream, Streams } from './log/streams.ts';
 import type { Losses } from './losses.ts';
 import type { CancelTimer, Clock, Counter, Logger, Metrics } from './ports.ts';

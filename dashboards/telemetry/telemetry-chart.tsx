@@ -2,7 +2,7 @@ import { useSignalEffect } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import type { Keys, Series } from '../../gateway/api/rest/schemas.ts';
+import type { Keys, Series } from '../../gateway/api/rest/stream-schemas.ts';
 import { api } from '../api.ts';
 import * as format from '../format.ts';
 import * as state from '../state.ts';

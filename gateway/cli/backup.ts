@@ -13,7 +13,7 @@ import { StorageError } from '../../storage/errors.ts';
 import { StoreLock } from '../../storage/lock.ts';
 import { restoreStore } from '../../storage/restore.ts';
 import { mediaFolderName } from '../../storage/store.ts';
-import { BackupSchema } from '../api/rest/schemas.ts';
+import { BackupSchema } from '../api/rest/operation-schemas.ts';
 import type { Config } from '../config/schema.ts';
 import { backedUpFiles, notBackedUp } from '../operations.ts';
 import { showFinding } from './check.ts';

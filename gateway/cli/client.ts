@@ -6,7 +6,7 @@
  */
 import { existsSync } from 'node:fs';
 import type { z } from 'zod';
-import { ErrorSchema } from '../api/rest/schemas.ts';
+import { ErrorSchema } from '../api/rest/error-schemas.ts';
 import { maskUrls } from '../observe/mask.ts';
 import type { Running } from '../running.ts';
 import { accessFolder } from '../security/access-files.ts';

@@ -1,5 +1,5 @@
 /** `headgate clock`: whether the running gateway believes its clock, and `confirm` that it may. */
-import { ClockSchema, type ClockAnswer } from '../api/rest/schemas.ts';
+import { ClockSchema, type ClockAnswer } from '../api/rest/operation-schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 import { counted, formatAge } from './table.ts';

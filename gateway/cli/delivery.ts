@@ -3,7 +3,7 @@
  * and lets go of what one that is no longer configured left behind.
  */
 import type { Command } from 'commander';
-import { DeliverySchema, ReplaySchema, type Delivery } from '../api/rest/schemas.ts';
+import { DeliverySchema, ReplaySchema, type Delivery } from '../api/rest/delivery-schemas.ts';
 import { addSteeringCommands } from './steering.ts';
 import { counted, formatBytes } from './table.ts';
 import type { CliContext, ExitCode } from './context.ts';

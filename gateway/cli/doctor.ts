@@ -4,12 +4,9 @@
  */
 import { readIdentity } from '../identity.ts';
 import { CamerasSchema } from '../api/rest/camera-schemas.ts';
-import {
-  ClockSchema,
-  DeliveriesSchema,
-  FindingsSchema,
-  StatusSchema,
-} from '../api/rest/schemas.ts';
+import { DeliveriesSchema, FindingsSchema } from '../api/rest/delivery-schemas.ts';
+import { ClockSchema } from '../api/rest/operation-schemas.ts';
+import { StatusSchema } from '../api/rest/status-schemas.ts';
 import { loadConfig } from '../config/load.ts';
 import { showProblem } from '../config/problems.ts';
 import type { Config } from '../config/schema.ts';

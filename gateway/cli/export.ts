@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
-import { ErrorSchema } from '../api/rest/schemas.ts';
+import { ErrorSchema } from '../api/rest/error-schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 

@@ -6,7 +6,7 @@
  */
 import { dirname, resolve } from 'node:path';
 import { readFileText } from '../config/files.ts';
-import { isLoopback } from '../config/rules.ts';
+import { isLoopback } from '../config/listener-rules.ts';
 import { defaultDataDir, type Config } from '../config/schema.ts';
 import { readRunning, type Running } from '../running.ts';
 import {

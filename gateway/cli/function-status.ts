@@ -1,5 +1,5 @@
 /** What `headgate status` says of functions: a table, and what somebody can do about each. */
-import type { Functions, StreamFunction } from '../api/rest/schemas.ts';
+import type { Functions, StreamFunction } from '../api/rest/function-schemas.ts';
 import { becauseOf, counted, formatAge, table } from './table.ts';
 
 export function functionTable(functions: readonly StreamFunction[]): readonly string[] {

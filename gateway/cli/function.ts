@@ -3,7 +3,11 @@
  * again what it failed, and lets go of how far one had come that is no longer configured.
  */
 import type { Command } from 'commander';
-import { FunctionReplaySchema, FunctionSchema, type StreamFunction } from '../api/rest/schemas.ts';
+import {
+  FunctionReplaySchema,
+  FunctionSchema,
+  type StreamFunction,
+} from '../api/rest/function-schemas.ts';
 import { addSteeringCommands } from './steering.ts';
 import { counted, formatBytes } from './table.ts';
 import type { CliContext, ExitCode } from './context.ts';

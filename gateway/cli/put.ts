@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { split } from '../../ingest/files/split.ts';
-import { PlacesSchema, type Places } from '../api/rest/schemas.ts';
+import { PlacesSchema, type Places } from '../api/rest/stream-schemas.ts';
 import { messageOf } from '../config/substitute.ts';
 import { codeOf } from '../security/access-files.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';

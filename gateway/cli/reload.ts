@@ -1,5 +1,5 @@
 /** `headgate reload`: the running gateway loads its configuration again and says what it took over. */
-import { ReloadSchema, type ReloadAnswer } from '../api/rest/schemas.ts';
+import { ReloadSchema, type ReloadAnswer } from '../api/rest/operation-schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 

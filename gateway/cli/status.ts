@@ -1,17 +1,14 @@
 /** `headgate status`: asks the running gateway over HTTP, as any client could (`client.ts`). */
 import { CamerasSchema, type Cameras } from '../api/rest/camera-schemas.ts';
+import { DeliveriesSchema, type Deliveries } from '../api/rest/delivery-schemas.ts';
+import { FunctionsSchema, type Functions } from '../api/rest/function-schemas.ts';
 import {
-  DeliveriesSchema,
   FileSourcesSchema,
-  FunctionsSchema,
   StatusSchema,
-  StreamsSchema,
-  type Deliveries,
   type FileSources,
-  type Functions,
   type Status,
-  type Streams,
-} from '../api/rest/schemas.ts';
+} from '../api/rest/status-schemas.ts';
+import { StreamsSchema, type Streams } from '../api/rest/stream-schemas.ts';
 import { functionAdvice, functionTable, removedFunctionLine } from './function-status.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { becauseOf, counted, formatAge, formatBytes, table } from './table.ts';

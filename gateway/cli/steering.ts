@@ -1,7 +1,7 @@
 /** What `headgate delivery` and `headgate function` share: commands about one that a gateway runs. */
 import type { Command } from 'commander';
 import type { z } from 'zod';
-import { RemovedDeliverySchema } from '../api/rest/schemas.ts';
+import { RemovedDeliverySchema } from '../api/rest/delivery-schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 

@@ -1,6 +1,11 @@
 /** `headgate tail`: prints the records of a stream as they come, a line each. */
 import type { Command } from 'commander';
-import { RecordsSchema, ShardsSchema, type Records, type Shard } from '../api/rest/schemas.ts';
+import {
+  RecordsSchema,
+  ShardsSchema,
+  type Records,
+  type Shard,
+} from '../api/rest/stream-schemas.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 

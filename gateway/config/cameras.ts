@@ -106,6 +106,22 @@ export const camera = z.strictObject({
     .describe('A camera that sends nothing for this long is connected to again.'),
 });
 
+export const cameras = z.record(name(), camera).register(keyNotes, {
+  allowed: 'a map of cameras by name',
+  example: {
+    front: {
+      source: { push: { username: 'front', password: '${FRONT_PASSWORD:-change-me}' } },
+      events: 'camera-events',
+    },
+    yard: {
+      source: { rtsp: 'rtsp://viewer:change-me@192.0.2.10/stream1' },
+      maxBytes: 50 * GB,
+      marks: [{ topic: 'alarms/yard/#', kind: 'alarm', hold: true }],
+    },
+    van: { source: { putMedia: {} } },
+  },
+});
+
 /** What holds for all cameras. */
 export const video = z.strictObject({
   minFreeBytes: size(0)

@@ -1,10 +1,11 @@
 /** `deliveries`: what is sent on, and how. */
 import { z } from 'zod';
+import { deliveryExamples } from './delivery-examples.ts';
 import { backupDestination, destination, failedDestination } from './destinations.ts';
 import { flow } from './flow.ts';
 import { backupFormat, failedFormat, format } from './format.ts';
 import { backupLayout, layout, shapeKeys } from './layout.ts';
-import { choice, decimal, flag, name, oneOf, size } from './leaves.ts';
+import { choice, decimal, flag, keyNotes, name, oneOf, size } from './leaves.ts';
 import { transform } from './transform.ts';
 
 const MiB = 2 ** 20;
@@ -64,7 +65,7 @@ const failed = z
     'Keeps what fails in a bucket or a folder, besides: from the stream failed.<name>, which stays as it is, a line of JSON for each record as Firehose writes it. It is a delivery of its own, <name>.failed, which sends when this one may; neither waits for the other. null: it is kept in that stream alone.',
   );
 
-export const delivery = z.strictObject({
+const delivery = z.strictObject({
   from: oneOf({
     stream: name().describe('A stream of this file.'),
     camera: name().describe('A camera of this file; to folder, s3 or kinesisVideo.'),
@@ -124,4 +125,9 @@ export const delivery = z.strictObject({
   startAt: choice(['earliest', 'latest'])
     .default('earliest')
     .describe('Where a new delivery begins: with all that is stored, or with what comes next.'),
+});
+
+export const deliveries = z.record(name(), delivery).register(keyNotes, {
+  allowed: 'a map of deliveries by name',
+  example: deliveryExamples,
 });

@@ -18,7 +18,7 @@ const instant = z.iso
   .datetime({ offset: true })
   .register(keyNotes, { allowed: 'a time, such as 2026-01-31T12:00:00Z' });
 
-export const eventSource = z.strictObject({
+const eventSource = z.strictObject({
   from: z
     .strictObject({ stream: name().describe('A stream of this file.') })
     .describe('Whose records it gets.'),
@@ -94,4 +94,36 @@ export const eventSource = z.strictObject({
   paused: flag()
     .default(false)
     .describe('It gets nothing until this is false again; "headgate function pause" does it live.'),
+});
+
+export const functions = z.record(name(), eventSource).register(keyNotes, {
+  allowed: 'a map of functions by name',
+  example: {
+    alarms: {
+      from: { stream: 'readings' },
+      function: { module: { path: './alarms.mjs' } },
+      batchSize: 500,
+      bisectOnError: true,
+      retries: 3,
+      filter: ['{"data":{"celsius":[{"numeric":[">",30]}]}}'],
+      deadLetter: { folder: './not-done' },
+    },
+    averages: {
+      from: { stream: 'readings' },
+      function: { lambda: { function: 'averages', region: 'eu-central-1' } },
+      tumblingWindowSeconds: 60,
+      startAt: { edge: 'latest' },
+    },
+    inventory: {
+      from: { stream: 'readings' },
+      function: {
+        http: {
+          url: 'http://127.0.0.1:9000/inventory',
+          authorization: '${INVENTORY_TOKEN:-Bearer x}',
+        },
+      },
+      startAt: { time: '2026-01-31T12:00:00Z' },
+      deadLetter: { stream: 'camera-events' },
+    },
+  },
 });

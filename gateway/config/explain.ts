@@ -7,7 +7,7 @@ import { masked } from '../observe/mask.ts';
 import type { RawMap, RawNode } from './document.ts';
 import { problem, type Origin, type Problem } from './problems.ts';
 import { maskLeaf } from './redact.ts';
-import type { RuleParams } from './rules.ts';
+import type { RuleParams } from './report.ts';
 import { suggest } from './suggest.ts';
 import {
   configTree,

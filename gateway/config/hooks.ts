@@ -5,7 +5,7 @@ import { choice, decimal, keyNotes, line, name, oneOf, path, size, whole } from 
 
 const MiB = 2 ** 20;
 
-export const hook = z.strictObject({
+const hook = z.strictObject({
   camera: name().describe('A camera of this file.'),
   send: choice(['image', 'fragment'])
     .default('image')
@@ -54,4 +54,31 @@ export const hook = z.strictObject({
   concurrency: whole(1, 16)
     .default(1)
     .describe('How many are under way at once. 16 more wait; then the oldest gives way.'),
+});
+
+export const hooks = z.record(name(), hook).register(keyNotes, {
+  allowed: 'a map of hooks by name',
+  example: {
+    people: {
+      camera: 'front',
+      to: {
+        http: {
+          url: 'http://127.0.0.1:9000/detect',
+          authorization: '${HOOK_TOKEN:-Bearer x}',
+        },
+      },
+      stream: 'camera-events',
+    },
+    plates: {
+      camera: 'yard',
+      send: 'fragment',
+      perMinute: null,
+      to: { lambda: { function: 'plates', region: 'eu-central-1' } },
+    },
+    smoke: {
+      camera: 'yard',
+      perMinute: 1,
+      to: { command: { program: '/usr/local/bin/detect', arguments: ['--model', 'smoke'] } },
+    },
+  },
 });

@@ -8,7 +8,7 @@ import { deliveryPlaces } from './backup-rules.ts';
 import { copyMistake } from './destinations/redshift.ts';
 import { fields, type Fields } from './fields.ts';
 import { prefixPlaces } from './layout-rules.ts';
-import { reportTo, type Report } from './rules.ts';
+import { reportTo, type Report } from './report.ts';
 import { configSchema } from './schema.ts';
 
 interface Mistake {

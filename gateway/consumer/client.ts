@@ -10,7 +10,8 @@ import {
   type ConsumedShard,
   type HeldLease,
 } from '../api/rest/application-schemas.ts';
-import { ErrorSchema, RecordsSchema, type StreamRecords } from '../api/rest/schemas.ts';
+import { ErrorSchema } from '../api/rest/error-schemas.ts';
+import { RecordsSchema, type StreamRecords } from '../api/rest/stream-schemas.ts';
 import type { Clock } from '../../storage/ports.ts';
 
 /** What an answer may take beyond the time that it was asked to wait. */

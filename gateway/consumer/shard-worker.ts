@@ -6,7 +6,7 @@
  *   What was emitted without its checkpoint is emitted again by whoever comes next: at least once.
  * - Nothing is handed to `emit` after the lease is lost; what runs then is told by its signal.
  */
-import type { StreamRecord, StreamRecords } from '../api/rest/schemas.ts';
+import type { StreamRecord, StreamRecords } from '../api/rest/stream-schemas.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import { ConsumerError, type ApplicationClient } from './client.ts';
 import type { ShardHold } from './shard-hold.ts';

@@ -7,7 +7,7 @@
  * cause is logged where the answer is made (app.ts).
  */
 import { StorageError, type StorageErrorCode } from '../../storage/errors.ts';
-import type { ApiError } from '../api/rest/schemas.ts';
+import type { ApiError } from '../api/rest/error-schemas.ts';
 import { ConfigError, showProblem } from '../config/problems.ts';
 
 const statuses = {

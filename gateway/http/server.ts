@@ -30,8 +30,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server';
 import type { Clock, Counter, Gauge, Logger, Metrics } from '../../storage/ports.ts';
 import { errorResponse, HttpError, toHttpError } from './errors.ts';
+import { headerBytes, hostsOf, malformedAnswer, malformedBody, messages } from './malformed.ts';
 import { Pipelines } from './pipeline.ts';
-import { protocolOf, type Protocol } from './preface.ts';
+import { peek, type Protocol } from './preface.ts';
 import { createRedirector, isLocalPeer, TlsFront, type KeyPair } from './tls.ts';
 
 /** What the app finds in `c.env`: Node's own request and response. */
@@ -412,79 +413,8 @@ const excessResetsMax = 500;
 
 type NodeListener = (incoming: StreamedRequest, outgoing: StreamedResponse) => void;
 
-/** Reads until the first bytes tell the protocol, puts them back, and says which it is. */
-function peek(socket: Socket, decided: (protocol: Protocol) => void): void {
-  let seen = Buffer.alloc(0);
-  // A peer that goes away while being looked at is no event: 'close' does the tidying.
-  const onError = (): void => undefined;
-  const onReadable = (): void => {
-    const bytes = socket.read() as Buffer | null;
-    if (bytes === null) {
-      if (socket.readableEnded) socket.destroy();
-      return;
-    }
-    seen = Buffer.concat([seen, bytes]);
-    const protocol = protocolOf(seen);
-    if (protocol === null) return;
-    socket.off('readable', onReadable);
-    socket.off('end', onEnd);
-    socket.off('error', onError);
-    socket.unshift(seen);
-    decided(protocol);
-  };
-  const onEnd = (): void => {
-    socket.destroy();
-  };
-  socket.on('error', onError);
-  socket.on('end', onEnd);
-  socket.on('readable', onReadable);
-}
-
 /** What could not even become a request (a Host that is none, a path that is none). */
 function asRequestError(error: unknown): HttpError {
   const known = error instanceof Error && error.name === 'RequestError';
   return known ? new HttpError('bad-request', error.message, { cause: error }) : toHttpError(error);
-}
-
-/** As HTTP/2 counts them (RFC 9113 section 6.5.2); Node itself lets 64 KiB pass. */
-function headerBytes(incoming: Http2ServerRequest): number {
-  return incoming.rawHeaders.reduce((sum, text) => sum + Buffer.byteLength(text) + 16, 0);
-}
-
-/** Node takes the first of several; RFC 9112 section 3.2 wants none of them believed. */
-function hostsOf({ rawHeaders }: IncomingMessage): number {
-  let count = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    if (rawHeaders[at]?.toLowerCase() === 'host') count += 1;
-  }
-  return count;
-}
-
-const messages = {
-  hosts: 'The request names more than one Host.',
-  largeHeaders: 'The headers are too large.',
-  slow: 'The request took too long to arrive.',
-  noHttp: 'This is not HTTP/1.1, nor HTTP/2 with prior knowledge.',
-};
-
-function malformedBody(message: string): string {
-  return JSON.stringify(new HttpError('bad-request', message).body());
-}
-
-function malformedAnswer(code: string | undefined): string {
-  const [status, message] =
-    code === 'HPE_HEADER_OVERFLOW'
-      ? ['431 Request Header Fields Too Large', messages.largeHeaders]
-      : code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? ['408 Request Timeout', messages.slow]
-        : ['400 Bad Request', messages.noHttp];
-  const body = malformedBody(message);
-  return [
-    `HTTP/1.1 ${status}`,
-    'Content-Type: application/json',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    'Connection: close',
-    '',
-    body,
-  ].join('\r\n');
 }

@@ -18,7 +18,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../storage/ports.ts';
-import { isLoopback } from '../config/rules.ts';
+import { isLoopback } from '../config/listener-rules.ts';
 import { AwsAuthError } from './aws-error.ts';
 import { claimedKeyId, readClaim, type SignatureClaim } from './signature-claim.ts';
 import {

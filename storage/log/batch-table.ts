@@ -2,7 +2,7 @@
  * The rows that batches are stored in: the SQL of the `batch` table, and of a shard's trim columns.
  *
  * What is in a BLOB is the business of `batch.ts`; when rows are written and deleted, of
- * `appending.ts`, `compaction.ts` and `retention.ts`.
+ * `log-group.ts`, `compaction.ts` and `retention.ts`.
  */
 import { StorageError } from '../errors.ts';
 import type { Database, SqlValue } from '../sqlite.ts';

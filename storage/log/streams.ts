@@ -2,7 +2,7 @@
  * Streams and shards in memory, as of the last commit: what appends are routed by and readers are
  * held against. A restart reads them back in time proportional to the number of shards.
  *
- * Only `appending.ts` moves a shard's position and closes and adds shards, only `log.ts` adds and
+ * Only `log-group.ts` moves a shard's position and closes and adds shards, only `log.ts` adds and
  * removes streams, only `closed-shards.ts` removes shards; each after the commit that made it so.
  */
 import { StorageError } from '../errors.ts';

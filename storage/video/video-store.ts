@@ -48,18 +48,12 @@ import {
   latestFragmentsSql,
   spansByTimeSql,
 } from './fragment-queries.ts';
+import { collectGarbage, deleteRows, deleteUnusedInits, type RetentionPass } from './deletion.ts';
 import { readFragment, readMediaFile, reportDamage } from './media-reader.ts';
 import { MediaDisk } from './media-disk.ts';
 import { Recording } from './recording.ts';
 import { recover } from './recovery.ts';
-import {
-  collectGarbage,
-  deleteRows,
-  deleteUnusedInits,
-  forgetSacrificed,
-  retain,
-  type RetentionPass,
-} from './retention.ts';
+import { forgetSacrificed, retain } from './retention.ts';
 import {
   fragmentColumns,
   fragmentFrom,

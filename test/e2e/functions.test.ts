@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Functions } from '../../gateway/api/rest/schemas.ts';
+import type { Functions } from '../../gateway/api/rest/function-schemas.ts';
 import { headgate } from '../gateway/cli/command.ts';
 import { GatewayProcess } from '../support/gateway.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';

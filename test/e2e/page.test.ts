@@ -7,7 +7,7 @@ import { createFile, MP4BoxBuffer } from 'mp4box';
 import { connectAsync } from 'mqtt';
 import type { Page } from 'playwright-core';
 import type { Cameras, CameraFragments } from '../../gateway/api/rest/camera-schemas.ts';
-import type { Keys } from '../../gateway/api/rest/schemas.ts';
+import type { Keys } from '../../gateway/api/rest/stream-schemas.ts';
 import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { aroundNow } from '../support/footage-check.ts';

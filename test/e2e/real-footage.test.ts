@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import type { CameraRuns } from '../../gateway/api/rest/camera-schemas.ts';
-import type { Deliveries } from '../../gateway/api/rest/schemas.ts';
+import type { Deliveries } from '../../gateway/api/rest/delivery-schemas.ts';
 import {
   credentials,
   getObject,

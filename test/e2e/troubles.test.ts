@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { kill } from 'node:process';
 import { it } from 'node:test';
 import type { CameraFragments } from '../../gateway/api/rest/camera-schemas.ts';
-import type { Status } from '../../gateway/api/rest/schemas.ts';
+import type { Status } from '../../gateway/api/rest/status-schemas.ts';
 import { addressOf, makeClip, pushClip } from '../ingest/rtsp/media.ts';
 import { aroundNow, runsOf } from '../support/footage-check.ts';
 import { GatewayProcess } from '../support/gateway.ts';

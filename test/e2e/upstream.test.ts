@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { connectAsync, type MqttClient } from 'mqtt';
-import type { Deliveries } from '../../gateway/api/rest/schemas.ts';
+import type { Deliveries } from '../../gateway/api/rest/delivery-schemas.ts';
 import { assertExactlyOnce, idsOf } from '../gateway/forward/support/lines.ts';
 import { startProxy } from '../gateway/forward/support/proxy.ts';
 import {

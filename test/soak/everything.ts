@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { checkStore } from '../../storage/check.ts';
 import type { Timeline } from '../../gateway/api/rest/camera-schemas.ts';
-import type { Deliveries } from '../../gateway/api/rest/schemas.ts';
+import type { Deliveries } from '../../gateway/api/rest/delivery-schemas.ts';
 import { quantile } from '../bench/bench.ts';
 import { startProxy } from '../gateway/forward/support/proxy.ts';
 import { credentials, startWholeS3 } from '../gateway/forward/support/servers.ts';

@@ -9,7 +9,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { Timecodes } from '../../../ingest/mkv/recorder.ts';
-import { isLoopback } from '../../config/rules.ts';
+import { isLoopback } from '../../config/listener-rules.ts';
 import type { StreamedRequest } from '../../http/server.ts';
 import type { AwsAuthenticator, Caller } from '../../security/aws-authenticator.ts';
 import { AwsAuthError } from '../../security/aws-error.ts';

@@ -1,4 +1,4 @@
-/** What our own API says of cameras, as schemas.ts has it for the rest. */
+/** What our own API says of cameras. */
 import { z } from '@hono/zod-openapi';
 import { bytes, count, time } from './leaves.ts';
 

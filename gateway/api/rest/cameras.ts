@@ -34,7 +34,7 @@ import {
   type CameraState,
   type Track,
 } from './camera-schemas.ts';
-import { ReloadSchema } from './schemas.ts';
+import { ReloadSchema } from './operation-schemas.ts';
 import { isoFromMsOrNull, isoFromMs, isoFromUs, isoFromUsOrNull } from './times.ts';
 import { timelineOf } from './timeline.ts';
 

@@ -3,7 +3,7 @@ import { createRoute } from '@hono/zod-openapi';
 import type { Diagnosis } from '../../doctor/diagnosis.ts';
 import type { HttpError } from '../../http/errors.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import { FindingsSchema } from './schemas.ts';
+import { FindingsSchema } from './delivery-schemas.ts';
 
 const check = createRoute({
   method: 'post',

@@ -9,7 +9,7 @@ import { HttpError } from '../../http/errors.ts';
 import { absent } from './absent.ts';
 import { placeOf, rewindBody, steering, type SteeringRoutes } from './steering.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import { DeliverySchema, RemovedDeliverySchema, ReplaySchema } from './schemas.ts';
+import { DeliverySchema, RemovedDeliverySchema, ReplaySchema } from './delivery-schemas.ts';
 import { deliveryOf } from './status.ts';
 
 export type DeliveryFlow = Pick<

@@ -7,7 +7,7 @@ import type { EventSources } from '../../event-sources.ts';
 import { SinkError } from '../../forward/sink.ts';
 import { HttpError } from '../../http/errors.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import { FunctionReplaySchema, FunctionSchema } from './schemas.ts';
+import { FunctionReplaySchema, FunctionSchema } from './function-schemas.ts';
 import { functionOf } from './status.ts';
 import { placeOf, rewindBody, steering, type SteeringRoutes } from './steering.ts';
 

@@ -12,7 +12,7 @@ import type { Movie } from '../../media/movie.ts';
 import type { Thumbnails } from '../../media/thumbnails.ts';
 import { zip, zipBytes, type ZipEntry } from '../../media/zip.ts';
 import { checkRange, nameParameter, rangeFields, type RestRouter } from './router.ts';
-import { ErrorSchema } from './schemas.ts';
+import { ErrorSchema } from './error-schemas.ts';
 import { isoFromUs, timeQuery } from './times.ts';
 
 export interface Media {

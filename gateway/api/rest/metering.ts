@@ -10,12 +10,8 @@ import type { DeliveryMeasure } from '../../forward/flow/metering.ts';
 import type { HttpError } from '../../http/errors.ts';
 import { streamNamed } from './absent.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import {
-  DeliveryMeteringSchema,
-  MeteringSchema,
-  type DeliveryMeteringAnswer,
-  type MeteringAnswer,
-} from './schemas.ts';
+import { DeliveryMeteringSchema, type DeliveryMeteringAnswer } from './delivery-schemas.ts';
+import { MeteringSchema, type MeteringAnswer } from './stream-schemas.ts';
 import { isoFromMs } from './times.ts';
 
 const metering = createRoute({

@@ -8,7 +8,7 @@ import {
   ReloadSchema,
   type BackupAnswer,
   type ClockAnswer,
-} from './schemas.ts';
+} from './operation-schemas.ts';
 import { isoFromMs } from './times.ts';
 
 const clock = createRoute({

@@ -8,7 +8,7 @@ import { ByteBudget } from '../../http/byte-budget.ts';
 import { HttpError } from '../../http/errors.ts';
 import { withStreams } from './absent.ts';
 import { answers, nameParameter, type RestRouter } from './router.ts';
-import { PlacesSchema, PutRecordsSchema } from './schemas.ts';
+import { PlacesSchema, PutRecordsSchema } from './stream-schemas.ts';
 
 /** As much as one call of PutRecords takes, in base64. */
 const putBytesMax = 15 * 1024 * 1024;

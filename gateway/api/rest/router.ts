@@ -3,7 +3,8 @@ import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { AppEnv } from '../../http/authentication.ts';
 import { HttpError, jsonWanted, type ErrorDetail } from '../../http/errors.ts';
 import type { ReloadResult } from '../../reload.ts';
-import { ErrorSchema, type ReloadAnswer } from './schemas.ts';
+import { ErrorSchema } from './error-schemas.ts';
+import type { ReloadAnswer } from './operation-schemas.ts';
 import { timeQuery } from './times.ts';
 
 export type RestRouter = OpenAPIHono<AppEnv>;

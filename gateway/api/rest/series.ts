@@ -11,7 +11,7 @@ import {
   type RestRouter,
 } from './router.ts';
 import { Scanner } from './scan.ts';
-import { KeysSchema, SeriesSchema, type Keys, type Series } from './schemas.ts';
+import { KeysSchema, SeriesSchema, type Keys, type Series } from './stream-schemas.ts';
 import { isoFromMs } from './times.ts';
 import { collectNumberPaths, jsonOf, numberAt } from './values.ts';
 

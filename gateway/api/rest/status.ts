@@ -15,18 +15,15 @@ import type { CameraStatus } from './cameras.ts';
 import type { DeliveryFlow } from './delivery-flow.ts';
 import type { FunctionFlow } from './function-flow.ts';
 import { answers, type RestRouter } from './router.ts';
+import { DeliveriesSchema, type Delivery } from './delivery-schemas.ts';
+import { FunctionsSchema, type Functions, type StreamFunction } from './function-schemas.ts';
 import {
-  DeliveriesSchema,
   FileSourcesSchema,
-  FunctionsSchema,
   StatusSchema,
-  type Delivery,
   type Loss,
   type MqttStatus,
   type RtspStatus,
-  type Functions,
-  type StreamFunction,
-} from './schemas.ts';
+} from './status-schemas.ts';
 import { isoFromMs, isoFromMsOrNull } from './times.ts';
 
 type FunctionStatus = Awaited<ReturnType<EventSources['status']>>[number];

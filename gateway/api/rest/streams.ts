@@ -20,7 +20,7 @@ import {
   type Shard,
   type Stream,
   type StreamRecord,
-} from './schemas.ts';
+} from './stream-schemas.ts';
 import { isoFromMs, isoFromMsOrNull, timeQuery } from './times.ts';
 import type { Waiting } from './waiting.ts';
 

@@ -9,7 +9,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { operations } from '../../../gateway/api/firehose/operations/operations.ts';
-import type { Deliveries } from '../../../gateway/api/rest/schemas.ts';
+import type { Deliveries } from '../../../gateway/api/rest/delivery-schemas.ts';
 import {
   credentials,
   getObjects,

@@ -7,7 +7,10 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import type { Deliveries, DeliveryMeteringAnswer } from '../../../gateway/api/rest/schemas.ts';
+import type {
+  Deliveries,
+  DeliveryMeteringAnswer,
+} from '../../../gateway/api/rest/delivery-schemas.ts';
 import {
   accessKey,
   startFirehoseEndpoint,

@@ -7,7 +7,10 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import type { Deliveries, DeliveryMeteringAnswer } from '../../../gateway/api/rest/schemas.ts';
+import type {
+  Deliveries,
+  DeliveryMeteringAnswer,
+} from '../../../gateway/api/rest/delivery-schemas.ts';
 import {
   accessKey,
   startFirehoseEndpoint,

@@ -7,7 +7,10 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Deliveries, DeliveryMeteringAnswer } from '../../../gateway/api/rest/schemas.ts';
+import type {
+  Deliveries,
+  DeliveryMeteringAnswer,
+} from '../../../gateway/api/rest/delivery-schemas.ts';
 import { asParquet, readByDuckDb } from '../../gateway/forward/format/support/duckdb.ts';
 import {
   credentials,

@@ -7,7 +7,8 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import type { Deliveries, ReloadAnswer } from '../../../gateway/api/rest/schemas.ts';
+import type { Deliveries } from '../../../gateway/api/rest/delivery-schemas.ts';
+import type { ReloadAnswer } from '../../../gateway/api/rest/operation-schemas.ts';
 import type { Diagnosis } from '../../../gateway/doctor/diagnosis.ts';
 import {
   credentials,

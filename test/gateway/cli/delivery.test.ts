@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectAsync } from 'mqtt';
-import type { Deliveries } from '../../../gateway/api/rest/schemas.ts';
+import type { Deliveries } from '../../../gateway/api/rest/delivery-schemas.ts';
 import { freePort, GatewayProcess } from '../../support/gateway.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { headgate } from './command.ts';

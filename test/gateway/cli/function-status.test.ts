@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { StreamFunction } from '../../../gateway/api/rest/schemas.ts';
+import type { StreamFunction } from '../../../gateway/api/rest/function-schemas.ts';
 import {
   functionAdvice,
   functionTable,

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { test } from 'node:test';
-import { ErrorSchema } from '../../../gateway/api/rest/schemas.ts';
+import { ErrorSchema } from '../../../gateway/api/rest/error-schemas.ts';
 import { loadPage } from '../../../gateway/http/page.ts';
 import { StorageError } from '../../../storage/errors.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';

@@ -10,7 +10,7 @@ import {
   TimelineSchema,
   type CameraFragment,
 } from '../../../../gateway/api/rest/camera-schemas.ts';
-import { ErrorSchema } from '../../../../gateway/api/rest/schemas.ts';
+import { ErrorSchema } from '../../../../gateway/api/rest/error-schemas.ts';
 import { fragmentFile } from '../../../../gateway/api/hls/urls.ts';
 import { isoFromUs } from '../../../../gateway/api/rest/times.ts';
 import { createHttpServer, type HttpServer } from '../../../../gateway/http/server.ts';

@@ -9,7 +9,7 @@ import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import { Encoder } from 'cbor-x';
-import type { Stream } from '../../../../gateway/api/rest/schemas.ts';
+import type { Stream } from '../../../../gateway/api/rest/stream-schemas.ts';
 import { GatewayProcess } from '../../../support/gateway.ts';
 import {
   endHeaders,

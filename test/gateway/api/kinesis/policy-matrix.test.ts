@@ -9,7 +9,7 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import type { Stream } from '../../../../gateway/api/rest/schemas.ts';
+import type { Stream } from '../../../../gateway/api/rest/stream-schemas.ts';
 import { operations } from '../../../../gateway/api/kinesis/operations/operations.ts';
 import { createAwsAuthenticator } from '../../../../gateway/security/aws-authenticator.ts';
 import { signed, type SigningOptions } from '../../security/signing.ts';

@@ -7,7 +7,8 @@ import {
   type ConsumedShard,
   type HeldLease,
 } from '../../../../gateway/api/rest/application-schemas.ts';
-import { ErrorSchema, RecordsSchema } from '../../../../gateway/api/rest/schemas.ts';
+import { ErrorSchema } from '../../../../gateway/api/rest/error-schemas.ts';
+import { RecordsSchema } from '../../../../gateway/api/rest/stream-schemas.ts';
 import { startGateway, type TestGateway } from '../../http/gateway.ts';
 
 const hourMs = 3_600_000;

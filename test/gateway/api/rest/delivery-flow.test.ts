@@ -4,8 +4,8 @@ import { setImmediate } from 'node:timers/promises';
 import {
   DeliveryMeteringSchema,
   DeliverySchema,
-  ErrorSchema,
-} from '../../../../gateway/api/rest/schemas.ts';
+} from '../../../../gateway/api/rest/delivery-schemas.ts';
+import { ErrorSchema } from '../../../../gateway/api/rest/error-schemas.ts';
 import { startDeliveries, type Deliveries } from '../../../../gateway/forward/deliveries.ts';
 import type { DeliveryOptions } from '../../../../gateway/forward/options.ts';
 import { streamOptions } from '../../../storage/support/open.ts';

@@ -4,7 +4,7 @@ import {
   FunctionReplaySchema,
   FunctionSchema,
   FunctionsSchema,
-} from '../../../../gateway/api/rest/schemas.ts';
+} from '../../../../gateway/api/rest/function-schemas.ts';
 import { startEventSources, type EventSources } from '../../../../gateway/event-sources.ts';
 import { parseConfig } from '../../../../gateway/config/load.ts';
 import type { Config } from '../../../../gateway/config/schema.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { createFile, type ISOFile, MP4BoxBuffer } from 'mp4box';
-import { ErrorSchema } from '../../../../gateway/api/rest/schemas.ts';
+import { ErrorSchema } from '../../../../gateway/api/rest/error-schemas.ts';
 import { isoFromUs } from '../../../../gateway/api/rest/times.ts';
 import { createHttpServer } from '../../../../gateway/http/server.ts';
 import { systemClock } from '../../../../storage/clock.ts';

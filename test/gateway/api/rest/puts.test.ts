@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Places, Records } from '../../../../gateway/api/rest/schemas.ts';
+import type { Places, Records } from '../../../../gateway/api/rest/stream-schemas.ts';
 import { startGateway, type TestGateway } from '../../http/gateway.ts';
 
 async function put(gateway: TestGateway, body: unknown, token = gateway.token): Promise<Response> {

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { DeliveriesSchema } from '../../../../gateway/api/rest/delivery-schemas.ts';
+import { ErrorSchema } from '../../../../gateway/api/rest/error-schemas.ts';
+import { StatusSchema } from '../../../../gateway/api/rest/status-schemas.ts';
 import {
-  DeliveriesSchema,
-  ErrorSchema,
   KeysSchema,
   RecordsSchema,
   SeriesSchema,
   ShardsSchema,
-  StatusSchema,
   StreamSchema,
   StreamsSchema,
-} from '../../../../gateway/api/rest/schemas.ts';
+} from '../../../../gateway/api/rest/stream-schemas.ts';
 import { startGateway, type TestGateway } from '../../http/gateway.ts';
 
 const hourMs = 3_600_000;
