@@ -54,10 +54,8 @@ export function ownNames(): readonly string[] {
  *   together
  */
 export async function readCertificate(certFile: string, keyFile: string): Promise<Certificate> {
-  const [cert, key] = await Promise.all([
-    readFile(certFile, 'utf8').catch(unreadable('tls.certFile', certFile)),
-    readFile(keyFile, 'utf8').catch(unreadable('tls.keyFile', keyFile)),
-  ]);
+  const cert = await readFile(certFile, 'utf8').catch(unreadable('tls.certFile', certFile));
+  const key = await readFile(keyFile, 'utf8').catch(unreadable('tls.keyFile', keyFile));
   const parsed = attempt(() => new X509Certificate(cert));
   if (parsed === null) throw new Error(`tls.certFile: ${certFile} holds no certificate (PEM)`);
   const privateKey = attempt(() => createPrivateKey(key));
