@@ -139,10 +139,10 @@ function known(indexes: readonly IndexDefinition[], name: string): IndexDefiniti
 export function entriesOfNew(
   definition: TableDefinition,
   name: string,
-): (body: string) => ReturnType<typeof entries> {
+): (body: string) => NonNullable<ReturnType<typeof indexEntries>> {
   const index = indexOf(definition, name);
   const alone = { ...definition, indexes: [index] };
-  const entries = (body: string) => {
+  return (body) => {
     const item = parseItem(body);
     const fits = keyNames(index).every((key) => {
       const value = item.get(key);
@@ -151,5 +151,4 @@ export function entriesOfNew(
     });
     return fits ? (indexEntries(item, alone) ?? []) : [];
   };
-  return entries;
 }
