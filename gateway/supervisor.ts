@@ -167,6 +167,8 @@ export class SupervisedTask {
   #cancelHealthTimer: CancelTimer = () => undefined;
   #lastLoggedMs = 0;
   #unlogged = 0;
+  /** It ignored its signal: a successor may be shown under its name. */
+  #isLeftBehind = false;
 
   /** Made by `Supervisor.start`, which documents the options. */
   constructor(
@@ -189,8 +191,7 @@ export class SupervisedTask {
     this.#sinceMs = this.#clock.nowMs();
     this.stopped = this.#loop().finally(() => {
       this.#enter('stopped');
-      // What is over is not down. A successor has the same name.
-      if (forget()) this.#up.remove({ task: this.name });
+      if (!this.#isLeftBehind) this.#leave();
     });
   }
 
@@ -213,7 +214,8 @@ export class SupervisedTask {
     const timeout = new Promise<void>((resolve) => {
       cancel = this.#clock.setTimer(this.#options.stopTimeoutMs, () => {
         this.#logger.error({}, 'a task did not stop in time and is left behind');
-        this.#forget();
+        this.#leave();
+        this.#isLeftBehind = true;
         resolve();
       });
     });
@@ -341,9 +343,14 @@ export class SupervisedTask {
     });
   }
 
+  /** What is over is not down. */
+  #leave(): void {
+    if (this.#forget()) this.#up.remove({ task: this.name });
+  }
+
   #enter(state: TaskState, retryAtMs: number | null = null): void {
     this.#retryAtMs = retryAtMs;
-    this.#up.set(state === 'running' ? 1 : 0, { task: this.name });
+    if (!this.#isLeftBehind) this.#up.set(state === 'running' ? 1 : 0, { task: this.name });
     if (state === this.#state) return;
     this.#state = state;
     this.#sinceMs = this.#clock.nowMs();

@@ -196,10 +196,7 @@ export async function untilDone<T>(
 
 /** How long to wait after a failure. @throws AttemptsOver; what is no failure of a sink */
 export function failedFor(worker: Worker, work: Pick<Work, 'budget'>, error: unknown): number {
-  if (!(error instanceof SinkError)) {
-    worker.progress.attemptsEnded(worker.name);
-    throw error;
-  }
+  if (!(error instanceof SinkError)) throw error;
   const shown = outOfTime(error);
   const delayMs = Math.min(worker.backOff.failed(error), work.budget?.leftMs ?? Infinity);
   worker.progress.failed(worker.name, shown, delayMs);

@@ -71,9 +71,7 @@ export class Checkpoints {
   async ensureSource(): Promise<void> {
     const { failedOf = null } = this.#options;
     if (failedOf === null) return;
-    const { log } = this.#ports;
-    const { encryption = 'none' } = log.stream(failedOf.stream);
-    await ensureFailedStream(log, failedOf.delivery, encryption);
+    await ensureFailedStream(this.#ports.log, failedOf.delivery, failedOf.stream);
   }
 
   /**

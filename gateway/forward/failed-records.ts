@@ -4,8 +4,9 @@
  *
  * - A record of it is JSON: why it failed and where, where it was, and its data in Base64 as it was
  *   in the log (`FailedEnvelope`). One that would be too long is several, one behind the other.
- * - It is made when the first record fails, encrypted if the delivery's source is. It holds 256 MiB
- *   and 30 days; past that the oldest go, and are accounted for as lost.
+ * - It is made when the first record fails, or with what keeps them in a bucket, and encrypted from
+ *   when on the delivery's source is. It holds 256 MiB and 30 days; past that the oldest go, and are
+ *   accounted for as lost.
  * - Records are appended in the transaction that completes their plan, or in one that notes how far
  *   that is done: a kill in between leaves none out, and doubles none.
  */
@@ -81,14 +82,24 @@ export function failedStream(log: Log, delivery: string): StreamDescription | nu
   return log.streams().find((stream) => stream.name === name) ?? null;
 }
 
-/** Makes the stream if it is not there; what it is by now stays. @throws StorageError */
+/**
+ * Makes the stream if it is not there, and has it encrypted if the source is by now; what else it is
+ * stays.
+ * @param source the stream that the delivery reads
+ * @throws StorageError `not-found` when that is gone
+ */
 export async function ensureFailedStream(
   log: Log,
   delivery: string,
-  encryption: NonNullable<StreamDescription['encryption']>,
+  source: string,
 ): Promise<StreamDescription> {
+  const { encryption = 'none' } = log.stream(source);
   const there = failedStream(log, delivery);
-  if (there !== null) return there;
+  if (there !== null) {
+    const isOwn = ownFailedStream(log, delivery) !== null;
+    if (!isOwn || encryption === 'none' || there.encryption === encryption) return there;
+    return log.updateStream(there.name, { encryption });
+  }
   const made = await log.ensureStream({
     name: failedStreamOf(delivery),
     // One shard, so that they stay in their order, and the parts of one beside each other.
@@ -102,15 +113,16 @@ export async function ensureFailedStream(
 /**
  * Has the stream there before a record goes into it. The delivery begins with it, and so keeps its
  * records within its byte limit, if it is required.
+ * @param source the stream that the delivery reads
  * @returns its name
  * @throws StorageError
  */
 export async function beginFailedStream(
   log: Log,
   delivery: string,
-  encryption: NonNullable<StreamDescription['encryption']>,
+  source: string,
 ): Promise<string> {
-  const stream = await ensureFailedStream(log, delivery, encryption);
+  const stream = await ensureFailedStream(log, delivery, source);
   const starts = stream.shards.map(({ id, trimSequence }) => ({
     source: { kind: 'shard', id } as const,
     position: trimSequence,

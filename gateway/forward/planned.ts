@@ -126,7 +126,7 @@ export interface PlannedOptions {
   /** Encodes the next plan while it is gathered; null where that is not to be. */
   readonly ahead: (worker: Worker) => ObjectAhead | null;
   readonly emission: (plan: PlanInHand) => Emission;
-  readonly failed: Pick<SetAsideOptions, 'delivery' | 'encryption' | 'detailsOf'>;
+  readonly failed: Pick<SetAsideOptions, 'delivery' | 'detailsOf'>;
   /** Where failed records go as objects, where the layout says so; null: nowhere. */
   readonly errors: ObjectSink | null;
 }

@@ -98,7 +98,7 @@ export function plansOfFailedBackup(plans: RecordPlans, shard: ShardDescription)
 }
 
 function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
-  const { options, scope, sink, stream, transform } = plans;
+  const { options, scope, sink, transform } = plans;
   const { buffer, retrySeconds = null } = options;
   const shape = shapeOf(options, scope);
   const reading = readingOf(options.to);
@@ -123,10 +123,7 @@ function plansOf(plans: RecordPlans, source: PlannedSource): PlannedOptions {
       return new ObjectAhead({ budget, maxBytes, shaping: openShaping(shape), format, turns });
     },
     emission: (plan) => emissionOf(plan, sink, reading),
-    failed: {
-      ...{ delivery: options.name, encryption: stream.encryption ?? 'none' },
-      detailsOf: detailsOf(options, scope),
-    },
+    failed: { delivery: options.name, detailsOf: detailsOf(options, scope) },
     errors: 'put' in sink ? sink : null,
   };
 }

@@ -6,7 +6,7 @@
  * steps, each noted in the plan by its own transaction; a plan that is carried out anew after a kill
  * goes on behind the last step.
  */
-import type { Plan, RecordInput, StreamDescription } from '../../storage/model.ts';
+import type { Plan, RecordInput } from '../../storage/model.ts';
 import type { Worker } from './attempts.ts';
 import { beginFailedStream, failedInputs, type DetailsOf } from './failed-records.ts';
 import {
@@ -24,8 +24,6 @@ const stepBytes = 8 * 1024 ** 2;
 
 export interface SetAsideOptions {
   readonly delivery: string;
-  /** That of their stream. */
-  readonly encryption: NonNullable<StreamDescription['encryption']>;
   readonly detailsOf: DetailsOf;
   /** null: all go into the stream. */
   readonly objects: FailedObjects | null;
@@ -45,7 +43,7 @@ export async function setAside(
   if (left.length === 0) {
     await worker.lease.completePlan();
   } else {
-    const stream = await beginFailedStream(worker.log, options.delivery, options.encryption);
+    const stream = await beginFailedStream(worker.log, options.delivery, options.origin.stream);
     await appendAll(worker, plan, { ...options, stream, failures: left });
   }
   worker.progress.setAside(worker.name, failures);

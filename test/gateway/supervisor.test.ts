@@ -198,6 +198,29 @@ describe('supervisor', () => {
     assert.equal(logger.lines.at(-1)?.level, 'error');
   });
 
+  it('shows a task that it left behind no more, nor its successor as down when that ends', async () => {
+    const { clock, supervisor, metrics } = setUp();
+    const up = 'headgate_task_up{task="deaf"}';
+    let end = (): void => undefined;
+    const deaf = supervisor.start({
+      name: 'deaf',
+      run: () => new Promise<void>((resolve) => (end = resolve)),
+    });
+    await settled();
+    const stopping = deaf.stop();
+    clock.advance(10_000);
+    await stopping;
+    assert.equal(metrics.values.has(up), false);
+    const successor = new ScriptedTask('deaf');
+    supervisor.start(successor);
+    await settled();
+    successor.runs[0]?.ready();
+    end();
+    await deaf.stopped;
+    assert.equal(metrics.values.get(up), 1);
+    await supervisor.close();
+  });
+
   it('lets a task finish for good when its end means that the work is done', async () => {
     const { supervisor, logger, metrics } = setUp();
     const task = new ScriptedTask();

@@ -10,6 +10,7 @@ import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { unpinRemoved } from '../../../gateway/forward/removed.ts';
 import { SinkError } from '../../../gateway/forward/sink.ts';
 import { withBackups } from '../../../gateway/forward/source-backup.ts';
+import { localMasterKey } from '../../../storage/keys.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { dead, sentAll, startAll, statusUntil } from './support/backups.ts';
@@ -285,6 +286,25 @@ test('the stream that is made for it goes with its owner, also when nothing has 
     log.streams().map(({ name }) => name),
     ['readings', 'failed.other'],
   );
+});
+
+test('the stream is encrypted as soon as its source is, however early it was made', async (t) => {
+  const current = localMasterKey(Buffer.alloc(32, 7));
+  const rig = await openRig(t, { masterKeys: () => Promise.resolve({ current, previous: [] }) });
+  const { log } = rig.store;
+  await log.ensureStream(streamOptions('readings', 1));
+  // It bears the name, and is somebody else's.
+  await log.ensureStream(streamOptions('failed.other'));
+  const folder = await temporaryFolder(t);
+  const one = delivery({ to: dead, filter: 'id', failed: into(folder) });
+  const deliveries = startAll(t, rig, [one, { ...one, name: 'other' }]);
+  await statusUntil(deliveries, 'uplink.failed', sentAll(0));
+  await log.updateStream('readings', { encryption: 'aes-256-gcm' });
+  await log.append('readings', [noJson]);
+  await statusUntil(deliveries, 'uplink.failed', sentAll(1));
+  await statusUntil(deliveries, 'other.failed', sentAll(1));
+  assert.equal(log.stream('failed.uplink').encryption, 'aes-256-gcm');
+  assert.equal(log.stream('failed.other').encryption ?? 'none', 'none');
 });
 
 test('rubbish and lies in the stream, and records in parts, make no object that is wrong', async (t) => {

@@ -112,6 +112,7 @@ export async function openRig(
     /** Of all deliveries together. */
     readonly maxBytesPerSecond?: number;
     readonly video?: StoreOptions['video'];
+    readonly masterKeys?: StoreOptions['masterKeys'];
   } = {},
 ): Promise<Rig> {
   const folder = options.folder ?? (await temporaryFolder(context));
@@ -124,6 +125,7 @@ export async function openRig(
     logger,
     metrics,
     ...(options.video !== undefined && { video: options.video }),
+    ...(options.masterKeys !== undefined && { masterKeys: options.masterKeys }),
   });
   // The shortest delays that the back-off gives.
   const random = (): number => 0;
