@@ -211,7 +211,11 @@ test('what COPY would refuse at the first load', () => {
     5,
     /copyOptions: .*says nothing, and with format\.type: raw.*Allowed: JSON 'auto'/,
   );
-  told(load("TIMEFORMT 'auto'", '{}'), 5, /has TIMEFORMT, which .*take here; TIMEFORMAT, perhaps\.$/);
+  told(
+    load("TIMEFORMT 'auto'", '{}'),
+    5,
+    /has TIMEFORMT, which .*take here; TIMEFORMAT, perhaps\.$/,
+  );
   told(load('SOMEHOW', '{}'), 5, /has SOMEHOW, .*Allowed: JSON, CSV, .*TRUNCATECOLUMNS/);
   told(load('JSON auto', '{}'), 5, /has AUTO, which COPY does not take here/);
   told(load('IGNOREALLERRORS', '{}'), 5, /has IGNOREALLERRORS, which leaves rows out/);
