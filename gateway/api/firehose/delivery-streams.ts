@@ -15,6 +15,7 @@ import { StorageError } from '../../../storage/errors.ts';
 import type { Log, StreamDescription, StreamOptions } from '../../../storage/model.ts';
 import type { Items } from '../../../storage/items/items.ts';
 import type { Clock, Logger } from '../../../storage/ports.ts';
+import { applicationsOf } from '../../forward/applications.ts';
 import type { DeliveryOptions } from '../../forward/options.ts';
 import {
   backupNameOf,
@@ -370,6 +371,14 @@ export class DeliveryStreams {
     }
     if (this.#find(name) !== null || this.#deleting.get(name) !== null) {
       throw inUse(`Firehose ${name} under accountId ${accountId} already exists`);
+    }
+    // It would go on where the other was, and could be given its failed records.
+    const left = applicationsOf(name);
+    if (this.#options.log.applications.list().some((one) => left.includes(one.name))) {
+      throw inUse(
+        `A delivery ${name} was taken out of the gateway's configuration, and has its place still: ` +
+          `"headgate delivery forget ${name}" lets go of it.`,
+      );
     }
     const streamsMax = this.#streamsMax;
     const count = [...this.#streams.values()].filter(({ made }) => made !== null).length;

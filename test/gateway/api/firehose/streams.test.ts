@@ -18,6 +18,7 @@ import {
   type UpdateDestinationCommandInput,
 } from '@aws-sdk/client-firehose';
 import { firehose } from '../../../../gateway/config/firehose.ts';
+import { applicationsOf } from '../../../../gateway/forward/applications.ts';
 import {
   accountId,
   bucketsAllowed,
@@ -430,6 +431,19 @@ describe('a delivery stream', () => {
     const lost = outcomes.filter((outcome) => outcome.startsWith('ConcurrentModification'));
     assert.equal(lost.length, 7);
     assert.equal(outcomes.filter((outcome) => outcome === 'none').length, 1);
+  });
+
+  test('is not made where a removed delivery of its name has left something', async (t) => {
+    const served = await serveFirehose(t);
+    const { applications } = served.store.log;
+    const left = applicationsOf('orders')[1]!;
+    await applications.ensure({ name: left, required: false });
+    assert.match(
+      await errorOf(create(served, 'orders')),
+      /^ResourceInUseException: .*"headgate delivery forget orders" lets go of it/,
+    );
+    await applications.remove(left);
+    await create(served, 'orders');
   });
 
   test('is refused where it is there, where there are too many, or without one destination', async (t) => {
