@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander';
 import { DeliverySchema, ReplaySchema, type Delivery } from '../api/rest/delivery-schemas.ts';
+import { failedBackupNameOf } from '../forward/source-backup.ts';
 import { addSteeringCommands } from './steering.ts';
 import { counted, formatBytes } from './table.ts';
 import type { CliContext, ExitCode } from './context.ts';
@@ -33,9 +34,16 @@ export function addDeliveryCommand(
     waiting: waitingText,
     replayed: ({ name, records }) =>
       records === 0
-        ? `${name} has no failed records.`
+        ? nothingFailed(name)
         : `${name} sends ${counted(records, 'failed record')} again; what fails once more is kept.`,
   });
+}
+
+function nothingFailed(name: string): string {
+  const ending = failedBackupNameOf('');
+  if (!name.endsWith(ending)) return `${name} has no failed records.`;
+  const owner = name.slice(0, -ending.length);
+  return `${name} has no failed records of its own: it keeps those of ${owner}, and "headgate delivery replay ${owner}" sends them again.`;
 }
 
 function waitingText({ backlog, from, required }: Delivery): string {

@@ -4,7 +4,7 @@ import { becauseOf, counted, formatAge, table } from './table.ts';
 
 export function functionTable(functions: readonly StreamFunction[]): readonly string[] {
   return table(
-    ['FUNCTION', 'STREAM', 'STATE', 'RECORDS', 'BACKLOG', 'AGE', 'GIVEN UP', 'WHY'],
+    ['FUNCTION', 'STREAM', 'STATE', 'RECORDS', 'BACKLOG', 'AGE', 'RECORDS GIVEN UP', 'WHY'],
     functions.map(({ name, stream, state, held, records, backlog, givenUp, lastError }) => [
       ...[name, stream, state, String(records), String(backlog.records), formatAge(backlog.ms)],
       ...[String(givenUp.kept.records + givenUp.gone.records), held?.reason ?? lastError ?? ''],
@@ -41,7 +41,9 @@ export function removedFunctionLine(removed: Functions['removed'][number]): stri
     failed === null || failed.batches === 0
       ? ''
       : ` What it gave up stays in ${deadLetter}: ${batches(failed.batches)}${becauseOf(failed.newest)}.`;
-  return `Removed: the function ${name} is no longer configured; it has not had ${counted(backlog.records, 'record')}.${kept} It goes on where it was if it is configured again; "headgate function forget ${name}" lets go of it.`;
+  const left =
+    backlog.records === 0 ? '' : `; it has not had ${counted(backlog.records, 'record')}`;
+  return `Removed: the function ${name} is no longer configured${left}.${kept} It goes on where it was if it is configured again; "headgate function forget ${name}" lets go of it.`;
 }
 
 function batches(count: number): string {

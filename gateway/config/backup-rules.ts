@@ -52,7 +52,9 @@ export function backupProblems(config: Fields): readonly BackupProblem[] {
     const path = ['deliveries', name];
     const problems: BackupProblem[] = [];
     if (isBackupName(name)) {
-      const message = 'is what the backup of another delivery is called';
+      const message = name.endsWith(failedBackupNameOf(''))
+        ? 'is what that is called which keeps the failed records of another delivery'
+        : 'is what the backup of another delivery is called';
       const allowed = `a name that does not end in ${backupEndings.join(' or ')}`;
       problems.push({ path, message, allowed });
     }

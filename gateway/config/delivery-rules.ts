@@ -81,10 +81,11 @@ export function checkFormats(config: Fields, report: Report): void {
     const { from, to, record, format } = delivery;
     const path: Path = [...place, 'format'];
     const { type, delimiter, compression } = fields(format);
-    const isChosen = typeof type === 'string' && type !== 'ndjson';
+    // That of a backup is chosen for it, and where there can be none that is told already.
+    const isChosen = role === 'own' && typeof type === 'string' && type !== 'ndjson';
     if (isChosen && 'camera' in fields(from)) {
       report([...path, 'type'], 'is of records, and footage is files');
-    } else if (isChosen && role === 'own' && takingRecords.some((kind) => kind in fields(to))) {
+    } else if (isChosen && takingRecords.some((kind) => kind in fields(to))) {
       report([...path, 'type'], 'is of objects, and records are sent there as they are', {
         allowed: 'ndjson, or a delivery to folder, s3 or redshift',
       });

@@ -8,6 +8,7 @@ import type { RawMap, RawNode } from './document.ts';
 import { problem, type Origin, type Problem } from './problems.ts';
 import { maskLeaf } from './redact.ts';
 import type { RuleParams } from './report.ts';
+import { isPlainPath, shapeHint } from './shape-hints.ts';
 import { suggest } from './suggest.ts';
 import {
   configTree,
@@ -59,7 +60,9 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
       problem(keyOrigin(root, path, unknown), showPath([...path, unknown]), 'is not a known key', {
         allowed: node?.kind === 'section' && node.oneOf ? node.allowed : known.join(', '),
         suggestion:
-          index < suggestionsMax ? (suggest(unknown, known) ?? below(unknown, node)) : null,
+          index < suggestionsMax
+            ? (suggest(unknown, known) ?? begunBy(unknown, known) ?? below(unknown, node))
+            : null,
       }),
     );
   }
@@ -96,7 +99,12 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
   }
   const own = issue.code === 'custom' && issue.message !== 'Invalid input';
   const shape = node === undefined || own ? null : shapeProblem(raw, node);
-  if (shape !== null) return [problem(raw.origin, key, shape, { value, allowed })];
+  if (shape !== null) {
+    const isShown = value !== null && value !== masked && written.length <= valueShownLength;
+    const hint = isShown ? shapeHint(path, written) : null;
+    const ways = hint === null ? allowed : `${allowed ?? ''}, as in ${hint}`;
+    return [problem(raw.origin, key, shape, { value, allowed: ways })];
+  }
   const choices = node !== undefined && isLeaf(node) ? node.choices : [];
   return [
     problem(raw.origin, key, own ? issue.message : 'is not allowed', {
@@ -105,6 +113,12 @@ export function explain(issue: z.core.$ZodIssue, root: RawMap): readonly Problem
       suggestion: suggest(written, choices),
     }),
   ];
+}
+
+/** The only key that begins so: `username` for `user`. */
+function begunBy(unknown: string, known: readonly string[]): string | null {
+  const [meant, other] = known.filter((key) => key.startsWith(unknown));
+  return unknown.length < 3 || other !== undefined ? null : (meant ?? null);
 }
 
 /** The key below another of the section that is called so: `to.folder` for `folder`. */
@@ -130,7 +144,7 @@ function shapeProblem(raw: RawNode, node: KeyNode): string | null {
 /** What is written at a key, as far as it may be shown. */
 function showValue(raw: RawNode, node: KeyNode | undefined): string | null {
   if (raw.kind !== 'scalar' || node === undefined) return null;
-  if (holdsSecret(node)) return masked;
+  if (holdsSecret(node) && (isLeaf(node) || !isPlainPath(raw.text))) return masked;
   const shown = isLeaf(node) ? maskLeaf(node, raw.text) : raw.text;
   const text = typeof raw.value === 'string' ? JSON.stringify(shown) : raw.text;
   return text.length > valueShownLength ? `${text.slice(0, valueShownLength)}…` : text;

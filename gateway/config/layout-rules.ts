@@ -70,7 +70,8 @@ export function shapeProblems(value: unknown, role: DeliveryRole): readonly Shap
   if (place === undefined) {
     if (takingRecords.includes(kind) && isPartitioned(delivery)) {
       const message = `is of objects, and ${kind} gets records`;
-      problems.push({ path: ['layout', 'partitionBy'], message });
+      const allowed = 'a delivery to folder or s3';
+      problems.push({ path: ['layout', 'partitionBy'], message, allowed });
     }
     return problems;
   }

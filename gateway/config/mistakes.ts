@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import type { z } from 'zod';
 import { deliveryPlaces } from './backup-rules.ts';
 import { copyMistake } from './destinations/redshift.ts';
+import { failedMistakes } from './failed-rules.ts';
 import { fields, type Fields } from './fields.ts';
 import { prefixPlaces } from './layout-rules.ts';
 import { reportTo, type Report } from './report.ts';
@@ -25,8 +26,9 @@ function checkMistakes(value: unknown, context: z.RefinementCtx): void {
   const report = reportTo(context);
   const config = fields(value);
   checkPrefixes(config, report);
+  for (const { path, message, ...params } of failedMistakes(config)) report(path, message, params);
   for (const [name, delivery] of Object.entries(fields(config['deliveries']))) {
-    checkBackup(fields(delivery), ['deliveries', name, 'backup', 'to'], report);
+    checkPlaces(fields(delivery), ['deliveries', name], report);
     const copied = copyMistake(delivery);
     const found = [...placeMistakes(fields(delivery)), ...(copied === null ? [] : [copied])];
     for (const { key, message, ...params } of found) {
@@ -110,20 +112,41 @@ function prefixMistakes(prefix: string): readonly string[] {
 }
 
 /** Whoever reads the one would read the other, too, and most records twice. */
-function checkBackup({ to, backup }: Fields, path: readonly string[], report: Report): void {
-  const [kind = ''] = Object.keys(fields(fields(backup)['to']));
-  const own = startOfKeys(kind, fields(fields(to)[kind]));
-  const kept = startOfKeys(kind, fields(fields(fields(backup)['to'])[kind]));
-  if (own === null || own !== kept) return;
-  report([...path, kind], 'is where the delivery itself puts its objects', {
-    allowed: `another ${kind === 's3' ? 'bucket' : 'folder'}, or another prefix`,
-  });
+function checkPlaces(
+  { to, backup, failed }: Fields,
+  path: readonly string[],
+  report: Report,
+): void {
+  const own = startOfKeys(to);
+  const kept = startOfKeys(fields(backup)['to']);
+  const lost = startOfKeys(fields(failed)['to']);
+  const clash = (key: string, { kind }: Place, whose: string): void => {
+    report([...path, key, 'to', kind], `is where ${whose} puts its objects`, {
+      allowed: `another ${kind === 's3' ? 'bucket' : 'folder'}, or another prefix`,
+    });
+  };
+  if (isSame(own, kept)) clash('backup', kept, 'the delivery itself');
+  if (isSame(own, lost)) clash('failed', lost, 'the delivery itself');
+  else if (isSame(kept, lost)) clash('failed', lost, 'its backup');
+}
+
+interface Place {
+  readonly kind: 'folder' | 's3';
+  readonly start: string;
+}
+
+function isSame(one: Place | null, other: Place | null): other is Place {
+  return one !== null && one.kind === other?.kind && one.start === other.start;
 }
 
 /** Up to the first expression of the prefix; null: it has no keys, or is wrong in itself. */
-function startOfKeys(kind: string, { path, bucket, endpoint, prefix }: Fields): string | null {
-  const [start] = typeof prefix === 'string' ? prefix.split('!{') : [''];
-  if (kind === 'folder' && typeof path === 'string') return `${resolve(path)}/${start ?? ''}`;
+function startOfKeys(to: unknown): Place | null {
+  const [kind = ''] = Object.keys(fields(to));
+  const { path, bucket, endpoint, prefix } = fields(fields(to)[kind]);
+  const [start = ''] = typeof prefix === 'string' ? prefix.split('!{') : [];
+  if (kind === 'folder' && typeof path === 'string') {
+    return { kind, start: `${resolve(path)}/${start}` };
+  }
   if (kind !== 's3' || typeof bucket !== 'string') return null;
-  return `${typeof endpoint === 'string' ? endpoint : ''}/${bucket}/${start ?? ''}`;
+  return { kind, start: `${typeof endpoint === 'string' ? endpoint : ''}/${bucket}/${start}` };
 }

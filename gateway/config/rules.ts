@@ -15,6 +15,7 @@ import {
   checkShapes,
   checkTransforms,
 } from './delivery-rules.ts';
+import { failedOwner } from './failed-rules.ts';
 import { fields, list, type Fields } from './fields.ts';
 import { checkFunctions, checkFunctionSources } from './function-rules.ts';
 import { checkAuth, checkEncryption, checkFirehose } from './access-rules.ts';
@@ -49,6 +50,13 @@ function checkReferences(config: Fields, report: Report): void {
   const refer: Refer = (path, name, kind) => {
     const declared = kind === 'stream' ? streams : cameras;
     if (typeof name !== 'string' || declared.includes(name)) return;
+    const owner = kind === 'stream' ? failedOwner(config, name) : null;
+    if (owner !== null) {
+      report(path, `is where the failed records of the delivery ${owner} are kept`, {
+        allowed: `a stream of this file; "failed" under deliveries.${owner} puts them into a bucket`,
+      });
+      return;
+    }
     report(path, `is not a ${kind} of this configuration`, {
       allowed:
         declared.length === 0

@@ -4,7 +4,7 @@ import type { Clock, Logger } from '../../storage/ports.ts';
 import { FunctionError } from '../functions/function.ts';
 import { lambdaUrl } from '../functions/lambda.ts';
 import { inTime } from '../functions/limits.ts';
-import { ModuleThread } from '../functions/module/module-thread.ts';
+import { mendModule, ModuleThread } from '../functions/module/module-thread.ts';
 import { Output } from '../functions/module/output.ts';
 import { whyUnreachable } from '../functions/post.ts';
 import type { FunctionTarget, ModuleTarget } from '../functions/target.ts';
@@ -70,7 +70,6 @@ async function diagnoseModule(
   }
 }
 
-const mendModule = 'correct the module: it is read anew once its file has changed';
 /** What a module writes to its console while it is looked at is nobody's. */
 const silent: Logger = {
   debug: () => undefined,

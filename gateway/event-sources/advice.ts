@@ -1,8 +1,9 @@
 /** What the owner of a function can do about a call that came to nothing. */
 import type { FunctionErrorCode } from '../functions/function.ts';
+import { mendModule } from '../functions/module/module-thread.ts';
 import type { EventSourceOptions } from './options.ts';
 
-type Told = Pick<EventSourceOptions, 'name' | 'retries' | 'deadLetter'>;
+type Told = Pick<EventSourceOptions, 'name' | 'retries' | 'deadLetter' | 'function'>;
 
 /** @returns in a sentence or two; null: there is nothing but to wait */
 export function adviceOn(code: FunctionErrorCode, options: Told): string | null {
@@ -13,7 +14,9 @@ export function adviceOn(code: FunctionErrorCode, options: Told): string | null 
     case 'throttled':
       return null;
     case 'denied':
-      return `Correct ${key}.function (its name, address or path), or give the gateway the right to call it; a module has to load and to export the function.`;
+      return 'module' in options.function
+        ? `${sentence(mendModule)}.`
+        : `Correct ${key}.function (its name or address), or give the gateway the right to call it.`;
     case 'timeout':
       return `Raise ${key}.timeoutSeconds, or lower batchSize. ${fateOf(options)}`;
     case 'out-of-memory':
@@ -24,6 +27,10 @@ export function adviceOn(code: FunctionErrorCode, options: Told): string | null 
     case 'bad-answer':
       return `Correct the function. ${fateOf(options)}`;
   }
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** What becomes of the records as long as it fails. */

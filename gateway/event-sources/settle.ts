@@ -222,7 +222,9 @@ export class Settler {
     const isHeld = waitedOut[error.code] !== undefined;
     if (isHeld) metering.throttled();
     else metering.failed();
-    const message = `${called.description}: ${error.message}`;
+    // What can't be loaded is named already.
+    const isNamed = error.message.startsWith(called.description);
+    const message = isNamed ? error.message : `${called.description}: ${error.message}`;
     troubles.fails({ message, advice: adviceOn(error.code, options) }, { error, records });
     logger.debug({ error, code: error.code, records }, 'a function failed');
     return { kind: isHeld ? 'held' : 'failed', error };

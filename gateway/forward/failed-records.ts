@@ -330,6 +330,7 @@ function parse({ data }: LogRecord): FailedEnvelope | null {
     const value = JSON.parse(data.toString('utf8')) as Partial<FailedEnvelope> | null;
     const isOne =
       typeof value?.rawData === 'string' &&
+      typeof value.delivery === 'string' &&
       typeof value.partitionKey === 'string' &&
       typeof value.stream === 'string' &&
       typeof value.shard === 'string' &&

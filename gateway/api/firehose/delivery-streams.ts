@@ -360,7 +360,9 @@ export class DeliveryStreams {
     if (isBackupName(name)) {
       throw new FirehoseError(
         'InvalidArgumentException',
-        `${name} is what the backup of another delivery stream is called here.`,
+        name.endsWith(failedBackupNameOf(''))
+          ? `${name} is what that is called here which keeps the failed records of another delivery stream.`
+          : `${name} is what the backup of another delivery stream is called here.`,
       );
     }
     for (const one of backupNamesOf(name)) {

@@ -37,26 +37,25 @@ export interface RestOptions extends StatusRoutesOptions {
 export function restRoutes(options: RestOptions): RestRouter {
   const { clock, log, video, sources, version } = options;
   const router = createRouter();
-  statusRoutes(router, options);
-  const { audit } = options;
   const noDelivery = async (name: string): Promise<HttpError> =>
     absentDelivery(name, {
       removed: () => sources.deliveryFlow.removed(),
       names: (await sources.deliveries()).map((one) => one.name),
     });
+  const noFunction = async (name: string): Promise<HttpError> =>
+    absent(
+      'function',
+      name,
+      (await sources.functions()).map((one) => one.name),
+    );
+  statusRoutes(router, options, { delivery: noDelivery, function: noFunction });
+  const { audit } = options;
   deliveryFlowRoutes(router, {
     ...{ flow: () => sources.deliveryFlow, absentOne: noDelivery, audit, clock },
   });
   deliveryCheckRoutes(router, (name) => sources.checkDelivery(name), noDelivery);
   functionFlowRoutes(router, {
-    flow: () => sources.functionFlow,
-    absentOne: async (name) =>
-      absent(
-        'function',
-        name,
-        (await sources.functions()).map((one) => one.name),
-      ),
-    ...{ audit, clock },
+    ...{ flow: () => sources.functionFlow, absentOne: noFunction, audit, clock },
   });
   operationsRoutes(router, options);
   const waiting = new Waiting({ log, clock, closing: options.closing });

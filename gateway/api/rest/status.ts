@@ -10,13 +10,19 @@ import { adviceFor } from '../firehose/advice.ts';
 import type { Diagnosis } from '../../doctor/diagnosis.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import type { HealthReport } from '../../observe/health.ts';
+import type { HttpError } from '../../http/errors.ts';
 import { isSubstreamName } from '../../substreams.ts';
 import type { CameraStatus } from './cameras.ts';
 import type { DeliveryFlow } from './delivery-flow.ts';
 import type { FunctionFlow } from './function-flow.ts';
-import { answers, type RestRouter } from './router.ts';
-import { DeliveriesSchema, type Delivery } from './delivery-schemas.ts';
-import { FunctionsSchema, type Functions, type StreamFunction } from './function-schemas.ts';
+import { answers, nameParameter, type RestRouter } from './router.ts';
+import { DeliveriesSchema, DeliverySchema, type Delivery } from './delivery-schemas.ts';
+import {
+  FunctionSchema,
+  FunctionsSchema,
+  type Functions,
+  type StreamFunction,
+} from './function-schemas.ts';
 import {
   FileSourcesSchema,
   StatusSchema,
@@ -83,6 +89,22 @@ const deliveries = createRoute({
   responses: answers(DeliveriesSchema, 'In the order of the configuration'),
 });
 
+const delivery = createRoute({
+  method: 'get',
+  path: '/deliveries/{name}',
+  summary: 'A delivery with its backlog',
+  request: { params: nameParameter },
+  responses: answers(DeliverySchema, 'As among the others'),
+});
+
+const functionCalled = createRoute({
+  method: 'get',
+  path: '/functions/{name}',
+  summary: 'A function that gets the records of a stream, with its backlog',
+  request: { params: nameParameter },
+  responses: answers(FunctionSchema, 'As among the others'),
+});
+
 const functions = createRoute({
   method: 'get',
   path: '/functions',
@@ -97,7 +119,12 @@ const files = createRoute({
   responses: answers(FileSourcesSchema, 'In the order of the configuration'),
 });
 
-export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): void {
+export function statusRoutes(
+  router: RestRouter,
+  options: StatusRoutesOptions,
+  /** What is said of one that is not there. */
+  absentOne: Readonly<Record<'delivery' | 'function', (name: string) => Promise<HttpError>>>,
+): void {
   const { clock, log, video, sources } = options;
 
   router.openapi(status, async (c) => {
@@ -155,6 +182,20 @@ export function statusRoutes(router: RestRouter, options: StatusRoutesOptions): 
   router.openapi(functions, async (c) => {
     const [running, removed] = [await sources.functions(), await sources.functionFlow.removed()];
     return c.json({ functions: running.map(functionOf), removed: removed.map(removedOf) }, 200);
+  });
+
+  router.openapi(delivery, async (c) => {
+    const { name } = c.req.valid('param');
+    const found = (await sources.deliveries()).find((one) => one.name === name);
+    if (found === undefined) throw await absentOne.delivery(name);
+    return c.json(deliveryOf(found), 200);
+  });
+
+  router.openapi(functionCalled, async (c) => {
+    const { name } = c.req.valid('param');
+    const found = (await sources.functions()).find((one) => one.name === name);
+    if (found === undefined) throw await absentOne.function(name);
+    return c.json(functionOf(found), 200);
   });
 
   router.openapi(files, (c) =>

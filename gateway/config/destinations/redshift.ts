@@ -6,7 +6,7 @@ import {
   wordProblem,
   type CopyProblem,
 } from '../../forward/sinks/redshift/copy-options.ts';
-import { isCopyOptions } from '../../forward/sinks/redshift/sql.ts';
+import { hasOpenQuote, isCopyOptions } from '../../forward/sinks/redshift/sql.ts';
 import { awsCredentials, bucket, endpoint, region } from '../aws-access.ts';
 import { decimal, flag, host, keyNotes, line, secret, whole } from '../leaves.ts';
 import { caFile } from './tls.ts';
@@ -37,7 +37,10 @@ export const redshiftDestination = z
     copyOptions: z
       .string()
       .max(2048)
-      .refine(isCopyOptions)
+      .refine(isCopyOptions, {
+        error: ({ input }) =>
+          hasOpenQuote(String(input)) ? "has a ' that is not closed" : undefined,
+      })
       .register(keyNotes, { allowed: 'options of COPY, without ; and comments' })
       .default('')
       .describe(

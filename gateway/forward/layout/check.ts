@@ -117,7 +117,8 @@ function checkErrorPrefix(errorPrefix: readonly PrefixPiece[], problems: LayoutP
   }
   if ((kinds.has('timestamp') || kinds.has('random')) && !kinds.has('error-type')) {
     const says = 'has expressions, and !{firehose:error-output-type} is not among them';
-    problems.push({ option: 'errorPrefix', says });
+    const allowed = "'x/!{firehose:error-output-type}/!{timestamp:yyyy}/'";
+    problems.push({ option: 'errorPrefix', says, allowed });
   }
 }
 

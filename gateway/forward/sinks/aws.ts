@@ -261,10 +261,16 @@ export function sinkErrorOf(error: unknown, service: Service): SinkError {
     const message = `an answer that can't be read: ${error.message}`;
     return new SinkError('unavailable', message, { cause: error, advice: interception });
   }
-  return new SinkError(byStatus(status), `${error.name} (${status}): ${error.message}`, {
+  return new SinkError(byStatus(status), saidBy(error, status), {
     cause: error,
     advice: advice ?? (status < 400 ? interception : null),
   });
+}
+
+/** Of what is asked for its head alone, an answer has no words, and the SDK has none of its own. */
+function saidBy(error: Error, status: number): string {
+  if (error.message !== 'UnknownError') return `${error.name} (${status}): ${error.message}`;
+  return status === 404 ? 'it is not there' : `${error.name} (${status})`;
 }
 
 /** The service's name for it, or the system's; a signature that is merely out of date is told apart. */

@@ -18,6 +18,10 @@ import { answerTooLarge } from '../limits.ts';
 import type { ModuleTarget } from '../target.ts';
 import type { Output } from './output.ts';
 
+/** What to do about one that can't be loaded, to be gone on with or begun with. */
+export const mendModule =
+  'correct the module, or its path: it is read anew once its file has changed';
+
 const said = { message: z.string(), stack: z.string() };
 const isSpent = z.boolean();
 const message = z.discriminatedUnion('type', [

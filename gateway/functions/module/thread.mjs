@@ -10,10 +10,14 @@
  * @typedef {{ id: string, payload: Uint8Array, timeoutMs: number, functionName: string }} Call
  */
 import { Buffer } from 'node:buffer';
+import { spawnSync } from 'node:child_process';
+import { basename } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { memoryUsage } from 'node:process';
+import { execPath, memoryUsage } from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { parentPort } from 'node:worker_threads';
 
+const checkMsMax = 5000;
 const messageCharactersMax = 300;
 const stackCharactersMax = 4096;
 const { parse, stringify } = JSON;
@@ -29,7 +33,8 @@ async function begin({ port, url, name, memoryBytesMax, answerBytesMax }) {
     handler = loaded[name] ?? loaded.default?.[name];
     if (typeof handler !== 'function') throw new TypeError(`it exports no function "${name}"`);
   } catch (error) {
-    port.postMessage({ type: 'unloadable', ...described(error) });
+    const { message, stack } = described(error);
+    port.postMessage({ type: 'unloadable', message: `${message}${placeOf(error, url)}`, stack });
     return;
   }
   port.on('message', async (/** @type {Call} */ call) => {
@@ -99,4 +104,22 @@ function described(error) {
   } catch {
     return { message: 'something that says nothing of itself', stack: '' };
   }
+}
+
+/**
+ * Where the text of a module is wrong, ` (clean.mjs:3)`; '' if nobody tells. What is thrown says it of
+ * some mistakes; of others Node does when it is asked to check the file, which runs nothing of it.
+ */
+function placeOf(error, url) {
+  if (!(error instanceof SyntaxError)) return '';
+  const options = { env: {}, timeout: checkMsMax, encoding: 'utf8' };
+  const place =
+    placeIn(error.stack) ??
+    placeIn(spawnSync(execPath, ['--check', fileURLToPath(url)], options).stderr);
+  return place === null ? '' : ` (${place})`;
+}
+
+function placeIn(text) {
+  const [, path, line] = /^(?:file:)?(\/.*):(\d+)\n/.exec(text) ?? [];
+  return path === undefined ? null : `${basename(path)}:${line}`;
 }

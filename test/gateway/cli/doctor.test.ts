@@ -27,7 +27,9 @@ function doctor(
 test('what is wrong is named with what to do about it, and nothing is left behind', async (t) => {
   const folder = await temporaryFolder(t);
   const port = await freePort();
-  const server = createHttpServer((_request, response) => response.writeHead(405).end());
+  const server = createHttpServer(({ url }, response) =>
+    response.writeHead(url?.startsWith('/gone') === true ? 404 : 405).end(),
+  );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
@@ -50,6 +52,9 @@ deliveries:
   away:
     from: { stream: readings }
     to: { s3: { bucket: b, endpoint: 'http://127.0.0.1:1', accessKeyId: A, secretAccessKey: hunter2 } }
+  gone:
+    from: { stream: readings }
+    to: { s3: { bucket: gone, endpoint: 'http://127.0.0.1:${listens}', accessKeyId: A, secretAccessKey: hunter2 } }
   posted: { from: { stream: readings }, to: { http: { url: 'http://127.0.0.1:${listens}/in?key=hunter2' } } }
   search: { from: { stream: readings }, to: { opensearch: { endpoint: 'http://127.0.0.1:1', index: logs } } }
   events: { from: { stream: readings }, to: { splunk: { endpoint: 'http://127.0.0.1:${listens}', token: hunter2 } } }
@@ -82,6 +87,7 @@ hooks:
   assert.match(stdout, /^✗ ffmpeg .*nowhere.*\n +→ install version 5 or newer/m);
   assert.match(stdout, /^✗ Certificate +tls\.certFile: .*none\.pem can't be read/m);
   assert.match(stdout, /^! Delivery away +bucket b: .*ECONNREFUSED.*\n +→ Nothing listens there/m);
+  assert.match(stdout, /^✗ Delivery gone +bucket gone: it is not there\n +→ \S/m);
   assert.match(stdout, /^✓ Delivery near .* will be made$/m);
   assert.match(stdout, new RegExp(`^✓ Delivery posted +127\\.0\\.0\\.1:${listens} answers$`, 'm'));
   assert.match(
@@ -155,7 +161,7 @@ ${used.map(({ name, called }) => `  ${name}: { from: { stream: readings }, ${cal
   for (const [name, status, message] of [
     ['good', 'ok', /good\.mjs exports handler$/],
     ['other', 'ok', /other\.mjs exports clean$/],
-    ['broken', 'fail', /broken\.mjs can't be loaded: SyntaxError/],
+    ['broken', 'fail', /broken\.mjs can't be loaded: SyntaxError.* \(broken\.mjs:1\)$/],
     ['none', 'fail', /none\.mjs can't be loaded: .* exports no function "handler"$/],
     ['imports', 'fail', /imports\.mjs can't be loaded: .*nowhere\.mjs/],
     ['throws', 'fail', /throws\.mjs can't be loaded: Error: no model$/],

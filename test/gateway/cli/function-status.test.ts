@@ -62,6 +62,10 @@ test('of one that was removed it is said what is left, and how to let go of it',
     'It goes on where it was if it is configured again; "headgate function forget notes" lets go of it.';
   const begin = 'Removed: the function notes is no longer configured; it has not had 1 record.';
   assert.equal(removedFunctionLine(left), `${begin} ${end}`);
+  assert.equal(
+    removedFunctionLine({ ...left, backlog: { bytes: 0, records: 0, ms: 0 } }),
+    `Removed: the function notes is no longer configured. ${end}`,
+  );
   const failed = { batches: 3, newest: { time, reason: 'no' }, isReplaying: false };
   assert.equal(
     removedFunctionLine({ ...left, deadLetter: 'stream letters', failed }),

@@ -107,7 +107,7 @@ deliveries: { d: { from: { camera: c }, to: { folder: { path: out } }, failed: {
     ],
     [
       `${streams}deliveries: { d.failed: { from: { stream: s }, to: { folder: { path: out } } } }`,
-      /deliveries\.d\.failed: .*what the backup of another delivery is called/,
+      /deliveries\.d\.failed: .*what that is called which keeps the failed records of another delivery/,
     ],
     ['firehose: { opensearch: { accessKeyId: a } }', /opensearch\.accessKeyId: .*secretAccessKey/],
   ];

@@ -100,7 +100,9 @@ test('partitions that go nowhere, and the ways out', () => {
     told(
       delivery(kind, 'layout: { partitionBy: { site: site } }'),
       6,
-      new RegExp(`layout\\.partitionBy: is of objects, and ${name} gets records`),
+      new RegExp(
+        `layout\\.partitionBy: is of objects, and ${name} gets records\\. Allowed: a delivery to folder or s3`,
+      ),
     );
   }
 });
@@ -194,6 +196,86 @@ test('a backup does not go where its delivery puts its objects', () => {
   for (const [to, kept] of apart) assert.deepEqual(delivery(to, backup(kept)), [], `${to} ${kept}`);
 });
 
+test('failed records do not go where the delivery or its backup puts its objects', () => {
+  const web = "http: { url: 'http://x' }";
+  const failed = (to: string): string => `failed: { to: { ${to} } }`;
+  const kept = `backup: { to: { ${folder} } }`;
+  told(
+    delivery(folder, failed(folder)),
+    6,
+    /failed\.to\.folder: is where the delivery itself puts/,
+  );
+  const bucket = 's3: { bucket: b, prefix: data/ }';
+  told(
+    delivery(bucket, failed(bucket)),
+    6,
+    /failed\.to\.s3: .*Allowed: another bucket, or another/,
+  );
+  told(delivery(web, kept, failed(folder)), 7, /failed\.to\.folder: is where its backup puts its/);
+  for (const below of ['failed/', 'failed/!{firehose:error-output-type}/!{timestamp:yyyy}/']) {
+    const apart = failed(`folder: { path: /f, prefix: '${below}' }`);
+    assert.deepEqual(delivery(folder, apart), [], below);
+    assert.deepEqual(delivery(web, kept, apart), [], below);
+  }
+});
+
+test('the stream of failed records belongs to its delivery alone', () => {
+  const out = `to: { ${folder} }`;
+  const text = (streams: string, more = ''): readonly string[] =>
+    problemsOf(
+      `streams: { s: {}${streams} }\ndeliveries:\n  d: { from: { stream: s }, ${out} }\n${more}`,
+    );
+  const owned =
+    /failed\.d: is where the failed records of the delivery d are kept\. Allowed: another/;
+  told(text(', failed.d: {}'), 1, owned);
+  assert.deepEqual(text(', failed.e: {}, failed: {}'), [], 'of nobody');
+  told(
+    text('', `  e: { from: { stream: failed.d }, ${out} }`),
+    4,
+    /e\.from\.stream: .*is where the failed records of the delivery d are kept/,
+    /"failed" under deliveries\.d puts them into a bucket/,
+  );
+  const letters = 'function: { module: { path: f.mjs } }, deadLetter: { stream: failed.d }';
+  told(
+    text('', `functions: { f: { from: { stream: s }, ${letters} } }`),
+    4,
+    /deadLetter\.stream: .*is where the failed records of the delivery d are kept/,
+  );
+});
+
+test('what says where failed records go has to be able to', () => {
+  const prefix = 'layout: { errorPrefix: lost/ }';
+  const elsewhere = 'failed: { to: { folder: { path: /g } } }';
+  for (const to of [
+    'kinesis: { stream: k }',
+    "http: { url: 'http://x' }",
+    `redshift: { ${cluster} }`,
+  ]) {
+    told(
+      delivery(to, prefix),
+      6,
+      /layout\.errorPrefix: "lost\/" is of objects in folder and s3, and does nothing with /,
+      /Allowed: "failed", which puts them into a bucket or a folder/,
+    );
+  }
+  told(delivery(folder, prefix, elsewhere), 7, /d\.failed: gets nothing: .*layout\.errorPrefix/);
+  assert.deepEqual(delivery(folder, prefix, elsewhere, 'retrySeconds: 60'), []);
+  const divided = 'layout: { errorPrefix: lost/, hive: true, partitionBy: { a: a } }';
+  assert.deepEqual(delivery(folder, divided, elsewhere), []);
+  told(
+    delivery(folder, "failed: { to: { s3: { bucket: b, prefix: '!{timestamp:yyyy}/' } } }"),
+    6,
+    /Allowed: 'x\/!\{firehose:error-output-type\}\/!\{timestamp:yyyy\}\/'\.$/,
+  );
+});
+
+test('of footage with a backup there is one thing to say', () => {
+  const push = 'source: { push: { username: u, password: p } }';
+  const text = `cameras: { c: { ${push} } }
+deliveries: { d: { from: { camera: c }, to: { ${folder} }, backup: { to: { folder: { path: /k } } } } }`;
+  told(problemsOf(text), 2, /deliveries\.d\.backup: is of records, and footage is sent as it is/);
+});
+
 test('what COPY would refuse at the first load', () => {
   const load = (options: string, format: string): readonly string[] =>
     delivery(`redshift: { ${cluster}, copyOptions: "${options}" }`, `format: ${format}`);
@@ -218,7 +300,13 @@ test('what COPY would refuse at the first load', () => {
   );
   told(load('SOMEHOW', '{}'), 5, /has SOMEHOW, .*Allowed: JSON, CSV, .*TRUNCATECOLUMNS/);
   told(load('JSON auto', '{}'), 5, /has AUTO, which COPY does not take here/);
-  told(load('IGNOREALLERRORS', '{}'), 5, /has IGNOREALLERRORS, which leaves rows out/);
+  told(
+    load('IGNOREALLERRORS', '{}'),
+    5,
+    /has IGNOREALLERRORS, which leaves rows out.*; leave it out/,
+  );
+  told(load("JSON 'auto", '{}'), 5, /copyOptions: "JSON 'auto" has a ' that is not closed/);
+  told(load("JSON 'auto';", '{}'), 5, /copyOptions: .* is not allowed\. Allowed: .*without ;/);
   for (const [options, format] of [
     ["NULL AS 'none' COMPROWS 1000 ENCODING UTF8 STATUPDATE OFF ACCEPTINVCHARS '^'", '{}'],
     ['SERIALIZETOJSON FILLRECORD STATUPDATE ON', parquet],
@@ -269,7 +357,24 @@ test('keys where there is one value, and the other way round', () => {
   );
   told(eventSource('deadLetter: { path: /f }'), 6, /deadLetter\.path: .*one of stream or folder/);
   told(eventSource('deadLetter: /f'), 6, /"\/f" is one value, and takes keys below it.*stream or/);
-  told(eventSource('startAt: latest'), 6, /startAt: "latest" is one value, .*edge or time/);
+  told(
+    eventSource('startAt: latest'),
+    6,
+    /startAt: "latest" is one value, .*edge or time, as in startAt: \{ edge: latest \}\.$/,
+  );
+  told(eventSource('startAt: 2026-01-31T12:00:00Z'), 6, /as in startAt: \{ time: 2026-01-31T12:/);
+  told(eventSource('deadLetter: letters'), 6, /as in deadLetter: \{ stream: letters \}/);
+  const failed = delivery(folder, 'failed: ./x');
+  told(
+    failed,
+    6,
+    /failed: ".\/x" is one value, .*as in failed: \{ to: \{ folder: \{ path: \.\/x \} \} \}/,
+  );
+  const cleaned = delivery(folder, 'transform: ./clean.mjs');
+  told(cleaned, 6, /as in transform: \{ function: \{ module: \{ path: \.\/clean\.mjs \} \} \}/);
+  for (const secret of ['hunter2', 'AKIA/hunter2', '/Hunter2/x+', 'http://u:hunter2@h/']) {
+    told(delivery(folder, `failed: '${secret}'`), 6, /failed: \*\*\* is one value, .*required\.$/);
+  }
   told(delivery('folder: /f'), 5, /to\.folder: "\/f" is one value, .*keys path, prefix/);
   told(delivery(folder, 'select: { a: b }'), 6, /select: has keys .*a query .*between quotes/);
   told(delivery(folder, 'filter: [a]'), 6, /filter: is a list, and takes one value/);
@@ -282,6 +387,8 @@ test('keys where there is one value, and the other way round', () => {
 
 test('a key that belongs elsewhere is sent there', () => {
   told(delivery(folder, 'compression: gzip'), 6, /Did you mean "format\.compression"\?/);
+  const missing = delivery(`redshift: { ${cluster.replace('username', 'user')} }`);
+  assert.match(missing.join('\n'), /to\.redshift\.user: is not a known key\..*mean "username"\?/);
   told(delivery(folder, 'hive: true'), 6, /Did you mean "layout\.hive"\?/);
   told(delivery(folder, 'partitionBy: { a: a }'), 6, /Did you mean "layout\.partitionBy"\?/);
   told(delivery(folder, 'maxSeconds: 5'), 6, /Did you mean "buffer\.maxSeconds"\?/);

@@ -91,7 +91,16 @@ test('a function learns what Lambda tells, and nothing of our environment', asyn
 });
 
 for (const [name, source, message] of [
-  ['is no JavaScript', 'export const handler = (', /can't be loaded: SyntaxError/],
+  [
+    'is no JavaScript',
+    '\nexport const handler = (',
+    /can't be loaded: SyntaxError.* \(\S+\.mjs:2\)$/,
+  ],
+  [
+    'imports what is not exported',
+    'import { nobody } from "node:fs"; export const handler = () => nobody;',
+    /can't be loaded: SyntaxError.* \(\S+\.mjs:1\)$/,
+  ],
   ['throws while it is loaded', 'throw new Error("no model");', /can't be loaded: Error: no model/],
   ['leaves while it is loaded', 'process.exit(0);', /can't be loaded: its thread ended with 0/],
   ['waits for ever while it is loaded', 'await new Promise(() => {});', /can't be loaded/],

@@ -40,8 +40,10 @@ const saidElsewhere: Readonly<Record<string, string>> = {
 /** What loads less than there is, and says nothing of it. */
 const losing: Readonly<Record<string, string>> = {
   NOLOAD: 'loads nothing, and what was sent would be lost',
-  MAXERROR: 'leaves rows out without a word; those that do not fit are put aside instead',
-  IGNOREALLERRORS: 'leaves rows out without a word; those that do not fit are put aside instead',
+  MAXERROR:
+    'leaves rows out without a word; those that do not fit are put aside instead; leave it out',
+  IGNOREALLERRORS:
+    'leaves rows out without a word; those that do not fit are put aside instead; leave it out',
 };
 
 /** All that COPY takes of Parquet, and what stands behind it. */
@@ -174,7 +176,7 @@ function contradictionOf(
     return `and the delivery's format.compression is ${format.compression ?? 'gzip'}`;
   }
   if (type === 'parquet' && !parquetWords.has(word) && !/^\d/.test(word)) {
-    return 'which COPY does not take with format.type: parquet';
+    return 'which COPY does not take with format.type: parquet; leave it out';
   }
   if (word === 'DELIMITER' && own !== null) {
     if (own !== 'CSV') return `and the delivery's format.type is ${type}`;

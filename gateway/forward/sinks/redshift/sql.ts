@@ -141,7 +141,15 @@ export function trimStatement(
 
 /** Whether options can stand at the end of COPY: nothing in them ends the statement, or hides its rest. */
 export function isCopyOptions(options: string): boolean {
+  return !/['\\;]|--|\/\*/.test(outsideQuotes(options));
+}
+
+/** Whether a text begins in it that does not end. */
+export function hasOpenQuote(options: string): boolean {
+  return outsideQuotes(options).includes("'");
+}
+
+function outsideQuotes(options: string): string {
   // As Redshift reads it, a backslash before a quote would keep the text open.
-  const outsideQuotes = options.replace(/'(?:[^'\\]|\\[^'])*'/g, '');
-  return !/['\\;]|--|\/\*/.test(outsideQuotes);
+  return options.replace(/'(?:[^'\\]|\\[^'])*'/g, '');
 }

@@ -346,7 +346,7 @@ describe('a delivery stream', () => {
     );
     assert.match(
       await errorOf(create(served, 'orders.failed')),
-      /^InvalidArgumentException: orders\.failed is what the backup of another/,
+      /^InvalidArgumentException: orders\.failed is what that is called here which keeps the failed records of another/,
     );
     assert.deepEqual(served.streams.all(), []);
   });

@@ -61,6 +61,7 @@ test('a delivery is paused, rewound and resumed, each written down', async (cont
     untilTime: null,
   });
   assert.equal(paused.backlog.records, 1);
+  assert.deepEqual(await gateway.json('/api/v1/deliveries/archive'), paused);
   const rewound = await post('archive/rewind', { to: 'latest' });
   assert.equal(DeliverySchema.parse(await rewound.json()).backlog.records, 0);
   for (const to of ['2026-01-01T00:00:00Z', '0', 'earliest']) {
@@ -86,6 +87,11 @@ test('what is not there or not a time is refused, and nothing changes', async (c
     const answer = await post(`nobody/${what}`);
     assert.equal(answer.status, 404);
     assert.match(await answer.text(), /There is no delivery named nobody/);
+  }
+  for (const what of ['deliveries', 'functions']) {
+    const answer = await gateway.get(`/api/v1/${what}/nobody`);
+    assert.equal(answer.status, 404);
+    assert.match(await answer.text(), /There is no (delivery|function) named nobody/);
   }
   assert.equal((await post('nobody/rewind', { to: 'latest' })).status, 404);
   assert.equal(gateway.audited.at(-1)?.outcome, 'not-found');

@@ -84,6 +84,8 @@ test('a function is paused, rewound, resumed and given again what failed, each w
     ...{ kept: one, gone: { batches: 0, records: 0 } },
     newest: { time, reason: 'it threw Error: no' },
   });
+  const alone = FunctionSchema.parse(await gateway.json('/api/v1/functions/failing'));
+  assert.deepEqual([alone.name, alone.failed?.batches], ['failing', 1]);
   const paused = FunctionSchema.parse(await (await post('failing/pause')).json());
   assert.equal(paused.state, 'waiting');
   assert.deepEqual(paused.held, { by: 'pause', reason: 'paused since 2026-01-01T00:00:00.000Z' });
