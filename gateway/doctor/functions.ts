@@ -70,7 +70,8 @@ async function diagnoseModule(
   }
 }
 
-const mendModule = 'correct the module: it is read anew once its file has changed';
+const mendModule =
+  'correct the module: it is read anew with the next call; where one waits for that, "headgate function resume" or "headgate delivery resume" makes it at once';
 /** What a module writes to its console while it is looked at is nobody's. */
 const silent: Logger = {
   debug: () => undefined,

@@ -13,7 +13,7 @@ export function adviceOn(code: FunctionErrorCode, options: Told): string | null 
     case 'throttled':
       return null;
     case 'denied':
-      return `Correct ${key}.function (its name, address or path), or give the gateway the right to call it; a module has to load and to export the function.`;
+      return `Correct ${key}.function (its name, address or path), or give the gateway the right to call it; a module has to load and to export the function, and is read anew with the next attempt: "headgate function resume ${options.name}" makes that at once.`;
     case 'timeout':
       return `Raise ${key}.timeoutSeconds, or lower batchSize. ${fateOf(options)}`;
     case 'out-of-memory':
