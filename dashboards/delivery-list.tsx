@@ -31,7 +31,8 @@ function Row({ delivery }: { delivery: Delivery }) {
         <strong>{delivery.name}</strong>
         <span class="detail">
           {delivery.origin === 'firehose' && 'Firehose: '}
-          {delivery.backupOf !== null && `backup of ${delivery.backupOf}: `}
+          {delivery.backupOf !== null &&
+            `${delivery.keeps === 'failed' ? 'what fails of' : 'backup of'} ${delivery.backupOf}: `}
           {delivery.from.name} → {delivery.to.description}
         </span>
       </div>
@@ -71,6 +72,11 @@ function Row({ delivery }: { delivery: Delivery }) {
               : `last success ${format.relative(Date.parse(delivery.lastSuccessTime), gatewayNowMs())}`}
           </span>
         )}
+        {delivery.underErrorPrefix !== null && delivery.underErrorPrefix.records > 0 && (
+          <span class="failed">
+            <span class="problem">{wentText(delivery.underErrorPrefix)}</span>
+          </span>
+        )}
         {delivery.failed > 0 && (
           <Failed
             kind="deliveries"
@@ -88,6 +94,12 @@ function Row({ delivery }: { delivery: Delivery }) {
       />
     </article>
   );
+}
+
+function wentText({ prefix, records, last }: NonNullable<Delivery['underErrorPrefix']>): string {
+  const went = `${format.counted(records, 'record')} went under ${prefix}`;
+  if (last === null) return went;
+  return `${went} · ${last.reason} · ${format.relative(Date.parse(last.time), gatewayNowMs())}`;
 }
 
 function heldText({ reason, untilTime }: NonNullable<Delivery['held']>): string {

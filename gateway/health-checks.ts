@@ -2,12 +2,12 @@
 import type { Log } from '../storage/model.ts';
 import type { Clock } from '../storage/ports.ts';
 import type { Store } from '../storage/store.ts';
-import { adviceFor } from './api/firehose/advice.ts';
+import { adviceFor, adviceOnHeld } from './api/firehose/advice.ts';
 import type { CameraStatus } from './api/rest/cameras.ts';
 import type { EventSources } from './event-sources.ts';
 import type { Files } from './files.ts';
 import type { Deliveries } from './forward/deliveries.ts';
-import type { DeliveryStatus } from './forward/delivery-status.ts';
+import { isHeldWithOwner, type DeliveryStatus } from './forward/delivery-status.ts';
 import type { Hooks } from './hooks.ts';
 import type { CheckResult, Health } from './observe/health.ts';
 import type { LoopDelay } from './observe/loop-delay.ts';
@@ -147,20 +147,28 @@ export function addChecks(health: Health, checked: Checked): void {
       ),
     ),
   );
-  health.add('deliveries', async () =>
-    degradedBy(
-      (await deliveries.status()).flatMap((delivery) => {
-        const trouble = deliveryTrouble(delivery, store.log);
+  health.add('deliveries', async () => {
+    const all = await deliveries.status();
+    return degradedBy(
+      all.flatMap((delivery) => {
+        const trouble = deliveryTrouble(delivery, store.log, all);
         return trouble === null ? [] : [`${delivery.name}: ${trouble}`];
       }),
-    ),
-  );
+    );
+  });
 }
 
 /** null: all is as it should be, which a delivery that somebody holds back is too, while there is room. */
-function deliveryTrouble(delivery: DeliveryStatus, log: Pick<Log, 'streams'>): string | null {
+function deliveryTrouble(
+  delivery: DeliveryStatus,
+  log: Pick<Log, 'streams'>,
+  all: readonly DeliveryStatus[],
+): string | null {
   const { state, held, from, required, backlog } = delivery;
-  if (held?.isFault === true) return `it waits: ${held.reason}`;
+  if (held?.isFault === true) {
+    const isTold = isHeldWithOwner(delivery, all);
+    return isTold ? null : advised(`it waits: ${held.reason}`, adviceOnHeld(held));
+  }
   if (held !== null && required && from.kind === 'stream') {
     const maxBytes = log.streams().find(({ name }) => name === from.name)?.maxBytes ?? null;
     if (maxBytes !== null && backlog.bytes >= maxBytes * keptShareMax) {

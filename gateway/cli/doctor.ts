@@ -4,7 +4,8 @@
  */
 import { readIdentity } from '../identity.ts';
 import { CamerasSchema } from '../api/rest/camera-schemas.ts';
-import { DeliveriesSchema, FindingsSchema } from '../api/rest/delivery-schemas.ts';
+import { DeliveriesSchema, FindingsSchema, type Delivery } from '../api/rest/delivery-schemas.ts';
+import { FunctionsSchema } from '../api/rest/function-schemas.ts';
 import { ClockSchema } from '../api/rest/operation-schemas.ts';
 import { StatusSchema } from '../api/rest/status-schemas.ts';
 import { loadConfig } from '../config/load.ts';
@@ -32,6 +33,8 @@ import { readCertificate } from '../security/certificates.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
 import { loadFor, UnusableConfig, type ConfigOption } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
+import { deliveryNotices, type Notice } from './delivery-notices.ts';
+import { functionNotices } from './function-status.ts';
 import { packageInfo } from './package-info.ts';
 import { counted } from './table.ts';
 
@@ -76,7 +79,9 @@ export async function doctor(
   report(await attempt('Certificate', () => certificate(config, context.clock.nowMs())));
   report(await deliveries(context, config));
   report(running.deliveries ?? unseen(config));
+  report(running.deliveryNotices);
   report(await functions(context, config));
+  report(running.functionNotices);
   report(await hooks(context, config));
   if (options.json === true) context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   else context.stdout.write(sum(found));
@@ -124,7 +129,13 @@ interface Running {
   readonly findings: readonly Diagnosis[];
   /** About the deliveries that it alone knows; null: it could not be asked. */
   readonly deliveries: readonly Diagnosis[] | null;
+  /** What went wrong with records of deliveries and of functions. */
+  readonly deliveryNotices: readonly Diagnosis[];
+  readonly functionNotices: readonly Diagnosis[];
 }
+
+/** Of a gateway that could not be asked. */
+const nothingTold = { deliveries: null, deliveryNotices: [], functionNotices: [] } as const;
 
 async function askGateway(
   context: CliContext,
@@ -136,11 +147,13 @@ async function askGateway(
     const client = await GatewayClient.find(context, options);
     if (options.url === undefined && client.running === null && !(await hasRun(config))) {
       const findings = [fine(name, `has not run yet in ${config.dataDir}`)];
-      return { pid: null, findings, deliveries: null };
+      return { pid: null, findings, ...nothingTold };
     }
     return await client.whileLoggedIn(async () => {
       const { health, version, processId } = await client.get('/api/v1/status', StatusSchema);
       const clock = await client.get('/api/v1/clock', ClockSchema);
+      const sent = await client.get('/api/v1/deliveries', DeliveriesSchema);
+      const called = await client.get('/api/v1/functions', FunctionsSchema);
       const { cameras } = await client.get('/api/v1/cameras', CamerasSchema);
       const troubles = health.checks
         .filter(({ status, name: check }) => status !== 'ok' && check !== 'cameras')
@@ -172,19 +185,21 @@ async function askGateway(
       return {
         pid: options.url === undefined ? processId : null,
         findings: [...findings, ...stepped],
-        deliveries: await deliveryStreams(client),
+        deliveries: await deliveryStreams(client, sent.deliveries),
+        deliveryNotices: noticed('Delivery', sent.deliveries, deliveryNotices),
+        functionNotices: noticed('Function', called.functions, functionNotices),
       };
     });
   } catch (error) {
     const isAway = error instanceof NoAnswer && error.cause !== undefined;
     if (isAway || error instanceof UnusableConfig) {
       const message = isAway ? error.message : 'none runs that could be found';
-      return { pid: null, findings: [warning(name, message, startAdvice)], deliveries: null };
+      return { pid: null, findings: [warning(name, message, startAdvice)], ...nothingTold };
     }
     const reason = error instanceof Error ? error.message : String(error);
     const advice = 'run this as the user of the gateway, or give a --token';
     const findings = [warning(name, `could not be asked: ${reason}`, advice)];
-    return { pid: 'unknown', findings, deliveries: null };
+    return { pid: 'unknown', findings, ...nothingTold };
   }
 }
 
@@ -261,10 +276,12 @@ async function deliveries(
 }
 
 /** Those made over the Firehose API: the gateway alone knows them, and what they are let in by. */
-async function deliveryStreams(client: GatewayClient): Promise<readonly Diagnosis[]> {
-  const answer = await client.get('/api/v1/deliveries', DeliveriesSchema);
+async function deliveryStreams(
+  client: GatewayClient,
+  all: readonly Delivery[],
+): Promise<readonly Diagnosis[]> {
   const found = await Promise.all(
-    answer.deliveries
+    all
       .filter(({ origin }) => origin === 'firehose')
       .map(({ name }) =>
         attempt(`Delivery ${name}`, async () => {
@@ -274,6 +291,16 @@ async function deliveryStreams(client: GatewayClient): Promise<readonly Diagnosi
       ),
   );
   return found.flat();
+}
+
+function noticed<One extends { readonly name: string }>(
+  what: string,
+  all: readonly One[],
+  noticesOf: (one: One) => readonly Notice[],
+): readonly Diagnosis[] {
+  return all.flatMap((one) =>
+    noticesOf(one).map((notice) => warning(`${what} ${one.name}`, notice.what, notice.advice)),
+  );
 }
 
 /** What can't be looked at while no gateway runs. */

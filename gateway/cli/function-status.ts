@@ -1,5 +1,6 @@
 /** What `headgate status` says of functions: a table, and what somebody can do about each. */
 import type { Functions, StreamFunction } from '../api/rest/function-schemas.ts';
+import { noticeLine, type Notice } from './delivery-notices.ts';
 import { becauseOf, counted, formatAge, table } from './table.ts';
 
 export function functionTable(functions: readonly StreamFunction[]): readonly string[] {
@@ -13,26 +14,36 @@ export function functionTable(functions: readonly StreamFunction[]): readonly st
 }
 
 export function functionAdvice(one: StreamFunction): readonly string[] {
-  const { name, state, held, advice, failed, givenUp, sinceTime } = one;
-  const { gone } = givenUp;
+  const { name, state, held, advice } = one;
   const lines: string[] = [];
   if (state === 'backing-off' && advice !== null) lines.push(`${name}: ${advice}`);
   if (held?.by === 'pause') {
     lines.push(`${name}: "headgate function resume ${name}" lets it go on.`);
   }
+  return [...lines, ...functionNotices(one).map((notice) => noticeLine(name, notice))];
+}
+
+/** What it gave up. */
+export function functionNotices(one: StreamFunction): readonly Notice[] {
+  const { name, failed, givenUp, sinceTime } = one;
+  const { gone } = givenUp;
+  const notices: Notice[] = [];
   if (gone.batches > 0) {
     const because = becauseOf(givenUp.newest);
-    lines.push(
-      `${name}: ${counted(gone.records, 'record')} (${batches(gone.batches)}) given up since ${sinceTime} and kept nowhere${because}; functions.${name}.deadLetter keeps what is given up from now on.`,
-    );
+    notices.push({
+      what: `${counted(gone.records, 'record')} (${batches(gone.batches)}) given up since ${sinceTime} and kept nowhere${because}`,
+      advice: `functions.${name}.deadLetter keeps what is given up from now on`,
+    });
   }
   if (failed !== null && failed.batches > 0) {
-    const how = failed.isReplaying
-      ? 'they are handed over again now'
-      : `"headgate function replay ${name}" hands them over again`;
-    lines.push(`${name}: ${batches(failed.batches)} failed${becauseOf(failed.newest)}; ${how}.`);
+    notices.push({
+      what: `${batches(failed.batches)} failed${becauseOf(failed.newest)}`,
+      advice: failed.isReplaying
+        ? 'they are handed over again now'
+        : `"headgate function replay ${name}" hands them over again`,
+    });
   }
-  return lines;
+  return notices;
 }
 
 export function removedFunctionLine(removed: Functions['removed'][number]): string {

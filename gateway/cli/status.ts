@@ -9,9 +9,11 @@ import {
   type Status,
 } from '../api/rest/status-schemas.ts';
 import { StreamsSchema, type Streams } from '../api/rest/stream-schemas.ts';
+import { isHeldWithOwner } from '../forward/delivery-status.ts';
+import { deliveryNotices, noticeLine } from './delivery-notices.ts';
 import { functionAdvice, functionTable, removedFunctionLine } from './function-status.ts';
 import { GatewayClient, NoAnswer, type ClientOptions } from './client.ts';
-import { becauseOf, counted, formatAge, formatBytes, table } from './table.ts';
+import { counted, formatAge, formatBytes, table } from './table.ts';
 import { fileFor } from './configuration.ts';
 import { exitCodes, type CliContext, type ExitCode } from './context.ts';
 
@@ -153,7 +155,9 @@ function show(answers: Answers): string {
         backlogText(delivery),
         formatAge(delivery.backlog.ms),
         since(delivery.lastSuccessTime),
-        whyOf(delivery, nowMs),
+        isHeldWithOwner(delivery, deliveries)
+          ? `as ${String(delivery.backupOf)}`
+          : whyOf(delivery, nowMs),
       ]),
     ),
     ...functionTable(functions),
@@ -165,12 +169,14 @@ function show(answers: Answers): string {
     ...deliveries
       .filter(({ held }) => held?.by === 'pause')
       .map(({ name }) => `${name}: "headgate delivery resume ${name}" lets it go on.`),
-    ...deliveries.flatMap(({ name, failed, lastFailed, isReplaying }) =>
-      failed === 0
-        ? []
-        : [
-            `${name}: ${counted(failed, 'record')} failed${becauseOf(lastFailed)}; ${isReplaying ? 'they are sent again now' : `"headgate delivery replay ${name}" sends them again`}.`,
-          ],
+    ...deliveries
+      .filter((one) => !isHeldWithOwner(one, deliveries))
+      .flatMap(({ name, held }) => {
+        const { advice = null } = held ?? {};
+        return advice === null ? [] : [`${name}: ${advice}.`];
+      }),
+    ...deliveries.flatMap((one) =>
+      deliveryNotices(one).map((notice) => noticeLine(one.name, notice)),
     ),
     ...functions.flatMap(functionAdvice),
     ...removed.map(removedText),

@@ -1,6 +1,8 @@
 /** Whether what a delivery needs is there: its destination, and the function that changes its records. */
+import { adviceOnWithheld } from '../api/firehose/advice.ts';
 import { adviceInMembers } from '../api/firehose/mapping/words.ts';
 import type { DeliveryOptions } from '../forward/options.ts';
+import { adviceInOwner } from '../forward/source-backup.ts';
 import { diagnoseDestination } from './destinations.ts';
 import { attempt, warning, type Diagnosis } from './diagnosis.ts';
 import { diagnoseMount } from './disk.ts';
@@ -8,14 +10,13 @@ import { diagnoseFunction, type FunctionSurroundings } from './functions.ts';
 
 /** Nothing is sent. What was made over the Firehose API is advised in its words. */
 export async function diagnoseDelivery(
-  { name, to, transform = null, origin, withheld = null }: DeliveryOptions,
+  options: DeliveryOptions,
   surroundings: Omit<FunctionSurroundings, 'timeoutMs'>,
 ): Promise<readonly Diagnosis[]> {
+  const { name, to, transform = null, origin, withheld = null } = options;
   const [delivery, changed] = [`Delivery ${name}`, `Transform ${name}`];
   if (withheld !== null) {
-    const advice =
-      'list it under firehose.allowed of the configuration, or name another place with UpdateDestination';
-    return [warning(delivery, `it waits: ${withheld}`, advice)];
+    return [warning(delivery, `it waits: ${withheld}`, adviceOnWithheld(withheld))];
   }
   const [destination, transforms] = await Promise.all([
     attempt(delivery, async () => [
@@ -30,7 +31,9 @@ export async function diagnoseDelivery(
     }),
   ]);
   const found = [...destination, ...transforms];
-  return origin === 'firehose' ? found.map((one) => inMembers(to, one)) : found;
+  return origin === 'firehose'
+    ? found.map((one) => inMembers(to, one))
+    : found.map((one) => ({ ...one, advice: one.advice && adviceInOwner(options, one.advice) }));
 }
 
 function inMembers(to: DeliveryOptions['to'], found: Diagnosis): Diagnosis {

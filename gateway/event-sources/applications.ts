@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Log, VideoStore } from '../../storage/model.ts';
 import type { Logger } from '../../storage/ports.ts';
 import { forgetFlow } from '../forward/flow/kept.ts';
+import { keepDone } from './failed-batches.ts';
 
 const prefix = 'function:';
 const suffixes = [':state-1', ':state-2'] as const;
@@ -42,7 +43,10 @@ function applicationsOf(name: string): readonly string[] {
   return [applicationOf(name), ...stateApplicationsOf(name), replayApplicationOf(name)];
 }
 
-/** Forgets how far one had come that is no longer configured. @throws StorageError */
+/**
+ * Forgets how far one had come that is no longer configured. Up to where it had done what was given up
+ * is kept with that. @throws StorageError
+ */
 export async function forgetRemoved(
   { log, video }: { readonly log: Log; readonly video: VideoStore },
   configured: readonly { readonly name: string }[],
@@ -51,6 +55,7 @@ export async function forgetRemoved(
   if (configured.some((one) => one.name === name)) return 'configured';
   const known = new Set(log.applications.list().map((application) => application.name));
   const own = applicationsOf(name).filter((application) => known.has(application));
+  await keepDone(log, replayApplicationOf(name));
   for (const application of own) await log.applications.remove(application);
   for (const key of [replayApplicationOf(name), letterPlaceOf(applicationOf(name))]) {
     for (const { name: stream, attributes } of log.streams()) {

@@ -3,6 +3,7 @@
  * done after all. Asked for, that goes on over restarts, and beside what comes; a batch that fails once
  * more is kept once more. Where somebody else has put something there, it stays as it is.
  */
+import { z } from 'zod';
 import type { LeaseKeeper } from '../forward/lease-keeper.ts';
 import { NewestRecord } from '../forward/newest-record.ts';
 import type { Log, ShardDescription, StreamDescription } from '../../storage/model.ts';
@@ -55,7 +56,7 @@ export interface StreamBatchesOptions {
 
 /**
  * Those in a stream. Its end, when it is asked for, is an attribute of the stream; the checkpoints of
- * an application that pins nothing follow it.
+ * an application that pins nothing follow it, and are kept with the stream once that is forgotten.
  */
 export class StreamBatches implements FailedBatches {
   readonly #options: StreamBatchesOptions;
@@ -119,7 +120,8 @@ export class StreamBatches implements FailedBatches {
     }: Pick<ReplayPorts, 'settle' | 'signal'> & { readonly lease: LeaseKeeper },
   ): Promise<void> {
     const { log, stream, clock } = this.#options;
-    for (let next = lease.checkpoint; next < end;) {
+    // An application that was forgotten begins anew, and what is done stays so.
+    for (let next = Math.max(lease.checkpoint, this.#keptDoneTo(id)); next < end;) {
       signal.throwIfAborted();
       const slice = await log.read({
         ...{ shardId: id, fromSequence: next },
@@ -173,6 +175,44 @@ export class StreamBatches implements FailedBatches {
     const { log, application } = this.#options;
     const all = log.applications.list().find(({ name }) => name === application)?.leases ?? [];
     const lease = all.find(({ source }) => source.kind === 'shard' && source.id === id);
-    return Math.max(trimSequence, lease?.checkpoint ?? 0);
+    return Math.max(trimSequence, lease?.checkpoint ?? 0, this.#keptDoneTo(id));
+  }
+
+  #keptDoneTo(shardId: number): number {
+    return keptDone(this.#stream, this.#options.application)[shardId] ?? 0;
+  }
+}
+
+const places = z.record(z.string(), z.number());
+
+/** Up to where an application that was forgotten since had done it, by shard. */
+function keptDone(
+  stream: StreamDescription | null,
+  application: string,
+): Readonly<Record<string, number>> {
+  const kept = places.safeParse(stream?.attributes[doneKeyOf(application)]);
+  return kept.success ? kept.data : {};
+}
+
+function doneKeyOf(application: string): string {
+  return `${application}/done`;
+}
+
+/**
+ * Keeps with the streams themselves up to where an application has done what was given up, as it is
+ * to be forgotten: nothing is handed over twice if it comes back. @throws StorageError
+ */
+export async function keepDone(log: Log, application: string): Promise<void> {
+  const all = log.applications.list().find(({ name }) => name === application)?.leases ?? [];
+  for (const stream of log.streams()) {
+    const before = keptDone(stream, application);
+    const done = all.flatMap(({ source: { kind, id }, checkpoint }) =>
+      kind === 'shard' && stream.shards.some((shard) => shard.id === id)
+        ? [[id, Math.max(checkpoint, before[id] ?? 0)] as const]
+        : [],
+    );
+    if (done.length === 0) continue;
+    const places = { ...before, ...Object.fromEntries(done) };
+    await log.setAttribute(stream.name, doneKeyOf(application), places);
   }
 }

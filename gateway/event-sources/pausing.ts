@@ -1,7 +1,7 @@
 /** Whether an event source may call its function now. */
 import type { Clock } from '../../storage/ports.ts';
+import { Changes } from '../forward/changes.ts';
 import type { Pausable } from '../forward/flow/steering.ts';
-import { Changes } from './changes.ts';
 
 /** Why nothing is begun. */
 export interface FunctionHeld {
@@ -14,6 +14,7 @@ export class Pausing implements Pausable {
   readonly #byConfiguration: FunctionHeld | null;
   readonly #clock: Clock;
   readonly #changes = new Changes();
+  readonly #resumed = new Changes();
   #pausedMs: number | null = null;
 
   /** @param configured `paused` of the configuration, which only the configuration takes back */
@@ -35,6 +36,12 @@ export class Pausing implements Pausable {
   setPaused(sinceMs: number | null): void {
     this.#pausedMs = sinceMs;
     this.#changes.notify();
+    if (sinceMs === null) this.#resumed.notify();
+  }
+
+  /** Resolves when the next attempt is due, or somebody resumes it, or the signal aborts. */
+  async untilNext(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (delayMs > 0) await this.#resumed.wait(this.#clock, delayMs, signal);
   }
 
   /** Resolves when nothing holds it back. @throws the signal's reason, once it aborts */

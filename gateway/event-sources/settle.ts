@@ -17,7 +17,6 @@ import type { LogRecord } from '../../storage/model.ts';
 import type { Clock, Logger } from '../../storage/ports.ts';
 import { BackOff } from '../forward/backoff.ts';
 import { SinkError } from '../forward/sink.ts';
-import { pause } from '../forward/timing.ts';
 import { FunctionError, type RemoteFunction } from '../functions/function.ts';
 import { adviceOn } from './advice.ts';
 import { readAnswer } from './answer.ts';
@@ -43,7 +42,7 @@ export interface SettleOptions {
   readonly events: BatchEvents;
   readonly deadLetters: DeadLetters | null;
   /** Nothing is begun that it does not let pass. */
-  readonly gate: Pick<Pausing, 'pass'>;
+  readonly gate: Pick<Pausing, 'pass' | 'untilNext'>;
   /** Of the stream, as it is now. */
   readonly retentionMs: () => number;
   readonly metering: Metering;
@@ -245,7 +244,7 @@ export class Settler {
   }
 
   async #pause(error: SinkError, signal: AbortSignal): Promise<void> {
-    await pause(this.#with.clock, this.#backOff.failed(error), signal);
+    await this.#with.gate.untilNext(this.#backOff.failed(error), signal);
     signal.throwIfAborted();
   }
 

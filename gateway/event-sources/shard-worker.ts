@@ -14,7 +14,7 @@ import { createHash } from 'node:crypto';
 import type { Log, LogRecord, ShardDescription } from '../../storage/model.ts';
 import type { Clock } from '../../storage/ports.ts';
 import type { LeaseKeeper } from '../forward/lease-keeper.ts';
-import { Changes } from './changes.ts';
+import { Changes } from '../forward/changes.ts';
 import type { Events } from './event.ts';
 import type { Metering } from './metering.ts';
 import type { EventSourceOptions } from './options.ts';

@@ -14,7 +14,7 @@ import type { Progress } from './progress.ts';
 import type { QueueBudget } from './queue-budget.ts';
 import { SinkError, type ObjectUpload } from './sink.ts';
 import type { Slots } from './slots.ts';
-import { pause, within, type Hold } from './timing.ts';
+import { within, type Hold } from './timing.ts';
 
 /** What a worker of one source works with, whatever the sink. */
 export interface Worker {
@@ -189,7 +189,7 @@ export async function untilDone<T>(
     } catch (error) {
       worker.signal.throwIfAborted();
       const delayMs = error instanceof Postponed ? error.delayMs : failedFor(worker, work, error);
-      await pause(worker.clock, delayMs, worker.signal);
+      await worker.gate.untilNext(delayMs, worker.signal);
     }
   }
 }

@@ -110,16 +110,15 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     ...{ clock, logger, metrics, random },
     ...(options.account !== undefined && { account: options.account }),
   };
-  const start = (delivery: DeliveryOptions): Running => ({
-    options: delivery,
-    delivery: new Delivery(
-      delivery,
-      sinkFor(delivery.to, clock, delivery.name),
-      prefixOf(delivery.to),
-      ports,
-    ),
-  });
-  let running: readonly Running[] = withBackups(options.deliveries).map(start);
+  const start = (delivery: DeliveryOptions, before: Running | null = null): Running => {
+    const sink = sinkFor(delivery.to, clock, delivery.name);
+    const lastSuccessMs = lastSuccessOf(before, delivery, sink.description);
+    return {
+      options: delivery,
+      delivery: new Delivery(delivery, sink, prefixOf(delivery.to), ports, lastSuccessMs),
+    };
+  };
+  let running: readonly Running[] = withBackups(options.deliveries).map((one) => start(one));
   const configured = (): readonly DeliveryOptions[] => running.map((one) => one.options);
   const stopSampling = new AbortController();
   const sampling = sample(() => running, clock, logger, stopSampling.signal);
@@ -144,7 +143,9 @@ export function startDeliveries(options: DeliveriesOptions): Deliveries {
     const kept = new Set(wanted.map(same));
     const ending = running.filter((one) => !kept.has(one));
     await Promise.all(ending.map(({ delivery }) => delivery.close()));
-    if (closing === null) running = wanted.map((one) => same(one) ?? start(one));
+    const before = (name: string): Running | null =>
+      running.find((one) => one.options.name === name) ?? null;
+    if (closing === null) running = wanted.map((one) => same(one) ?? start(one, before(one.name)));
   };
   const close = async (): Promise<void> => {
     await Promise.all(running.map(({ delivery }) => delivery.close()));
@@ -194,6 +195,19 @@ export interface MeteredDelivery {
 interface Running {
   readonly options: DeliveryOptions;
   readonly delivery: Delivery;
+}
+
+/** Of one that is begun anew: what arrived elsewhere tells nothing of where it sends now. */
+function lastSuccessOf(
+  before: Running | null,
+  now: DeliveryOptions,
+  destination: string,
+): number | null {
+  if (before === null) return null;
+  const { delivery, options } = before;
+  // Where one is withheld, little is said of where it would send.
+  const isWithheld = [options, now].some(({ withheld = null }) => withheld !== null);
+  return isWithheld || delivery.destination === destination ? delivery.lastSuccessMs : null;
 }
 
 /** Asking for the status sets the metrics that only asking can tell. */

@@ -6,10 +6,20 @@ import type { NewestFailed } from './failed-records.ts';
 import { defaultPriority, type DeliveryOptions, type DeliveryOrigin } from './options.ts';
 import type { DeliveryFailure, Progress } from './progress.ts';
 
+export interface UnderErrorPrefix {
+  /** As it is configured. */
+  readonly prefix: string;
+  readonly records: number;
+  /** null: none has. */
+  readonly newest: NewestFailed | null;
+}
+
 export interface DeliveryStatus {
   readonly name: string;
   /** The delivery that it keeps the records of, all or those that failed; null: it is no backup. */
   readonly backupOf: string | null;
+  /** Which of those that it keeps: all, or those that failed; null: it is no backup. */
+  readonly keeps: 'records' | 'failed' | null;
   /** Where it was made, and is changed. */
   readonly origin: DeliveryOrigin;
   readonly from: { readonly kind: 'stream' | 'camera'; readonly name: string };
@@ -51,6 +61,9 @@ export interface DeliveryStatus {
   readonly isReplaying: boolean;
   /** The newest of those in the stream; null: there is none, or it can't be read now. */
   readonly newestFailed: NewestFailed | null;
+  /** Of those that went under `layout.errorPrefix` since the start; null: there is no such prefix. */
+  readonly underErrorPrefix: UnderErrorPrefix | null;
+  /** While it ran with another configuration, too. */
   readonly lastSuccessMs: number | null;
   /** The latest failure of all, also when it works again since. */
   readonly lastFailure: DeliveryFailure | null;
@@ -80,6 +93,7 @@ export function deliveryStatus(given: {
   return {
     name: options.name,
     backupOf: options.backupOf ?? null,
+    keeps: keptBy(options),
     origin: options.origin ?? 'configuration',
     from:
       'stream' in from
@@ -114,9 +128,37 @@ export function deliveryStatus(given: {
     failedRecords: given.failedRecords,
     isReplaying: given.isReplaying,
     newestFailed: given.newestFailed,
+    underErrorPrefix: underErrorPrefix(options, progress),
     lastSuccessMs: progress.lastSuccessMs,
     lastFailure: newest(progress.lastFailure, tasks.map(failureOf)),
   };
+}
+
+/** Whether a backup is held back by what holds back its owner, and so need not be told of besides. */
+export function isHeldWithOwner(
+  { backupOf, held }: HeldOne,
+  all: readonly (HeldOne & { readonly name: string })[],
+): boolean {
+  if (backupOf === null || held === null) return false;
+  return all.some(({ name, held: other }) => name === backupOf && other?.reason === held.reason);
+}
+
+interface HeldOne {
+  readonly backupOf: string | null;
+  readonly held: { readonly reason: string } | null;
+}
+
+function keptBy({ backupOf = null, failedOf = null }: DeliveryOptions): DeliveryStatus['keeps'] {
+  if (backupOf === null) return null;
+  return failedOf === null ? 'records' : 'failed';
+}
+
+function underErrorPrefix(
+  { layout }: DeliveryOptions,
+  { failedInObjects: records, newestInObjects: newest }: Progress,
+): UnderErrorPrefix | null {
+  const { errorPrefix: prefix = null } = layout ?? {};
+  return prefix === null ? null : { prefix, records, newest };
 }
 
 function stateOf(

@@ -61,6 +61,7 @@ import {
 import { sendShardAsRecords } from './record-stream.ts';
 import type { Sink } from './sink.ts';
 import { Slots } from './slots.ts';
+import { adviceInOwner } from './source-backup.ts';
 import { pause } from './timing.ts';
 import { openTransform } from './transform/open-transform.ts';
 import type { Transform } from './transform/transform.ts';
@@ -129,10 +130,18 @@ export class Delivery extends Steered {
    * Starts the delivery. The sink is its own: it is closed with it.
    *
    * @param prefix begins every object's key
+   * @param lastSuccessMs when something last arrived, while it ran with another configuration; null:
+   *   nothing had
    * @throws Error for a sink that can't take what comes from there: the configuration refuses it
    *   earlier
    */
-  constructor(options: DeliveryOptions, sink: Sink, prefix: string, ports: DeliveryPorts) {
+  constructor(
+    options: DeliveryOptions,
+    sink: Sink,
+    prefix: string,
+    ports: DeliveryPorts,
+    lastSuccessMs: number | null = null,
+  ) {
     const takesFootage = 'put' in sink || 'connect' in sink;
     if ('camera' in options.from ? !takesFootage : 'connect' in sink) {
       throw new Error(`delivery ${options.name}: ${sink.kind} does not take that`);
@@ -164,6 +173,8 @@ export class Delivery extends Steered {
       logger: this.#logger,
       metrics,
       metering: this.metering,
+      advise: (advice) => adviceInOwner(options, advice),
+      lastSuccessMs,
     });
     const { withheld = null, schedule = null, onlyWhile = null } = options;
     this.#flow = new Flow({
@@ -188,6 +199,16 @@ export class Delivery extends Steered {
         await Promise.all([this.#sink.close(), this.#transform?.close()]);
       },
     });
+  }
+
+  /** null: nothing has arrived yet. */
+  get lastSuccessMs(): number | null {
+    return this.#progress.lastSuccessMs;
+  }
+
+  /** Where it sends, for people. */
+  get destination(): string {
+    return this.#sink.description;
   }
 
   /** How it fares now. The backlog is counted afresh. */

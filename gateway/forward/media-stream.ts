@@ -53,7 +53,7 @@ export async function sendMedia(worker: Worker, options: MediaStreamOptions): Pr
         if (!(error instanceof SinkError)) throw error;
         const delayMs = worker.backOff.failed(error);
         worker.progress.failed(worker.name, outOfTime(error), delayMs);
-        await pause(worker.clock, delayMs, worker.signal);
+        await worker.gate.untilNext(delayMs, worker.signal);
       }
     }
   } finally {

@@ -43,9 +43,10 @@ export class Progress {
   sentObjects = 0;
   failures = 0;
   lostRecords = 0;
-  /** Put aside since the start. */
-  failedRecords = 0;
-  lastSuccessMs: number | null = null;
+  /** Of those put aside, that went into objects under the error prefix. */
+  failedInObjects = 0;
+  newestInObjects: { readonly atMs: number; readonly reason: string } | null = null;
+  lastSuccessMs: number | null;
   lastFailure: DeliveryFailure | null = null;
   readonly #delivery: string;
   readonly #clock: Clock;
@@ -56,8 +57,9 @@ export class Progress {
   readonly #planning = new Map<string, Planning>();
   readonly #metrics: ReturnType<typeof deliveryMetrics>;
   readonly #metering: DeliveryMetering;
+  readonly #advise: (advice: string) => string;
   #asideLoggedMs = -Infinity;
-  #unloggedAside = 0;
+  #unloggedAside = new Map<string, number>();
   #failing: { key: string; loggedAtMs: number; unlogged: number } | null = null;
 
   constructor(options: {
@@ -67,6 +69,10 @@ export class Progress {
     readonly metrics: Metrics;
     /** The same under Firehose's names. */
     readonly metering: DeliveryMetering;
+    /** Says it in the keys of whoever configured the delivery. */
+    readonly advise: (advice: string) => string;
+    /** While it ran with another configuration; null: nothing had arrived. */
+    readonly lastSuccessMs: number | null;
   }) {
     this.sinceMs = options.clock.nowMs();
     this.#delivery = options.delivery;
@@ -76,6 +82,8 @@ export class Progress {
     this.#byteRate = new Rate(options.clock);
     this.#metrics = deliveryMetrics(options.metrics);
     this.#metering = options.metering;
+    this.#advise = options.advise;
+    this.lastSuccessMs = options.lastSuccessMs;
   }
 
   get recordsPerSecond(): number {
@@ -154,9 +162,9 @@ export class Progress {
       message: error.message,
       atMs,
       retryable: error.retryable,
-      advice: error.advice,
+      advice: error.advice && this.#advise(error.advice),
     };
-    this.#log(worker, error, delayMs);
+    this.#log(worker, this.lastFailure, delayMs);
   }
 
   /** No attempt follows at what failed: the worker goes on without. */
@@ -196,24 +204,38 @@ export class Progress {
     this.#metering.processed('SucceedProcessing.Bytes', bytes);
   }
 
-  /** Records of a plan that can't go on were put aside. */
-  setAside(worker: string, failures: readonly PutAside[]): void {
-    const [first] = failures;
-    if (first === undefined) return;
-    this.failedRecords += failures.length;
-    this.#unloggedAside += failures.length;
+  /**
+   * Records of a plan that can't go on were put aside.
+   * @param inObjects those of them that went under the error prefix
+   */
+  setAside(worker: string, failures: readonly PutAside[], inObjects: readonly PutAside[]): void {
+    const newest = failures.at(-1);
+    if (newest === undefined) return;
+    this.#inObjects(inObjects);
     const unconverted = failures.filter(({ stage }) => stage === 'format-conversion-failed').length;
     if (unconverted > 0) this.#metering.processed('FailedConversion.Records', unconverted);
-    for (const { stage } of failures) {
+    for (const { stage, errorCode } of failures) {
       this.#metrics.setAside.add(1, { delivery: this.#delivery, stage });
+      this.#unloggedAside.set(errorCode, (this.#unloggedAside.get(errorCode) ?? 0) + 1);
     }
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#asideLoggedMs < summaryMs) return;
-    const { stage, errorCode: code, errorMessage: reason } = first;
-    const records = this.#unloggedAside;
-    this.#logger.warn({ worker, records, stage, code, reason }, 'a delivery put records aside');
+    const { stage, errorCode: code, errorMessage: reason } = newest;
+    const recordsByCode = Object.fromEntries(this.#unloggedAside);
+    const records = [...this.#unloggedAside.values()].reduce((sum, count) => sum + count, 0);
+    this.#logger.warn(
+      { worker, records, recordsByCode, newest: { stage, code, reason } },
+      'a delivery put records aside',
+    );
     this.#asideLoggedMs = nowMs;
-    this.#unloggedAside = 0;
+    this.#unloggedAside = new Map();
+  }
+
+  #inObjects(failures: readonly PutAside[]): void {
+    const newest = failures.at(-1);
+    if (newest === undefined) return;
+    this.failedInObjects += failures.length;
+    this.newestInObjects = { atMs: this.#clock.nowMs(), reason: newest.errorMessage };
   }
 
   /** A plan's records went into objects by what is in them. */
@@ -230,16 +252,16 @@ export class Progress {
     this.#metering.fresh(backlog.seconds);
   }
 
-  #log(worker: string, error: SinkError, delayMs: number): void {
+  #log(worker: string, failure: DeliveryFailure, delayMs: number): void {
     const nowMs = this.#clock.monotonicMs();
-    const same = this.#failing?.key === error.code;
+    const same = this.#failing?.key === failure.code;
     if (this.#failing !== null && same && nowMs - this.#failing.loggedAtMs < summaryMs) {
       this.#failing.unlogged += 1;
       return;
     }
     const unlogged = same ? (this.#failing?.unlogged ?? 0) : 0;
-    this.#failing = { key: error.code, loggedAtMs: nowMs, unlogged: 0 };
-    const { code, message: reason, retryable, advice } = error;
+    this.#failing = { key: failure.code, loggedAtMs: nowMs, unlogged: 0 };
+    const { code, message: reason, retryable, advice } = failure;
     this.#logger.warn(
       { worker, code, reason, retryable, delayMs, unlogged, ...(advice !== null && { advice }) },
       'a delivery fails',

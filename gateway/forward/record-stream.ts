@@ -215,7 +215,7 @@ async function attempt(
     if (!(error instanceof SinkError)) throw error;
     const delayMs = worker.backOff.failed(error);
     worker.progress.failed(worker.name, outOfTime(error), delayMs);
-    await pause(worker.clock, delayMs, worker.signal);
+    await worker.gate.untilNext(delayMs, worker.signal);
     return null;
   }
 }

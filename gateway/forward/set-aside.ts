@@ -39,14 +39,16 @@ export async function setAside(
   failures: readonly Failure[],
   options: SetAsideOptions,
 ): Promise<void> {
-  const left = await withoutObjects(worker, inOrderOnce(failures), options);
+  const all = inOrderOnce(failures);
+  const left = await withoutObjects(worker, all, options);
   if (left.length === 0) {
     await worker.lease.completePlan();
   } else {
     const stream = await beginFailedStream(worker.log, options.delivery, options.origin.stream);
     await appendAll(worker, plan, { ...options, stream, failures: left });
   }
-  worker.progress.setAside(worker.name, failures);
+  const inObjects = left.length === all.length ? [] : all.filter(goesIntoObject);
+  worker.progress.setAside(worker.name, failures, inObjects);
 }
 
 /** Puts those into objects that go there, if there are objects; returns the others. */

@@ -36,6 +36,19 @@ export function isBackupName(name: string): boolean {
   return backupEndings.some((one) => name.endsWith(one));
 }
 
+/**
+ * Advice with keys of a delivery. Those of a backup are its owner's, which are named where the
+ * configuration has them: `deliveries.search.failed.to.s3.bucket`.
+ */
+export function adviceInOwner(
+  { backupOf = null, failedOf = null, origin }: DeliveryOptions,
+  advice: string,
+): string {
+  if (backupOf === null || origin === 'firehose') return advice;
+  const key = failedOf === null ? 'backup' : 'failed';
+  return advice.replace(/(?<![\w.])to\.(?=[a-z])/g, `deliveries.${backupOf}.${key}.to.`);
+}
+
 type Owner = Omit<DeliveryOptions, 'backup' | 'failed'>;
 
 /** The deliveries without their backups, each backup behind its owner. */

@@ -138,6 +138,8 @@ it('a stream that is full degrades the gateway, and is named with what to do', a
 const held: DeliveryStatus = {
   name: 'archive',
   backupOf: null,
+  keeps: null,
+  underErrorPrefix: null,
   origin: 'configuration',
   from: { kind: 'stream', name: 'readings' },
   to: { kind: 's3', description: 's3://bucket' },
@@ -170,11 +172,12 @@ it('a delivery that is held back is no trouble, until what it keeps fills its st
   await store.log.createStream(streamOptions({ maxBytes: 20_000 }));
   const health = new Health(clock);
   let delivery = held;
+  let backups: readonly DeliveryStatus[] = [];
   addChecks(health, {
     store,
     files: { statuses: () => [] },
     cameras: { statuses: () => [] },
-    deliveries: { status: () => Promise.resolve([delivery]) },
+    deliveries: { status: () => Promise.resolve([delivery, ...backups]) },
     functions: { status: () => Promise.resolve([]) },
     hooks: { troubles: () => [] },
     freeBytes: () => Promise.resolve(1e9),
@@ -197,6 +200,24 @@ it('a delivery that is held back is no trouble, until what it keeps fills its st
   const reason = 'is-wifi ended with 127';
   delivery = { ...held, held: { by: 'command', reason, isFault: true, untilMs: null } };
   assert.equal(await said(), 'archive: it waits: is-wifi ended with 127');
+  const why = 'The bucket b is not among them (firehose.allowed.buckets).';
+  const withheld = { by: 'permission', reason: why, isFault: true, untilMs: null } as const;
+  delivery = { ...held, held: withheld };
+  const backup = { ...held, name: 'archive.backup', backupOf: 'archive', held: withheld };
+  const ofFailed = {
+    ...backup,
+    name: 'archive.failed',
+    held: { ...withheld, reason: 'Elsewhere.' },
+  };
+  backups = [backup, { ...backup, name: 'archive.failed' }];
+  const advice = 'list it under firehose.allowed of the configuration';
+  assert.equal(
+    await said(),
+    `archive: it waits: ${why} (${advice}, or name another place with UpdateDestination)`,
+    'once, for the owner',
+  );
+  backups = [backup, ofFailed];
+  assert.match((await said()) ?? '', /; archive\.failed: it waits: Elsewhere\. \(change it with/);
 });
 
 it('a disk will be full of what a paused delivery keeps, however old that may be', async (t) => {

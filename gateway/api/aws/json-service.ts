@@ -32,8 +32,8 @@ export interface ErrorAnswer {
 export interface JsonServiceOptions<Service> extends CallsOptions {
   /** What stands before the dot of `X-Amz-Target`. */
   readonly target: string;
-  /** Whether it answers now; left out: it does. */
-  readonly isServed?: () => boolean;
+  /** What whoever asks is told while it is switched off; null, or left out: it is not. */
+  readonly switchedOff?: () => Error | null;
   readonly contentType: string;
   /** By name; what they need permission for are ARNs. */
   readonly operations: ReadonlyMap<string, AnyOperationOf<Service, readonly string[]>>;
@@ -64,8 +64,7 @@ export function jsonServiceRoutes<Service>(options: JsonServiceOptions<Service>)
   const app = new Hono<AppEnv>();
   app.post('/', async (c, next) => {
     const [target, operation = '', ...more] = (c.req.header('x-amz-target') ?? '').split('.');
-    const isMeant = target === options.target && options.isServed?.() !== false;
-    if (isMeant) return service.answer(c, more.length === 0 ? operation : '');
+    if (target === options.target) return service.answer(c, more.length === 0 ? operation : '');
     await next();
     return undefined;
   });
@@ -110,13 +109,16 @@ class JsonService<Service> {
 
   async #respond(call: Call): Promise<object> {
     const { c, name } = call;
-    const { context, authenticator, authorizer, service, missingToken } = this.#options;
+    const { context, authenticator, authorizer, service, missingToken, switchedOff } =
+      this.#options;
     if (!claimsSomebody(c)) throw missingToken();
     this.#checkLength(Number(c.req.header('content-length') ?? 0));
     const body = await readBody(c.req.raw, bindingsOf(c), this.#bodies);
     try {
       this.#checkLength(body.bytes.length);
       call.caller = await authenticator.authenticate(signedRequest(c, body), service);
+      const off = switchedOff?.() ?? null;
+      if (off !== null) throw off;
       const prepared = this.#prepare(name, body.bytes);
       call.resources = prepared.resources(context);
       for (const arn of call.resources) {

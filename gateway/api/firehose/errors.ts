@@ -44,6 +44,14 @@ export function inUse(message: string): FirehoseError {
   return new FirehoseError('ResourceInUseException', message);
 }
 
+/** Not retried by clients: it takes somebody to switch it on. */
+export function switchedOff(): FirehoseError {
+  return new FirehoseError(
+    'UnknownOperationException',
+    'The Firehose API is switched off here (firehose.enabled of the configuration is false).',
+  );
+}
+
 /** What a client that is slowed down is told. */
 export const slowDown = 'Slow down.';
 

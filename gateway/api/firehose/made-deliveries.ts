@@ -10,6 +10,7 @@ import { toFirehoseError } from './errors.ts';
 import type { MadeStream } from './kept-streams.ts';
 import { checkFailedBucket } from './mapping/backup.ts';
 import { answering, deliveryOf, memberAskedFor } from './mapping/delivery.ts';
+import { alsoAllowing } from './mapping/also-allowing.ts';
 import type { Places } from './mapping/places.ts';
 import { withheldDelivery } from './mapping/withheld.ts';
 
@@ -19,12 +20,20 @@ export interface MadeDeliveriesOptions {
   readonly logger: Logger;
 }
 
+/** What is not possible of one. */
+interface Trouble {
+  /** In sentences. */
+  readonly reason: string;
+  /** Nothing of it is sent; otherwise what fails of it is kept in its stream alone. */
+  readonly isWhole: boolean;
+}
+
 export class MadeDeliveries {
   readonly #options: MadeDeliveriesOptions;
   #places: Places;
   /** Checking one takes milliseconds, and each change asks for all of them. */
   #mapped = new WeakMap<MadeStream, DeliveryOptions>();
-  #troubles: ReadonlyMap<string, string> = new Map();
+  #troubles: ReadonlyMap<string, Trouble> = new Map();
 
   constructor(options: MadeDeliveriesOptions) {
     this.#options = options;
@@ -58,7 +67,12 @@ export class MadeDeliveries {
    * @throws FirehoseError `InvalidArgumentException` for what is not possible
    */
   check(name: string, made: MadeStream, before: MadeStream | null, asked?: string): void {
-    this.one(name, made, asked);
+    if (before === null) this.one(name, made, asked);
+    else {
+      // Where it sends already, and may not any more, is not asked for: it waits as before.
+      const places = alsoAllowing(before.destination, this.#places);
+      deliveryOf({ name, arn: this.#options.arnOf(name), made, places, asked });
+    }
     answering(asked ?? memberAskedFor(made), () => {
       checkFailedBucket(before?.destination ?? null, made.destination, this.#places);
     });
@@ -67,23 +81,20 @@ export class MadeDeliveries {
   /** All that are to run, by name. */
   all(streams: ReadonlyMap<string, MadeStream>): readonly DeliveryOptions[] {
     const before = this.#troubles;
-    const troubles = new Map<string, string>();
+    const troubles = new Map<string, Trouble>();
     const deliveries = [...streams].map(([name, made]) => {
       try {
         const delivery = this.one(name, made);
         const { withheld = null } = delivery.failed ?? {};
         if (withheld !== null) {
-          const stream = failedStreamOf(name);
-          troubles.set(
-            name,
-            `Records that fail are kept in the stream ${stream} alone. ${withheld}`,
-          );
+          const reason = `Records that fail are kept in the stream ${failedStreamOf(name)} alone. ${withheld}`;
+          troubles.set(name, { reason, isWhole: false });
         }
         return delivery;
       } catch (error) {
-        const { message } = toFirehoseError(error);
-        troubles.set(name, message);
-        return withheldDelivery({ name, made, places: this.#places, reason: message });
+        const { message: reason } = toFirehoseError(error);
+        troubles.set(name, { reason, isWhole: true });
+        return withheldDelivery({ name, made, places: this.#places, reason });
       }
     });
     this.#troubles = troubles;
@@ -93,22 +104,24 @@ export class MadeDeliveries {
 
   /** Why it is withheld, or what of it fails; null: all is well. */
   troubleOf(name: string): string | null {
-    return this.#troubles.get(name) ?? null;
+    return this.#troubles.get(name)?.reason ?? null;
   }
 
   /** @param there what is gone is not told of */
-  #tell(before: ReadonlyMap<string, string>, there: ReadonlyMap<string, MadeStream>): void {
+  #tell(before: ReadonlyMap<string, Trouble>, there: ReadonlyMap<string, MadeStream>): void {
     const { logger } = this.#options;
-    for (const [deliveryStream, reason] of this.#troubles) {
-      if (before.get(deliveryStream) === reason) continue;
+    for (const [deliveryStream, { reason, isWhole }] of this.#troubles) {
+      if (before.get(deliveryStream)?.reason === reason) continue;
       logger.warn(
         { deliveryStream, reason },
-        'a delivery stream is not sent as it was made: something of that is not possible',
+        isWhole
+          ? 'a delivery stream is not sent: something of what it was made with is not possible'
+          : 'a delivery stream is sent, but what of it fails goes into no bucket: that is not possible',
       );
     }
     for (const deliveryStream of before.keys()) {
       if (this.#troubles.has(deliveryStream) || !there.has(deliveryStream)) continue;
-      logger.info({ deliveryStream }, 'a delivery stream is not withheld any more');
+      logger.info({ deliveryStream }, 'a delivery stream is sent as it was made again');
     }
   }
 }

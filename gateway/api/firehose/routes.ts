@@ -8,7 +8,7 @@ import type { Hono } from 'hono';
 import type { AppEnv } from '../../http/authentication.ts';
 import { jsonServiceRoutes } from '../aws/json-service.ts';
 import type { ServiceRoutesOptions } from '../aws/service.ts';
-import { FirehoseError, toErrorAnswer } from './errors.ts';
+import { FirehoseError, switchedOff, toErrorAnswer } from './errors.ts';
 import type { FirehoseContext } from './operation.ts';
 import { operations } from './operations/operations.ts';
 
@@ -17,14 +17,16 @@ const bodyBytesMax = 6 * 2 ** 20;
 const bodiesBytesMax = 48 * 2 ** 20;
 
 /** To be mounted at `/`, before the Kinesis API, which answers all that names a target. */
-export function firehoseRoutes(
-  options: ServiceRoutesOptions<FirehoseContext> & {
-    /** Whether it is, now. */
-    readonly isServed?: () => boolean;
-  },
-): Hono<AppEnv> {
+export function firehoseRoutes({
+  isServed = () => true,
+  ...options
+}: ServiceRoutesOptions<FirehoseContext> & {
+  /** Whether it is, now; left out: it is. */
+  readonly isServed?: () => boolean;
+}): Hono<AppEnv> {
   return jsonServiceRoutes({
     ...options,
+    switchedOff: () => (isServed() ? null : switchedOff()),
     ...{ target: 'Firehose_20150804', service: 'firehose' },
     contentType: 'application/x-amz-json-1.1',
     metric: [

@@ -33,7 +33,8 @@ const resume = createRoute({
   method: 'post',
   path: '/deliveries/{name}/resume',
   summary: 'Lets a paused delivery go on where it was',
-  description: 'Its schedule and its command may hold it back yet. Again is harmless.',
+  description:
+    'An attempt that waits for its time is made at once. Its schedule and its command may hold it back yet. Again is harmless.',
   request: { params: nameParameter },
   responses: answers(DeliverySchema, 'The delivery'),
 });

@@ -12,6 +12,12 @@ export const DeliverySchema = z
       .describe(
         'The delivery that it keeps the records of, as they came, or those of them that failed; null: it is no backup',
       ),
+    keeps: z
+      .enum(['records', 'failed'])
+      .nullable()
+      .describe(
+        'Which records of backupOf it keeps: records is all of them, failed those that failed; null: it is no backup',
+      ),
     origin: z
       .enum(['configuration', 'firehose'])
       .describe('Where it was made, and is changed: firehose is the Firehose API'),
@@ -41,6 +47,10 @@ export const DeliverySchema = z
             'What holds it back: what was made over the Firehose API may not be sent there any more (firehose.allowed), a pause, deliveries.*.schedule or deliveries.*.onlyWhile',
           ),
         reason: z.string(),
+        advice: z
+          .string()
+          .nullable()
+          .describe('What to do about it; null: nothing, or the reason tells'),
         isFault: z
           .boolean()
           .describe('Nobody wants it: it may not send there, or the command can not be asked'),
@@ -78,6 +88,16 @@ export const DeliverySchema = z
     lastFailed: NewestFailedSchema.nullable().describe(
       'The newest of those in the stream; null: none is there',
     ),
+    underErrorPrefix: z
+      .object({
+        prefix: z.string().describe('As it is configured'),
+        records: count.describe('Since sinceTime'),
+        last: NewestFailedSchema.nullable().describe('null: none went there since'),
+      })
+      .nullable()
+      .describe(
+        'Records put aside into objects under layout.errorPrefix: they are not counted in failed, and no replay sends them; null: there is no such prefix',
+      ),
     lastError: z
       .object({
         time,
@@ -86,7 +106,11 @@ export const DeliverySchema = z
         advice: z.string().nullable().describe('What to do about it; null: nothing but to wait'),
       })
       .nullable(),
-    lastSuccessTime: time.nullable(),
+    lastSuccessTime: time
+      .nullable()
+      .describe(
+        'When something last arrived there, since the gateway started; null: nothing has since',
+      ),
   })
   .openapi('Delivery');
 

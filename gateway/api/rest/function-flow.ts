@@ -31,7 +31,8 @@ const resume = createRoute({
   method: 'post',
   path: '/functions/{name}/resume',
   summary: 'Lets a paused function go on where it was',
-  description: 'Its paused in the configuration holds it back yet. Again is harmless.',
+  description:
+    'An attempt that waits for its time is made at once. Its paused in the configuration holds it back yet. Again is harmless.',
   request: { params: nameParameter },
   responses: answers(FunctionSchema, 'The function'),
 });

@@ -6,7 +6,7 @@ import type { Clock } from '../../../storage/ports.ts';
 import { lossKinds, type LossReport } from '../../../storage/losses.ts';
 import type { EventSources } from '../../event-sources.ts';
 import type { FileSourceStatus } from '../../files.ts';
-import { adviceFor } from '../firehose/advice.ts';
+import { adviceFor, adviceOnHeld } from '../firehose/advice.ts';
 import type { Diagnosis } from '../../doctor/diagnosis.ts';
 import type { Deliveries } from '../../forward/deliveries.ts';
 import type { HealthReport } from '../../observe/health.ts';
@@ -243,6 +243,14 @@ function newestOf(newest: DeliveryStatus['newestFailed']): Delivery['lastFailed'
   return newest && { time: isoFromMs(newest.atMs), reason: newest.reason };
 }
 
+function underErrorPrefixOf(
+  went: DeliveryStatus['underErrorPrefix'],
+): Delivery['underErrorPrefix'] {
+  if (went === null) return null;
+  const { newest, ...one } = went;
+  return { ...one, last: newestOf(newest) };
+}
+
 function failedOf(failed: FunctionStatus['failed']): StreamFunction['failed'] {
   return failed && { ...failed, newest: newestOf(failed.newest) };
 }
@@ -271,6 +279,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
   return {
     name: delivery.name,
     backupOf: delivery.backupOf,
+    keeps: delivery.keeps,
     origin: delivery.origin,
     from: { ...delivery.from },
     to: { ...delivery.to },
@@ -282,6 +291,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
         ? null
         : {
             ...{ by: held.by, reason: held.reason, isFault: held.isFault },
+            advice: adviceOnHeld(held),
             untilTime: isoFromMsOrNull(held.untilMs),
           },
     priority: delivery.priority,
@@ -299,6 +309,7 @@ export function deliveryOf(delivery: DeliveryStatus): Delivery {
     failed: delivery.failedRecords,
     isReplaying: delivery.isReplaying,
     lastFailed: newestOf(delivery.newestFailed),
+    underErrorPrefix: underErrorPrefixOf(delivery.underErrorPrefix),
     lastError:
       lastFailure === null
         ? null

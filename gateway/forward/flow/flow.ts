@@ -7,6 +7,7 @@
  * it has not sent. The wall clock is looked at again at least every half minute: it may be set.
  */
 import type { CancelTimer, Clock, Logger } from '../../../storage/ports.ts';
+import { Changes } from '../changes.ts';
 import { pause } from '../timing.ts';
 import {
   askProgram,
@@ -38,6 +39,8 @@ export interface Gate {
    * @throws the signal's reason, once it aborts
    */
   pass(signal: AbortSignal): Promise<void>;
+  /** Resolves when the next attempt is due, or somebody resumes it, or the signal aborts. */
+  untilNext(delayMs: number, signal: AbortSignal): Promise<void>;
 }
 
 export interface FlowOptions {
@@ -58,6 +61,7 @@ export class Flow implements Gate {
   readonly #schedule: Schedule | null;
   readonly #stop = new AbortController();
   readonly #waiting = new Set<() => void>();
+  readonly #resumed = new Changes();
   #pausedMs: number | null = null;
   /** The program's latest; null: it was not asked yet, or not since it mattered. */
   #answer: Answer | null = null;
@@ -96,6 +100,11 @@ export class Flow implements Gate {
   setPaused(sinceMs: number | null): void {
     this.#pausedMs = sinceMs;
     this.#tell();
+    if (sinceMs === null) this.#resumed.notify();
+  }
+
+  async untilNext(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (delayMs > 0) await this.#resumed.wait(this.#options.clock, delayMs, signal);
   }
 
   async pass(signal: AbortSignal): Promise<void> {

@@ -50,7 +50,7 @@ const holding: Readonly<Partial<Record<FunctionErrorCode, SinkErrorCode>>> = {
 
 const advice: Readonly<Partial<Record<FunctionErrorCode, string>>> = {
   denied:
-    'Correct transform.function (its name, address or path), or give the gateway the right to call it; a module has to load and to export the function.',
+    'Correct transform.function (its name, address or path), or give the gateway the right to call it; a module has to load and to export the function, and is read anew with the next attempt: "headgate delivery resume" makes that at once.',
 };
 
 const failureCodes: Readonly<Partial<Record<FunctionErrorCode, string>>> = {

@@ -20,7 +20,7 @@ import type { Output } from './output.ts';
 
 /** What to do about one that can't be loaded, to be gone on with or begun with. */
 export const mendModule =
-  'correct the module, or its path: it is read anew once its file has changed';
+  'correct the module, or its path: it is read anew with the next attempt, which "headgate function resume" or "headgate delivery resume" makes at once';
 
 const said = { message: z.string(), stack: z.string() };
 const isSpent = z.boolean();

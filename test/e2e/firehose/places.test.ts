@@ -120,7 +120,12 @@ test('what is not allowed any more waits with its records, until it is again', a
   await putRecords(client, 'orders', ['(two)', '(three)']);
   const { deliveries: behind } = await gateway.get<Deliveries>('/deliveries');
   assert.equal(behind[0]?.backlog.records, 2);
-  assert.match(await site.headgate('status'), /degraded: deliveries: orders: it waits: /);
+  const status = await site.headgate('status');
+  assert.match(
+    status,
+    /degraded: deliveries: orders: it waits: .* \(list it under firehose\.allowed/,
+  );
+  assert.match(status, /^orders: list it under firehose\.allowed .*UpdateDestination\.$/m);
   const [held] = await found(site);
   assert.equal(held?.status, 'warn');
   assert.match(held.message, /^it waits: .*The bucket bucket is not among/);
@@ -160,8 +165,10 @@ test('access, and whether the API is served, follow the configuration', async (t
   await site.reload({ ...away, allowed: {} });
   await inState(site, 'waiting');
   await site.reload({ ...away, enabled: false });
-  // Whoever answers is not Firehose.
-  await assert.rejects(putRecords(client, 'orders', ['(two)']), /service: 'kinesis'/);
+  await assert.rejects(
+    putRecords(client, 'orders', ['(two)']),
+    /UnknownOperationException.*switched off here \(firehose\.enabled/,
+  );
   await site.reload({ allowed, s3 });
   await putRecords(client, 'orders', ['(three)']);
   await inState(site, 'idle');

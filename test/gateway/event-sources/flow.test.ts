@@ -1,6 +1,6 @@
 /** Holding an event source back, putting it elsewhere, and having done after all what it gave up. */
 import assert from 'node:assert/strict';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { applicationOf } from '../../../gateway/event-sources/applications.ts';
@@ -44,6 +44,25 @@ describe('an event source that is steered', () => {
     const { held } = await until(after, ({ records }) => records === 5);
     assert.equal(held, null);
     assert.deepEqual(ids(notes()), range(0, 15));
+  });
+
+  it('makes an attempt that waits for its time at once, with the module as it is by then', async (t) => {
+    const clock = new ManualClock();
+    const sources = await openSources(t, { clock });
+    const { target, notes, source } = await noting(t, 'note(texts);');
+    assert.ok('module' in target);
+    const { path } = target.module;
+    await rm(path);
+    await sources.store.log.append('readings', numbered(0, 1));
+    const one = sources.begin({ function: target });
+    const { advice } = await until(one, ({ state }) => state === 'backing-off');
+    assert.match(advice ?? '', /"headgate function resume f" makes that at once/);
+    const sinceMs = clock.monotonicMs();
+    await writeFile(path, source);
+    await one.resume();
+    await until(one, ({ records }) => records === 1);
+    assert.deepEqual(ids(notes()), [0]);
+    assert.equal(clock.monotonicMs(), sinceMs, 'no time went by');
   });
 
   it('calls a function that fails no more once it is paused', async (t) => {

@@ -176,7 +176,7 @@ describe('the advice on a function that fails', () => {
     {
       body: `} throw new Error('as it loads'); {`,
       more: {},
-      advice: /^Correct the module, or its path: it is read anew once its file has changed\.$/,
+      advice: /^Correct the module, or its path: it is read anew with the next attempt/,
     },
   ]) {
     it(`is ${advice.source}`, async (t) => {

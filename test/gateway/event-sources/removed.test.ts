@@ -45,6 +45,43 @@ describe('an event source that is removed', () => {
     });
   }
 
+  it('does no batch twice that was done before it was forgotten', async (t) => {
+    const sources = await openSources(t, { clock: new ImpatientClock() });
+    const { store } = sources;
+    const { log } = store;
+    const deadLetter = { stream: 'letters' };
+    const never = await noting(t, `throw new Error('never');`);
+    const fails = { function: never.target, batchSize: 1, retries: 0, deadLetter };
+    const well = await noting(t, 'note(texts);');
+    const works = { ...fails, function: well.target };
+    // Twice: what is kept of the first time outlives the second.
+    for (const round of [1, 2]) {
+      await log.append('readings', numbered(10 * round, 2));
+      const failing = sources.begin(fails);
+      await until(failing, ({ failed }) => failed?.batches === 2);
+      await failing.close();
+      const source = sources.begin(works);
+      assert.equal(await source.replay(), 2);
+      await until(source, ({ failed }) => failed?.isReplaying === false && failed.batches === 0);
+      await source.close();
+      // Never handed over again, and so still to be.
+      await log.append('readings', numbered(10 * round + 5, 1));
+      const again = sources.begin(fails);
+      await until(again, ({ failed }) => failed?.batches === 1);
+      await again.close();
+
+      assert.equal(await forgetRemoved(store, [], 'f'), 'forgotten');
+      assert.equal(await forgetRemoved(store, [], 'f'), 'unknown');
+      const another = sources.begin({ ...works, startAt: { edge: 'latest' } });
+      assert.equal((await another.status()).failed?.batches, 1);
+      assert.equal(await another.replay(), 1);
+      await until(another, ({ failed }) => failed?.batches === 0);
+      await another.close();
+    }
+    const ids = well.notes().map((texts) => /"id":(\d+)/.exec(String(texts))?.[1]);
+    assert.deepEqual(ids, ['10', '11', '15', '20', '21', '25']);
+  });
+
   it('is told where it kept them last, or what is left when that is gone', async (t) => {
     const folder = `${await temporaryFolder(t)}/letters`;
     const sources = await openSources(t);

@@ -14,6 +14,7 @@ import { StorageError } from '../../../storage/errors.ts';
 import type { ReadOptions } from '../../../storage/model.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { sentAll, startAll, statusUntil } from './support/backups.ts';
 import {
   numbered,
   openRig,
@@ -381,4 +382,29 @@ test('failed records that do not open hide no status', async (context) => {
     [1, true],
     [0, false],
   ]);
+});
+
+test('when something last arrived is known after a change, unless it goes elsewhere', async (context) => {
+  const rig = await openRig(context);
+  await rig.store.log.ensureStream(streamOptions('readings'));
+  const [here, there] = [await temporaryFolder(context), await temporaryFolder(context)];
+  const one: DeliveryOptions = {
+    ...{ name: 'archive', from: { stream: 'readings' }, to: { folder: { path: here } } },
+    buffer: { maxSeconds: 0 },
+  };
+  const deliveries = startAll(context, rig, [one]);
+  await rig.store.log.append('readings', numbered(0, 1));
+  const { lastSuccessMs } = await statusUntil(deliveries, 'archive', sentAll(1));
+  assert.ok(lastSuccessMs !== null);
+  const after = async (changed: DeliveryOptions): Promise<number | null> => {
+    await deliveries.update([changed]);
+    const [status] = await deliveries.status();
+    assert.equal(status?.sentRecords, 0, 'it was begun anew');
+    return status.lastSuccessMs;
+  };
+  assert.equal(await after({ ...one, priority: 7 }), lastSuccessMs);
+  const withheld = { ...one, to: { folder: { path: '/unknown' } }, withheld: 'It may not.' };
+  assert.equal(await after(withheld), lastSuccessMs);
+  assert.equal(await after(one), lastSuccessMs);
+  assert.equal(await after({ ...one, to: { folder: { path: there } } }), null);
 });

@@ -230,6 +230,58 @@ test('with an error prefix, failed records are objects beside the others', async
   assert.equal(line['attemptsMade'], 1);
   assert.equal(typeof line['errorCode'], 'string');
   assert.deepEqual(await failedOf(rig.store.log, 'archive'), []);
+  const { failedRecords, underErrorPrefix } = await one.status();
+  assert.deepEqual(
+    [failedRecords, underErrorPrefix?.prefix, underErrorPrefix?.records],
+    [0, layout.errorPrefix, 1],
+  );
+  assert.equal(underErrorPrefix?.newest?.reason, line['errorMessage']);
+});
+
+test('what is put aside is logged by its codes, with the newest reason', async (context) => {
+  const rig = await rigOf(context);
+  const sink = new MemorySink();
+  await rig.store.log.append('readings', [text('no json'), text('nor this'), text('{"id":1}')]);
+  const how = { filter: 'id > `0`', layout: { partitionBy: { key: 'key' } } };
+  const one = rig.start({ ...delivery, ...how }, sink, 'by/!{partitionKeyFromQuery:key}/');
+  await rig.metrics.until(
+    (metrics) => metrics.total('headgate_delivery_failed_records_total') === 3,
+  );
+  const codes = (await failedOf(rig.store.log, 'archive')).map(({ errorCode }) => errorCode);
+  assert.notEqual(codes[1], codes[2]);
+  const { fields } =
+    rig.logger.lines.find(({ message }) => message.includes('records aside')) ?? {};
+  assert.deepEqual(
+    [fields?.['records'], fields?.['recordsByCode']],
+    [3, { [codes[0] ?? '']: 2, [codes[2] ?? '']: 1 }],
+  );
+  const newest = fields?.['newest'] as { readonly code: string; readonly reason: string };
+  assert.equal(newest.code, codes[2]);
+  assert.equal((await one.status()).underErrorPrefix, null);
+});
+
+test('resumed, a delivery that waits for its next attempt makes it at once', async (context) => {
+  const clock = new ManualClock();
+  const rig = await rigOf(context, { clock });
+  const sink = new MemorySink();
+  let up = false;
+  sink.before = () => (up ? Promise.resolve() : Promise.reject(new SinkError('denied', 'no')));
+  await rig.store.log.append('readings', numbered(0, 10));
+  const one = rig.start(delivery, sink);
+  await runClock(rig, clock, () => sink.attempts === 1);
+  await settle(rig);
+  assert.equal((await one.status()).state, 'backing-off');
+  const [beforeMs, attempts] = [clock.monotonicMs(), sink.attempts];
+  await one.resume();
+  await settle(rig);
+  assert.equal(sink.attempts, attempts + 1, 'it fails once more, and waits again');
+  assert.equal((await one.status()).state, 'backing-off');
+  up = true;
+  await one.resume();
+  await rig.metrics.sent(10);
+  assert.equal(clock.monotonicMs(), beforeMs, 'no time went by');
+  await settle(rig);
+  assert.equal((await one.status()).state, 'idle');
 });
 
 test('records are taken apart, filtered and selected from, and what fails of them is kept as it was', async (context) => {

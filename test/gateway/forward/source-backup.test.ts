@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { DeliveryOptions } from '../../../gateway/forward/options.ts';
 import { unpinRemoved } from '../../../gateway/forward/removed.ts';
-import { withBackups } from '../../../gateway/forward/source-backup.ts';
+import { adviceInOwner, withBackups } from '../../../gateway/forward/source-backup.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { dead, sentAll, startAll, statusUntil } from './support/backups.ts';
 import { numbered, openRig, streamOptions, type Rig } from './support/rig.ts';
@@ -70,6 +70,7 @@ test('everything is kept as it came, whatever the delivery makes of it', async (
   const backup = await statusUntil(deliveries, 'archive.backup', sentAll(200));
   const owner = await statusUntil(deliveries, 'archive', sentAll(60));
   assert.deepEqual([backup.backupOf, owner.backupOf], ['archive', null]);
+  assert.deepEqual([backup.keeps, owner.keeps], ['records', null]);
   assert.deepEqual(backup.to, { kind: 'folder', description: originals });
   assert.deepEqual(
     (await deliveries.status()).map(({ name }) => name),
@@ -238,4 +239,35 @@ test('taken out it leaves its owner alone, and is forgotten with it', async (t) 
   assert.equal(await deliveries.forget('archive'), 'forgotten');
   assert.deepEqual(applications(), []);
   assert.equal(await deliveries.forget('archive'), 'unknown');
+});
+
+test('advice about a backup names the keys of its owner', async (t) => {
+  const rig = await openStreams(t);
+  const deliveries = startAll(t, rig, [
+    delivery({ to: dead, backup: { to: dead }, failed: { to: dead } }),
+  ]);
+  await rig.store.log.append('readings', numbered(0, 1));
+  const failing = ({ state }: { readonly state: string }): boolean => state === 'backing-off';
+  const adviceOn = async (name: string): Promise<string> =>
+    (await statusUntil(deliveries, name, failing)).lastFailure?.advice ?? '';
+  assert.match(await adviceOn('archive'), / to\.s3\.endpoint/);
+  assert.match(await adviceOn('archive.backup'), / deliveries\.archive\.backup\.to\.s3\.endpoint/);
+  const logged = rig.logger.lines.find(
+    ({ fields, message }) =>
+      message === 'a delivery fails' && fields['delivery'] === 'archive.backup',
+  );
+  assert.match(String(logged?.fields['advice']), /archive\.backup\.to\.s3\.endpoint/);
+  const ofFailed = withBackups([delivery({ to: dead, failed: { to: dead } })])[1];
+  assert.ok(ofFailed !== undefined);
+  assert.equal(
+    adviceInOwner(ofFailed, 'Create the bucket, or correct to.s3.bucket.'),
+    'Create the bucket, or correct deliveries.archive.failed.to.s3.bucket.',
+  );
+  assert.equal(
+    adviceInOwner({ ...ofFailed, origin: 'firehose' }, 'Correct to.s3.bucket.'),
+    'Correct to.s3.bucket.',
+    'it has no such key',
+  );
+  const { keeps } = await statusUntil(deliveries, 'archive.failed', () => true);
+  assert.equal(keeps, 'failed');
 });

@@ -61,16 +61,21 @@ export function checkHost(member: string, host: string, port: number, { allowed 
   );
 }
 
+/** Its name; null: it is no ARN of a Lambda function. */
+export function functionOf(arn: string): string | null {
+  const pattern =
+    /^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:function:([\w-]{1,140})(?::[\w$-]{1,128})?$/;
+  return pattern.exec(arn)?.[1] ?? null;
+}
+
 /**
  * @param member which has it
  * @param arn of a Lambda function, perhaps with a version or an alias
  * @throws Refusal for one that is not allowed, or no function
  */
 export function allowedFunction(member: string, arn: string, { allowed }: Places): string {
-  const pattern =
-    /^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:function:([\w-]{1,140})(?::[\w$-]{1,128})?$/;
-  const name = pattern.exec(arn)?.[1];
-  if (name === undefined) throw refusal(member, `${arn} is not the ARN of a Lambda function.`);
+  const name = functionOf(arn);
+  if (name === null) throw refusal(member, `${arn} is not the ARN of a Lambda function.`);
   if (allowed.functions.includes(name)) return arn;
   throw refusal(
     member,

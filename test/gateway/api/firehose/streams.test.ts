@@ -395,6 +395,8 @@ describe('a delivery stream', () => {
       FailureDescription?.Details ?? '',
       /^Records that fail are kept in the stream failed\.orders alone\. S3Configuration\.BucketARN: The bucket archive is not/,
     );
+    const ofFailed = /^a delivery stream is sent, but what of it fails goes into no bucket/;
+    assert.ok(second.logger.lines.some(({ message }) => ofFailed.test(message)));
     // What else is changed does not ask for it.
     await second.client.send(
       new UpdateDestinationCommand({
@@ -559,6 +561,77 @@ describe('a delivery stream', () => {
     assert.deepEqual(await recordsIn(third, 'firehose.orders'), ['one']);
   });
 
+  test('that waits is changed in all but where it may not send', async (t) => {
+    const lambda = 'arn:aws:lambda:us-east-1:000000000000:function:clean:2';
+    const cleaned = {
+      Enabled: true,
+      Processors: [
+        {
+          Type: 'Lambda' as const,
+          Parameters: [{ ParameterName: 'LambdaArn' as const, ParameterValue: lambda }],
+        },
+      ],
+    };
+    const first = await serveFirehose(t);
+    await create(first, 'orders', {
+      ExtendedS3DestinationConfiguration: { ...bucket, ProcessingConfiguration: cleaned },
+    });
+    await create(first, 'logs', { HttpEndpointDestinationConfiguration: endpoint });
+    await create(first, 'loads', {
+      RedshiftDestinationConfiguration: {
+        ...{ RoleARN: role, Username: 'loader', Password: 'hush-hush', S3Configuration: bucket },
+        ClusterJDBCURL: 'jdbc:redshift://warehouse.example.net:5439/plant',
+        CopyCommand: { DataTableName: 'orders', CopyOptions: "JSON 'auto'" },
+      },
+    });
+    await first.close();
+    const nowhere = firehose.parse({});
+    const second = await serveFirehose(t, { folder: first.folder, places: nowhere });
+    const update = (name: string, version: string, more: object): Promise<string> =>
+      errorOf(
+        second.client.send(
+          new UpdateDestinationCommand({
+            ...{ DeliveryStreamName: name, CurrentDeliveryStreamVersionId: version },
+            ...{ DestinationId: 'destinationId-000000000001', ...more },
+          }),
+        ),
+      );
+    const hints = { BufferingHints: { SizeInMBs: 9, IntervalInSeconds: 90 } };
+    assert.equal(await update('orders', '1', { ExtendedS3DestinationUpdate: hints }), 'none');
+    assert.equal(await update('logs', '1', { HttpEndpointDestinationUpdate: hints }), 'none');
+    const RetryOptions = { DurationInSeconds: 7 };
+    assert.equal(
+      await update('loads', '1', { RedshiftDestinationUpdate: { RetryOptions } }),
+      'none',
+    );
+    for (const { withheld } of second.running()) assert.match(withheld ?? '', /firehose\.allowed/);
+    const elsewhere = { ...hints, BucketARN: 'arn:aws:s3:::other' };
+    assert.match(
+      await update('orders', '2', { ExtendedS3DestinationUpdate: elsewhere }),
+      /BucketARN: The bucket other is not among/,
+    );
+    const wrong = { Prefix: 'x/!{timestamp:yyyy}/' };
+    assert.match(
+      await update('orders', '2', { ExtendedS3DestinationUpdate: wrong }),
+      /ErrorOutputPrefix/,
+      'it is looked at all the same',
+    );
+    await second.close();
+    const third = await serveFirehose(t, { folder: first.folder });
+    assert.deepEqual(
+      third
+        .running()
+        .map(({ name, withheld = null, buffer, retrySeconds }) => [
+          ...[name, withheld, buffer?.maxSeconds, name === 'loads' ? retrySeconds : null],
+        ]),
+      [
+        ['loads', null, 300, 7],
+        ['logs', null, 90, null],
+        ['orders', null, 90, null],
+      ],
+    );
+  });
+
   test('that waited is not said to go on when it is deleted', async (t) => {
     const first = await serveFirehose(t);
     await create(first, 'orders');
@@ -568,7 +641,7 @@ describe('a delivery stream', () => {
     await second.client.send(new DeleteDeliveryStreamCommand({ DeliveryStreamName: 'orders' }));
     assert.deepEqual(second.running(), []);
     const said = second.logger.lines.map(({ message }) => message);
-    assert.ok(!said.includes('a delivery stream is not withheld any more'));
+    assert.ok(!said.includes('a delivery stream is sent as it was made again'));
   });
 
   test('follows what the configuration says of places, of access and of how many', async (t) => {

@@ -284,6 +284,8 @@ test('deliveries, with their backlog and their last error', async (context) => {
       {
         name: 'archive',
         backupOf: null,
+        keeps: null,
+        underErrorPrefix: null,
         origin: 'configuration',
         from: { kind: 'stream', name: 'readings' },
         to: { kind: 's3', description: 's3://bucket/prefix' },

@@ -1,6 +1,6 @@
 /** Waiting until something has changed. */
 import type { Clock } from '../../storage/ports.ts';
-import { within } from '../forward/timing.ts';
+import { within } from './timing.ts';
 
 export class Changes {
   readonly #waiting = new Set<() => void>();
