@@ -207,7 +207,7 @@ export async function keepDone(log: Log, application: string): Promise<void> {
   for (const stream of log.streams()) {
     const before = keptDone(stream, application);
     const done = all.flatMap(({ source: { kind, id }, checkpoint }) =>
-      kind === 'shard' && stream.shards.some((shard) => shard.id === id)
+      kind === 'shard' && checkpoint > 0 && stream.shards.some((shard) => shard.id === id)
         ? [[id, Math.max(checkpoint, before[id] ?? 0)] as const]
         : [],
     );

@@ -59,6 +59,7 @@ test('a delivery is paused, rewound and resumed, each written down', async (cont
     reason: 'paused since 2026-01-01T00:00:00.000Z',
     isFault: false,
     untilTime: null,
+    advice: null,
   });
   assert.equal(paused.backlog.records, 1);
   assert.deepEqual(await gateway.json('/api/v1/deliveries/archive'), paused);
